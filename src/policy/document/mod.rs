@@ -1,0 +1,1 @@
+//! A policy directory as written: every value with its place, every fault collected and none hidden.

@@ -1,0 +1,72 @@
+//! Policies: one file or folder each, `ls` is the list of features. [`Policy`] is the immutable value that runs; it is
+//! compiled whole from a directory ([`load`]) or not at all.
+
+pub mod access;
+pub mod clients;
+pub mod document;
+pub mod filter;
+pub mod networks;
+pub mod rrl;
+pub mod server;
+pub mod source;
+
+use std::fmt;
+
+/// Whether a section or rule acts, only counts what it would have done, or is not looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Acts.
+    #[default]
+    Enforce,
+    /// Counts and logs what it would have done, and lets the query pass.
+    Monitor,
+    /// Is skipped.
+    Off,
+}
+
+/// Which defaults fit what stands behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Resolvers.
+    #[default]
+    Recursive,
+    /// Authoritative servers.
+    Authoritative,
+}
+
+/// The hash of a policy directory's contents: the same files, the same id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct PolicyId(pub [u8; 16]);
+
+impl fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One immutable policy, as it runs.
+#[derive(Debug)]
+pub struct Policy {
+    /// Hash of what it was compiled from.
+    pub id: PolicyId,
+    /// gateway.toml: where it listens, whom it asks, cache, control, metrics, log.
+    pub server: server::Server,
+    /// clients.toml.
+    pub groups: clients::Groups,
+    /// access.toml.
+    pub access: access::Access,
+    /// limits.toml `[source]`.
+    pub source: source::SourcePolicy,
+    /// limits.toml `[rrl]`.
+    pub rrl: rrl::RrlPolicy,
+    /// limits.toml `[tcp]`.
+    pub tcp: server::TcpLimits,
+    /// filters/.
+    pub filter: filter::Filter,
+}

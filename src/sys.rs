@@ -1,0 +1,1 @@
+//! The only unsafe room: batched datagram calls and socket options that no crate offers without one.
