@@ -161,11 +161,13 @@ fn refuse(mut reply: Message) -> Response {
 fn fill(zones: &Zones, asked: &Name, question: &Query, reply: &mut Message) {
     let mut name = asked.clone();
     for step in 0..=ALIASES_MAX {
-        let zone = match zones.of(&name) {
-            Some(zone) if matches!(zone.manner, Manner::Plain | Manner::Slow) || zone.origin == name => zone,
-            // The chain leaves what the lab serves: what was found is the answer.
-            _ => return,
+        let served = |zone: &&Zone| match zone.manner {
+            Manner::Plain | Manner::Slow => true,
+            Manner::ApexOnly => zone.origin == name,
+            Manner::Dead | Manner::Failing | Manner::Refusing => false,
         };
+        // Where the chain leaves what the lab serves, what was found is the answer.
+        let Some(zone) = zones.of(&name).filter(served) else { return };
         if step == 0 {
             reply.metadata.authoritative = true;
         }
@@ -243,7 +245,7 @@ fn chaos(question: &Query, mut reply: Message) -> Response {
     if matches!(question.query_type, RecordType::TXT | RecordType::ANY) {
         let mut record = Record::from_rdata(question.name.clone(), 0, RData::TXT(TXT::new(vec![text.to_owned()])));
         record.dns_class = DNSClass::CH;
-        reply.add_answer(*record);
+        reply.add_answer(record);
     }
     Response::one(Kind::Chaos, &reply)
 }

@@ -129,7 +129,7 @@ impl Zone {
         // RFC 4592 section 3.3.1: "the closest encloser is the node in the zone's tree of existing domain names that
         // has the most labels matching the query name"; only its own wildcard counts.
         let mut encloser = name.base_name();
-        while !self.names.contains(&LowerName::new(&encloser)) && encloser != self.origin {
+        while !self.names.contains(&LowerName::new(&encloser)) && encloser != self.origin && !encloser.is_root() {
             encloser = encloser.base_name();
         }
         match encloser.prepend_label("*").map(|wildcard| LowerName::new(&wildcard)) {
