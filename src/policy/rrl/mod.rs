@@ -128,8 +128,8 @@ impl RrlPolicy {
         let network = self.network(client);
         [table.positive(name, qtype), table.nodata(name)].into_iter().find_map(|class| {
             let rate = self.rate(class.category);
-            let tag = table.tag(network, class.category, class.account);
-            let over = rate.is_limited() && table.is_over(tag, now, rate);
+            let key = table.key(network, class.category, class.account);
+            let over = rate.is_limited() && table.is_over(key, now, rate);
             over.then(|| self.check(table, now, client, &class))
         })
     }
@@ -148,8 +148,8 @@ impl RrlPolicy {
             return (RrlVerdict::Answer, false);
         }
         let slip = if category.may_slip() { self.slip } else { 0 };
-        let tag = table.tag(network, category, account);
-        let Charge { outcome, created } = table.charge(tag, now, rate, u64::from(self.window) * SECOND, slip);
+        let key = table.key(network, category, account);
+        let Charge { outcome, created } = table.charge(key, now, rate, u64::from(self.window) * SECOND, slip);
         let verdict = match outcome {
             Outcome::Within => RrlVerdict::Answer,
             Outcome::Slip => RrlVerdict::Slip,
@@ -158,8 +158,8 @@ impl RrlPolicy {
         (verdict, created)
     }
 
-    fn rate(&self, category: Category) -> &Rate {
-        &self.rates[category as usize]
+    fn rate(&self, category: Category) -> Rate {
+        self.rates[category as usize]
     }
 
     /// The client's network, as an IPv6 number: IPv4 in its mapped form, so that the families never meet.

@@ -5,16 +5,15 @@
 //! whose address is forged is limited like anybody else, which is why some limited queries get TC=1 and the way to TCP
 //! stays open (RFC 5358 section 4; the idea of limits per prefix is Knot Resolver's).
 
-mod cells;
+mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use cells::SourceTables;
+pub use tables::SourceTables;
 
 use super::Mode;
 use super::networks::NetworkSet;
 use crate::clock::Moment;
-use cells::{Cells, Visit};
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
@@ -23,6 +22,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use tables::{Store, Visit};
 
 /// limits.toml `[source]`, compiled.
 #[derive(Debug)]
@@ -78,15 +78,15 @@ impl SourceLimit {
     /// A limiter for `policy` over `tables`; made again when the policy changes, while the tables stay.
     pub fn new(tables: &Arc<SourceTables>, policy: &SourcePolicy) -> Self {
         Self {
-            unverified: Levels::new(Cells::new(tables, false), policy, 1),
-            verified: Levels::new(Cells::new(tables, true), policy, VERIFIED_TIMES),
+            unverified: Levels::new(tables, policy, false),
+            verified: Levels::new(tables, policy, true),
             slips: Box::new([0; SLIPS]),
         }
     }
 
     /// Checks all levels around `client`, then charges all, or none when one is over. Exempt sources and mode `off`
     /// are `Within`; mode `monitor` says what it would do, and the caller lets it pass. `verified`: the source cannot
-    /// be forged (TCP, or a valid cookie). No allocation; 2 hashes and 8 cells a level at most.
+    /// be forged (TCP, or a valid cookie). No allocation; one hash and one cache line a level.
     pub fn check(&mut self, policy: &SourcePolicy, now: Moment, client: IpAddr, verified: bool) -> SourceVerdict {
         if policy.mode == Mode::Off || policy.exempt.contains(client) {
             return SourceVerdict::Within;
@@ -101,7 +101,7 @@ impl SourceLimit {
     /// The first query over the limit slips, then every `slip`th.
     fn over(&mut self, slip: u32, over: Visit) -> SourceVerdict {
         let Ok(slip) = u8::try_from(slip) else { return SourceVerdict::Drop };
-        let count = &mut self.slips[over.fingerprint() % SLIPS];
+        let count = &mut self.slips[over.account as usize % SLIPS];
         let slips = *count == 0 && slip > 0;
         *count = count.saturating_add(1).checked_rem(slip).unwrap_or(0);
         if slips { SourceVerdict::Slip } else { SourceVerdict::Drop }
@@ -111,25 +111,26 @@ impl SourceLimit {
 /// The limits of all levels of both families, for one kind of source.
 #[derive(Debug)]
 struct Levels {
-    cells: Cells,
+    tables: Arc<SourceTables>,
     ipv4: [Level; IPV4_LEVELS.len()],
     ipv6: [Level; IPV6_LEVELS.len()],
 }
 
 impl Levels {
-    fn new(cells: Cells, policy: &SourcePolicy, times: u32) -> Self {
+    fn new(tables: &Arc<SourceTables>, policy: &SourcePolicy, verified: bool) -> Self {
+        let times = if verified { VERIFIED_TIMES } else { 1 };
         let level = |number: usize, bits: u32, length: u32, multiple: u32| Level {
             number: number as u8,
             mask: u128::MAX << (bits - length),
             limiter: RateLimiter::new(
                 quota(policy, multiple.saturating_mul(times)),
-                cells.clone(),
+                Store::new(tables, verified),
                 BatchClock(Cell::new(Nanos::new(0))),
             ),
         };
         let ipv4 = std::array::from_fn(|i| level(i, 32, IPV4_LEVELS[i].0, IPV4_LEVELS[i].1));
         let ipv6 = std::array::from_fn(|i| level(IPV4_LEVELS.len() + i, 128, IPV6_LEVELS[i].0, IPV6_LEVELS[i].1));
-        Self { ipv4, ipv6, cells }
+        Self { tables: Arc::clone(tables), ipv4, ipv6 }
     }
 
     /// Looks at all levels and charges all, or none: a /24 over its limit must not use up its addresses' budgets.
@@ -143,7 +144,7 @@ impl Levels {
         };
         let mut visits = [Visit::default(); LEVELS_MAX];
         for (level, visit) in levels.iter().zip(&mut visits) {
-            *visit = self.cells.visit(address & level.mask, level.number);
+            *visit = self.tables.visit(address & level.mask, level.number);
             level.limiter.clock().0.set(now.as_nanos().into());
             level.limiter.check_key(visit).map_err(|_| *visit)?;
         }
@@ -163,7 +164,7 @@ struct Level {
     number: u8,
     /// Keeps the prefix of an address.
     mask: u128,
-    limiter: RateLimiter<Visit, Cells, BatchClock, NoOpMiddleware<Nanos>>,
+    limiter: RateLimiter<Visit, Store, BatchClock, NoOpMiddleware<Nanos>>,
 }
 
 /// `rate` and `burst` times `multiple`. governor counts in whole nanoseconds, so that rates over 10 million a second are
