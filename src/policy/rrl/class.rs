@@ -46,6 +46,19 @@ impl Category {
     pub const ALL: [Self; 7] =
         [Self::Error, Self::Nxdomain, Self::Nodata, Self::Referral, Self::Positive, Self::All, Self::Guard];
 
+    /// The key of its rate in limits.toml, and the default.
+    pub(super) const fn key(self) -> (&'static str, u32) {
+        match self {
+            Self::Error => ("errors", 5),
+            Self::Nxdomain => ("nxdomains", 20),
+            Self::Nodata => ("nodata", 20),
+            Self::Referral => ("referrals", 20),
+            Self::Positive => ("responses", 20),
+            Self::All => ("all", 0),
+            Self::Guard => ("guard", 200),
+        }
+    }
+
     /// Whether a limited response may slip as TC=1: the retry over TCP helps where there is an answer to be had.
     pub(super) const fn may_slip(self) -> bool {
         !matches!(self, Self::Error | Self::All)

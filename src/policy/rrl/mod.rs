@@ -14,32 +14,80 @@ mod tests;
 pub use class::{Category, ResponseClass};
 pub use table::RrlTable;
 
-use super::Mode;
+use super::clients::Groups;
+use super::document::{Context, Table};
 use super::networks::NetworkSet;
+use super::{Mode, Profile};
 use crate::clock::Moment;
 use crate::dns::name::Name;
 use std::net::IpAddr;
 use table::{Charge, Outcome, SECOND};
 
-/// limits.toml `[rrl]`, compiled.
+/// limits.toml `[rrl]`, compiled. As written, with the rates in responses per second, 0 to 1000000, 0 for no limit:
+///
+/// ```toml
+/// [rrl]
+/// mode        = "enforce"   # profile recursive: "monitor"
+/// responses   = 20          # the same answer
+/// nodata      = 20          # no answer of this type
+/// nxdomains   = 20          # names that do not exist, per zone
+/// referrals   = 20          # the same delegation
+/// errors      = 5           # REFUSED, SERVFAIL and all others
+/// all         = 0           # everything together
+/// guard       = 200         # new names below one parent
+/// slip        = 2
+/// window      = 15
+/// ipv4_prefix = 24
+/// ipv6_prefix = 56
+/// exempt      = []
+/// memory      = "16MiB"     # read at start only
+/// ```
 #[derive(Debug)]
 pub struct RrlPolicy {
-    /// enforce, monitor or off.
+    /// enforce, monitor or off; default enforce, profile recursive monitor, until an operator has looked.
     pub mode: Mode,
     /// The rate of each category, in the order of [`Category::ALL`].
     pub rates: [Rate; Category::ALL.len()],
-    /// Of the responses over the rate the first and then every Nth gets TC=1, the rest silence; 0: silence; at most 10.
+    /// Of the responses over the rate the first and then every Nth gets TC=1, the rest silence; 0: silence; at most 10;
+    /// default 2. Errors and what is over `all` never slip.
     pub slip: u8,
-    /// Seconds until the largest debt is forgotten, 1 to 3600.
+    /// Seconds of silence from a flood after which its debt is forgotten, 1 to 3600; default 15.
     pub window: u32,
-    /// Clients with so many bits in common count as one, 1 to 32.
+    /// Clients with so many bits in common count as one, 1 to 32; default 24.
     pub ipv4_prefix: u8,
-    /// Clients with so many bits in common count as one, 1 to 128.
+    /// Clients with so many bits in common count as one, 1 to 128; default 56.
     pub ipv6_prefix: u8,
-    /// Never limited.
+    /// Never limited; default nobody.
     pub exempt: NetworkSet,
-    /// Bytes for all accounts, 1 MiB to 4 GiB. Read at start only: the table outlives a change of policy.
+    /// Bytes for all accounts, 1 MiB to 4 GiB; default 16 MiB. Read at start only: the table outlives a change of policy.
     pub memory: usize,
+}
+
+impl RrlPolicy {
+    /// Reads `[rrl]`; what is wrong becomes a fault and reads as its default.
+    pub fn read(t: &Table<'_>, context: &Context<'_>) -> Self {
+        Self::of(t, context.profile(), context.groups)
+    }
+
+    fn of(t: &Table<'_>, profile: Profile, groups: &Groups) -> Self {
+        let mode_default = match profile {
+            Profile::Recursive => Mode::Monitor,
+            Profile::Authoritative => Mode::Enforce,
+        };
+        Self {
+            mode: t.mode(mode_default),
+            rates: Category::ALL.map(|category| {
+                let (key, default) = category.key();
+                Rate::per_second(t.number(key, 0..=1_000_000, default))
+            }),
+            slip: t.number("slip", 0..=10, 2),
+            window: t.number("window", 1..=3600, 15),
+            ipv4_prefix: t.number("ipv4_prefix", 1..=32, 24),
+            ipv6_prefix: t.number("ipv6_prefix", 1..=128, 56),
+            exempt: t.networks("exempt", groups),
+            memory: t.size("memory", 1 << 20..=4 << 30, 16 << 20) as usize,
+        }
+    }
 }
 
 /// How many of the same response one network may get a second, with bursts of one second's worth.

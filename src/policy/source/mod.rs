@@ -11,8 +11,10 @@ mod tests;
 
 pub use tables::SourceTables;
 
-use super::Mode;
+use super::clients::Groups;
+use super::document::{Code, Context, Table};
 use super::networks::NetworkSet;
+use super::{Mode, Profile};
 use crate::clock::Moment;
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
@@ -24,30 +26,73 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use tables::{Store, Visit};
 
-/// limits.toml `[source]`, compiled.
+/// limits.toml `[source]`, compiled. It is written as it runs:
+///
+/// ```toml
+/// [source]
+/// mode   = "enforce"
+/// rate   = 200            # profile authoritative: 50
+/// burst  = 500
+/// slip   = 2
+/// exempt = ["@resolvers"]
+/// memory = "16MiB"        # read at start only
+/// ```
 #[derive(Debug)]
 pub struct SourcePolicy {
-    /// enforce, monitor or off.
+    /// enforce (default), monitor or off.
     pub mode: Mode,
-    /// Queries per second for one address, 1 to 1000000; networks get a multiple, verified sources ten times as many.
+    /// Queries per second for one address, 1 to 1000000; default 200, profile authoritative 50. Networks get a multiple
+    /// ([`IPV4_LEVELS`], [`IPV6_LEVELS`]), verified sources ten times as many.
     pub rate: u32,
-    /// How many may come at once, 1 to 1000000, and no more than an hour's worth of `rate`.
+    /// Queries that may come at once, 1 to 1000000 and at most an hour's worth of `rate`; default 500.
     pub burst: u32,
-    /// Of the queries over the limit every Nth gets TC=1, the rest silence; 0: silence for all; at most 100.
+    /// Of the queries over the limit the first and then every Nth gets TC=1, the rest silence; 0: silence for all; at
+    /// most 100; default 2.
     pub slip: u32,
-    /// Never limited.
+    /// Never limited; default nobody.
     pub exempt: NetworkSet,
-    /// Bytes for all tables, 1 MiB to 4 GiB. Read at start only: the tables outlive a change of policy.
+    /// Bytes for all tables, 1 MiB to 4 GiB; default 16 MiB. Read at start only: the tables outlive a change of policy,
+    /// because empty ones would be an attacker's holiday.
     pub memory: usize,
+}
+
+/// The longest time that a full burst takes to recover, in seconds: what a policy took, a later one may wait for.
+const BURST_SECS_MAX: u32 = 3600;
+
+impl SourcePolicy {
+    /// Reads `[source]`; what is wrong becomes a fault and reads as its default.
+    pub fn read(t: &Table<'_>, context: &Context<'_>) -> Self {
+        Self::of(t, context.profile(), context.groups)
+    }
+
+    fn of(t: &Table<'_>, profile: Profile, groups: &Groups) -> Self {
+        let rate_default = match profile {
+            Profile::Recursive => 200,
+            Profile::Authoritative => 50,
+        };
+        let policy = Self {
+            mode: t.mode(Mode::Enforce),
+            rate: t.number("rate", 1..=1_000_000, rate_default),
+            burst: t.number("burst", 1..=1_000_000, 500),
+            slip: t.number("slip", 0..=100, 2),
+            exempt: t.networks("exempt", groups),
+            memory: t.size("memory", 1 << 20..=4 << 30, 16 << 20) as usize,
+        };
+        if policy.burst / BURST_SECS_MAX >= policy.rate {
+            let message = format!("source.burst must be less than {BURST_SECS_MAX} times source.rate");
+            t.fault("burst", Code::Range, message, "who had used such a burst up would wait for over an hour");
+        }
+        policy
+    }
 }
 
 /// How many times the rate a source gets that cannot be forged: it came over TCP, or with a valid cookie.
 const VERIFIED_TIMES: u32 = 10;
 
 /// Prefix length and multiple of the rate, narrowest first. The multiples are Knot Resolver's.
-const IPV4_LEVELS: [(u32, u32); 4] = [(32, 1), (24, 32), (20, 256), (18, 768)];
+pub const IPV4_LEVELS: [(u32, u32); 4] = [(32, 1), (24, 32), (20, 256), (18, 768)];
 /// As above. A /64 is one subscriber's link, a /56 or /48 a site, a /32 a provider.
-const IPV6_LEVELS: [(u32, u32); 5] = [(128, 1), (64, 2), (56, 3), (48, 4), (32, 64)];
+pub const IPV6_LEVELS: [(u32, u32); 5] = [(128, 1), (64, 2), (56, 3), (48, 4), (32, 64)];
 
 /// The most levels of a family.
 const LEVELS_MAX: usize = 5;
