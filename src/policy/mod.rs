@@ -2,6 +2,7 @@
 //! compiled whole from a directory ([`load`]) or not at all.
 
 pub mod access;
+pub mod accounts;
 pub mod clients;
 pub mod document;
 pub mod filter;
