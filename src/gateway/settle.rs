@@ -104,7 +104,7 @@ impl Desk {
                 return;
             }
         } else if let Some(key) = &key {
-            view.shared.cache.succeeded(view.now.at, &key.failing());
+            view.shared.cache.succeeded(&key.failing());
         }
         if response.tc && !case.client.is_tcp() {
             return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Oversized), out);
