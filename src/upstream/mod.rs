@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 pub const LINKS_MAX: usize = 256;
 
 /// An upstream's slot in the registry and which use of the slot it is; stable over reloads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LinkId {
     /// Below [`LINKS_MAX`].
     pub slot: u16,
@@ -144,7 +144,9 @@ impl Registry {
     fn link(&mut self, settings: &UpstreamSettings) -> Result<(LinkId, Arc<State>), RegistryFull> {
         let key = (settings.name.clone(), settings.address, settings.transport);
         for (slot, entry) in self.slots.iter().enumerate() {
-            if entry.key == key && let Some(state) = entry.state.upgrade() {
+            if entry.key == key
+                && let Some(state) = entry.state.upgrade()
+            {
                 return Ok((LinkId { slot: slot as u16, generation: entry.generation }, state));
             }
         }
