@@ -6,6 +6,7 @@ use super::harness::{Scratch, eventually};
 use super::servers::{lab, nsd};
 use super::weir::{Setup, Weir, command};
 use hickory_proto::rr::RecordType;
+use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
@@ -139,5 +140,48 @@ fn status_is_json_for_programs() {
     assert!(output.status.success(), "{}", said(&output));
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert!(status.is_object() && status.to_string().contains(&nsd.address.to_string()), "{status}");
+    weir.stop();
+}
+
+/// The files of the example policy but gateway.toml, by their paths in it.
+fn example() -> Vec<(String, String)> {
+    fn walk(root: &Path, directory: &Path, found: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(directory).expect("the example policy is there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(root, &path, found);
+                continue;
+            }
+            let name = path.strip_prefix(root).expect("below it").to_string_lossy().into_owned();
+            found.push((name, std::fs::read_to_string(&path).expect("the example policy is text")));
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let mut found = Vec::new();
+    walk(&root, &root, &mut found);
+    found.retain(|(name, _)| name != "gateway.toml");
+    found
+}
+
+#[test]
+fn the_example_policy_runs_before_the_lab_without_any_other_server() {
+    let output = command(&["check"], &Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+
+    let scratch = Scratch::new("example");
+    let files = example();
+    let nobody = super::harness::free_address();
+    let mut setup = Setup::before("recursive", nobody, ". NS");
+    setup.arguments = &["--lab"];
+    for (name, text) in &files {
+        setup = setup.with(name, text);
+    }
+    let weir = Weir::start(&scratch, &setup);
+    assert_eq!(dig(weir.address, &["www.lab.example", "A"]).data(), ["192.0.2.10", "192.0.2.11"]);
+    assert_eq!(dig(weir.address6, &["+noignore", "long4096.lab.example", "TXT"]).answer().len(), 24);
+    assert_eq!(dig(weir.address, &["missing.lab.example", "A"]).status(), "NXDOMAIN");
+    let blocked = dig(weir.address, &["update.baofeng.com", "A"]);
+    assert_eq!((blocked.status(), blocked.answer().len()), ("NXDOMAIN", 0), "{blocked:?}");
+    assert!(dig(weir.address, &["lab.example", "ANY"]).has_flag("tc"), "ANY goes to TCP");
     weir.stop();
 }

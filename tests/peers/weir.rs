@@ -22,6 +22,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) pool: &'a str,
     /// `watch` of gateway.toml.
     pub(crate) watch: bool,
+    /// Further arguments of `weir run`.
+    pub(crate) arguments: &'a [&'a str],
     /// Further sections of gateway.toml.
     pub(crate) gateway: &'a str,
     /// Other files of the directory, by path.
@@ -38,6 +40,7 @@ impl<'a> Setup<'a> {
             health,
             pool: "",
             watch: false,
+            arguments: &[],
             gateway: "",
             files: vec![("limits.toml", limits)],
         }
@@ -106,6 +109,7 @@ impl Weir {
         let child = Command::new(env!("CARGO_BIN_EXE_weir"))
             .arg("run")
             .arg(&weir.directory)
+            .args(setup.arguments)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
