@@ -20,6 +20,17 @@ pub enum FailureKind {
     ServerFailure,
 }
 
+impl FailureKind {
+    /// What a client is told (EXTRA-TEXT of RFC 8914).
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Timeout => "upstream timed out",
+            Self::Unreachable => "no upstream can be reached",
+            Self::ServerFailure => "upstream said SERVFAIL",
+        }
+    }
+}
+
 /// A failure that still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
