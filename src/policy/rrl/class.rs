@@ -46,6 +46,11 @@ impl Category {
     pub const ALL: [Self; 7] =
         [Self::Error, Self::Nxdomain, Self::Nodata, Self::Referral, Self::Positive, Self::All, Self::Guard];
 
+    /// The category with this number; `Error`, the strictest, for a number that is none.
+    pub fn from_number(number: u8) -> Self {
+        Self::ALL.into_iter().find(|category| *category as u8 == number).unwrap_or(Self::Error)
+    }
+
     /// The key of its rate in limits.toml, and the default.
     pub(super) const fn key(self) -> (&'static str, u32) {
         match self {
