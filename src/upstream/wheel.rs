@@ -43,6 +43,11 @@ impl Wheel {
         }
     }
 
+    /// Bytes that each timer takes.
+    pub const fn bytes_per_timer() -> usize {
+        size_of::<Node>()
+    }
+
     /// Sets timer `timer` to fire at `due`, whatever it was set to before. O(1).
     pub fn set(&mut self, timer: u32, due: Moment) {
         self.cancel(timer);
