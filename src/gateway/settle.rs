@@ -153,7 +153,7 @@ impl Desk {
             put_u16(room, 10, response.additionals - 1);
         }
         put_u16(room, 0, 0);
-        room[HEADER_LEN..response.question_end].make_ascii_lowercase();
+        room[HEADER_LEN..response.question_end - 4].make_ascii_lowercase();
         let rrl = &view.shared.rrl;
         let zone = view.running.routing.pool_for(&case.query.name).1;
         let class = rrl.class_of(response, &case.query.name, case.query.qtype, zone);
