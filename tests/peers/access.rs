@@ -58,7 +58,7 @@ fn what_may_not_be_asked_is_refused_or_sent_to_tcp() {
     let scratch = Scratch::new("question");
     let nsd = nsd(&scratch);
     let access = "allow = [\"127.0.0.0/8\"]\n[[question]]\nqtypes = [\"ANY\"]\naction = \"truncate\"\n\
-                  [[question]]\nqtypes = [\"HINFO\"]\naction = \"refuse\"\n";
+                  [[question]]\nqtypes = [\"HINFO\"]\naction = \"refused\"\n";
     let setup = Setup::before("authoritative", nsd.address, "plain.test SOA").with("access.toml", access);
     let weir = Weir::start(&scratch, &setup);
     let any = kdig(weir.address, &["+ignore", "+notcp", "www.plain.test", "ANY"]);

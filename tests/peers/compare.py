@@ -75,6 +75,9 @@ def compare(direct, gateway, name, rtype, tcp, **options):
         wire = exchange(gateway, query, tcp)
         assert wire[:2] == struct.pack("!H", query.id), f"{label}: id"
         found_head, found = parts(wire)
+        if head[0] & found_head[0] & dns.flags.TC:
+            # Nothing but "ask over TCP" is said: whether with AA or not is nobody's business.
+            head, found_head = ((flags & ~dns.flags.AA, *rest) for flags, *rest in (head, found_head))
         assert found_head == head, f"{label}, {turn}: {found_head} is not {head}"
         assert [fixed for fixed, _ in found] == [fixed for fixed, _ in records], f"{label}, {turn}: records"
         for (_, ttl), (_, original) in zip(found, records):
@@ -100,8 +103,8 @@ def main():
         name = f"{owner}.{zone}"
         for tcp in (False, True):
             compare(direct, gateway, name, rtype, tcp)
-            compare(direct, gateway, name, rtype, tcp, use_edns=0, payload=4096)
-            compare(direct, gateway, name, rtype, tcp, use_edns=0, payload=4096, want_dnssec=True)
+            compare(direct, gateway, name, rtype, tcp, use_edns=0, payload=1232)
+            compare(direct, gateway, name, rtype, tcp, use_edns=0, payload=1232, want_dnssec=True)
 
 
 main()

@@ -41,11 +41,6 @@ names = ["=host0006.plain.test"]
 action = "sinkhole"
 addresses = ["192.0.2.200", "2001:db8::200"]
 [[rule]]
-id = "own-data"
-names = ["=host0007.plain.test"]
-action = "data"
-records = ["A 10.0.0.1"]
-[[rule]]
 id = "look"
 names = ["=host0008.plain.test"]
 action = "monitor"
@@ -108,7 +103,6 @@ fn every_verdict_is_seen_by_dig_as_it_was_written() {
     assert_eq!(ask("host0005", "TXT").answer().len(), 0);
     assert_eq!(ask("host0006", "A").data(), ["192.0.2.200"]);
     assert_eq!(ask("host0006", "AAAA").data(), ["2001:db8::200"]);
-    assert_eq!(ask("host0007", "A").data(), ["10.0.0.1"]);
     assert_eq!(ask("host0008", "A").data(), ["10.53.0.9"], "monitor lets it pass");
     assert_eq!(ask("host0009", "A").data(), ["10.53.0.10"], "no rule");
     weir.stop();

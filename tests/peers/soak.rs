@@ -38,7 +38,7 @@ fn number_after(text: &str, label: &str) -> u64 {
 }
 
 fn soak(scratch: &Scratch, profile: &str, upstream: SocketAddr, health: &str, seconds: u64, qps: u64) {
-    let access = "allow = [\"127.0.0.0/8\"]\n[[question]]\nqtypes = [\"HINFO\"]\naction = \"refuse\"\n";
+    let access = "allow = [\"127.0.0.0/8\"]\n[[question]]\nqtypes = [\"HINFO\"]\naction = \"refused\"\n";
     let setup = Setup::before(profile, upstream, health).with("access.toml", access);
     let weir = Weir::start(scratch, &setup.with("filters/10-soak.toml", FILTER));
     let file = scratch.write(&format!("questions-{}", weir.address.port()), &questions());

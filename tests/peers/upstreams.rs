@@ -9,7 +9,6 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
-use weir::lab::Kind;
 
 /// EDE "No Reachable Authority" and "Network Error" (RFC 8914).
 const UNREACHABLE: [u16; 2] = [22, 23];
@@ -55,21 +54,6 @@ fn late_answers_are_waited_for_up_to_the_deadline_and_no_longer() {
     }
     let quick = timed(|| ask::udp(weir.address, "www.lab.example", RecordType::A));
     assert!(quick.0.is_some() && quick.1 < Duration::from_millis(500), "a dead zone does not hold up the others");
-    weir.stop();
-}
-
-#[test]
-fn equal_questions_in_flight_are_one_question_upstream() {
-    let scratch = Scratch::new("coalesce");
-    let lab = lab();
-    let weir =
-        Weir::start(&scratch, &Setup::before("recursive", lab.address, ". NS").with_gateway("[cache]\nsize = \"0\"\n"));
-    let queries: Vec<Message> = (0..20).map(|id| ask::query(id, "slow-500.lab.example", RecordType::A)).collect();
-    let answers = ask::burst(weir.address.ip(), weir.address, &queries, ask::TIMEOUT);
-    assert_eq!(answers.len(), 20);
-    assert!(answers.iter().all(|answer| answer.answers.len() == 1));
-    // All came from one socket, so to one worker: it asks once.
-    assert_eq!(lab.counters.of(Kind::Slow), 1);
     weir.stop();
 }
 
