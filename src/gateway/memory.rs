@@ -111,7 +111,9 @@ impl Desk {
         }
         let (error, ending) = match (hit.freshness, hit.rcode) {
             (Freshness::Fresh, _) => (None, Outcome::CacheHit),
-            (Freshness::Stale { .. }, rcode::NXDOMAIN) => (Some((ExtendedError::StaleNxdomain, "")), Outcome::CacheStale),
+            (Freshness::Stale { .. }, rcode::NXDOMAIN) => {
+                (Some((ExtendedError::StaleNxdomain, "")), Outcome::CacheStale)
+            }
             (Freshness::Stale { .. }, _) => (Some((ExtendedError::StaleAnswer, "")), Outcome::CacheStale),
         };
         let draft = Draft { len: hit.len, rcode: hit.rcode, options: hit.options(), error, class: hit.class };

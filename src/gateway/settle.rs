@@ -115,7 +115,13 @@ impl Desk {
     }
 
     /// The filter's word on the names of the answer; what it denies has been answered.
-    fn vet<'m>(&mut self, view: &View<'_>, case: Case<'_>, response: Response<'m>, out: &mut Outbox) -> Option<VettedAnswer<'m>> {
+    fn vet<'m>(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        response: Response<'m>,
+        out: &mut Outbox,
+    ) -> Option<VettedAnswer<'m>> {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         match self.judge_chain(view, case, &groups, &response) {
             ChainVerdict::Pass { untouched } => Some(VettedAnswer { response, untouched }),
