@@ -1,0 +1,61 @@
+//! Where a policy comes from: a directory that was named or found, or what stands in for one. Decided once, at the
+//! start; every reload goes back to the same place.
+
+use crate::policy::document::Files;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where the system's resolver settings are, unless another file is named.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// The directory that is used when none is named and it exists.
+pub const DIRECTORY: &str = "policies";
+
+/// The example, compiled in: `weir run --lab` works in an empty directory.
+const EXAMPLE: &[(&str, &[u8])] = &include!("example_files.rs");
+
+/// Where a policy comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A directory; when it is missing or broken, that is an error and never a reason to take anything else.
+    Directory(PathBuf),
+    /// The example that is compiled in.
+    Example,
+    /// No files at all: loopback, and the nameservers of resolv.conf.
+    Defaults,
+}
+
+impl Origin {
+    /// The directory that was named, else `./policies` if anything has that name, else what stands in for it.
+    pub fn find(named: Option<&Path>, lab: bool) -> Self {
+        match named {
+            Some(directory) => Self::Directory(directory.to_path_buf()),
+            None if Path::new(DIRECTORY).symlink_metadata().is_ok() => Self::Directory(DIRECTORY.into()),
+            None if lab => Self::Example,
+            None => Self::Defaults,
+        }
+    }
+
+    /// The directory that can be watched, if it is one.
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(directory) => Some(directory),
+            Self::Example | Self::Defaults => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => write!(f, "{}", directory.display()),
+            Self::Example => f.write_str("the built-in example"),
+            Self::Defaults => f.write_str("the built-in defaults"),
+        }
+    }
+}
+
+/// The files of the example.
+pub fn example_files() -> Files {
+    EXAMPLE.iter().map(|(path, bytes)| (*path, *bytes)).collect()
+}
