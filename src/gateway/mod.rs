@@ -5,6 +5,7 @@ pub mod outbox;
 
 use crate::clock::Now;
 use crate::live_policy::Shared;
+pub use crate::upstream::{LINKS_MAX, LinkId};
 use outbox::Outbox;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -26,18 +27,6 @@ pub struct LinkPort {
     /// Which of the worker's sockets toward it, below [`PORTS`]; 0 for TCP.
     pub port: u8,
 }
-
-/// An upstream's slot in the registry and which use of the slot it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LinkId {
-    /// Below [`LINKS_MAX`].
-    pub slot: u16,
-    /// Which use of the slot.
-    pub generation: u16,
-}
-
-/// The most upstreams at one time.
-pub const LINKS_MAX: usize = 256;
 
 /// UDP sockets that a worker may hold toward one upstream: half of them in use, half waiting for late answers.
 pub const PORTS: usize = 8;

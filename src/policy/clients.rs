@@ -1,5 +1,17 @@
 //! clients.toml: names for groups of clients, that every other file uses as `@name`.
+//!
+//! ```toml
+//! [[group]]
+//! name = "branches"
+//! networks = ["10.0.0.0/8", "2001:db8::/32", "!10.9.0.0/16"]
+//! ```
+//!
+//! Within a group the longest prefix decides, so `!` cuts a piece out; a client may be in any number of groups.
 
+use super::document::network::{self, Depths, Member};
+use super::document::table::nearest;
+use super::document::{At, Code, Fault, Faults, Place, Table};
+use super::networks::NetworkMap;
 use std::net::IpAddr;
 
 /// The most groups of one policy.
@@ -26,13 +38,138 @@ impl GroupSet {
     }
 }
 
-/// All groups, compiled.
+/// One group as written.
 #[derive(Debug)]
-pub struct Groups {}
+struct Group {
+    name: String,
+    networks: Depths,
+}
+
+/// All groups, compiled.
+#[derive(Debug, Default)]
+pub struct Groups {
+    groups: Vec<Group>,
+    members: NetworkMap<GroupSet>,
+}
 
 impl Groups {
     /// The groups of a client. One lookup.
-    pub fn of(&self, _client: IpAddr) -> GroupSet {
-        todo!()
+    pub fn of(&self, client: IpAddr) -> GroupSet {
+        self.members.get(client).copied().unwrap_or_default()
     }
+
+    /// The number of a group.
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        self.groups.iter().position(|group| group.name == name)
+    }
+
+    /// The names of all groups, in the order of their numbers.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(|group| group.name.as_str())
+    }
+
+    /// The number of the group that `@name` means; an unknown one is a fault at `place`.
+    pub fn require(&self, name: &str, place: &Place, faults: &Faults) -> Option<usize> {
+        let index = self.index_of(name);
+        if index.is_none() {
+            let hint = match nearest(name, self.names()) {
+                Some(near) => format!("did you mean \"@{near}\"?"),
+                None => "groups are named in clients.toml, under [[group]]".to_owned(),
+            };
+            faults.add(Code::UnknownGroup, place, format!("there is no group {name:?}"), hint);
+        }
+        index
+    }
+
+    /// The groups of a list such as `groups = ["@branches"]`.
+    pub fn set(&self, list: &[At<&str>], faults: &Faults) -> GroupSet {
+        let mut set = GroupSet::default();
+        for text in list {
+            let Some(name) = text.value.strip_prefix('@') else {
+                let message = format!("{:?} is not the name of a group", text.value);
+                faults.add(Code::Value, &text.place, message, format!("groups are written \"@{}\"", text.value));
+                continue;
+            };
+            if let Some(index) = self.require(name, &text.place, faults) {
+                set.insert(index);
+            }
+        }
+        set
+    }
+
+    /// The networks of a group, with the length of the prefix that decides.
+    pub(super) fn depths(&self, index: usize) -> &Depths {
+        &self.groups[index].networks
+    }
+
+    /// Reads clients.toml.
+    pub fn read(t: &Table<'_>) -> Self {
+        t.not_yet(&["schedule"]);
+        let mut groups: Vec<Group> = Vec::new();
+        for table in t.tables("group") {
+            let name = table.required_text("name").filter(|name| check_name(name, &groups, t.faults()));
+            let networks = read_networks(&table);
+            if groups.len() == GROUPS_MAX {
+                let message = format!("more than {GROUPS_MAX} groups");
+                t.faults().push(Fault::new(Code::TooMany, table.place(), message));
+                break;
+            }
+            if let Some(name) = name {
+                groups.push(Group { name: name.value.to_owned(), networks });
+            }
+        }
+        let maps: Vec<_> = groups.iter().map(|group| &group.networks).collect();
+        let members = NetworkMap::merge(&maps, |values| {
+            let mut set = GroupSet::default();
+            let inside = values.iter().enumerate().filter(|(_, value)| value.is_some_and(|(_, inside)| *inside));
+            inside.for_each(|(index, _)| set.insert(index));
+            (!set.is_empty()).then_some(set)
+        });
+        Self { groups, members }
+    }
+}
+
+/// A name that `@name` can spell, and that is not taken.
+fn check_name(name: &At<&str>, groups: &[Group], faults: &Faults) -> bool {
+    let well_formed =
+        name.value.len() <= 64 && name.value.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if !well_formed {
+        let message = format!("{:?} cannot be the name of a group", name.value);
+        faults.add(Code::Value, &name.place, message, "letters, digits, '-', '_' and '.', at most 64 bytes");
+    } else if groups.iter().any(|group| group.name == name.value) {
+        let message = format!("group {:?} is there twice", name.value);
+        faults.add(Code::Duplicate, &name.place, message, "give each group a name of its own, or merge the two");
+        return false;
+    }
+    well_formed
+}
+
+/// The networks of one group. Groups do not hold groups: who is in one must be seen at a glance.
+fn read_networks(table: &Table<'_>) -> Depths {
+    let texts = table.list("networks");
+    let faults = table.faults();
+    if !table.has("networks") {
+        table.missing("networks");
+    } else if texts.is_empty() {
+        table.fault(
+            "networks",
+            Code::Empty,
+            "a group without networks has no clients",
+            "add a network, or remove the group",
+        );
+    }
+    let mut entries = Vec::new();
+    for text in &texts {
+        if text.value.trim_start_matches('!').starts_with('@') {
+            let hint = "list the networks themselves";
+            faults.add(Code::Network, &text.place, "a group cannot hold another group", hint);
+        } else {
+            entries.extend(network::entry(text, &Groups::default(), faults));
+        }
+    }
+    network::report_duplicates(&entries, faults);
+    Depths::new(entries.iter().filter_map(|entry| match entry.value.member {
+        Member::Network(net) => Some((net, (net.prefix_len(), !entry.value.except))),
+        Member::Group(_) => None,
+    }))
 }

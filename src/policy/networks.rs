@@ -1,29 +1,62 @@
 //! Sets and maps of networks: the longest prefix decides. Flattened into sorted ranges when compiled, so that a lookup
-//! is one binary search without allocation (measured 11 ns against 43-581 ns for tries at 100 000 prefixes).
+//! is one step through an index and a short search, without allocation; a trie costs 43 to 581 ns at 100 000 prefixes.
+//!
+//! A range map knows nothing of prefixes any more, so what must compare prefix lengths (a list that names groups) keeps
+//! them in its values until it is done: see [`NetworkMap::merge`].
 
-use ipnet::IpNet;
-use std::net::IpAddr;
+use ipnet::{IpNet, Ipv4Net};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The most slots of the index over the ranges of one family: 256 KiB.
+const INDEX_MAX: usize = 65_536;
 
 /// Addresses to values; each address has the value of the longest prefix that holds it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NetworkMap<V> {
-    _v: Vec<V>,
+    v4: Ranges<u32, V>,
+    v6: Ranges<u128, V>,
+}
+
+impl<V> Default for NetworkMap<V> {
+    fn default() -> Self {
+        Self { v4: Ranges::default(), v6: Ranges::default() }
+    }
 }
 
 impl<V: Clone + PartialEq> NetworkMap<V> {
-    /// Compiles a map. Of two equal prefixes the later wins; the caller reports duplicates.
-    pub fn new(_entries: impl IntoIterator<Item = (IpNet, V)>) -> Self {
-        todo!()
+    /// Compiles a map. Of two equal prefixes the later wins; the caller reports duplicates. Host bits are ignored.
+    /// O(n log n) in the number of entries.
+    pub fn new(entries: impl IntoIterator<Item = (IpNet, V)>) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for (net, value) in entries {
+            let (blocks, first, last) = match canonical(net) {
+                IpNet::V4(net) => (&mut v4, u32::from(net.network()).into(), u32::from(net.broadcast()).into()),
+                IpNet::V6(net) => (&mut v6, net.network().into(), net.broadcast().into()),
+            };
+            blocks.push(Block { first, last, value });
+        }
+        Self { v4: Ranges::new(flatten(v4)), v6: Ranges::new(flatten(v6)) }
+    }
+
+    /// One map out of several: `choose` sees, for each range of addresses, the value of every map there. O(n * m) in
+    /// the number of ranges and of maps.
+    pub fn merge<A>(maps: &[&NetworkMap<A>], choose: impl Fn(&[Option<&A>]) -> Option<V>) -> Self {
+        let v4: Vec<_> = maps.iter().map(|map| &map.v4).collect();
+        let v6: Vec<_> = maps.iter().map(|map| &map.v6).collect();
+        Self { v4: Ranges::new(merge(&v4, &choose)), v6: Ranges::new(merge(&v6, &choose)) }
     }
 
     /// The value of the longest prefix that holds `address`. IPv4-mapped IPv6 addresses are looked up as IPv4.
-    pub fn get(&self, _address: IpAddr) -> Option<&V> {
-        todo!()
+    pub fn get(&self, address: IpAddr) -> Option<&V> {
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.v4.get(u32::from(address)),
+            IpAddr::V6(address) => self.v6.get(u128::from(address)),
+        }
     }
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        todo!()
+        self.v4.starts.is_empty() && self.v6.starts.is_empty()
     }
 }
 
@@ -34,5 +67,295 @@ impl NetworkSet {
     /// Whether `address` is in the set.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.get(address).copied().unwrap_or(false)
+    }
+}
+
+/// The network without host bits, and an IPv4-mapped one (`::ffff:10.0.0.0/104`) as the IPv4 network that it means.
+pub fn canonical(net: IpNet) -> IpNet {
+    let net = net.trunc();
+    let IpNet::V6(v6) = net else { return net };
+    let mapped = v6.network().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    mapped.and_then(|(address, len)| Ipv4Net::new(address, len).ok()).map_or(net, IpNet::V4)
+}
+
+/// The addresses of one prefix, first and last included.
+struct Block<V> {
+    first: u128,
+    last: u128,
+    value: V,
+}
+
+/// Sorted, touching ranges: each holds from its start to the next one's.
+type Flat<V> = Vec<(u128, Option<V>)>;
+
+/// Nested blocks to ranges, by walking the blocks in order with a stack of those that are open.
+fn flatten<V: Clone + PartialEq>(mut blocks: Vec<Block<V>>) -> Flat<V> {
+    // The sort is stable: of equal blocks the later stays behind, and overwrites.
+    blocks.sort_by(|a, b| a.first.cmp(&b.first).then(b.last.cmp(&a.last)));
+    let mut flat = Flat::with_capacity(blocks.len() + 1);
+    let mut open: Vec<&Block<V>> = Vec::new();
+    for block in &blocks {
+        close(&mut open, &mut flat, Some(block.first));
+        start(&mut flat, block.first, Some(&block.value));
+        open.push(block);
+    }
+    close(&mut open, &mut flat, None);
+    flat
+}
+
+/// Ends the open blocks that lie wholly before `next` (all of them for `None`): the block around goes on behind each.
+fn close<V: Clone + PartialEq>(open: &mut Vec<&Block<V>>, flat: &mut Flat<V>, next: Option<u128>) {
+    while let Some(block) = open.last() {
+        if next.is_some_and(|next| block.last >= next) {
+            return;
+        }
+        let last = block.last;
+        open.pop();
+        if let Some(behind) = last.checked_add(1) {
+            start(flat, behind, open.last().map(|block| &block.value));
+        }
+    }
+}
+
+/// Begins a range at `first`, in place of one that begins there already; equal neighbours become one.
+fn start<V: Clone + PartialEq>(flat: &mut Flat<V>, first: u128, value: Option<&V>) {
+    if flat.last().is_some_and(|(at, _)| *at == first) {
+        flat.pop();
+    }
+    let before = flat.last().and_then(|(_, value)| value.as_ref());
+    if before != value {
+        flat.push((first, value.cloned()));
+    }
+}
+
+/// Walks the ranges of all maps side by side.
+fn merge<K: Key, A, V: Clone + PartialEq>(
+    maps: &[&Ranges<K, A>],
+    choose: &impl Fn(&[Option<&A>]) -> Option<V>,
+) -> Flat<V> {
+    let mut bounds: Vec<u128> = maps.iter().flat_map(|map| map.starts.iter().map(|start| start.wide())).collect();
+    bounds.sort_unstable();
+    bounds.dedup();
+    let mut next = vec![0_usize; maps.len()];
+    let mut here: Vec<Option<&A>> = vec![None; maps.len()];
+    let mut flat = Flat::new();
+    for bound in bounds {
+        for ((map, next), here) in maps.iter().zip(&mut next).zip(&mut here) {
+            if map.starts.get(*next).is_some_and(|start| start.wide() == bound) {
+                *here = map.values[*next].as_ref();
+                *next += 1;
+            }
+        }
+        start(&mut flat, bound, choose(&here).as_ref());
+    }
+    flat
+}
+
+/// An address as a number.
+trait Key: Copy + Ord {
+    fn wide(self) -> u128;
+    fn narrow(wide: u128) -> Option<Self>;
+}
+
+impl Key for u32 {
+    fn wide(self) -> u128 {
+        u128::from(self)
+    }
+    fn narrow(wide: u128) -> Option<Self> {
+        Self::try_from(wide).ok()
+    }
+}
+
+impl Key for u128 {
+    fn wide(self) -> u128 {
+        self
+    }
+    fn narrow(wide: u128) -> Option<Self> {
+        Some(wide)
+    }
+}
+
+/// The ranges of one family. The index cuts the span between the first and the last start into equal slots, so that it
+/// serves where the addresses are, wherever that is.
+#[derive(Clone, Debug)]
+struct Ranges<K, V> {
+    starts: Vec<K>,
+    values: Vec<Option<V>>,
+    /// Slot `i` begins at `base + (i << shift)`.
+    shift: u32,
+    /// For each slot the number of ranges that start before it; one more for the end.
+    index: Vec<u32>,
+}
+
+impl<K, V> Default for Ranges<K, V> {
+    fn default() -> Self {
+        Self { starts: Vec::new(), values: Vec::new(), shift: 0, index: Vec::new() }
+    }
+}
+
+impl<K: Key, V> Ranges<K, V> {
+    fn new(flat: Flat<V>) -> Self {
+        let (mut starts, mut values) = (Vec::with_capacity(flat.len()), Vec::with_capacity(flat.len()));
+        for (first, value) in flat {
+            // A range behind the last IPv4 address holds nothing.
+            if let Some(first) = K::narrow(first) {
+                starts.push(first);
+                values.push(value);
+            }
+        }
+        let (Some(first), Some(last)) = (starts.first(), starts.last()) else { return Self::default() };
+        let (base, span) = (first.wide(), last.wide() - first.wide());
+        let slots_wanted = starts.len().next_power_of_two().min(INDEX_MAX);
+        let span_bits = u128::BITS - span.leading_zeros();
+        let shift = span_bits.saturating_sub(slots_wanted.trailing_zeros());
+        let slots = usize::try_from(span >> shift).unwrap_or(INDEX_MAX) + 1;
+        let index = (0..slots as u128)
+            .map(|slot| starts.partition_point(|start| start.wide() - base < slot << shift) as u32)
+            .chain([starts.len() as u32])
+            .collect();
+        Self { starts, values, shift, index }
+    }
+
+    fn get(&self, key: K) -> Option<&V> {
+        let base = self.starts.first()?;
+        let offset = key.wide().checked_sub(base.wide())?;
+        let slot = usize::try_from(offset >> self.shift).unwrap_or(usize::MAX).min(self.index.len() - 2);
+        let (from, to) = (self.index[slot] as usize, self.index[slot + 1] as usize);
+        let behind = from + self.starts[from..to].partition_point(|start| *start <= key);
+        self.values[behind - 1].as_ref()
+    }
+}
+
+/// The whole address space of both families, for rules that mean everyone.
+pub fn everything() -> [IpNet; 2] {
+    let v4 = Ipv4Net::default();
+    let v6 = ipnet::Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0);
+    [IpNet::V4(v4), IpNet::V6(v6)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// What the map must say, found by looking at every entry.
+    fn naive(entries: &[(IpNet, u8)], address: IpAddr) -> Option<u8> {
+        let address = address.to_canonical();
+        let holds = |(net, _): &&(IpNet, u8)| canonical(*net).contains(&address);
+        entries.iter().filter(holds).max_by_key(|(net, _)| canonical(*net).prefix_len()).map(|(_, value)| *value)
+    }
+
+    /// Addresses at which a map can change its mind: the first and last of each network, and their neighbours.
+    fn edges(entries: &[(IpNet, u8)]) -> Vec<IpAddr> {
+        let mut all = Vec::new();
+        for (net, _) in entries {
+            match canonical(*net) {
+                IpNet::V4(net) => {
+                    let (first, last) = (u32::from(net.network()), u32::from(net.broadcast()));
+                    let near = [first, last, first.wrapping_sub(1), last.wrapping_add(1)];
+                    all.extend(near.map(|number| IpAddr::V4(number.into())));
+                }
+                IpNet::V6(net) => {
+                    let (first, last) = (u128::from(net.network()), u128::from(net.broadcast()));
+                    let near = [first, last, first.wrapping_sub(1), last.wrapping_add(1)];
+                    all.extend(near.map(|number| IpAddr::V6(number.into())));
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn the_longest_prefix_decides_in_any_order() {
+        let set = NetworkSet::new([
+            (net("10.9.0.0/16"), false),
+            (net("10.0.0.0/8"), true),
+            (net("10.9.1.0/24"), true),
+            (net("2001:db8::/32"), true),
+        ]);
+        for (text, expected) in [
+            ("10.0.0.0", true),
+            ("10.255.255.255", true),
+            ("10.9.0.1", false),
+            ("10.9.1.1", true),
+            ("11.0.0.0", false),
+            ("9.255.255.255", false),
+            ("2001:db8::1", true),
+            ("2001:db9::1", false),
+            ("::ffff:10.0.0.1", true),
+            ("::ffff:10.9.0.1", false),
+        ] {
+            assert_eq!(set.contains(address(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_map_and_a_map_of_everything() {
+        assert!(NetworkSet::default().is_empty());
+        assert!(!NetworkSet::new([]).contains(address("::1")));
+        let all = NetworkSet::new(everything().map(|net| (net, true)));
+        for text in ["0.0.0.0", "255.255.255.255", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "::ffff:1.2.3.4"] {
+            assert!(all.contains(address(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_two_equal_prefixes_the_later_wins() {
+        let map = NetworkMap::new([(net("10.0.0.0/8"), 1), (net("10.0.0.0/8"), 2), (net("10.1.2.3/8"), 3)]);
+        assert_eq!(map.get(address("10.0.0.1")), Some(&3));
+    }
+
+    #[test]
+    fn mapped_networks_are_ipv4_networks() {
+        let set = NetworkSet::new([(net("::ffff:192.0.2.0/120"), true)]);
+        assert!(set.contains(address("192.0.2.7")) && set.contains(address("::ffff:192.0.2.7")));
+        assert!(!set.contains(address("192.0.3.7")));
+    }
+
+    fn networks() -> impl Strategy<Value = Vec<(IpNet, u8)>> {
+        // Few distinct bits, so that networks nest, touch and repeat.
+        let v4 = (0_u32..16, 0_u32..4, 0_u8..=32).prop_map(|(high, low, len)| {
+            IpNet::new(IpAddr::V4((high << 28 | low).into()), len).expect("a length up to 32")
+        });
+        let v6 = (0_u128..16, 0_u128..4, 0_u8..=128).prop_map(|(high, low, len)| {
+            IpNet::new(IpAddr::V6((high << 124 | low).into()), len).expect("a length up to 128")
+        });
+        let mapped = (0_u128..4, 96_u8..=128).prop_map(|(low, len)| {
+            IpNet::new(IpAddr::V6((0xffff_u128 << 32 | low << 30).into()), len).expect("a length up to 128")
+        });
+        prop::collection::vec((prop_oneof![4 => v4, 4 => v6, 1 => mapped], any::<u8>()), 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn a_map_agrees_with_a_look_at_every_entry(
+            entries in networks(),
+            v4 in any::<[u32; 4]>(),
+            v6 in any::<[u128; 4]>(),
+        ) {
+            let map = NetworkMap::new(entries.clone());
+            let random = v4.map(|n| IpAddr::V4(n.into())).into_iter().chain(v6.map(|n| IpAddr::V6(n.into())));
+            for address in edges(&entries).into_iter().chain(random) {
+                prop_assert_eq!(map.get(address).copied(), naive(&entries, address), "{}", address);
+            }
+        }
+
+        #[test]
+        fn a_merged_map_agrees_with_its_parts(a in networks(), b in networks()) {
+            let parts = [NetworkMap::new(a.clone()), NetworkMap::new(b.clone())];
+            let merged = NetworkMap::merge(&[&parts[0], &parts[1]], |values| Some((values[0].copied()?, values[1].copied()?)));
+            for address in edges(&a).into_iter().chain(edges(&b)) {
+                let expected = naive(&a, address).zip(naive(&b, address));
+                prop_assert_eq!(merged.get(address).copied(), expected, "{}", address);
+            }
+        }
     }
 }

@@ -1,0 +1,168 @@
+//! The files of a policy directory with their bytes. A map and not a path: tests, fuzzing and the built-in policy need no
+//! disk, and a reload sees one moment of the directory and not several.
+
+use super::{Code, Fault, Faults, Place};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The largest rule file, in bytes.
+pub const TOML_MAX: u64 = 4 << 20;
+
+/// The largest list or zone, in bytes.
+pub const LIST_MAX: u64 = 256 << 20;
+
+/// The most files of a directory.
+pub const FILES_MAX: usize = 4_096;
+
+/// The deepest nesting of directories.
+const DEPTH_MAX: usize = 4;
+
+/// Path within the directory (with `/`) to contents.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    files: BTreeMap<Arc<str>, Vec<u8>>,
+}
+
+impl Files {
+    /// The contents of a file.
+    pub fn bytes(&self, path: &str) -> Option<&[u8]> {
+        self.files.get(path).map(Vec::as_slice)
+    }
+
+    /// The path as the map holds it, shared, for places.
+    pub fn path(&self, path: &str) -> Option<&Arc<str>> {
+        self.files.get_key_value(path).map(|(path, _)| path)
+    }
+
+    /// All files, sorted by path.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &[u8])> {
+        self.files.iter().map(|(path, bytes)| (path, bytes.as_slice()))
+    }
+
+    /// The files directly within a directory whose names end in `.extension`, sorted.
+    pub fn within<'f>(&'f self, dir: &str, extension: &str) -> impl Iterator<Item = (&'f Arc<str>, &'f [u8])> {
+        let (dir, extension) = (format!("{dir}/"), format!(".{extension}"));
+        self.iter().filter(move |(path, _)| {
+            path.strip_prefix(dir.as_str()).is_some_and(|name| !name.contains('/') && name.ends_with(&extension))
+        })
+    }
+
+    /// Takes a file in, or replaces it.
+    pub fn insert(&mut self, path: &str, bytes: impl Into<Vec<u8>>) {
+        self.files.insert(path.into(), bytes.into());
+    }
+
+    /// SHA-256 over all paths and contents, each with its length, so that no two directories can look alike.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for (path, bytes) in &self.files {
+            for part in [path.as_bytes(), bytes] {
+                digest.update((part.len() as u64).to_be_bytes());
+                digest.update(part);
+            }
+        }
+        digest.finalize().into()
+    }
+
+    /// Reads a directory. Files that an editor or a version control system leaves behind, and READMEs, are not part of it.
+    /// Symbolic links may point within the directory only.
+    ///
+    /// # Errors
+    /// A directory that cannot be read at all; everything else goes to `faults`.
+    pub fn read(dir: &Path, faults: &Faults) -> io::Result<Self> {
+        let root = dir.canonicalize()?;
+        let mut reader = Reader { root: &root, faults, files: Self::default() };
+        reader.directory(&root, "", 0)?;
+        Ok(reader.files)
+    }
+}
+
+impl<P: Into<Arc<str>>, B: Into<Vec<u8>>> FromIterator<(P, B)> for Files {
+    fn from_iter<I: IntoIterator<Item = (P, B)>>(files: I) -> Self {
+        Self { files: files.into_iter().map(|(path, bytes)| (path.into(), bytes.into())).collect() }
+    }
+}
+
+/// Whether a name is none of the policy's business: hidden, a backup, a README.
+fn is_ignored(name: &str) -> bool {
+    name.starts_with(['.', '#'])
+        || name.ends_with('~')
+        || name.starts_with("README")
+        || [".swp", ".swo", ".bak", ".orig", ".rej", ".tmp"].iter().any(|end| name.ends_with(end))
+}
+
+struct Reader<'r> {
+    root: &'r Path,
+    faults: &'r Faults,
+    files: Files,
+}
+
+impl Reader<'_> {
+    fn directory(&mut self, dir: &Path, prefix: &str, depth: usize) -> io::Result<()> {
+        let mut entries = fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else {
+                let path = format!("{prefix}{}", name.to_string_lossy());
+                self.fault(Code::Utf8, &path, format!("the name of file {path:?} is not UTF-8"));
+                continue;
+            };
+            if !is_ignored(name) {
+                self.entry(&entry.path(), &format!("{prefix}{name}"), depth);
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, disk: &Path, path: &str, depth: usize) {
+        let real = match disk.canonicalize() {
+            Ok(real) => real,
+            Err(error) => return self.fault(Code::Io, path, format!("cannot read {path}: {error}")),
+        };
+        if !real.starts_with(self.root) {
+            return self.faults.add(
+                Code::Path,
+                &Place::whole(path),
+                format!("{path} is a link that leaves the policy directory"),
+                "put the file itself into the directory: a policy is checked, hashed and swapped as a whole",
+            );
+        }
+        if real.is_dir() {
+            if depth == DEPTH_MAX {
+                return self.fault(Code::TooMany, path, format!("directories are nested deeper than {DEPTH_MAX}"));
+            }
+            if let Err(error) = self.directory(&real, &format!("{path}/"), depth + 1) {
+                self.fault(Code::Io, path, format!("cannot read {path}: {error}"));
+            }
+            return;
+        }
+        if self.files.files.len() == FILES_MAX {
+            return self.fault(Code::TooMany, path, format!("more than {FILES_MAX} files in the policy directory"));
+        }
+        let limit = if path.ends_with(".toml") { TOML_MAX } else { LIST_MAX };
+        match read_bounded(&real, limit) {
+            Ok(Some(bytes)) => self.files.insert(path, bytes),
+            Ok(None) => self.fault(Code::TooLarge, path, format!("{path} is larger than {} MiB", limit >> 20)),
+            Err(error) => self.fault(Code::Io, path, format!("cannot read {path}: {error}")),
+        }
+    }
+
+    fn fault(&self, code: Code, path: &str, message: String) {
+        self.faults.push(Fault::new(code, Place::whole(path), message));
+    }
+}
+
+/// The contents, or `None` when there are more than `limit` bytes. Only regular files: a pipe would wait for ever.
+fn read_bounded(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}

@@ -1,0 +1,112 @@
+//! Lists of networks as they are written: CIDR, a bare address, `!net` for an exception, `@group` for a group of
+//! clients.toml; and their compilation. The longest prefix decides, and a network that a group brings along counts with
+//! the length that it was written with.
+
+use super::{At, Code, Faults, Place};
+use crate::policy::clients::Groups;
+use crate::policy::networks::{NetworkMap, NetworkSet, canonical};
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// What an entry names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Member {
+    /// A network without host bits; an address is a network of one.
+    Network(IpNet),
+    /// A group, by its number.
+    Group(usize),
+}
+
+/// One entry of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Written with `!`: these are not in the list.
+    pub except: bool,
+    /// What it names.
+    pub member: Member,
+}
+
+/// Networks with the length of the prefix that decided, and what it decided.
+pub type Depths = NetworkMap<(u8, bool)>;
+
+/// Reads one entry; a bad one is a fault.
+pub fn entry(text: &At<&str>, groups: &Groups, faults: &Faults) -> Option<At<Entry>> {
+    let (except, rest) = text.value.strip_prefix('!').map_or((false, text.value), |rest| (true, rest));
+    let member = match rest.strip_prefix('@') {
+        Some(name) => Member::Group(groups.require(name, &text.place, faults)?),
+        None => Member::Network(network(rest, &text.place, faults)?),
+    };
+    Some(At { value: Entry { except, member }, place: text.place.clone() })
+}
+
+/// Reads `10.0.0.0/8`, `2001:db8::/32` or a bare address; anything else, host bits included, is a fault.
+pub fn network(text: &str, place: &Place, faults: &Faults) -> Option<IpNet> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(canonical(IpNet::from(address)));
+    }
+    let Ok(net) = text.parse::<IpNet>() else {
+        let message = format!("{text:?} is not a network");
+        let hint = "write a network such as \"10.0.0.0/8\" or \"2001:db8::/32\", an address, or \"@group\"";
+        faults.add(Code::Network, place, message, hint);
+        return None;
+    };
+    if net != net.trunc() {
+        let message = format!("network {text:?} has bits set behind its prefix");
+        let hint = format!("did you mean \"{}\", or the address \"{}\"?", net.trunc(), net.addr());
+        faults.add(Code::Network, place, message, hint);
+    }
+    Some(canonical(net))
+}
+
+/// Reports each entry that a list names twice.
+pub fn report_duplicates(entries: &[At<Entry>], faults: &Faults) {
+    let mut seen = HashMap::new();
+    for entry in entries {
+        if seen.insert(entry.value.member, &entry.place).is_some() {
+            let what = match entry.value.member {
+                Member::Network(net) => format!("network {net}"),
+                Member::Group(_) => "this group".to_owned(),
+            };
+            faults.add(Code::Duplicate, &entry.place, format!("{what} is in this list twice"), "remove one of the two");
+        }
+    }
+}
+
+/// Compiles a list to the set of its networks.
+pub fn set(entries: impl IntoIterator<Item = Entry>, groups: &Groups) -> NetworkSet {
+    set_of_depths(&depths(entries), groups)
+}
+
+/// Compiles what [`depths`] has sorted out.
+fn set_of_depths(parts: &Parts, groups: &Groups) -> NetworkSet {
+    let mut maps = vec![&parts.own];
+    maps.extend(parts.groups.iter().map(|(index, _)| groups.depths(*index)));
+    NetworkMap::merge(&maps, |values| {
+        let own = values[0].copied();
+        // An exception inside a group says that the address is not in the group, nothing more.
+        let inside = values[1..]
+            .iter()
+            .zip(&parts.groups)
+            .filter_map(|(value, (_, holds))| value.filter(|(_, in_group)| *in_group).map(|(len, _)| (*len, *holds)));
+        // At the same length the exception wins.
+        own.into_iter().chain(inside).max_by_key(|(len, holds)| (*len, !*holds)).map(|(_, holds)| holds)
+    })
+}
+
+/// The networks of a list with their lengths, and its groups.
+struct Parts {
+    own: Depths,
+    groups: Vec<(usize, bool)>,
+}
+
+fn depths(entries: impl IntoIterator<Item = Entry>) -> Parts {
+    let (mut own, mut groups) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry.member {
+            Member::Network(net) => own.push((net, (net.prefix_len(), !entry.except))),
+            Member::Group(index) => groups.push((index, !entry.except)),
+        }
+    }
+    Parts { own: Depths::new(own), groups }
+}

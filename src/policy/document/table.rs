@@ -1,0 +1,458 @@
+//! Reading a table key by key: each reader takes a key, its bounds and its default, and always gives a value. What is
+//! wrong becomes a fault; a key that nobody asked for becomes one when the table goes out of scope.
+//!
+//! A table has layers: an incident mode's `[source]` lies over that of limits.toml, and the upper one that has a key
+//! wins. So a mode is read, and checked, by the same code as what it changes.
+
+use super::{At, Code, Fault, Faults, Place, network, units};
+use crate::dns::name::Name;
+use crate::policy::Mode;
+use crate::policy::clients::Groups;
+use crate::policy::networks::NetworkSet;
+use std::cell::{Cell, RefCell};
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
+use std::time::Duration;
+use toml::de::{DeTable, DeValue};
+
+/// The most elements of one array.
+const ELEMENTS_MAX: usize = 100_000;
+
+/// A value as parsed, with its place.
+type Raw<'d> = At<&'d DeValue<'d>>;
+
+/// One file's part of a table.
+#[derive(Clone, Debug)]
+struct Layer<'d> {
+    file: &'d Arc<str>,
+    table: &'d DeTable<'d>,
+    span: Range<usize>,
+}
+
+/// A table that is being read.
+#[derive(Debug)]
+pub struct Table<'d> {
+    /// Dotted path, empty for the top level.
+    path: String,
+    /// Uppermost first; none for a section that nobody wrote.
+    layers: Vec<Layer<'d>>,
+    faults: &'d Faults,
+    known: RefCell<Vec<&'static str>>,
+    /// Any key may stand here.
+    open: Cell<bool>,
+}
+
+impl<'d> Table<'d> {
+    /// The top level of a file.
+    pub(super) fn root(file: &'d Arc<str>, table: &'d DeTable<'d>, faults: &'d Faults) -> Self {
+        Self::new(String::new(), vec![Layer { file, table, span: 0..0 }], faults)
+    }
+
+    /// A table that nobody wrote: all keys read as their defaults.
+    pub fn absent(path: &str, faults: &'d Faults) -> Self {
+        Self::new(path.to_owned(), Vec::new(), faults)
+    }
+
+    /// This table with `under` below it: a key that is missing here is looked for there. Both are read as one.
+    #[must_use]
+    pub fn over(&self, under: &Self) -> Self {
+        let layers = self.layers.iter().chain(&under.layers).cloned().collect();
+        self.open.set(true);
+        under.open.set(true);
+        Self::new(self.path.clone(), layers, self.faults)
+    }
+
+    fn new(path: String, layers: Vec<Layer<'d>>, faults: &'d Faults) -> Self {
+        Self { path, layers, faults, known: RefCell::default(), open: Cell::new(false) }
+    }
+
+    /// Where faults go.
+    pub fn faults(&self) -> &'d Faults {
+        self.faults
+    }
+
+    /// Whether somebody wrote it.
+    pub fn is_present(&self) -> bool {
+        !self.layers.is_empty()
+    }
+
+    /// Where its heading stands.
+    pub fn place(&self) -> Place {
+        self.layers.first().map_or_else(|| Place::whole(""), |layer| Place::new(layer.file, layer.span.clone()))
+    }
+
+    /// The name of a key in messages: `pool.default.retries`.
+    pub fn label(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Whether a key is there.
+    pub fn has(&self, key: &'static str) -> bool {
+        self.raw(key).is_some()
+    }
+
+    /// Where the value of a key stands; the heading of the table when it is not there.
+    pub fn place_of(&self, key: &'static str) -> Place {
+        self.raw(key).map_or_else(|| self.place(), |raw| raw.place)
+    }
+
+    /// Adds a fault at a key's value.
+    pub fn fault(&self, key: &'static str, code: Code, message: impl Into<String>, hint: impl Into<String>) {
+        self.faults.add(code, &self.place_of(key), message, hint);
+    }
+
+    /// Keys that a later version will read: present, they are refused, so that nobody believes that they act. The one
+    /// place to lift when a feature arrives is its entry in the caller's list.
+    pub fn not_yet(&self, keys: &[&'static str]) {
+        for key in keys {
+            if self.has(key) {
+                let message = format!("{} is not in this version of weir", self.label(key));
+                self.fault(key, Code::NotYet, message, "remove it: it would have no effect");
+            }
+        }
+    }
+
+    /// A whole number within bounds.
+    pub fn number<T>(&self, key: &'static str, bounds: RangeInclusive<T>, default: T) -> T
+    where
+        T: TryFrom<i64> + PartialOrd + Copy + Display,
+    {
+        self.number_given(key, bounds).unwrap_or(default)
+    }
+
+    /// A whole number within bounds, if it is there and right.
+    pub fn number_given<T>(&self, key: &'static str, bounds: RangeInclusive<T>) -> Option<T>
+    where
+        T: TryFrom<i64> + PartialOrd + Copy + Display,
+    {
+        let raw = self.raw(key)?;
+        let DeValue::Integer(integer) = raw.value else {
+            self.wrong_type(key, &raw, "a whole number");
+            return None;
+        };
+        let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let number = number.and_then(|number| T::try_from(number).ok()).filter(|number| bounds.contains(number));
+        if number.is_none() {
+            let message = format!("{} must be between {} and {}", self.label(key), bounds.start(), bounds.end());
+            self.faults.push(Fault::new(Code::Range, raw.place, message));
+        }
+        number
+    }
+
+    /// A duration such as `"2s"` within bounds.
+    pub fn duration(&self, key: &'static str, bounds: RangeInclusive<Duration>, default: Duration) -> Duration {
+        let hint = "write a whole number with ms, s, m, h or d, such as \"500ms\" or \"2s\"";
+        self.unit(key, &bounds, units::duration, |value| units::show_duration(*value), hint).unwrap_or(default)
+    }
+
+    /// A size such as `"64MiB"` in bytes, within bounds.
+    pub fn size(&self, key: &'static str, bounds: RangeInclusive<u64>, default: u64) -> u64 {
+        let hint = "write a whole number with KiB, MiB or GiB, such as \"64MiB\"";
+        self.unit(key, &bounds, units::size, |value| units::show_size(*value), hint).unwrap_or(default)
+    }
+
+    fn unit<T: PartialOrd>(
+        &self,
+        key: &'static str,
+        bounds: &RangeInclusive<T>,
+        read: fn(&str) -> Option<T>,
+        show: fn(&T) -> String,
+        hint: &str,
+    ) -> Option<T> {
+        let raw = self.raw(key)?;
+        let text = match raw.value {
+            DeValue::String(text) => &**text,
+            // Zero needs no unit, so it needs no quotes either.
+            DeValue::Integer(integer) if integer.as_str() == "0" => "0",
+            _ => {
+                let message = format!("{} must be text with a unit, not {}", self.label(key), kind(raw.value));
+                self.faults.add(Code::Type, &raw.place, message, hint);
+                return None;
+            }
+        };
+        let Some(value) = read(text) else {
+            self.faults.add(Code::Value, &raw.place, format!("{} cannot be {text:?}", self.label(key)), hint);
+            return None;
+        };
+        if !bounds.contains(&value) {
+            let (least, most) = (show(bounds.start()), show(bounds.end()));
+            let message = format!("{} must be between {least} and {most}", self.label(key));
+            self.faults.push(Fault::new(Code::Range, raw.place, message));
+            return None;
+        }
+        Some(value)
+    }
+
+    /// One word of several.
+    pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)], default: T) -> T {
+        self.choice_given(key, choices).unwrap_or(default)
+    }
+
+    /// One word of several, if it is there and right.
+    pub fn choice_given<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(key)?;
+        let found = choices.iter().find(|(word, _)| *word == text.value);
+        if found.is_none() {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            let message = format!("{} cannot be {:?}", self.label(key), text.value);
+            let hint = match nearest(text.value, words.iter().copied()) {
+                Some(word) => format!("did you mean {word:?}? It is one of: {}", words.join(", ")),
+                None => format!("it is one of: {}", words.join(", ")),
+            };
+            self.faults.add(Code::Choice, &text.place, message, hint);
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// `mode = "enforce" | "monitor" | "off"`.
+    pub fn mode(&self, default: Mode) -> Mode {
+        self.choice("mode", &[("enforce", Mode::Enforce), ("monitor", Mode::Monitor), ("off", Mode::Off)], default)
+    }
+
+    /// true or false.
+    pub fn flag(&self, key: &'static str, default: bool) -> bool {
+        let Some(raw) = self.raw(key) else { return default };
+        let DeValue::Boolean(flag) = raw.value else {
+            self.wrong_type(key, &raw, "true or false");
+            return default;
+        };
+        *flag
+    }
+
+    /// A text, if it is there and right.
+    pub fn text(&self, key: &'static str) -> Option<At<&'d str>> {
+        let raw = self.raw(key)?;
+        self.as_text(&self.label(key), &raw)
+    }
+
+    /// A text that has to be there and hold something.
+    pub fn required_text(&self, key: &'static str) -> Option<At<&'d str>> {
+        if !self.has(key) {
+            self.missing(key);
+            return None;
+        }
+        let text = self.text(key)?;
+        if text.value.trim().is_empty() {
+            self.faults.push(Fault::new(Code::Empty, text.place, format!("{} is empty", self.label(key))));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Reports that a key has to be there.
+    pub fn missing(&self, key: &'static str) {
+        let what = if self.path.is_empty() { "the file".to_owned() } else { format!("[{}]", self.path) };
+        self.faults.push(Fault::new(Code::MissingKey, self.place(), format!("{what} needs {key}")));
+    }
+
+    /// A list of texts; empty when it is not there.
+    pub fn list(&self, key: &'static str) -> Vec<At<&'d str>> {
+        let Some(raw) = self.raw(key) else { return Vec::new() };
+        let DeValue::Array(array) = raw.value else {
+            self.wrong_type(key, &raw, "a list of texts");
+            return Vec::new();
+        };
+        if array.len() > ELEMENTS_MAX {
+            let message = format!("{} has more than {ELEMENTS_MAX} elements", self.label(key));
+            self.faults.push(Fault::new(Code::TooMany, raw.place, message));
+            return Vec::new();
+        }
+        let file = raw.place.file;
+        let elements = array.iter().map(|item| At { value: item.get_ref(), place: Place::new(&file, item.span()) });
+        elements.filter_map(|item| self.as_text(&format!("an element of {}", self.label(key)), &item)).collect()
+    }
+
+    /// A domain name, if it is there and right.
+    pub fn name(&self, key: &'static str) -> Option<At<Name>> {
+        let text = self.text(key)?;
+        name(&text, self.faults)
+    }
+
+    /// The entries of a list of networks, with their places; duplicates are reported.
+    pub fn network_entries(&self, key: &'static str, groups: &Groups) -> Vec<At<network::Entry>> {
+        let texts = self.list(key);
+        let entries: Vec<_> = texts.iter().filter_map(|text| network::entry(text, groups, self.faults)).collect();
+        network::report_duplicates(&entries, self.faults);
+        entries
+    }
+
+    /// A list of networks, compiled: CIDR, addresses, `!net`, `@group`.
+    pub fn networks(&self, key: &'static str, groups: &Groups) -> NetworkSet {
+        network::set(self.network_entries(key, groups).into_iter().map(|entry| entry.value), groups)
+    }
+
+    /// A table of its own name; absent when nobody wrote it.
+    pub fn table(&self, key: &'static str) -> Self {
+        self.know(key);
+        let layers = self.layers.iter().filter_map(|layer| {
+            let (_, value) = layer.table.get_key_value(key)?;
+            match value.get_ref() {
+                DeValue::Table(table) => Some(Layer { file: layer.file, table, span: value.span() }),
+                other => {
+                    let raw = At { value: other, place: Place::new(layer.file, value.span()) };
+                    self.wrong_type(key, &raw, "a table");
+                    None
+                }
+            }
+        });
+        Self::new(self.label(key), layers.collect(), self.faults)
+    }
+
+    /// All tables of an array of tables, in order.
+    pub fn tables(&self, key: &'static str) -> Vec<Self> {
+        let Some(raw) = self.raw(key) else { return Vec::new() };
+        let DeValue::Array(array) = raw.value else {
+            self.wrong_type(key, &raw, "tables, each under a heading [[ ]]");
+            return Vec::new();
+        };
+        let Some(file) = self.layers.iter().map(|layer| layer.file).find(|file| **file == raw.place.file) else {
+            return Vec::new();
+        };
+        let tables = array.iter().take(ELEMENTS_MAX).filter_map(|item| match item.get_ref() {
+            DeValue::Table(table) => {
+                Some(Self::new(self.label(key), vec![Layer { file, table, span: item.span() }], self.faults))
+            }
+            other => {
+                let raw = At { value: other, place: Place::new(file, item.span()) };
+                self.wrong_type(key, &raw, "a table");
+                None
+            }
+        });
+        tables.collect()
+    }
+
+    /// Tables whose names the operator chooses (`[pool.NAME]`), by name. Every key of this table must be one.
+    pub fn named_tables(&self) -> Vec<(At<&'d str>, Self)> {
+        self.open.set(true);
+        let Some(layer) = self.layers.first() else { return Vec::new() };
+        let tables = layer.table.iter().filter_map(|(key, value)| {
+            let name = At { value: &**key.get_ref(), place: Place::new(layer.file, key.span()) };
+            let path = self.label(name.value);
+            let DeValue::Table(table) = value.get_ref() else {
+                let message = format!("{path} must be a table, not {}", kind(value.get_ref()));
+                self.faults.push(Fault::new(Code::Type, Place::new(layer.file, value.span()), message));
+                return None;
+            };
+            let layers = vec![Layer { file: layer.file, table, span: value.span() }];
+            Some((name, Self::new(path, layers, self.faults)))
+        });
+        tables.collect()
+    }
+
+    fn know(&self, key: &'static str) {
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&key) {
+            known.push(key);
+        }
+    }
+
+    /// The value of a key in the uppermost layer that has it.
+    fn raw(&self, key: &'static str) -> Option<Raw<'d>> {
+        self.know(key);
+        self.layers.iter().find_map(|layer| {
+            let value = layer.table.get(key)?;
+            Some(At { value: value.get_ref(), place: Place::new(layer.file, value.span()) })
+        })
+    }
+
+    fn as_text(&self, label: &str, raw: &Raw<'d>) -> Option<At<&'d str>> {
+        let DeValue::String(text) = raw.value else {
+            let message = format!("{label} must be text, not {}", kind(raw.value));
+            self.faults.add(Code::Type, &raw.place, message, "put it into quotes");
+            return None;
+        };
+        Some(At { value: &**text, place: raw.place.clone() })
+    }
+
+    fn wrong_type(&self, key: &str, raw: &Raw<'_>, wanted: &str) {
+        let message = format!("{} must be {wanted}, not {}", self.label(key), kind(raw.value));
+        self.faults.push(Fault::new(Code::Type, raw.place.clone(), message));
+    }
+}
+
+impl Drop for Table<'_> {
+    /// Reports every key that nobody asked for.
+    fn drop(&mut self) {
+        if self.open.get() {
+            return;
+        }
+        let known = self.known.borrow();
+        for layer in &self.layers {
+            for key in layer.table.keys() {
+                let text = &**key.get_ref();
+                if known.contains(&text) {
+                    continue;
+                }
+                let place = Place::new(layer.file, key.span());
+                let message = match self.path.as_str() {
+                    "" => format!("unknown key {text:?}"),
+                    path => format!("unknown key {text:?} in [{path}]"),
+                };
+                let hint = match nearest(text, known.iter().copied()) {
+                    Some(word) => format!("did you mean {word:?}?"),
+                    None => format!("what may stand here: {}", known.join(", ")),
+                };
+                self.faults.add(Code::UnknownKey, &place, message, hint);
+            }
+        }
+    }
+}
+
+/// Reads a domain name; a bad one is a fault.
+pub fn name(text: &At<&str>, faults: &Faults) -> Option<At<Name>> {
+    match Name::from_text(text.value) {
+        Ok(name) => Some(At { value: name, place: text.place.clone() }),
+        Err(error) => {
+            let message = format!("{:?} is not a domain name: {error}", text.value);
+            faults.push(Fault::new(Code::Name, text.place.clone(), message));
+            None
+        }
+    }
+}
+
+/// What a value is, in words.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// The word that somebody may have meant: at most a third of its letters differ. `None` when no word is that near.
+pub fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    // Longer texts are no typing errors; the limit keeps the comparison short whatever a file holds.
+    if text.len() > 64 {
+        return None;
+    }
+    let measured = words.into_iter().map(|word| (distance(text, word), word));
+    measured
+        .filter(|(distance, word)| *distance <= word.len().div_ceil(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// Letters to change, insert, remove or swap with the next to make one word of the other (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = change.min(above[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(before[j - 2] + 1);
+            }
+            row.push(least);
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    above[b.len()]
+}

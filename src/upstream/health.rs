@@ -1,0 +1,172 @@
+//! What is known about a server: whether it answers probes, how fast it is, whether it keeps letter case.
+//!
+//! Only probes and refused connections mark a server down: one that is slow for one zone is not down (the mistake by
+//! which a proxy turned a dead zone into a dead resolver, measured in the field). All of it is relaxed atomics: workers
+//! may race by one sample, never wait.
+
+use crate::clock::Moment;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The state of one server, shared by all workers and kept over reloads.
+#[derive(Debug, Default)]
+pub struct State {
+    down: AtomicBool,
+    /// Probes in a row that went the other way than the present state.
+    streak: AtomicU32,
+    srtt_us: AtomicU32,
+    case_kept: AtomicU32,
+    case_changed: AtomicU32,
+    /// Moment of the last refused or unreachable send, in nanoseconds.
+    refused_at: AtomicU64,
+    probe_truncated: AtomicBool,
+}
+
+/// How long a server that refused is left alone where there is another: also the bound on how often its waiting
+/// queries are searched for.
+pub const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// A response in changed letter case is forgiven only from a server that has done so this often and never kept it.
+const CASE_CHANGED_MIN: u32 = 3;
+
+impl State {
+    /// Whether it is up; a server is believed up until probes say otherwise.
+    pub fn is_up(&self) -> bool {
+        !self.down.load(Relaxed)
+    }
+
+    /// Takes the result of one probe; returns the new state when it changed.
+    pub fn on_probe(&self, good: bool, fall: u32, rise: u32) -> Option<bool> {
+        let up = self.is_up();
+        if good == up {
+            self.streak.store(0, Relaxed);
+            return None;
+        }
+        let streak = self.streak.load(Relaxed) + 1;
+        self.streak.store(streak, Relaxed);
+        if streak < if up { fall } else { rise } {
+            return None;
+        }
+        self.streak.store(0, Relaxed);
+        self.down.store(up, Relaxed);
+        Some(!up)
+    }
+
+    /// A send was refused or the server cannot be reached: as good as a failed probe.
+    pub fn on_refused(&self, at: Moment, fall: u32) -> Option<bool> {
+        self.refused_at.store(at.as_nanos(), Relaxed);
+        if self.is_up() { self.on_probe(false, fall, u32::MAX) } else { None }
+    }
+
+    /// Whether it refused less than [`REFUSED_PAUSE`] ago.
+    pub fn refused_lately(&self, at: Moment) -> bool {
+        let refused = self.refused_at.load(Relaxed);
+        refused != 0 && at.since(Moment::from_nanos(refused)) < REFUSED_PAUSE
+    }
+
+    /// It answered: what was refused is over.
+    pub fn on_answer(&self, took: Duration) {
+        if self.refused_at.load(Relaxed) != 0 {
+            self.refused_at.store(0, Relaxed);
+        }
+        let sample = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
+        let old = self.srtt_us.load(Relaxed);
+        // RFC 6298 section 2: SRTT <- 7/8 SRTT + 1/8 sample.
+        let new = if old == 0 { sample } else { old - old / 8 + sample / 8 };
+        self.srtt_us.store(new.max(1), Relaxed);
+    }
+
+    /// An attempt ended without an answer: it counts as a sample of its full waiting time, so that a slow server is
+    /// chosen less often without being called down.
+    pub fn on_timeout(&self, waited: Duration) {
+        let sample = u32::try_from(waited.as_micros()).unwrap_or(u32::MAX);
+        let old = self.srtt_us.load(Relaxed);
+        self.srtt_us.store((old - old / 8 + sample / 8).max(1), Relaxed);
+    }
+
+    /// Smoothed round-trip time; zero while unknown.
+    pub fn srtt(&self) -> Duration {
+        Duration::from_micros(u64::from(self.srtt_us.load(Relaxed)))
+    }
+
+    /// Whether letters are sent in random case (draft-vixie-dnsext-dns0x20): until the server has shown that it does
+    /// not keep them.
+    pub fn randomise_case(&self) -> bool {
+        self.case_changed.load(Relaxed) < CASE_CHANGED_MIN || self.case_kept.load(Relaxed) > 0
+    }
+
+    /// A response came with the question in the case sent (`kept`), or equal but for its case.
+    pub fn on_case(&self, kept: bool) {
+        if kept {
+            if self.case_kept.load(Relaxed) == 0 {
+                self.case_kept.store(1, Relaxed);
+            }
+        } else {
+            self.case_changed.store(self.case_changed.load(Relaxed).saturating_add(1), Relaxed);
+        }
+    }
+
+    /// A probe came back with TC=1: the upstream's own rate limiting sees the gateway as one client. Returns true the
+    /// first time.
+    pub fn on_probe_truncated(&self) -> bool {
+        !self.probe_truncated.swap(true, Relaxed)
+    }
+
+    /// Whether a probe ever came back truncated.
+    pub fn probe_truncated(&self) -> bool {
+        self.probe_truncated.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn falls_after_fall_bad_probes_in_a_row_and_rises_after_rise_good_ones() {
+        let state = State::default();
+        assert_eq!(state.on_probe(false, 3, 2), None);
+        assert_eq!(state.on_probe(false, 3, 2), None);
+        assert_eq!(state.on_probe(true, 3, 2), None, "a good one ends the streak");
+        assert_eq!(state.on_probe(false, 3, 2), None);
+        assert_eq!(state.on_probe(false, 3, 2), None);
+        assert_eq!(state.on_probe(false, 3, 2), Some(false));
+        assert!(!state.is_up());
+        assert_eq!(state.on_probe(true, 3, 2), None);
+        assert_eq!(state.on_probe(true, 3, 2), Some(true));
+        assert!(state.is_up());
+    }
+
+    #[test]
+    fn a_refusal_pauses_until_it_answers() {
+        let state = State::default();
+        let at = Moment::from_nanos(5_000_000_000);
+        assert!(!state.refused_lately(at));
+        state.on_refused(at, 3);
+        assert!(state.refused_lately(at.plus(Duration::from_millis(99))));
+        assert!(!state.refused_lately(at.plus(Duration::from_millis(100))));
+        state.on_refused(at, 3);
+        state.on_answer(Duration::from_millis(1));
+        assert!(!state.refused_lately(at));
+    }
+
+    #[test]
+    fn letter_case_is_given_up_only_for_a_server_that_never_kept_it() {
+        let state = State::default();
+        (0..2).for_each(|_| state.on_case(false));
+        assert!(state.randomise_case());
+        state.on_case(false);
+        assert!(!state.randomise_case());
+        state.on_case(true);
+        assert!(state.randomise_case(), "one kept answer shows that the others were forged");
+    }
+
+    #[test]
+    fn round_trip_time_is_smoothed() {
+        let state = State::default();
+        state.on_answer(Duration::from_millis(8));
+        assert_eq!(state.srtt(), Duration::from_millis(8));
+        state.on_answer(Duration::from_millis(16));
+        assert_eq!(state.srtt(), Duration::from_millis(9));
+    }
+}

@@ -1,0 +1,191 @@
+//! Choosing a server: the lowest tier with a server that is up, and within it by the pool's balance.
+
+use super::{Pool, Routing, Upstream};
+use crate::clock::Moment;
+use crate::dns::name::Name;
+use crate::policy::server::Balance;
+
+/// Fixed, so that a name goes to the same server from every worker and after every restart.
+const RENDEZVOUS: ahash::RandomState = ahash::RandomState::with_seeds(1, 2, 3, 4);
+
+/// What one choice needs to know.
+#[derive(Debug)]
+pub struct Choice<'a> {
+    /// The moment of the batch.
+    pub at: Moment,
+    /// The name asked for.
+    pub name: &'a Name,
+    /// Servers that were tried for this query, as indices into [`Routing::upstreams`].
+    pub tried: &'a [usize],
+    /// A random number.
+    pub random: u64,
+    /// Counts the worker's choices, for round-robin.
+    pub turn: u64,
+}
+
+/// Whether a chosen server is believed to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Index into [`Routing::upstreams`].
+    pub upstream: usize,
+    /// False when all are down and this is the best of them.
+    pub up: bool,
+}
+
+impl Routing {
+    /// Chooses a server of `pool`: of the lowest tier that has one which is up, has not just refused and was not tried;
+    /// else, so that a wrong health check never takes the service down, one that is down; `None` when all were tried,
+    /// or all refused within the last moment. O(n) in the servers of the pool.
+    pub fn choose(&self, pool: &Pool, choice: &Choice<'_>) -> Option<Chosen> {
+        let fresh = |at: &usize| !choice.tried.contains(at) && !self.upstreams[*at].state.refused_lately(choice.at);
+        for tier in &pool.tiers {
+            let up = |at: &usize| fresh(at) && self.upstreams[*at].state.is_up();
+            if let Some(upstream) = self.pick(pool, &tier.members, &up, choice) {
+                return Some(Chosen { upstream, up: true });
+            }
+        }
+        for tier in &pool.tiers {
+            if let Some(upstream) = self.pick(pool, &tier.members, &fresh, choice) {
+                return Some(Chosen { upstream, up: false });
+            }
+        }
+        None
+    }
+
+    fn pick(&self, pool: &Pool, members: &[usize], usable: &dyn Fn(&usize) -> bool, choice: &Choice<'_>) -> Option<usize> {
+        let candidates = || members.iter().copied().filter(|at| usable(at));
+        let mut first_two = candidates();
+        let only = first_two.next()?;
+        if first_two.next().is_none() {
+            return Some(only);
+        }
+        let total: u64 = candidates().map(|at| u64::from(self.upstreams[at].settings.weight)).sum();
+        let by_weight = |mut ticket: u64| {
+            for at in candidates() {
+                let weight = u64::from(self.upstreams[at].settings.weight);
+                if ticket < weight {
+                    return at;
+                }
+                ticket -= weight;
+            }
+            only
+        };
+        match pool.settings.balance {
+            Balance::RoundRobin => Some(by_weight(choice.turn % total)),
+            Balance::Hash => {
+                candidates().max_by(|a, b| score(&self.upstreams[*a], choice).total_cmp(&score(&self.upstreams[*b], choice)))
+            }
+            // Two by lot, the faster of them: the slower keep a share, so that it is known when they recover.
+            Balance::Latency => {
+                let (a, b) = (by_weight(choice.random % total), by_weight((choice.random >> 32) % total));
+                let faster = self.upstreams[a].state.srtt() <= self.upstreams[b].state.srtt();
+                Some(if faster { a } else { b })
+            }
+        }
+    }
+}
+
+/// Weighted rendezvous hashing: -weight / ln(uniform hash); a server that leaves moves only its own names.
+fn score(upstream: &Upstream, choice: &Choice<'_>) -> f64 {
+    let hash = RENDEZVOUS.hash_one((choice.name.as_wire(), upstream.settings.address));
+    let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    -f64::from(upstream.settings.weight) / uniform.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::server::{Health, PoolSettings, Transport, UpstreamSettings};
+    use crate::upstream::{LinkId, State};
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn routing(balance: Balance, servers: &[(u8, u32)]) -> Routing {
+        let settings = PoolSettings {
+            name: "default".into(),
+            balance,
+            timeout: Duration::from_secs(2),
+            retries: 1,
+            health: Health { interval: Duration::from_secs(1), query: (Name::root(), 2), fall: 3, rise: 2 },
+        };
+        let upstream = |(n, (tier, weight)): (usize, &(u8, u32))| Upstream {
+            settings: UpstreamSettings {
+                name: format!("s{n}"),
+                address: ([127, 0, 0, 1], 1000 + n as u16).into(),
+                pool: 0,
+                tier: *tier,
+                weight: *weight,
+                transport: Transport::Auto,
+            },
+            link: LinkId { slot: n as u16, generation: 0 },
+            state: Arc::new(State::default()),
+        };
+        let upstreams: Vec<_> = servers.iter().enumerate().map(upstream).collect();
+        let pools = vec![Pool::new(0, &settings, &upstreams)];
+        Routing { upstreams, pools, routes: HashMap::with_hasher(RENDEZVOUS) }
+    }
+
+    fn choose(routing: &Routing, turn: u64, tried: &[usize]) -> Option<Chosen> {
+        let name = Name::root();
+        let random = turn.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let choice = Choice { at: Moment::from_nanos(1_000_000_000), name: &name, tried, random, turn };
+        routing.choose(&routing.pools[0], &choice)
+    }
+
+    fn take_down(routing: &Routing, at: usize) {
+        routing.upstreams[at].state.on_probe(false, 1, 1);
+    }
+
+    #[test]
+    fn a_higher_tier_serves_only_while_no_lower_one_is_up() {
+        let routing = routing(Balance::RoundRobin, &[(0, 1), (1, 1)]);
+        assert!((0..10).all(|turn| choose(&routing, turn, &[]).unwrap().upstream == 0));
+        take_down(&routing, 0);
+        assert!((0..10).all(|turn| choose(&routing, turn, &[]) == Some(Chosen { upstream: 1, up: true })));
+        routing.upstreams[0].state.on_probe(true, 1, 1);
+        assert_eq!(choose(&routing, 0, &[]).unwrap().upstream, 0, "and back");
+    }
+
+    #[test]
+    fn all_down_is_still_asked_and_a_tried_server_is_not_asked_again() {
+        let routing = routing(Balance::Latency, &[(0, 1), (0, 1)]);
+        take_down(&routing, 0);
+        take_down(&routing, 1);
+        assert!(!choose(&routing, 1, &[]).unwrap().up);
+        assert_eq!(choose(&routing, 1, &[0]).unwrap().upstream, 1);
+        assert_eq!(choose(&routing, 1, &[0, 1]), None);
+    }
+
+    #[test]
+    fn round_robin_follows_the_weights() {
+        let routing = routing(Balance::RoundRobin, &[(0, 3), (0, 1)]);
+        let first = (0..400).filter(|turn| choose(&routing, *turn, &[]).unwrap().upstream == 0).count();
+        assert_eq!(first, 300);
+    }
+
+    #[test]
+    fn latency_prefers_the_faster_and_keeps_asking_the_slower_a_little() {
+        let routing = routing(Balance::Latency, &[(0, 1), (0, 1)]);
+        routing.upstreams[0].state.on_answer(Duration::from_millis(50));
+        routing.upstreams[1].state.on_answer(Duration::from_millis(1));
+        let slow = (0..4000).filter(|turn| choose(&routing, *turn, &[]).unwrap().upstream == 0).count();
+        assert!((500..1500).contains(&slow), "a quarter of the pairs is (slow, slow): {slow}");
+    }
+
+    #[test]
+    fn hash_keeps_a_name_on_its_server_when_another_leaves() {
+        let routing = routing(Balance::Hash, &[(0, 1), (0, 1), (0, 1)]);
+        let place = |n: u32| {
+            let name = Name::from_text(&format!("n{n}.example")).unwrap();
+            let choice = Choice { at: Moment::ZERO, name: &name, tried: &[], random: 0, turn: 0 };
+            routing.choose(&routing.pools[0], &choice).unwrap().upstream
+        };
+        let before: Vec<_> = (0..300).map(place).collect();
+        assert!((0..3).all(|server| before.iter().filter(|at| **at == server).count() > 60));
+        take_down(&routing, 2);
+        for (n, server) in before.iter().enumerate() {
+            assert!(*server == 2 || place(n as u32) == *server, "name {n} moved without need");
+        }
+    }
+}
