@@ -6,7 +6,7 @@
 use super::{Answer, BODY_MAX, Key, OPTIONS_MAX, SUBNET_MAX, Vetted};
 use crate::clock::Moment;
 use crate::dns::{HEADER_LEN, u16_at, u32_at};
-use crate::policy::rrl::ResponseClass;
+use crate::policy::rrl::{Category, ResponseClass};
 use std::ops::Range;
 
 /// Bytes of the header.
@@ -81,7 +81,7 @@ impl Header {
         Self {
             stored: Moment::from_nanos(u64_of(&h, 0)),
             vetted: Vetted { generation: u64_of(&h, GENERATION_AT), untouched: state & UNTOUCHED != 0 },
-            class: ResponseClass { account: u64_of(&h, 16), guard: u64_of(&h, 24), category: h[52] },
+            class: ResponseClass { account: u64_of(&h, 16), guard: u64_of(&h, 24), category: Category::from_number(h[52]) },
             ttl: u32_of(&h, 32),
             stale: u32_of(&h, 36),
             bucket: u32_of(&h, 40),
@@ -111,7 +111,7 @@ impl Header {
             self.ttls,
             self.subnet_len,
             self.flags,
-            self.class.category,
+            self.class.category as u8,
             self.state,
         ]);
         ring[at..at + HEADER].copy_from_slice(&h);

@@ -20,6 +20,17 @@ pub enum FailureKind {
     ServerFailure,
 }
 
+impl FailureKind {
+    /// What a client is told (EXTRA-TEXT of RFC 8914).
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Timeout => "upstream timed out",
+            Self::Unreachable => "no upstream can be reached",
+            Self::ServerFailure => "upstream said SERVFAIL",
+        }
+    }
+}
+
 /// A failure that still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
@@ -166,5 +177,100 @@ impl Failures {
         let sets = (self.places.len() / PLACES) as u64;
         let first = (((hash & 0xffff_ffff) * sets) >> 32) as usize * PLACES;
         self.places.get_mut(first..first + PLACES).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::model::{at, name};
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn failing(name: &Name) -> Failing<'_> {
+        Failing { name, qtype: 1, qclass: 1, cd: false }
+    }
+
+    #[test]
+    fn a_failure_lasts_a_second_then_twice_as_long_each_time_up_to_the_limit() {
+        let mut failures = Failures::new(4096);
+        let dead = name("dead.example");
+        let mut now = at(100);
+        for secs in [1, 2, 4, 8, 16, 30, 30] {
+            failures.fail(now, 9, &failing(&dead), FailureKind::Timeout, LONG);
+            let remaining = Duration::from_secs(secs);
+            let expected = Failed { kind: FailureKind::Timeout, remaining };
+            assert_eq!(failures.failed(now, 9, &failing(&dead)), Some(expected));
+            failures.fail(now, 9, &failing(&dead), FailureKind::ServerFailure, LONG);
+            assert_eq!(failures.failed(now, 9, &failing(&dead)), Some(expected), "what was on its way changes nothing");
+            now = now.plus(remaining);
+            assert_eq!(failures.failed(now, 9, &failing(&dead)), None);
+        }
+        assert_eq!(failures.len(), 1);
+    }
+
+    #[test]
+    fn success_and_a_long_quiet_start_anew() {
+        let mut failures = Failures::new(4096);
+        let zone = name("z.example");
+        let second = Duration::from_secs(1);
+        let left = |failures: &mut Failures, secs| failures.failed(at(secs), 9, &failing(&zone)).map(|f| f.remaining);
+        failures.fail(at(1), 9, &failing(&zone), FailureKind::Timeout, LONG);
+        failures.fail(at(2), 9, &failing(&zone), FailureKind::Timeout, LONG);
+        assert_eq!(left(&mut failures, 2), Some(2 * second));
+        failures.succeeded(9, &failing(&zone));
+        assert_eq!((left(&mut failures, 2), failures.len()), (None, 0));
+        failures.fail(at(3), 9, &failing(&zone), FailureKind::Timeout, LONG);
+        assert_eq!(left(&mut failures, 3), Some(second));
+        failures.fail(at(4 + 31), 9, &failing(&zone), FailureKind::Timeout, LONG);
+        assert_eq!(left(&mut failures, 35), Some(second), "let alone for longer than a failure lasts");
+    }
+
+    #[test]
+    fn a_failure_is_of_one_name_type_class_and_cd() {
+        let mut failures = Failures::new(4096);
+        let (zone, other) = (name("z.example"), name("y.example"));
+        failures.fail(at(1), 9, &failing(&zone), FailureKind::Timeout, LONG);
+        for different in [
+            Failing { name: &other, ..failing(&zone) },
+            Failing { qtype: 28, ..failing(&zone) },
+            Failing { qclass: 3, ..failing(&zone) },
+            Failing { cd: true, ..failing(&zone) },
+        ] {
+            assert_eq!(failures.failed(at(1), 9, &different), None);
+        }
+        assert!(failures.failed(at(1), 9, &failing(&zone)).is_some());
+    }
+
+    #[test]
+    fn a_full_set_keeps_what_has_failed_longest_and_never_grows() {
+        let mut failures = Failures::new(1);
+        let dead = name("dead.example");
+        let size = failures.size();
+        for secs in [1, 2, 4] {
+            failures.fail(at(secs), 9, &failing(&dead), FailureKind::Unreachable, LONG);
+        }
+        for i in 0..1000 {
+            let name = name(&format!("r{i}.example"));
+            failures.fail(at(5), 9, &failing(&name), FailureKind::Timeout, LONG);
+            assert!(failures.failed(at(5), 9, &failing(&name)).is_some());
+        }
+        assert!(failures.failed(at(5), 9, &failing(&dead)).is_some());
+        assert_eq!((failures.len(), failures.size()), (PLACES, size));
+    }
+
+    #[test]
+    fn no_time_remembers_nothing_and_too_much_is_five_minutes() {
+        let mut failures = Failures::new(4096);
+        let zone = name("z.example");
+        failures.fail(at(1), 9, &failing(&zone), FailureKind::Timeout, Duration::ZERO);
+        assert_eq!((failures.len(), failures.failed(at(1), 9, &failing(&zone))), (0, None));
+        let mut now = at(1);
+        for _ in 0..20 {
+            failures.fail(now, 9, &failing(&zone), FailureKind::Timeout, Duration::MAX);
+            now = now.plus(failures.failed(now, 9, &failing(&zone)).unwrap().remaining);
+        }
+        failures.fail(now, 9, &failing(&zone), FailureKind::Timeout, Duration::MAX);
+        assert_eq!(failures.failed(now, 9, &failing(&zone)).unwrap().remaining, LONGEST);
     }
 }

@@ -338,8 +338,8 @@ impl Cache {
     pub fn resize(&self, now: Moment, size_bytes: u64) {
         let size = usize::try_from(size_bytes).unwrap_or(usize::MAX).saturating_sub(size_of::<Self>());
         let size = size.saturating_sub(size_of_val(&*self.cells));
-        let size = if size_bytes < SIZE_MIN as u64 { 0 } else { size };
-        let mut active = if size < Failures::SET * FAILURES_SHARE { 0 } else { self.cells.len() };
+        let off = size_bytes < SIZE_MIN as u64 || size < SIZE_MIN / 2;
+        let mut active = if off { 0 } else { self.cells.len() };
         while active > 1 && size / active < SHARD_MIN {
             active /= 2;
         }

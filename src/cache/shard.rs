@@ -11,7 +11,7 @@ use crate::clock::Moment;
 use std::time::Duration;
 
 /// The most entries that one insert moves from the head to the tail.
-const CHANCES_MAX: usize = 8;
+const CHANCES_MAX: usize = 16;
 
 /// The most bytes that one insert moves so; bounds how long the lock is held.
 const MOVED_MAX: usize = BODY_MAX;

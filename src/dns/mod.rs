@@ -4,7 +4,9 @@
 
 pub mod edns;
 pub mod name;
+pub mod patch;
 pub mod query;
+pub mod record;
 pub mod reply;
 pub mod response;
 
@@ -76,6 +78,27 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     pub const BADVERS: u16 = 16;
     pub const BADCOOKIE: u16 = 23;
+}
+
+/// Bits of the header's second word (RFC 1035 section 4.1.1, RFC 4035 section 3.1.6 and 3.2.2).
+#[allow(missing_docs)]
+pub mod header {
+    pub const QR: u16 = 0x8000;
+    pub const AA: u16 = 0x0400;
+    pub const TC: u16 = 0x0200;
+    pub const RD: u16 = 0x0100;
+    pub const RA: u16 = 0x0080;
+    pub const AD: u16 = 0x0020;
+    pub const CD: u16 = 0x0010;
+    /// Where the opcode stands.
+    pub const OPCODE: u16 = 0x7800;
+    /// Where the response code stands.
+    pub const RCODE: u16 = 0x000F;
+
+    /// The opcode in the flags.
+    pub const fn opcode(flags: u16) -> u8 {
+        ((flags & OPCODE) >> 11) as u8
+    }
 }
 
 /// Reads a big-endian u16 at `at`, if it is there.

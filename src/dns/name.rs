@@ -1,9 +1,17 @@
 //! A domain name on the stack, in lower-case wire form, because lookups and hashes need one spelling (RFC 1035, 4343).
+//!
+//! Every reading of a name from a packet goes through [`walk`], so that there is one rule for pointers and lengths.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// The longest name in wire form, root label included (RFC 1035 section 2.3.4).
 pub const NAME_MAX: usize = 255;
+
+/// The longest label (RFC 1035 section 2.3.4).
+const LABEL_MAX: usize = 63;
+
+/// The most pointers followed in one name: a name has at most 127 labels, and no encoder needs a pointer for each.
+const HOPS_MAX: usize = 127;
 
 /// A valid, uncompressed, lower-cased name in wire form: length-prefixed labels and the root's zero byte.
 #[derive(Clone, Copy)]
@@ -17,7 +25,7 @@ pub struct Name {
 pub enum NameError {
     /// A label of no bytes that is not the root (`a..b`).
     EmptyLabel,
-    /// A label over 63 bytes.
+    /// A label over 63 bytes, or one of the reserved label types whose first byte reads like such a length.
     LabelTooLong,
     /// More than 255 bytes in wire form.
     NameTooLong,
@@ -25,7 +33,7 @@ pub enum NameError {
     BadEscape,
     /// A byte that cannot stand in a name as text (space, control, or not ASCII).
     BadCharacter(char),
-    /// A pointer that leads forward, out of the message, or round in circles.
+    /// A pointer that leads forward, out of the message, into its header, or round in circles.
     BadPointer,
     /// The bytes end inside the name.
     Truncated,
@@ -33,12 +41,19 @@ pub enum NameError {
 
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        {
-            let _ = f;
-            todo!()
+        match self {
+            Self::EmptyLabel => f.write_str("name has an empty label"),
+            Self::LabelTooLong => f.write_str("name has a label over 63 bytes"),
+            Self::NameTooLong => f.write_str("name is over 255 bytes"),
+            Self::BadEscape => f.write_str("name has a backslash without a character or a number up to 255 behind it"),
+            Self::BadCharacter(c) => write!(f, "name has a character that needs an escape: {c:?}"),
+            Self::BadPointer => f.write_str("name has a compression pointer that does not lead backward to a name"),
+            Self::Truncated => f.write_str("name is cut off"),
         }
     }
 }
+
+impl std::error::Error for NameError {}
 
 impl Name {
     /// The root.
@@ -53,49 +68,265 @@ impl Name {
 
     /// Reads master-file text: `a.b`, `a.b.`, `.`, escapes `\.` and `\DDD` (RFC 1035 section 5.1). Relative and
     /// absolute spellings mean the same here.
-    pub fn from_text(_text: &str) -> Result<Self, NameError> {
-        todo!()
+    ///
+    /// # Errors
+    /// All of [`NameError`] but those that only bytes from a packet can have; the empty text is an empty label.
+    pub fn from_text(text: &str) -> Result<Self, NameError> {
+        if text == "." {
+            return Ok(Self::root());
+        }
+        let mut builder = Builder::new();
+        let mut label = [0; LABEL_MAX];
+        let mut len = 0;
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            let byte = match c {
+                '.' => {
+                    builder.push(&label[..len])?;
+                    len = 0;
+                    continue;
+                }
+                '\\' => unescape(&mut chars)?,
+                _ if c.is_ascii_graphic() => c as u8,
+                _ => return Err(NameError::BadCharacter(c)),
+            };
+            *label.get_mut(len).ok_or(NameError::LabelTooLong)? = byte;
+            len += 1;
+        }
+        // What stands behind the last dot: nothing in the absolute spelling.
+        if len > 0 || text.is_empty() {
+            builder.push(&label[..len])?;
+        }
+        Ok(builder.finish())
     }
 
     /// Reads an uncompressed wire name that fills `wire` exactly; lower-cases it.
-    pub fn from_wire(_wire: &[u8]) -> Result<Self, NameError> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`NameError::BadPointer`] for a compressed name, [`NameError::NameTooLong`] for bytes behind the root label.
+    pub fn from_wire(wire: &[u8]) -> Result<Self, NameError> {
+        let (name, end) = Self::read_uncompressed(wire, 0)?;
+        if end == wire.len() { Ok(name) } else { Err(NameError::NameTooLong) }
     }
 
     /// Reads the possibly compressed name at `at` in `message`; returns it and the offset behind it. Pointers must
     /// point strictly backward (RFC 1035 section 4.1.4: "a prior occurance"), so reading always ends.
-    pub fn read(_message: &[u8], _at: usize) -> Result<(Self, usize), NameError> {
-        todo!()
+    ///
+    /// # Errors
+    /// Those of [`NameError`] that bytes can have. The cost is bounded by 127 labels and 127 pointers.
+    pub fn read(message: &[u8], at: usize) -> Result<(Self, usize), NameError> {
+        let mut wire = [0; NAME_MAX];
+        let mut len = 0;
+        let walked = walk(message, at, |label| {
+            // `walk` has checked that all labels and the root fit into NAME_MAX bytes.
+            if let Some(room) = wire.get_mut(len..len + label.len()) {
+                room.copy_from_slice(label);
+                len += label.len();
+            }
+        })?;
+        wire[..len].make_ascii_lowercase();
+        Ok((Self { len: len as u8 + 1, wire }, walked.end))
+    }
+
+    /// Reads the name at `at` in `message`, which must not be compressed, as in a question; returns it and the offset
+    /// behind it.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; any pointer is [`NameError::BadPointer`].
+    pub fn read_uncompressed(message: &[u8], at: usize) -> Result<(Self, usize), NameError> {
+        let mut end = at;
+        loop {
+            let head = usize::from(*message.get(end).ok_or(NameError::Truncated)?);
+            end += 1 + head;
+            match head {
+                0 => break,
+                1..=LABEL_MAX if end - at < NAME_MAX => {}
+                1..=LABEL_MAX => return Err(NameError::NameTooLong),
+                0xC0.. => return Err(NameError::BadPointer),
+                _ => return Err(NameError::LabelTooLong),
+            }
+        }
+        let mut wire = [0; NAME_MAX];
+        let len = end - at;
+        wire[..len].copy_from_slice(message.get(at..end).ok_or(NameError::Truncated)?);
+        // Length bytes are below 64 and the letters begin at 65, so the whole can be lowered in one go.
+        wire[..len].make_ascii_lowercase();
+        Ok((Self { len: len as u8, wire }, end))
     }
 
     /// Number of labels without the root: 0 for the root, 2 for `example.com`.
     pub fn labels(&self) -> usize {
-        todo!()
+        self.suffixes().count() - 1
     }
 
     /// The name without its first label; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
-        todo!()
+        let rest = self.suffixes().nth(1)?;
+        let mut wire = [0; NAME_MAX];
+        wire[..rest.len()].copy_from_slice(rest);
+        Some(Self { len: rest.len() as u8, wire })
     }
 
     /// Whether this name is `zone` or below it.
-    pub fn is_within(&self, _zone: &Self) -> bool {
-        todo!()
+    pub fn is_within(&self, zone: &Self) -> bool {
+        // Only a suffix that begins at a label counts: `badexample.com` is not within `example.com`.
+        self.suffixes()
+            .find(|suffix| suffix.len() <= zone.as_wire().len())
+            .is_some_and(|suffix| suffix == zone.as_wire())
+    }
+
+    /// Whether the first label is `*` (RFC 4592).
+    pub fn is_wildcard(&self) -> bool {
+        self.as_wire().starts_with(b"\x01*")
     }
 
     /// The wire form of this name and of each ancestor, longest first, the root last.
     pub fn suffixes(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(self.as_wire())
+        let mut rest = Some(self.as_wire());
+        std::iter::from_fn(move || {
+            let suffix = rest?;
+            let label = usize::from(*suffix.first()?);
+            rest = if label == 0 { None } else { suffix.get(1 + label..) };
+            Some(suffix)
+        })
     }
+
+    /// The labels without the root, first to last, without their length bytes.
+    fn label_contents(&self) -> impl Iterator<Item = &[u8]> {
+        self.suffixes().filter_map(|suffix| {
+            let (&len, rest) = suffix.split_first()?;
+            rest.get(..usize::from(len)).filter(|label| !label.is_empty())
+        })
+    }
+}
+
+/// A name under construction from labels.
+struct Builder {
+    len: usize,
+    wire: [u8; NAME_MAX],
+}
+
+impl Builder {
+    fn new() -> Self {
+        Self { len: 0, wire: [0; NAME_MAX] }
+    }
+
+    /// Adds a label without its length byte; leaves room for the root.
+    fn push(&mut self, label: &[u8]) -> Result<(), NameError> {
+        if label.is_empty() {
+            return Err(NameError::EmptyLabel);
+        }
+        let end = self.len + 1 + label.len();
+        if end >= NAME_MAX {
+            return Err(NameError::NameTooLong);
+        }
+        self.wire[self.len] = label.len() as u8;
+        self.wire[self.len + 1..end].copy_from_slice(label);
+        self.len = end;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Name {
+        self.wire[..self.len].make_ascii_lowercase();
+        Name { len: self.len as u8 + 1, wire: self.wire }
+    }
+}
+
+/// Reads what stands behind a backslash: three digits, or one character that is not a digit.
+fn unescape(chars: &mut std::str::Chars<'_>) -> Result<u8, NameError> {
+    let first = chars.next().ok_or(NameError::BadEscape)?;
+    let Some(hundreds) = first.to_digit(10) else {
+        let printable = first.is_ascii_graphic() || first == ' ';
+        return if printable { Ok(first as u8) } else { Err(NameError::BadEscape) };
+    };
+    let mut digit = || chars.next().and_then(|c| c.to_digit(10)).ok_or(NameError::BadEscape);
+    let value = hundreds * 100 + digit()? * 10 + digit()?;
+    u8::try_from(value).map_err(|_| NameError::BadEscape)
+}
+
+/// What reading a name in a message came to.
+pub(super) struct Walked {
+    /// Offset behind the name, where it stands and not where its pointers lead.
+    pub(super) end: usize,
+    /// Labels and pointers read away from there: what a message can make us do more than once.
+    pub(super) detours: usize,
+}
+
+/// Reads the name at `at`, handing each label with its length byte, the root's excepted, to `visit`; a name that turns
+/// out to be broken may have had some of its labels visited.
+pub(super) fn walk(message: &[u8], at: usize, mut visit: impl FnMut(&[u8])) -> Result<Walked, NameError> {
+    let mut position = at;
+    let mut run = at; // where the labels being read began: a pointer must lead before it ...
+    let mut limit = message.len(); // ... and the labels there must end before the run that pointed to them
+    let mut end = None;
+    let mut wire_len = 1;
+    let (mut hops, mut detours) = (0, 0);
+    loop {
+        let head = match message.get(position) {
+            Some(&head) if position < limit => head,
+            Some(_) => return Err(NameError::BadPointer),
+            None => return Err(NameError::Truncated),
+        };
+        detours += usize::from(hops > 0);
+        match head {
+            0 => return Ok(Walked { end: end.unwrap_or(position + 1), detours }),
+            1..=63 => {
+                let label = message.get(position..position + 1 + usize::from(head)).ok_or(NameError::Truncated)?;
+                wire_len += label.len();
+                if wire_len > NAME_MAX {
+                    return Err(NameError::NameTooLong);
+                }
+                visit(label);
+                position += label.len();
+            }
+            0xC0.. => {
+                let target = usize::from(super::u16_at(message, position).ok_or(NameError::Truncated)? & 0x3FFF);
+                // Names that lead through the header would change with the message id, so they are refused as well.
+                if !(super::HEADER_LEN..run).contains(&target) || hops == HOPS_MAX {
+                    return Err(NameError::BadPointer);
+                }
+                end.get_or_insert(position + 2);
+                hops += 1;
+                limit = run;
+                run = target;
+                position = target;
+            }
+            _ => return Err(NameError::LabelTooLong),
+        }
+    }
+}
+
+/// Whether the name at `at` in `message` is well-formed and, whatever its letter case, `name`.
+pub(super) fn is_at(name: &Name, message: &[u8], at: usize) -> bool {
+    let mut rest = Some(name.as_wire());
+    let walked = walk(message, at, |label| {
+        rest = rest.and_then(|wire| match wire.split_at_checked(label.len()) {
+            Some((head, tail)) if head.eq_ignore_ascii_case(label) => Some(tail),
+            _ => None,
+        });
+    });
+    walked.is_ok() && rest == Some(&[0])
 }
 
 impl fmt::Display for Name {
     /// Master-file text with escapes, no trailing dot except for the root itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        {
-            let _ = f;
-            todo!()
+        if self.len == 1 {
+            return f.write_char('.');
         }
+        for (index, label) in self.label_contents().enumerate() {
+            if index > 0 {
+                f.write_char('.')?;
+            }
+            for &byte in label {
+                match byte {
+                    b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$' => write!(f, "\\{}", char::from(byte))?,
+                    _ if byte.is_ascii_graphic() => f.write_char(char::from(byte))?,
+                    _ => write!(f, "\\{byte:03}")?,
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -116,5 +347,160 @@ impl Eq for Name {}
 impl std::hash::Hash for Name {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.as_wire().hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_text(text).unwrap()
+    }
+
+    #[test]
+    fn spellings_of_one_name_are_one_name() {
+        assert_eq!(name("WWW.Example.COM"), name("www.example.com."));
+        assert_eq!(name("www.example.com").as_wire(), b"\x03www\x07example\x03com\0");
+        assert_eq!(name("."), Name::root());
+        assert_eq!(name(r"a\.b.\099"), Name::from_wire(b"\x03a.b\x01c\0").unwrap());
+        assert_eq!(name(r"\065.x"), name("a.x"), "an escaped letter is still a letter (RFC 4343 section 2.1)");
+    }
+
+    #[test]
+    fn texts_that_are_no_names_say_why() {
+        let long = "a".repeat(64);
+        let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+        assert_eq!(name(&longest).as_wire().len(), NAME_MAX);
+        let too_long = format!("{longest}d");
+        for (text, error) in [
+            ("", NameError::EmptyLabel),
+            ("..", NameError::EmptyLabel),
+            (".a", NameError::EmptyLabel),
+            ("a..b", NameError::EmptyLabel),
+            (long.as_str(), NameError::LabelTooLong),
+            (too_long.as_str(), NameError::NameTooLong),
+            (r"a\", NameError::BadEscape),
+            (r"a\25", NameError::BadEscape),
+            (r"a\256", NameError::BadEscape),
+            ("a\\\u{e9}", NameError::BadEscape),
+            ("a b", NameError::BadCharacter(' ')),
+            ("b\u{fc}cher.example", NameError::BadCharacter('\u{fc}')),
+        ] {
+            assert_eq!(Name::from_text(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pointers_lead_backward_to_labels_and_nowhere_else() {
+        let mut message = vec![0; 12];
+        message.extend(b"\x07Example\x03com\0"); // at 12
+        message.extend(b"\x03www\xc0\x0c"); // at 25
+        message.extend(b"\xc0\x19"); // at 31: a pointer to a name that ends in a pointer
+        assert_eq!(Name::read(&message, 25), Ok((name("www.example.com"), 31)));
+        assert_eq!(Name::read(&message, 31), Ok((name("www.example.com"), 33)));
+        assert!(is_at(&name("www.example.com"), &message, 31));
+        assert!(!is_at(&name("example.com"), &message, 31) && !is_at(&name("a.www.example.com"), &message, 31));
+
+        let read = |tail: &[u8]| {
+            let bytes = [&[0; 12], tail].concat();
+            Name::read(&bytes, 12).map(|(name, _)| name)
+        };
+        assert_eq!(read(b"\xc0\x0c"), Err(NameError::BadPointer), "to itself");
+        assert_eq!(read(b"\x01a\xc0\x0c"), Err(NameError::BadPointer), "to its own start");
+        assert_eq!(read(b"\xc0\x0e\0"), Err(NameError::BadPointer), "forward");
+        assert_eq!(read(b"\xc0\x00"), Err(NameError::BadPointer), "into the header");
+        assert_eq!(read(b"\x40a\0"), Err(NameError::LabelTooLong), "a reserved label type");
+        assert_eq!(read(b"\x03ab"), Err(NameError::Truncated));
+        assert_eq!(read(b"\xc0"), Err(NameError::Truncated));
+        assert_eq!(read(b""), Err(NameError::Truncated));
+
+        let overlapping = [&[0; 12][..], b"\x04aa\x01b\xc0\x0c\0"].concat();
+        assert_eq!(Name::read(&overlapping, 15), Err(NameError::BadPointer), "labels that run into the pointer");
+    }
+
+    #[test]
+    fn a_ladder_of_pointers_ends_after_127_rungs() {
+        let mut message = vec![0; 13]; // the root stands at 12
+        for rung in 0..200 {
+            let target = if rung == 0 { 12 } else { 13 + 2 * (rung - 1) };
+            message.extend((0xC000 | target as u16).to_be_bytes());
+        }
+        assert!(Name::read(&message, 13 + 2 * 126).is_ok());
+        assert_eq!(Name::read(&message, 13 + 2 * 127).unwrap_err(), NameError::BadPointer);
+    }
+
+    #[test]
+    fn a_question_name_is_not_compressed() {
+        let longest =
+            [&b"\x3f"[..], &[b'x'; 63], b"\x3f", &[b'x'; 63], b"\x3f", &[b'x'; 63], b"\x3d", &[b'x'; 61], b"\0"];
+        let longest = longest.concat();
+        assert_eq!(Name::from_wire(&longest).unwrap().as_wire(), longest);
+        let longer = [b"\x01y", &longest[..]].concat();
+        assert_eq!(Name::from_wire(&longer), Err(NameError::NameTooLong));
+        assert_eq!(Name::from_wire(b"\x01a\xc0\x00"), Err(NameError::BadPointer));
+        assert_eq!(Name::from_wire(b"\x01a\0\0"), Err(NameError::NameTooLong));
+        assert_eq!(Name::from_wire(b"\x02a"), Err(NameError::Truncated));
+        assert_eq!(Name::from_wire(b"\x01a"), Err(NameError::Truncated));
+    }
+
+    #[test]
+    fn ancestors_are_found_at_labels_only() {
+        let www = name("www.example.com");
+        assert_eq!(www.labels(), 3);
+        assert_eq!(www.parent(), Some(name("example.com")));
+        assert_eq!((Name::root().parent(), Name::root().labels()), (None, 0));
+        assert_eq!(www.suffixes().count(), 4);
+        assert_eq!(www.suffixes().last(), Some(&b"\0"[..]));
+        assert!(www.is_within(&name("example.com")) && www.is_within(&www) && www.is_within(&Name::root()));
+        assert!(!name("badexample.com").is_within(&name("example.com")));
+        assert!(!name("com").is_within(&name("example.com")));
+        assert!(name("*.a").is_wildcard() && !name("x*.a").is_wildcard() && !Name::root().is_wildcard());
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_wire_are_two_spellings(labels in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..=20), 0..=12)) {
+            let mut wire = Vec::new();
+            for label in &labels {
+                wire.push(label.len() as u8);
+                wire.extend(label);
+            }
+            wire.push(0);
+            let name = Name::from_wire(&wire).unwrap();
+            let text = name.to_string();
+            prop_assert_eq!(name, Name::from_text(&text).unwrap());
+            prop_assert_eq!(name.as_wire(), wire.to_ascii_lowercase());
+            prop_assert_eq!(name.labels(), labels.len());
+            // hickory reads our text, and the same bytes from the wire, as the same name.
+            let theirs = hickory_proto::rr::Name::from_labels(labels.iter().map(Vec::as_slice)).unwrap().to_lowercase();
+            let mut bytes = Vec::new();
+            for label in theirs.iter() {
+                bytes.push(label.len() as u8);
+                bytes.extend(label);
+            }
+            bytes.push(0);
+            prop_assert_eq!(name.as_wire(), bytes);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..600), at in 0usize..600) {
+            if let Ok((name, end)) = Name::read(&bytes, at) {
+                prop_assert!(end > at && end <= bytes.len());
+                prop_assert!(is_at(&name, &bytes, at));
+                prop_assert_eq!(Name::from_wire(name.as_wire()).unwrap(), name);
+            }
+            if let Ok((name, end)) = Name::read_uncompressed(&bytes, at) {
+                prop_assert_eq!(Name::read(&bytes, at).unwrap(), (name, end));
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_without_harm(text in "\\PC{0,80}") {
+            if let Ok(name) = Name::from_text(&text) {
+                prop_assert_eq!(Name::from_text(&name.to_string()).unwrap(), name);
+            }
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! One pass over a client's packet: header, the one question, OPT, TSIG. Everything later trusts what stands here, so
 //! names, counts, EDNS and lengths are validated here and nowhere else (RFC 1035, 6891, 8945, 9619).
 
-use super::edns::Edns;
+use super::edns::{self, Edns};
 use super::name::Name;
+use super::record::{Record, Walker};
+use super::{HEADER_LEN, MESSAGE_MAX, header, opcode, rcode, rtype, u16_at};
 
 /// A well-formed request: a query, or a NOTIFY, UPDATE or signed message that is passed on as it is.
 #[derive(Debug)]
@@ -58,8 +60,97 @@ impl<'p> Query<'p> {
     /// [`Malformed`]: exactly one question for QUERY and NOTIFY (RFC 9619) and one zone for UPDATE, at most one OPT,
     /// with the root as owner, in the additional section; TSIG last; no trailing bytes; no compression in the question;
     /// EDNS version 0, else BADVERS.
-    pub fn scan(_packet: &'p [u8]) -> Result<Self, Malformed> {
-        todo!()
+    pub fn scan(packet: &'p [u8]) -> Result<Self, Malformed> {
+        let header = Header::read(packet)?;
+        if header.questions != 1 {
+            // RFC 9619 section 4: more than one question is FORMERR. Without one there is nothing to filter or forward.
+            return Err(header.without_question());
+        }
+        let (name, name_end) = Name::read_uncompressed(packet, HEADER_LEN).map_err(|_| header.without_question())?;
+        let (Some(qtype), Some(qclass)) = (u16_at(packet, name_end), u16_at(packet, name_end + 2)) else {
+            return Err(header.without_question());
+        };
+        let question_end = name_end + 4;
+        let answer = |rcode, edns| Malformed::Answer { rcode, question_end: Some(question_end), edns };
+        if !header.is_implemented() {
+            return Err(answer(rcode::NOTIMP, false));
+        }
+        let mut query = Self {
+            packet,
+            id: header.id,
+            opcode: header.opcode,
+            rd: header.flags & header::RD != 0,
+            ad: header.flags & header::AD != 0,
+            cd: header.flags & header::CD != 0,
+            name,
+            qtype,
+            qclass,
+            question_end,
+            edns: None,
+            signed: false,
+        };
+        if !header.has_records() && question_end == packet.len() {
+            return Ok(query);
+        }
+        match query.read_records(&header) {
+            Ok(()) => Ok(query),
+            Err(Fault { rcode, opt_seen }) => Err(answer(rcode, opt_seen || query.edns.is_some())),
+        }
+    }
+
+    /// Walks everything behind the question.
+    fn read_records(&mut self, header: &Header) -> Result<(), Fault> {
+        let mut walker = Walker::new(self.packet, self.question_end);
+        if self.opcode == opcode::QUERY && header.answers > 0 {
+            return Err(Fault::FORMERR);
+        }
+        for _ in 0..header.answers {
+            walker.body_record()?;
+        }
+        // RFC 1995 section 3: an IXFR query has "the authority section containing the SOA record of client's version of
+        // the zone"; no other query has one.
+        let soa_only = self.opcode == opcode::QUERY;
+        if soa_only && header.authorities > u16::from(self.qtype == rtype::IXFR) {
+            return Err(Fault::FORMERR);
+        }
+        for _ in 0..header.authorities {
+            let record = walker.body_record()?;
+            if soa_only && record.rtype != rtype::SOA {
+                return Err(Fault::FORMERR);
+            }
+        }
+        for _ in 0..header.additionals {
+            self.read_additional(&mut walker)?;
+        }
+        if walker.at == self.packet.len() { Ok(()) } else { Err(Fault::FORMERR) }
+    }
+
+    /// Reads one record of the additional section: OPT, a signature, or one that does not matter.
+    fn read_additional(&mut self, walker: &mut Walker<'_>) -> Result<(), Fault> {
+        // RFC 8945 section 5.1: a TSIG "in any other position" than the last is FORMERR.
+        if self.signed {
+            return Err(Fault::FORMERR);
+        }
+        let record = walker.record().ok_or(Fault::FORMERR)?;
+        if record.rtype == rtype::OPT {
+            // RFC 6891 section 6.1.1: "If a query message with more than one OPT RR is received, a FORMERR (RCODE=1) MUST
+            // be returned."
+            if self.edns.is_some() {
+                return Err(Fault::FORMERR);
+            }
+            // RFC 6891 section 6.1.3: a version we do not know is BADVERS, and its options are not ours to read.
+            if record.ttl >> 16 & 0xFF != 0 {
+                return Err(Fault { rcode: rcode::BADVERS, opt_seen: true });
+            }
+            let edns = edns::read_opt(self.packet, record.owner);
+            self.edns = Some(edns.ok_or(Fault { rcode: rcode::FORMERR, opt_seen: true })?);
+        } else if record.signs_message(self.packet) {
+            if !record.is_sound_signature() {
+                return Err(Fault::FORMERR);
+            }
+            self.signed = true;
+        }
+        Ok(())
     }
 
     /// The question byte for byte, in the client's letter case.
@@ -77,5 +168,73 @@ impl<'p> Query<'p> {
     pub fn udp_limit(&self) -> usize {
         let announced = self.edns.as_ref().map_or(0, |edns| usize::from(edns.payload));
         announced.clamp(super::PLAIN_UDP_MAX, usize::from(super::OUR_UDP_PAYLOAD))
+    }
+}
+
+/// The fixed header of a request.
+struct Header {
+    id: u16,
+    opcode: u8,
+    flags: u16,
+    questions: u16,
+    answers: u16,
+    authorities: u16,
+    additionals: u16,
+}
+
+impl Header {
+    fn read(packet: &[u8]) -> Result<Self, Malformed> {
+        let word = |index: usize| u16_at(packet, index * 2).ok_or(Malformed::Short);
+        let (flags, additionals) = (word(1)?, word(5)?);
+        if flags & header::QR != 0 {
+            return Err(Malformed::NotAQuery);
+        }
+        let read = Self {
+            id: word(0)?,
+            opcode: header::opcode(flags),
+            flags,
+            questions: word(2)?,
+            answers: word(3)?,
+            authorities: word(4)?,
+            additionals,
+        };
+        if packet.len() > MESSAGE_MAX { Err(read.without_question()) } else { Ok(read) }
+    }
+
+    fn is_implemented(&self) -> bool {
+        matches!(self.opcode, opcode::QUERY | opcode::NOTIFY | opcode::UPDATE)
+    }
+
+    fn has_records(&self) -> bool {
+        self.answers | self.authorities | self.additionals != 0
+    }
+
+    /// The question cannot be read.
+    fn without_question(&self) -> Malformed {
+        let rcode = if self.is_implemented() { rcode::FORMERR } else { rcode::NOTIMP };
+        Malformed::Answer { rcode, question_end: None, edns: false }
+    }
+}
+
+/// What is wrong behind the question.
+struct Fault {
+    rcode: u16,
+    /// The record at fault is an OPT.
+    opt_seen: bool,
+}
+
+impl Fault {
+    const FORMERR: Self = Self { rcode: rcode::FORMERR, opt_seen: false };
+}
+
+impl Walker<'_> {
+    /// The next record of the answer or authority section of a request, where neither OPT (RFC 6891 section 6.1.1) nor a
+    /// message's signature (RFC 8945 section 5.1) may stand.
+    fn body_record(&mut self) -> Result<Record, Fault> {
+        let record = self.record().ok_or(Fault::FORMERR)?;
+        if record.rtype == rtype::OPT || record.signs_message(self.message) {
+            return Err(Fault { rcode: rcode::FORMERR, opt_seen: record.rtype == rtype::OPT });
+        }
+        Ok(record)
     }
 }

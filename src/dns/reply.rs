@@ -1,8 +1,9 @@
 //! Building replies: into a buffer that the caller owns, without allocation. One writer for OPT, one for SOA, so that
 //! every self-made answer looks alike (RFC 1035, 2308, 6891, 8914).
 
-use super::edns::ExtendedError;
+use super::edns::{self, ExtendedError, OPT_LEN, option};
 use super::query::Query;
+use super::{HEADER_LEN, OUR_UDP_PAYLOAD, class, header, put_u16, rcode, rtype, u16_at};
 use std::net::IpAddr;
 
 /// What is common to all replies to one query.
@@ -40,35 +41,203 @@ pub enum Body<'a> {
     Truncated,
 }
 
+/// The longest text of an extended error that we send, in bytes; longer ones are cut between characters.
+pub const ERROR_TEXT_MAX: usize = 64;
+
+/// A pointer to the question's name (RFC 1035 section 4.1.4).
+const QUESTION_NAME: [u8; 2] = [0xC0, HEADER_LEN as u8];
+
+/// MNAME and RNAME of the SOA in a negative answer of our own. No zone stands behind it, so the names must lead nowhere:
+/// `localhost.` and `nobody.invalid.` (RFC 6761), as Unbound has them in its local zones.
+const SOA_NAMES: &[u8] = b"\x09localhost\0\x06nobody\x07invalid\0";
+
+/// SERIAL, REFRESH, RETRY and EXPIRE of that SOA: nobody transfers it, they only have to be plausible.
+const SOA_TIMERS: [u32; 4] = [1, 3600, 1200, 604_800];
+
 /// Writes a self-made answer into `out` and returns its length. `out` must hold 512 bytes and the question; an answer
-/// that would not fit the client's limit over UDP becomes TC=1 by the caller, not here.
-pub fn write(_to: ReplyTo<'_>, _body: Body<'_>, _error: Option<(ExtendedError, &str)>, _out: &mut [u8]) -> usize {
-    todo!()
+/// that would not fit the client's limit over UDP becomes TC=1 by the caller, not here. Addresses that do not fit into
+/// `out` make it TC=1; 0 is returned, for "nothing to send", when not even that fits.
+pub fn write(to: ReplyTo<'_>, body: Body<'_>, error: Option<(ExtendedError, &str)>, out: &mut [u8]) -> usize {
+    write_with_options(to, body, &[], error, out)
+}
+
+/// As [`write`], with EDNS options (already encoded, a COOKIE for one) that are sent if the query had an OPT.
+pub fn write_with_options(
+    to: ReplyTo<'_>,
+    body: Body<'_>,
+    options: &[u8],
+    error: Option<(ExtendedError, &str)>,
+    out: &mut [u8],
+) -> usize {
+    let whole = try_write(to, body, options, error, out);
+    let shorter = || try_write(to, Body::Truncated, options, None, out);
+    whole.or_else(shorter).unwrap_or(0)
+}
+
+fn try_write(
+    to: ReplyTo<'_>,
+    body: Body<'_>,
+    options: &[u8],
+    error: Option<(ExtendedError, &str)>,
+    out: &mut [u8],
+) -> Option<usize> {
+    let query = to.query;
+    let (rcode, error) = match body {
+        Body::Rcode(code) => (expressible(code, query.edns.is_some()), error),
+        Body::Nxdomain { .. } => (rcode::NXDOMAIN, error),
+        Body::Nodata { .. } | Body::Addresses { .. } => (rcode::NOERROR, error),
+        Body::Truncated => (rcode::NOERROR, None),
+    };
+    let room = out.len();
+    let mut writer = Writer { out, len: 0 };
+    writer.header_and_question(query.packet, Some(query.question_end), rcode, to.ra)?;
+    match body {
+        Body::Rcode(_) => {}
+        Body::Nxdomain { ttl } | Body::Nodata { ttl } => writer.soa(query.qclass, ttl)?,
+        Body::Addresses { addresses, ttl } => writer.addresses(query, addresses, ttl)?,
+        Body::Truncated => writer.out[2] |= (header::TC >> 8) as u8,
+    }
+    let len = writer.len;
+    if query.edns.is_none() {
+        return Some(len);
+    }
+    // The answer comes first: an explanation must not be what makes it too long for UDP.
+    let explained = append_opt(&mut out[..room.min(query.udp_limit())], len, rcode, query.dnssec_ok(), options, error);
+    explained.or_else(|| append_opt(out, len, rcode, query.dnssec_ok(), options, None))
 }
 
 /// Writes the answer to a packet that could not be scanned into a [`Query`] but may be answered (FORMERR, NOTIMP,
-/// BADVERS): header, the question when it could be read, OPT when one was seen. Returns its length.
+/// BADVERS): header, the question when it could be read, OPT when one was seen. Returns its length; 0 for "nothing to
+/// send" when `out` or the packet is too short.
 pub fn write_malformed(
-    _packet: &[u8],
-    _rcode: u16,
-    _question_end: Option<usize>,
-    _edns: bool,
-    _ra: bool,
-    _out: &mut [u8],
+    packet: &[u8],
+    rcode: u16,
+    question_end: Option<usize>,
+    edns: bool,
+    ra: bool,
+    out: &mut [u8],
 ) -> usize {
-    todo!()
+    let rcode = expressible(rcode, edns);
+    let mut writer = Writer { out, len: 0 };
+    let Some(()) = writer.header_and_question(packet, question_end, rcode, ra) else { return 0 };
+    let len = writer.len;
+    let reply = if edns { append_opt(out, len, rcode, false, &[], None) } else { Some(len) };
+    reply.unwrap_or(0)
+}
+
+/// A response code above 15 needs OPT; without it, its lower bits would say something else, NOERROR even.
+fn expressible(rcode: u16, edns: bool) -> u16 {
+    if rcode <= header::RCODE || (edns && rcode <= 0xFFF) { rcode } else { rcode::SERVFAIL }
 }
 
 /// Appends an OPT record to a message of `len` bytes in `out`: our payload size, `dnssec_ok`, the upper bits of `rcode`,
 /// `options` verbatim (already encoded), then the extended error if any. Adds one to ARCOUNT. Returns the new length,
-/// or `None` when it does not fit.
+/// or `None` when it does not fit, and then `out[..len]` is as it was.
 pub fn append_opt(
-    _out: &mut [u8],
-    _len: usize,
-    _rcode: u16,
-    _dnssec_ok: bool,
-    _options: &[u8],
-    _error: Option<(ExtendedError, &str)>,
+    out: &mut [u8],
+    len: usize,
+    rcode: u16,
+    dnssec_ok: bool,
+    options: &[u8],
+    error: Option<(ExtendedError, &str)>,
 ) -> Option<usize> {
-    todo!()
+    let additionals = u16_at(out.get(..len)?, 10)?.checked_add(1)?;
+    let text = error.map(|(code, text)| (code, cut_text(text)));
+    let options_len = options.len() + text.map_or(0, |(_, text)| 6 + text.len());
+    let end = len + OPT_LEN + options_len;
+    let record = out.get_mut(len..end)?;
+    edns::write_opt(record, OUR_UDP_PAYLOAD, (rcode >> 4) as u8, dnssec_ok)?;
+    record[OPT_LEN - 2..OPT_LEN].copy_from_slice(&u16::try_from(options_len).ok()?.to_be_bytes());
+    let (given, explained) = record[OPT_LEN..].split_at_mut(options.len());
+    given.copy_from_slice(options);
+    if let Some((code, text)) = text {
+        put_u16(explained, 0, option::EXTENDED_ERROR);
+        put_u16(explained, 2, 2 + text.len() as u16);
+        put_u16(explained, 4, code as u16);
+        explained[6..].copy_from_slice(text.as_bytes());
+    }
+    put_u16(out, 10, additionals);
+    Some(end)
+}
+
+/// At most [`ERROR_TEXT_MAX`] bytes of a text, whole characters only (RFC 8914 section 2: EXTRA-TEXT is UTF-8).
+fn cut_text(text: &str) -> &str {
+    let mut end = text.len().min(ERROR_TEXT_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// A message under construction; each step is `None` when it does not fit.
+struct Writer<'o> {
+    out: &'o mut [u8],
+    len: usize,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.len + bytes.len();
+        self.out.get_mut(self.len..end)?.copy_from_slice(bytes);
+        self.len = end;
+        Some(())
+    }
+
+    /// The header and the question of a reply: id, opcode, RD and CD are the client's, AA and AD are not ours to claim.
+    fn header_and_question(&mut self, packet: &[u8], question_end: Option<usize>, rcode: u16, ra: bool) -> Option<()> {
+        let copied = u16_at(packet, 2)? & (header::OPCODE | header::RD | header::CD);
+        let flags = header::QR | copied | if ra { header::RA } else { 0 } | (rcode & header::RCODE);
+        let question = question_end.map_or(Some(&[][..]), |end| packet.get(HEADER_LEN..end))?;
+        self.put(packet.get(..2)?)?;
+        self.put(&flags.to_be_bytes())?;
+        self.put(&[0, u8::from(question_end.is_some()), 0, 0, 0, 0, 0, 0])?;
+        self.put(question)
+    }
+
+    /// A record owned by the question's name, up to and with RDLENGTH.
+    fn record(&mut self, rtype: u16, class: u16, ttl: u32, data_len: usize) -> Option<()> {
+        self.put(&QUESTION_NAME)?;
+        self.put(&rtype.to_be_bytes())?;
+        self.put(&class.to_be_bytes())?;
+        self.put(&ttl.to_be_bytes())?;
+        self.put(&u16::try_from(data_len).ok()?.to_be_bytes())
+    }
+
+    /// The SOA that lets a negative answer be cached for `ttl` seconds: RFC 2308 section 5 takes the lesser of its TTL
+    /// and its MINIMUM. It is owned by the question's name, so that it speaks for that name alone.
+    fn soa(&mut self, qclass: u16, ttl: u32) -> Option<()> {
+        let class = if qclass == class::ANY { class::IN } else { qclass };
+        self.record(rtype::SOA, class, ttl, SOA_NAMES.len() + 20)?;
+        self.put(SOA_NAMES)?;
+        for timer in SOA_TIMERS {
+            self.put(&timer.to_be_bytes())?;
+        }
+        self.put(&ttl.to_be_bytes())?;
+        put_u16(self.out, 8, 1);
+        Some(())
+    }
+
+    /// The addresses of the family that was asked for, or what says that there are none.
+    fn addresses(&mut self, query: &Query<'_>, addresses: &[IpAddr], ttl: u32) -> Option<()> {
+        let mut answers: u16 = 0;
+        for address in addresses {
+            match (query.qclass, query.qtype, address) {
+                (class::IN | class::ANY, rtype::A | rtype::ANY, IpAddr::V4(ip)) => {
+                    self.record(rtype::A, class::IN, ttl, 4)?;
+                    self.put(&ip.octets())?;
+                }
+                (class::IN | class::ANY, rtype::AAAA | rtype::ANY, IpAddr::V6(ip)) => {
+                    self.record(rtype::AAAA, class::IN, ttl, 16)?;
+                    self.put(&ip.octets())?;
+                }
+                _ => continue,
+            }
+            answers = answers.checked_add(1)?;
+        }
+        if answers == 0 {
+            return self.soa(query.qclass, ttl);
+        }
+        put_u16(self.out, 6, answers);
+        Some(())
+    }
 }

@@ -1,8 +1,11 @@
 //! One pass over an upstream's response: every record bounded, TTLs found, the chain of CNAMEs followed, and what
 //! response-rate limiting and the cache need (RFC 1035, 2308, 6891).
 
-use super::edns::Edns;
-use super::name::Name;
+use super::edns::{self, Edns};
+use super::name::{self, Name};
+use super::record::{self, Record, Walker};
+use super::{HEADER_LEN, MESSAGE_MAX, class, header, opcode, rcode, rtype, u16_at, u32_at};
+use std::net::IpAddr;
 
 /// The most records whose TTL is tracked for counting down; a response with more is passed on but not cached.
 pub const TTLS_MAX: usize = 128;
@@ -53,8 +56,19 @@ pub struct Response<'m> {
     /// Offsets of the TTL fields (OPT's excepted).
     ttls: [u16; TTLS_MAX],
     ttls_len: usize,
+    /// Offsets of the targets of the CNAMEs that were followed.
+    chain: [u16; CHAIN_MAX],
     /// More than [`TTLS_MAX`] records, or more than [`CHAIN_MAX`] CNAMEs.
     pub too_many: bool,
+}
+
+/// The sections that hold records (RFC 1035 section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Section {
+    Answer,
+    Authority,
+    Additional,
 }
 
 /// Why a message is not a [`Response`].
@@ -79,22 +93,276 @@ impl<'m> Response<'m> {
     ///
     /// # Errors
     /// [`MalformedResponse`]; the caller counts it and waits on for the real answer.
-    pub fn scan(_message: &'m [u8]) -> Result<Self, MalformedResponse> {
-        todo!()
+    pub fn scan(message: &'m [u8]) -> Result<Self, MalformedResponse> {
+        let word = |index: usize| u16_at(message, index * 2).ok_or(MalformedResponse::Short);
+        let (flags, questions) = (word(1)?, word(2)?);
+        let mut response = Self {
+            message,
+            id: word(0)?,
+            opcode: header::opcode(flags),
+            rcode: flags & header::RCODE,
+            aa: flags & header::AA != 0,
+            tc: flags & header::TC != 0,
+            question_end: HEADER_LEN,
+            answers: word(3)?,
+            authorities: word(4)?,
+            additionals: word(5)?,
+            edns: None,
+            signed: false,
+            answer_ttl_min: None,
+            soa: None,
+            ns_owner: None,
+            chain_end: Name::root(),
+            chain_len: 0,
+            wildcard_labels: None,
+            ttls: [0; TTLS_MAX],
+            ttls_len: 0,
+            chain: [0; CHAIN_MAX],
+            too_many: false,
+        };
+        if flags & header::QR == 0 {
+            return Err(MalformedResponse::NotAResponse);
+        }
+        // Offsets of TTLs are kept in 16 bits.
+        if message.len() > MESSAGE_MAX {
+            return Err(MalformedResponse::TrailingBytes);
+        }
+        response.read_question(questions)?;
+        let mut walker = Walker::new(message, response.question_end);
+        response.read_answers(&mut walker)?;
+        for _ in 0..response.authorities {
+            let record = response.body_record(&mut walker)?;
+            response.read_authority(&record)?;
+        }
+        for _ in 0..response.additionals {
+            response.read_additional(&mut walker)?;
+        }
+        if walker.at != message.len() {
+            return Err(MalformedResponse::TrailingBytes);
+        }
+        // Only now are the extended bits known: OPT is in the last section.
+        response.rcode |= response.edns.as_ref().map_or(0, |edns| u16::from(edns.extended_rcode) << 4);
+        if questions == 0 && !response.may_lack_question() {
+            return Err(MalformedResponse::BadQuestion);
+        }
+        Ok(response)
     }
 
-    /// Offsets of the TTL fields in the message.
+    /// Reads the question, which starts the chain of CNAMEs.
+    fn read_question(&mut self, questions: u16) -> Result<(), MalformedResponse> {
+        if questions == 0 {
+            return Ok(());
+        }
+        let (name, end) =
+            Name::read_uncompressed(self.message, HEADER_LEN).map_err(|_| MalformedResponse::BadQuestion)?;
+        if questions != 1 || end + 4 > self.message.len() {
+            return Err(MalformedResponse::BadQuestion);
+        }
+        self.chain_end = name;
+        self.question_end = end + 4;
+        Ok(())
+    }
+
+    /// A server that could not read the question does not repeat it, and one that was sent an UPDATE need not (RFC 2136
+    /// section 3.8); nothing else makes sense without one.
+    fn may_lack_question(&self) -> bool {
+        let says_nothing = self.answers == 0 && self.authorities == 0;
+        says_nothing && (self.rcode != rcode::NOERROR || self.opcode == opcode::UPDATE)
+    }
+
+    /// Walks the answer section and follows the CNAMEs from the question's name: at once those that come in order, and
+    /// afterwards those that do not.
+    fn read_answers(&mut self, walker: &mut Walker<'m>) -> Result<(), MalformedResponse> {
+        let mut pending = Pending::default();
+        let qname = self.chain_end;
+        for _ in 0..self.answers {
+            let record = self.body_record(walker)?;
+            let ttl = record::seconds(record.ttl);
+            self.answer_ttl_min = Some(self.answer_ttl_min.map_or(ttl, |least| least.min(ttl)));
+            match record.rtype {
+                rtype::CNAME if self.owns_chain_end(record.owner) => self.follow(record.data.start)?,
+                rtype::CNAME => self.too_many |= !pending.push(record.owner, record.data.start),
+                rtype::RRSIG if self.wildcard_labels.is_none() => self.read_signature(&record, &qname),
+                _ => {}
+            }
+        }
+        // Each round follows one record or ends: at most CHAIN_MAX rounds over at most CHAIN_MAX records.
+        while let Some(target) = pending.take_first(|owner| self.owns_chain_end(owner)) {
+            self.follow(target)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the owner name at `owner` is the last name of the chain so far.
+    fn owns_chain_end(&self, owner: usize) -> bool {
+        // Nearly always the owner is a pointer to the question's name, and the chain has not left it.
+        let is_question = u16_at(self.message, owner) == Some(0xC000 | HEADER_LEN as u16);
+        (is_question && self.chain_len == 0) || name::is_at(&self.chain_end, self.message, owner)
+    }
+
+    /// Goes on to the target of a CNAME, unless the chain is too long.
+    fn follow(&mut self, target: usize) -> Result<(), MalformedResponse> {
+        let Some(slot) = self.chain.get_mut(self.chain_len) else {
+            self.too_many = true;
+            return Ok(());
+        };
+        *slot = u16::try_from(target).map_err(|_| MalformedResponse::BadRecord)?;
+        (self.chain_end, _) = Name::read(self.message, target).map_err(|_| MalformedResponse::BadRecord)?;
+        self.chain_len += 1;
+        Ok(())
+    }
+
+    /// RFC 4035 section 5.3.4: an RRSIG that counts fewer labels than its owner has was made for a wildcard. Only the
+    /// answer to the name asked for matters here.
+    fn read_signature(&mut self, record: &Record, qname: &Name) {
+        let Some(&labels) = self.message.get(record.data.start + 3) else { return };
+        // RFC 4034 section 3.1.3: a leading `*` is not counted.
+        let owner_labels = qname.labels() - usize::from(qname.is_wildcard());
+        if usize::from(labels) < owner_labels && name::is_at(qname, self.message, record.owner) {
+            self.wildcard_labels = Some(labels);
+        }
+    }
+
+    /// Takes from an authority record what negative caching and rate limiting need.
+    fn read_authority(&mut self, record: &Record) -> Result<(), MalformedResponse> {
+        let owner = |message| Name::read(message, record.owner).map_err(|_| MalformedResponse::BadRecord);
+        match record.rtype {
+            rtype::SOA if self.soa.is_none() && !record.data.is_empty() => {
+                // MINIMUM is the last of the five numbers behind the two names.
+                let minimum = u32_at(self.message, record.data.end - 4).ok_or(MalformedResponse::BadRecord)?;
+                let ttl = record::seconds(record.ttl).min(record::seconds(minimum));
+                self.soa = Some((owner(self.message)?.0, ttl));
+            }
+            rtype::NS if self.ns_owner.is_none() => self.ns_owner = Some(owner(self.message)?.0),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reads one record of the answer or authority section.
+    fn body_record(&mut self, walker: &mut Walker<'m>) -> Result<Record, MalformedResponse> {
+        let record = walker.record().ok_or(MalformedResponse::BadRecord)?;
+        if record.rtype == rtype::OPT {
+            return Err(MalformedResponse::BadOpt);
+        }
+        if record.signs_message(self.message) || !walker.is_sound(&record) {
+            return Err(MalformedResponse::BadRecord);
+        }
+        self.note_ttl(record.ttl_at);
+        Ok(record)
+    }
+
+    /// Reads one record of the additional section: OPT, a signature, or one that is only bounded.
+    fn read_additional(&mut self, walker: &mut Walker<'m>) -> Result<(), MalformedResponse> {
+        let record = walker.record().ok_or(MalformedResponse::BadRecord)?;
+        if self.signed {
+            return Err(MalformedResponse::BadRecord);
+        }
+        if record.rtype == rtype::OPT {
+            let edns = edns::read_opt(self.message, record.owner).ok_or(MalformedResponse::BadOpt)?;
+            if self.edns.replace(edns).is_some() {
+                return Err(MalformedResponse::BadOpt);
+            }
+        } else if record.signs_message(self.message) {
+            if !record.is_sound_signature() {
+                return Err(MalformedResponse::BadRecord);
+            }
+            self.signed = true;
+        } else if walker.is_sound(&record) {
+            self.note_ttl(record.ttl_at);
+        } else {
+            return Err(MalformedResponse::BadRecord);
+        }
+        Ok(())
+    }
+
+    fn note_ttl(&mut self, at: usize) {
+        match (self.ttls.get_mut(self.ttls_len), u16::try_from(at)) {
+            (Some(slot), Ok(at)) => {
+                *slot = at;
+                self.ttls_len += 1;
+            }
+            _ => self.too_many = true,
+        }
+    }
+
+    /// Offsets of the TTL fields in the message, in order; OPT's and a signature's are not among them.
     pub fn ttls(&self) -> &[u16] {
         &self.ttls[..self.ttls_len]
     }
 
     /// Calls `visit` with the target of each CNAME followed from the name asked for, in order.
-    pub fn chain(&self, _visit: &mut dyn FnMut(&Name)) {
-        todo!()
+    pub fn chain(&self, visit: &mut dyn FnMut(&Name)) {
+        for &target in &self.chain[..self.chain_len] {
+            if let Ok((name, _)) = Name::read(self.message, usize::from(target)) {
+                visit(&name);
+            }
+        }
     }
 
     /// The question byte for byte; empty when there is none.
     pub fn question(&self) -> &'m [u8] {
-        &self.message[super::HEADER_LEN..self.question_end]
+        &self.message[HEADER_LEN..self.question_end]
+    }
+
+    /// All records in order with the section they stand in, OPT and signatures included. Walks the message anew.
+    pub fn records(&self) -> impl Iterator<Item = (Section, Record)> + use<'m> {
+        let mut walker = Walker::new(self.message, self.question_end);
+        let counts = [
+            (Section::Answer, self.answers),
+            (Section::Authority, self.authorities),
+            (Section::Additional, self.additionals),
+        ];
+        counts.into_iter().flat_map(|(section, count)| std::iter::repeat_n(section, usize::from(count))).map_while(
+            move |section| {
+                let record = walker.record()?;
+                Some((section, record))
+            },
+        )
+    }
+
+    /// Calls `visit` with each IPv4 and IPv6 address of the answer section, in order. Walks the message anew.
+    pub fn addresses(&self, visit: &mut dyn FnMut(IpAddr)) {
+        for (_, record) in self.records().take(usize::from(self.answers)) {
+            // The scan has checked the length of an address, so `first_chunk` is the whole of it.
+            let data = &self.message[record.data];
+            let address = match (record.class, record.rtype) {
+                (class::IN, rtype::A) => data.first_chunk::<4>().map(|ip| IpAddr::from(*ip)),
+                (class::IN, rtype::AAAA) => data.first_chunk::<16>().map(|ip| IpAddr::from(*ip)),
+                _ => None,
+            };
+            if let Some(address) = address {
+                visit(address);
+            }
+        }
+    }
+
+    /// Whether the OPT record ends the message, so that it can be cut off and another one put in its place.
+    pub fn opt_is_last(&self) -> bool {
+        self.edns.as_ref().is_some_and(|edns| edns.end == self.message.len())
+    }
+}
+
+/// CNAME records that were met before the chain came to them: offsets of their owner and target.
+#[derive(Default)]
+struct Pending {
+    records: [Option<(usize, usize)>; CHAIN_MAX],
+    len: usize,
+}
+
+impl Pending {
+    /// Keeps a record; false when there is no room.
+    fn push(&mut self, owner: usize, target: usize) -> bool {
+        let Some(slot) = self.records.get_mut(self.len) else { return false };
+        *slot = Some((owner, target));
+        self.len += 1;
+        true
+    }
+
+    /// Takes out the first record whose owner `is_next` accepts, so that no loop of names is followed twice.
+    fn take_first(&mut self, is_next: impl Fn(usize) -> bool) -> Option<usize> {
+        let slots = &mut self.records[..self.len];
+        let slot = slots.iter_mut().find(|slot| slot.is_some_and(|(owner, _)| is_next(owner)))?;
+        slot.take().map(|(_, target)| target)
     }
 }

@@ -1,12 +1,28 @@
 //! The request path: a query's whole life, top to bottom, without I/O. A worker's [`Gateway`] takes bytes and time and
 //! fills an [`Outbox`]; it owns no socket, reads no clock and never waits.
 
+mod admit;
+mod ask;
+mod links;
+mod memory;
 pub mod outbox;
+mod probe;
+mod reply;
+mod settle;
 
 use crate::clock::Now;
-use crate::live_policy::Shared;
+use crate::dns::MESSAGE_MAX;
+use crate::dns::query::Query;
+use crate::ledger::Ledger;
+use crate::live_policy::{Running, Shared};
+use crate::policy::source::SourceLimit;
+use crate::upstream::flights::{Flights, Route};
 pub use crate::upstream::{LINKS_MAX, LinkId};
+use links::Links;
 use outbox::Outbox;
+use probe::Prober;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -63,58 +79,170 @@ pub enum From {
     Tcp(LinkPort),
 }
 
+impl From {
+    fn route(self) -> Route {
+        match self {
+            Self::Udp(LinkPort { link, port }) => Route { link, port, tcp: false },
+            Self::Tcp(LinkPort { link, .. }) => Route { link, port: 0, tcp: true },
+        }
+    }
+}
+
 /// One worker's core.
 #[derive(Debug)]
-pub struct Gateway {}
+pub struct Gateway {
+    shared: Arc<Shared>,
+    running: Arc<Running>,
+    desk: Desk,
+}
+
+/// What a batch sees: one time, one policy.
+#[derive(Clone, Copy, Debug)]
+struct View<'a> {
+    now: Now,
+    running: &'a Running,
+    shared: &'a Shared,
+}
+
+/// A query and who asked it: what an answer is written for.
+#[derive(Clone, Copy, Debug)]
+struct Case<'q> {
+    client: Client,
+    query: &'q Query<'q>,
+    /// When it came.
+    received: crate::clock::Moment,
+}
+
+impl Client {
+    fn is_tcp(&self) -> bool {
+        matches!(self.path, Path::Tcp(_))
+    }
+}
+
+/// Who waits for an upstream's answer.
+#[derive(Clone, Copy, Debug)]
+enum Asker {
+    /// A client.
+    Client(Client),
+    /// A health probe of ours.
+    Probe,
+}
+
+/// A worker's own state, with nothing shared in it.
+#[derive(Debug)]
+struct Desk {
+    flights: Flights<Asker>,
+    links: Links,
+    limit: SourceLimit,
+    prober: Option<Prober>,
+    rng: StdRng,
+    ledger: Arc<Ledger>,
+    /// For a message that is taken apart and put together again.
+    scratch: Box<[u8]>,
+    /// Counts choices of a server.
+    turn: u64,
+}
 
 impl Gateway {
-    /// A core over what all workers share. `seed` feeds its random ids and letter cases; `worker` 0 also probes the
-    /// upstreams' health.
-    pub fn new(_shared: &Arc<Shared>, _worker: usize, _seed: [u8; 32]) -> Self {
-        todo!()
+    /// A core over what all workers share, with room for `flights_max` queries in flight. `seed` feeds its random ids and
+    /// letter cases; `worker` 0 also probes the upstreams' health.
+    pub fn new(shared: &Arc<Shared>, ledger: &Arc<Ledger>, worker: usize, flights_max: usize, seed: [u8; 32]) -> Self {
+        let running = shared.live.load();
+        let mut links = Links::new();
+        links.adopt(&running.routing);
+        let desk = Desk {
+            flights: Flights::new(flights_max, Asker::Probe),
+            links,
+            limit: SourceLimit::new(&shared.source, &running.policy.source),
+            prober: (worker == 0).then(Prober::new),
+            rng: StdRng::from_seed(seed),
+            ledger: Arc::clone(ledger),
+            scratch: vec![0; MESSAGE_MAX].into_boxed_slice(),
+            turn: 0,
+        };
+        Self { shared: Arc::clone(shared), running, desk }
     }
 
-    /// Takes notice of a new policy, once per batch; everything until the next call sees one policy.
-    pub fn begin_batch(&mut self) {
-        todo!()
+    /// Bytes that a core with room for `flights_max` queries takes, all of it from the start.
+    pub fn size_bytes(flights_max: usize) -> usize {
+        Flights::<Asker>::size_bytes(flights_max) + MESSAGE_MAX
+    }
+
+    /// Takes notice of a new policy, once per batch; everything until the next call sees one policy. The policy that it
+    /// let go is handed to the caller, who has to drop it away from the path.
+    pub fn begin_batch(&mut self) -> Option<Arc<Running>> {
+        self.desk.links.begin_batch();
+        if self.shared.live.is_current(&self.running) {
+            return None;
+        }
+        let previous = std::mem::replace(&mut self.running, self.shared.live.load());
+        self.desk.links.adopt(&self.running.routing);
+        self.desk.limit = SourceLimit::new(&self.shared.source, &self.running.policy.source);
+        Some(previous)
     }
 
     /// A message from a client.
-    pub fn on_query(&mut self, _now: Now, _client: Client, _packet: &[u8], _out: &mut Outbox) {
-        todo!()
+    pub fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox) {
+        let view = View { now, running: &self.running, shared: &self.shared };
+        self.desk.query(&view, client, packet, out);
     }
 
     /// A message from an upstream.
-    pub fn on_response(&mut self, _now: Now, _from: From, _packet: &[u8], _out: &mut Outbox) {
-        todo!()
+    pub fn on_response(&mut self, now: Now, from: From, packet: &[u8], out: &mut Outbox) {
+        let view = View { now, running: &self.running, shared: &self.shared };
+        self.desk.response(&view, from.route(), packet, out);
     }
 
     /// An upstream could not be reached over this path (connection refused, reset, no route): what waits there is
     /// tried elsewhere at once.
-    pub fn on_unreachable(&mut self, _now: Now, _from: From, _out: &mut Outbox) {
-        todo!()
+    pub fn on_unreachable(&mut self, now: Now, from: From, out: &mut Outbox) {
+        let view = View { now, running: &self.running, shared: &self.shared };
+        self.desk.unreachable(&view, from.route(), out);
     }
 
-    /// A datagram larger than the receive buffer came: the upstream's answer counts as truncated.
     /// Timers: deadlines, retries, health probes, rotation of ports. To be called about every 10 ms.
-    pub fn on_tick(&mut self, _now: Now, _out: &mut Outbox) {
-        todo!()
+    pub fn on_tick(&mut self, now: Now, out: &mut Outbox) {
+        let view = View { now, running: &self.running, shared: &self.shared };
+        self.desk.expire(&view, out);
+        self.desk.probe(&view, out);
+        self.desk.links.rotate(now.at, &self.running.routing);
     }
 
-    /// Ports whose sockets the driver has to close and open anew on its next use (random source ports, rotated); the
-    /// driver takes them after each tick.
+    /// Ports whose sockets the driver has to close, and to open anew on their next use (random source ports, rotated).
+    /// To be called after each tick until `None`.
     pub fn take_rotated(&mut self) -> Option<LinkPort> {
-        todo!()
+        self.desk.links.take_rotated()
     }
 
-    /// Where the upstream of a link is; `None` once it has left the policy and nothing waits for it any more, then the
-    /// driver closes its sockets.
-    pub fn link_address(&self, _link: LinkId) -> Option<SocketAddr> {
-        todo!()
+    /// Where the upstream of a link is; `None` once it has left the policy for long enough that nothing waits for it any
+    /// more, then the driver closes its sockets.
+    pub fn link_address(&self, link: LinkId) -> Option<SocketAddr> {
+        self.desk.links.address(link)
     }
 
-    /// Queries that wait for an upstream; a drain ends when it is 0.
+    /// Queries of clients and probes that wait for an upstream; a drain ends when no client's is left or it is too late.
     pub fn in_flight(&self) -> usize {
-        todo!()
+        self.desk.flights.len()
+    }
+}
+
+impl Desk {
+    /// The life of a query.
+    fn query(&mut self, view: &View<'_>, client: Client, packet: &[u8], out: &mut Outbox) {
+        let query = match Query::scan(packet) {
+            Ok(query) => query,
+            Err(malformed) => return self.reject(view, client, packet, malformed, out),
+        };
+        let case = Case { client, query: &query, received: view.now.at };
+        let Some(admitted) = self.admit(view, case, out) else { return };
+        match admitted.kind {
+            admit::Kind::Plain => {
+                if !self.answer_from_memory(view, &admitted, out) {
+                    self.forward(view, &admitted, out);
+                }
+            }
+            admit::Kind::Opaque => self.forward(view, &admitted, out),
+            admit::Kind::Transfer => self.transfer(view, &admitted, out),
+        }
     }
 }

@@ -66,27 +66,29 @@ impl Outbox {
         self.messages.len() < self.messages.capacity() && self.arena.len() - self.used >= len
     }
 
-    /// Queues a message whose bytes `write` puts into a buffer of `len_max` bytes; it returns how many it used, 0 for
-    /// "nothing to send". Returns false, and counts, when there is no room.
-    pub fn push_with(&mut self, to: To, len_max: usize, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
-        if !self.has_room(len_max) {
+    /// A buffer of exactly `len` bytes to write a message into, for [`commit`](Self::commit) to queue; what is not
+    /// committed is overwritten by the next. `None`, and counted as lost, when there is no room.
+    pub fn room(&mut self, len: usize) -> Option<&mut [u8]> {
+        if !self.has_room(len) {
             self.lost += 1;
-            return false;
+            return None;
         }
-        let len = write(&mut self.arena[self.used..self.used + len_max]);
-        if len > 0 {
-            self.messages.push(Message { to, range: self.used..self.used + len });
-            self.used += len;
-        }
-        true
+        Some(&mut self.arena[self.used..self.used + len])
     }
 
-    /// Queues a copy of `bytes`.
+    /// Queues the first `len` bytes of the buffer that [`room`](Self::room) gave last.
+    pub fn commit(&mut self, to: To, len: usize) {
+        debug_assert!(self.has_room(len), "room was asked for first");
+        self.messages.push(Message { to, range: self.used..self.used + len });
+        self.used += len;
+    }
+
+    /// Queues a copy of `bytes`; false, and counted, when there is no room.
     pub fn push(&mut self, to: To, bytes: &[u8]) -> bool {
-        self.push_with(to, bytes.len(), |out| {
-            out.copy_from_slice(bytes);
-            bytes.len()
-        })
+        let Some(room) = self.room(bytes.len()) else { return false };
+        room.copy_from_slice(bytes);
+        self.commit(to, bytes.len());
+        true
     }
 
     /// The queued messages, oldest first.

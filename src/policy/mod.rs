@@ -2,7 +2,9 @@
 //! compiled whole from a directory ([`load`]) or not at all.
 
 pub mod access;
+pub mod accounts;
 pub mod clients;
+pub mod cookies;
 pub mod document;
 pub mod filter;
 pub mod networks;
@@ -65,6 +67,8 @@ pub struct Policy {
     pub source: source::SourcePolicy,
     /// limits.toml `[rrl]`.
     pub rrl: rrl::RrlPolicy,
+    /// limits.toml `[cookies]`.
+    pub cookies: cookies::CookieMode,
     /// limits.toml `[tcp]`.
     pub tcp: server::TcpLimits,
     /// filters/.

@@ -1,11 +1,20 @@
 //! gateway.toml: where the gateway listens, whom it asks, its cache, its control socket, metrics and log; and
 //! `[tcp]` of limits.toml.
+//!
+//! Everything has a default: an empty file is a gateway on loopback port 1053 before the nameservers of resolv.conf.
+//! Reading whom it asks has a file of its own, [`pools`].
 
+pub mod pools;
+pub mod surroundings;
+
+use super::document::table::address;
+use super::document::{Code, Fault, Table};
 use super::{Mode, Profile};
 use crate::dns::name::Name;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+pub use surroundings::Surroundings;
 
 /// How an upstream is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -140,8 +149,20 @@ pub struct TcpLimits {
     pub pipeline: usize,
 }
 
+/// The largest settings that bound memory or work; what is over is a fault.
+const WORKERS_MAX: usize = 256;
+const LISTENERS_MAX: usize = 64;
+
+/// The longest path of a Unix socket (`sun_path` without its zero).
+const SOCKET_PATH_MAX: usize = 107;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// gateway.toml, compiled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// Which defaults fit.
     pub profile: Profile,
@@ -166,3 +187,123 @@ pub struct Server {
     /// `[log]`
     pub log: LogSettings,
 }
+
+impl Server {
+    /// Reads gateway.toml.
+    pub fn read(t: &Table<'_>, surroundings: &Surroundings) -> Self {
+        t.number("schema", 1..=1, 1_u32);
+        let profiles = [("recursive", Profile::Recursive), ("authoritative", Profile::Authoritative)];
+        let listen = read_listen(t);
+        let asked = pools::read(t, &listen, surroundings);
+        let metrics = t.table("metrics");
+        if metrics.is_present() && !metrics.has("listen") {
+            metrics.missing("listen");
+        }
+        Self {
+            profile: t.choice("profile", &profiles, Profile::Recursive),
+            listen,
+            workers: t.number("workers", 0..=WORKERS_MAX, 0),
+            watch: t.flag("watch", true),
+            upstreams: asked.upstreams,
+            pools: asked.pools,
+            routes: asked.routes,
+            cache: CacheSettings::read(&t.table("cache")),
+            control_socket: read_control(&t.table("control"), surroundings),
+            metrics: metrics.address("listen", 9153).map(|address| address.value),
+            log: LogSettings::read(&t.table("log")),
+        }
+    }
+}
+
+/// `listen`: UDP and TCP on each; port 53 unless given.
+fn read_listen(t: &Table<'_>) -> Vec<SocketAddr> {
+    if !t.has("listen") {
+        return vec![SocketAddr::from(([127, 0, 0, 1], 1053)), SocketAddr::from((Ipv6Addr::LOCALHOST, 1053))];
+    }
+    let texts = t.list("listen");
+    if texts.is_empty() {
+        t.fault("listen", Code::Empty, "the gateway must listen somewhere", "such as \"127.0.0.1:1053\"");
+    }
+    if texts.len() > LISTENERS_MAX {
+        t.fault("listen", Code::TooMany, format!("more than {LISTENERS_MAX} addresses to listen on"), "remove some");
+        return Vec::new();
+    }
+    let mut listen = Vec::new();
+    for text in &texts {
+        let Some(address) = address(text, 53, t.faults()) else { continue };
+        if listen.contains(&address) {
+            let message = format!("{address} is listened on twice");
+            t.faults().add(Code::Duplicate, &text.place, message, "remove one of the two");
+        }
+        listen.push(address);
+    }
+    listen
+}
+
+/// `[control] socket`: a path, or "off".
+fn read_control(t: &Table<'_>, surroundings: &Surroundings) -> Option<PathBuf> {
+    let Some(socket) = t.text("socket") else { return surroundings.control_socket.clone() };
+    if socket.value.is_empty() || socket.value.len() > SOCKET_PATH_MAX || socket.value.contains('\0') {
+        let message = format!("control.socket must be a path of 1 to {SOCKET_PATH_MAX} bytes, or \"off\"");
+        t.faults().push(Fault::new(Code::Value, socket.place, message));
+        return None;
+    }
+    (socket.value != "off").then(|| PathBuf::from(socket.value))
+}
+
+impl CacheSettings {
+    /// The smallest cache that is one.
+    const SIZE_MIN: u64 = 1 << 20;
+
+    fn read(t: &Table<'_>) -> Self {
+        let size_bytes = t.size("size", 0..=1 << 40, 64 << 20);
+        if (1..Self::SIZE_MIN).contains(&size_bytes) {
+            t.fault("size", Code::Range, "cache.size must be 0 or at least 1MiB", "0 turns the cache off");
+        }
+        Self {
+            size_bytes,
+            // RFC 8767 section 4: a cap on TTLs of at most seven days is recommended.
+            max_ttl: t.duration("max_ttl", SECOND..=7 * DAY, DAY),
+            negative_max_ttl: t.duration("negative_max_ttl", Duration::ZERO..=7 * DAY, HOUR),
+            stale: t.duration("stale", Duration::ZERO..=7 * DAY, HOUR),
+            // RFC 9520 section 3.2: "Resolvers MUST cache resolution failures for at least 1 second" and "MUST NOT
+            // cache resolution failures for longer than 5 minutes".
+            failure_ttl: t.duration("failure_ttl", SECOND..=5 * MINUTE, 30 * SECOND),
+        }
+    }
+}
+
+impl LogSettings {
+    fn read(t: &Table<'_>) -> Self {
+        let queries = [("none", LogQueries::None), ("denied", LogQueries::Denied), ("all", LogQueries::All)];
+        let file = if t.has("file") { t.required_text("file") } else { None };
+        Self {
+            queries: t.choice("queries", &queries, LogQueries::Denied),
+            sample: t.number("sample", 1..=1_000_000, 1),
+            rate: t.number("rate", 1..=1_000_000, 1_000),
+            file: file.map(|file| PathBuf::from(file.value)),
+        }
+    }
+}
+
+impl TcpLimits {
+    /// Reads `[tcp]` of limits.toml.
+    pub fn read(t: &Table<'_>) -> Self {
+        let limits = Self {
+            mode: t.mode(Mode::Enforce),
+            connections: t.number("connections", 1..=1_000_000, 10_000),
+            per_client: t.number("per_client", 1..=1_000_000, 20),
+            idle: t.duration("idle", SECOND..=HOUR, 10 * SECOND),
+            stall: t.duration("stall", SECOND / 10..=MINUTE, 5 * SECOND),
+            pipeline: t.number("pipeline", 1..=1_000, 100),
+        };
+        if limits.per_client > limits.connections && t.has("per_client") {
+            let message = format!("tcp.per_client is larger than tcp.connections ({})", limits.connections);
+            t.fault("per_client", Code::Conflict, message, "one client could then hold all connections and more");
+        }
+        limits
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,434 @@
-//! (being written)
+//! Queries in flight: who waits for which answer from where, in fixed memory.
+//!
+//! A flight keeps the client's packet, and for each attempt exactly what a response must match: the path it was sent on,
+//! its id and the letter case of its question (RFC 5452 section 9.1).
+
+use super::wheel::Wheel;
+use super::{LINKS_MAX, LinkId};
+use crate::clock::Moment;
+
+/// Attempts at one query, the first included.
+pub const ATTEMPTS_MAX: usize = 4;
+
+/// Packets up to this many bytes are kept in the flight itself.
+const INLINE_MAX: usize = 512;
+
+/// Larger packets (signed updates, queries with long options) that may be in flight at a time.
+const LARGE_PACKETS: usize = 64;
+
+/// Room for one larger packet: the longest message there is.
+const LARGE_MAX: usize = crate::dns::MESSAGE_MAX;
+
+/// A worker's way to an upstream: one UDP socket, or its TCP connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The upstream.
+    pub link: LinkId,
+    /// The UDP socket; 0 for TCP.
+    pub port: u8,
+    /// Over TCP.
+    pub tcp: bool,
+}
+
+impl Route {
+    /// One word for (route, id): what a response is found by.
+    fn key(self, id: u16) -> u64 {
+        debug_assert!(usize::from(self.link.slot) < LINKS_MAX);
+        u64::from(self.link.generation) << 40
+            | u64::from(self.link.slot) << 24
+            | u64::from(self.port << 1 | u8::from(self.tcp)) << 16
+            | u64::from(id)
+    }
+}
+
+/// One message that was sent for a flight.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// On which way.
+    pub route: Route,
+    /// Message id.
+    pub id: u16,
+    /// Letters of the question whose case was flipped, by offset in the question's name (draft-vixie-dnsext-dns0x20).
+    pub flips: [u64; 4],
+    /// When.
+    pub sent: Moment,
+}
+
+impl Attempt {
+    /// An attempt on `route`, with nothing else filled in.
+    pub const fn on(route: Route) -> Self {
+        Self { route, id: 0, flips: [0; 4], sent: Moment::ZERO }
+    }
+}
+
+const NO_ATTEMPT: Attempt = Attempt::on(Route { link: LinkId { slot: 0, generation: 0 }, port: 0, tcp: false });
+
+/// A query that waits for an upstream. `A` is who asked.
+#[derive(Clone, Debug)]
+pub struct Flight<A> {
+    /// Who asked.
+    pub asker: A,
+    /// When the query came.
+    pub received: Moment,
+    /// When the asker must have an answer.
+    pub deadline: Moment,
+    /// The message passes byte for byte apart from its id.
+    pub opaque: bool,
+    attempts: [Attempt; ATTEMPTS_MAX],
+    attempts_len: u8,
+    packet_len: u16,
+    /// Room in the store of large packets, or [`NOT_LARGE`].
+    large: u16,
+    packet: [u8; INLINE_MAX],
+}
+
+const NOT_LARGE: u16 = u16::MAX;
+
+impl<A> Flight<A> {
+    /// What was sent so far.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.attempts[..usize::from(self.attempts_len)]
+    }
+}
+
+/// The number of a flight; valid until it is closed.
+pub type FlightId = u32;
+
+/// All flights of a worker.
+#[derive(Debug)]
+pub struct Flights<A> {
+    slots: Box<[Flight<A>]>,
+    /// Numbers of flights: the first `open` are in use. `place` is its inverse.
+    order: Box<[FlightId]>,
+    place: Box<[u32]>,
+    open: usize,
+    index: Index,
+    wheel: Wheel,
+    large: Box<[u8]>,
+    large_free: Vec<u16>,
+}
+
+/// Why a query cannot be put in flight: a table that is bounded by configuration is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl<A: Copy> Flights<A> {
+    /// Room for `flights_max` flights; `nobody` fills the empty slots.
+    pub fn new(flights_max: usize, nobody: A) -> Self {
+        let empty = Flight {
+            asker: nobody,
+            received: Moment::ZERO,
+            deadline: Moment::ZERO,
+            opaque: false,
+            attempts: [NO_ATTEMPT; ATTEMPTS_MAX],
+            attempts_len: 0,
+            packet_len: 0,
+            large: NOT_LARGE,
+            packet: [0; INLINE_MAX],
+        };
+        let numbers = (0..flights_max as u32).collect::<Box<[_]>>();
+        Self {
+            slots: vec![empty; flights_max].into_boxed_slice(),
+            order: numbers.clone(),
+            place: numbers,
+            open: 0,
+            index: Index::new(flights_max * 2),
+            wheel: Wheel::new(flights_max),
+            large: vec![0; LARGE_PACKETS * LARGE_MAX].into_boxed_slice(),
+            large_free: (0..LARGE_PACKETS as u16).collect(),
+        }
+    }
+
+    /// Bytes that flights take at the most, all allocated at the start.
+    pub fn size_bytes(flights_max: usize) -> usize {
+        let per_flight = size_of::<Flight<A>>() + 2 * size_of::<u32>() + Wheel::bytes_per_timer();
+        flights_max * per_flight + Index::size_bytes(flights_max * 2) + LARGE_PACKETS * LARGE_MAX
+    }
+
+    /// Puts a query in flight; its timer is set to the deadline.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn open(&mut self, asker: A, packet: &[u8], received: Moment, deadline: Moment) -> Result<FlightId, Full> {
+        let id = *self.order.get(self.open).ok_or(Full)?;
+        let large = if packet.len() <= INLINE_MAX { NOT_LARGE } else { self.large_free.pop().ok_or(Full)? };
+        let flight = &mut self.slots[id as usize];
+        flight.asker = asker;
+        flight.received = received;
+        flight.deadline = deadline;
+        flight.opaque = false;
+        flight.attempts_len = 0;
+        flight.packet_len = packet.len() as u16;
+        flight.large = large;
+        match large {
+            NOT_LARGE => flight.packet[..packet.len()].copy_from_slice(packet),
+            at => self.large[usize::from(at) * LARGE_MAX..][..packet.len()].copy_from_slice(packet),
+        }
+        self.open += 1;
+        self.wheel.set(id, deadline);
+        Ok(id)
+    }
+
+    /// The flight with this number.
+    pub fn flight(&self, id: FlightId) -> &Flight<A> {
+        &self.slots[id as usize]
+    }
+
+    /// The flight with this number, to change it.
+    pub fn flight_mut(&mut self, id: FlightId) -> &mut Flight<A> {
+        &mut self.slots[id as usize]
+    }
+
+    /// The client's packet.
+    pub fn packet(&self, id: FlightId) -> &[u8] {
+        let flight = &self.slots[id as usize];
+        let len = usize::from(flight.packet_len);
+        match flight.large {
+            NOT_LARGE => &flight.packet[..len],
+            at => &self.large[usize::from(at) * LARGE_MAX..][..len],
+        }
+    }
+
+    /// Whether a message with `id` is on its way on `route`.
+    pub fn is_taken(&self, route: Route, id: u16) -> bool {
+        self.index.find(route.key(id)).is_some()
+    }
+
+    /// Notes an attempt and sets the timer to `timer`.
+    ///
+    /// # Errors
+    /// [`Full`], also when the flight has had [`ATTEMPTS_MAX`].
+    pub fn add_attempt(&mut self, id: FlightId, attempt: Attempt, timer: Moment) -> Result<(), Full> {
+        let flight = &mut self.slots[id as usize];
+        let number = usize::from(flight.attempts_len);
+        if number == ATTEMPTS_MAX {
+            return Err(Full);
+        }
+        self.index.insert(attempt.route.key(attempt.id), id * ATTEMPTS_MAX as u32 + number as u32)?;
+        flight.attempts[number] = attempt;
+        flight.attempts_len += 1;
+        self.wheel.set(id, timer);
+        Ok(())
+    }
+
+    /// The flight, and which of its attempts, that a message with `id` on `route` may belong to.
+    pub fn find(&self, route: Route, id: u16) -> Option<(FlightId, Attempt)> {
+        let at = self.index.find(route.key(id))?;
+        let flight = at / ATTEMPTS_MAX as u32;
+        Some((flight, self.slots[flight as usize].attempts[at as usize % ATTEMPTS_MAX]))
+    }
+
+    /// Sets the flight's timer.
+    pub fn set_timer(&mut self, id: FlightId, due: Moment) {
+        self.wheel.set(id, due);
+    }
+
+    /// The next flight whose timer is due; call until `None`.
+    pub fn pop_due(&mut self, at: Moment) -> Option<FlightId> {
+        self.wheel.pop_due(at)
+    }
+
+    /// Ends a flight: nothing that comes for it later finds it.
+    pub fn close(&mut self, id: FlightId) {
+        let flight = &self.slots[id as usize];
+        for attempt in flight.attempts() {
+            self.index.remove(attempt.route.key(attempt.id));
+        }
+        if flight.large != NOT_LARGE {
+            self.large_free.push(flight.large);
+        }
+        self.wheel.cancel(id);
+        let at = self.place[id as usize] as usize;
+        debug_assert!(at < self.open, "a flight is closed once");
+        self.open -= 1;
+        self.order.swap(at, self.open);
+        self.place[self.order[at] as usize] = at as u32;
+        self.place[id as usize] = self.open as u32;
+    }
+
+    /// Flights in use.
+    pub fn len(&self) -> usize {
+        self.open
+    }
+
+    /// Whether nothing is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// The `at`-th flight in use. Going from `len() - 1` down to 0, the present one may be closed on the way.
+    pub fn nth(&self, at: usize) -> FlightId {
+        self.order[at]
+    }
+}
+
+/// From (route, id) to attempt: open addressing with linear probing, never fuller than three quarters.
+#[derive(Debug)]
+struct Index {
+    entries: Box<[(u64, u32)]>,
+    len: usize,
+}
+
+const EMPTY: u64 = u64::MAX;
+
+impl Index {
+    fn new(entries_min: usize) -> Self {
+        Self { entries: vec![(EMPTY, 0); Self::capacity(entries_min)].into_boxed_slice(), len: 0 }
+    }
+
+    fn capacity(entries_min: usize) -> usize {
+        entries_min.next_power_of_two().max(64)
+    }
+
+    fn size_bytes(entries_min: usize) -> usize {
+        Self::capacity(entries_min) * size_of::<(u64, u32)>()
+    }
+
+    /// Ids come from a generator that nobody outside can foresee, so mixing needs no key.
+    fn home(&self, key: u64) -> usize {
+        let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> (64 - self.entries.len().trailing_zeros())) as usize
+    }
+
+    fn find(&self, key: u64) -> Option<u32> {
+        let mask = self.entries.len() - 1;
+        let mut at = self.home(key);
+        loop {
+            match self.entries[at] {
+                (found, value) if found == key => return Some(value),
+                (EMPTY, _) => return None,
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    fn insert(&mut self, key: u64, value: u32) -> Result<(), Full> {
+        if self.len >= self.entries.len() / 4 * 3 {
+            return Err(Full);
+        }
+        let mask = self.entries.len() - 1;
+        let mut at = self.home(key);
+        while self.entries[at].0 != EMPTY {
+            at = (at + 1) & mask;
+        }
+        self.entries[at] = (key, value);
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Removes a key and closes the gap, so that no tombstones pile up.
+    fn remove(&mut self, key: u64) {
+        let mask = self.entries.len() - 1;
+        let mut gap = self.home(key);
+        while self.entries[gap].0 != key {
+            if self.entries[gap].0 == EMPTY {
+                return;
+            }
+            gap = (gap + 1) & mask;
+        }
+        let mut at = gap;
+        loop {
+            at = (at + 1) & mask;
+            let (found, value) = self.entries[at];
+            if found == EMPTY {
+                break;
+            }
+            let probes_from_home = at.wrapping_sub(self.home(found)) & mask;
+            if probes_from_home >= (at.wrapping_sub(gap) & mask) {
+                self.entries[gap] = (found, value);
+                gap = at;
+            }
+        }
+        self.entries[gap].0 = EMPTY;
+        self.len -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    const ROUTE: Route = Route { link: LinkId { slot: 3, generation: 9 }, port: 5, tcp: false };
+
+    fn attempt(id: u16) -> Attempt {
+        Attempt { route: ROUTE, id, ..NO_ATTEMPT }
+    }
+
+    #[test]
+    fn a_flight_is_found_by_each_attempt_until_it_is_closed() {
+        let mut flights = Flights::new(4, ());
+        let due = Moment::from_nanos(1_000_000_000);
+        let id = flights.open((), b"packet", Moment::ZERO, due).unwrap();
+        flights.add_attempt(id, attempt(7), due).unwrap();
+        flights.add_attempt(id, attempt(8), due).unwrap();
+        assert_eq!(flights.find(ROUTE, 7).unwrap().0, id);
+        assert_eq!(flights.find(ROUTE, 8).unwrap().1.id, 8);
+        assert!(flights.find(Route { tcp: true, ..ROUTE }, 7).is_none(), "another way");
+        assert!(flights.find(Route { port: 4, ..ROUTE }, 7).is_none(), "another port");
+        let stranger = LinkId { slot: 3, generation: 8 };
+        assert!(flights.find(Route { link: stranger, ..ROUTE }, 7).is_none(), "an earlier use of the slot");
+        flights.close(id);
+        assert!(flights.find(ROUTE, 7).is_none() && flights.find(ROUTE, 8).is_none());
+        assert!(flights.is_empty());
+        assert_eq!(flights.pop_due(due.plus(Duration::from_secs(9))), None, "its timer is gone");
+    }
+
+    #[test]
+    fn tables_are_full_at_their_bound_and_free_again_after() {
+        let mut flights = Flights::new(2, ());
+        let big = vec![1; INLINE_MAX + 1];
+        let one = flights.open((), &big, Moment::ZERO, Moment::ZERO).unwrap();
+        flights.open((), b"", Moment::ZERO, Moment::ZERO).unwrap();
+        assert_eq!(flights.open((), b"", Moment::ZERO, Moment::ZERO), Err(Full));
+        assert_eq!(flights.packet(one), &big[..]);
+        (0..ATTEMPTS_MAX as u16).for_each(|id| flights.add_attempt(one, attempt(id), Moment::ZERO).unwrap());
+        assert_eq!(flights.add_attempt(one, attempt(99), Moment::ZERO), Err(Full));
+        flights.close(one);
+        assert_eq!(flights.open((), &big, Moment::ZERO, Moment::ZERO), Ok(one));
+    }
+
+    #[test]
+    fn large_packets_have_a_bound_of_their_own() {
+        let mut flights = Flights::new(LARGE_PACKETS + 8, ());
+        let big = vec![1; LARGE_MAX];
+        for _ in 0..LARGE_PACKETS {
+            flights.open((), &big, Moment::ZERO, Moment::ZERO).unwrap();
+        }
+        assert_eq!(flights.open((), &big, Moment::ZERO, Moment::ZERO), Err(Full));
+        assert!(flights.open((), b"small", Moment::ZERO, Moment::ZERO).is_ok());
+    }
+
+    #[test]
+    fn random_use_agrees_with_a_map() {
+        let seed = 11;
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut flights = Flights::new(64, ());
+        let mut model: HashMap<u16, FlightId> = HashMap::new();
+        for round in 0..50_000 {
+            if rng.random_bool(0.5) {
+                let id = rng.random_range(0..400u16);
+                assert_eq!(flights.is_taken(ROUTE, id), model.contains_key(&id), "seed {seed} round {round}");
+                if model.contains_key(&id) {
+                    continue;
+                }
+                if let Ok(flight) = flights.open((), &id.to_be_bytes(), Moment::ZERO, Moment::ZERO) {
+                    flights.add_attempt(flight, attempt(id), Moment::ZERO).unwrap();
+                    model.insert(id, flight);
+                } else {
+                    assert_eq!(model.len(), 64);
+                }
+            } else if flights.len() > 0 {
+                let flight = flights.nth(rng.random_range(0..flights.len()));
+                let id = u16::from_be_bytes([flights.packet(flight)[0], flights.packet(flight)[1]]);
+                assert_eq!(flights.find(ROUTE, id).map(|found| found.0), Some(flight), "seed {seed} round {round}");
+                flights.close(flight);
+                model.remove(&id);
+            }
+            assert_eq!(flights.len(), model.len());
+        }
+    }
+}

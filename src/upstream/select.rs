@@ -1,5 +1,6 @@
 //! Choosing a server: the lowest tier with a server that is up, and within it by the pool's balance.
 
+use super::flights::Attempt;
 use super::{Pool, Routing, Upstream};
 use crate::clock::Moment;
 use crate::dns::name::Name;
@@ -15,8 +16,8 @@ pub struct Choice<'a> {
     pub at: Moment,
     /// The name asked for.
     pub name: &'a Name,
-    /// Servers that were tried for this query, as indices into [`Routing::upstreams`].
-    pub tried: &'a [usize],
+    /// Attempts that were made for this query: their servers are not chosen again.
+    pub tried: &'a [Attempt],
     /// A random number.
     pub random: u64,
     /// Counts the worker's choices, for round-robin.
@@ -37,7 +38,8 @@ impl Routing {
     /// else, so that a wrong health check never takes the service down, one that is down; `None` when all were tried,
     /// or all refused within the last moment. O(n) in the servers of the pool.
     pub fn choose(&self, pool: &Pool, choice: &Choice<'_>) -> Option<Chosen> {
-        let fresh = |at: &usize| !choice.tried.contains(at) && !self.upstreams[*at].state.refused_lately(choice.at);
+        let tried = |at: usize| choice.tried.iter().any(|attempt| attempt.route.link == self.upstreams[at].link);
+        let fresh = |at: &usize| !self.upstreams[*at].state.refused_lately(choice.at) && !tried(*at);
         for tier in &pool.tiers {
             let up = |at: &usize| fresh(at) && self.upstreams[*at].state.is_up();
             if let Some(upstream) = self.pick(pool, &tier.members, &up, choice) {
@@ -96,6 +98,7 @@ fn score(upstream: &Upstream, choice: &Choice<'_>) -> f64 {
 mod tests {
     use super::*;
     use crate::policy::server::{Health, PoolSettings, Transport, UpstreamSettings};
+    use crate::upstream::flights::Route;
     use crate::upstream::{LinkId, State};
     use std::collections::HashMap;
     use std::sync::Arc;
@@ -126,10 +129,12 @@ mod tests {
         Routing { upstreams, pools, routes: HashMap::with_hasher(RENDEZVOUS) }
     }
 
-    fn choose(routing: &Routing, turn: u64, tried: &[usize]) -> Option<Chosen> {
+    fn choose(routing: &Routing, turn: u64, tried: &[u16]) -> Option<Chosen> {
         let name = Name::root();
         let random = turn.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let choice = Choice { at: Moment::from_nanos(1_000_000_000), name: &name, tried, random, turn };
+        let attempt = |slot: &u16| Attempt::on(Route { link: LinkId { slot: *slot, generation: 0 }, port: 0, tcp: false });
+        let tried: Vec<_> = tried.iter().map(attempt).collect();
+        let choice = Choice { at: Moment::from_nanos(1_000_000_000), name: &name, tried: &tried, random, turn };
         routing.choose(&routing.pools[0], &choice)
     }
 

@@ -79,6 +79,8 @@ codes! {
     Expect = "E-EXPECT",
     /// Bad lines in a list that loaded otherwise.
     ListLine = "W-LIST-LINE",
+    /// Names of one rule that are there twice, or below another of its names.
+    Repeated = "W-DUPLICATE",
     /// A file that belongs to nothing.
     UnknownFile = "W-UNKNOWN-FILE",
     /// Something that can never take effect.

@@ -26,6 +26,7 @@ pub mod report;
 pub mod table;
 pub mod toml_file;
 pub mod units;
+pub mod words;
 
 pub use fault::{At, Code, Fault, Faults, Place, Severity};
 pub use files::Files;

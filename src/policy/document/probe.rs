@@ -84,7 +84,7 @@ mod tests {
             t.list("x");
         });
         // The array that is never closed swallows the lines below it; each is named once.
-        assert_eq!(faults, ["1:8 E-SYNTAX", "3:1 E-SYNTAX", "4:1 E-SYNTAX"]);
+        assert_eq!(faults, ["1:8 E-SYNTAX", "2:6 E-TYPE", "3:1 E-SYNTAX", "4:1 E-SYNTAX"]);
     }
 
     #[test]
@@ -93,7 +93,7 @@ mod tests {
             t.table("limits").number("rate", 1..=10_u32, 1);
             t.number("a", 1..=10_u32, 1);
         });
-        assert_eq!(faults, ["1:7 E-SYNTAX", "3:8 E-RANGE", "4:5 E-SYNTAX"]);
+        assert_eq!(faults, ["1:5 E-SYNTAX", "3:8 E-RANGE", "4:5 E-SYNTAX"]);
     }
 
     #[test]

@@ -4,13 +4,14 @@
 //! A table has layers: an incident mode's `[source]` lies over that of limits.toml, and the upper one that has a key
 //! wins. So a mode is read, and checked, by the same code as what it changes.
 
-use super::{At, Code, Fault, Faults, Place, network, units};
+use super::{At, Code, Fault, Faults, Place, network, units, words};
 use crate::dns::name::Name;
 use crate::policy::Mode;
 use crate::policy::clients::Groups;
 use crate::policy::networks::NetworkSet;
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
@@ -269,6 +270,18 @@ impl<'d> Table<'d> {
         name(&text, self.faults)
     }
 
+    /// An address with a port, if it is there and right; `port` when none is written.
+    pub fn address(&self, key: &'static str, port: u16) -> Option<At<SocketAddr>> {
+        let text = self.text(key)?;
+        let address = address(&text, port, self.faults)?;
+        Some(text.map(|_| address))
+    }
+
+    /// A list of record types: names, or `TYPE` and a number; empty when it is not there.
+    pub fn qtypes(&self, key: &'static str) -> Vec<u16> {
+        self.list(key).iter().filter_map(|text| qtype(text, self.faults)).collect()
+    }
+
     /// The entries of a list of networks, with their places; duplicates are reported.
     pub fn network_entries(&self, key: &'static str, groups: &Groups) -> Vec<At<network::Entry>> {
         let texts = self.list(key);
@@ -409,6 +422,39 @@ pub fn name(text: &At<&str>, faults: &Faults) -> Option<At<Name>> {
             None
         }
     }
+}
+
+/// Reads `IP` or `IP:port` (IPv6 with a port in brackets); a bad one is a fault.
+pub fn address(text: &At<&str>, port: u16, faults: &Faults) -> Option<SocketAddr> {
+    let bare = text.value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text.value);
+    let read = text.value.parse().or_else(|_| bare.parse().map(|ip: IpAddr| SocketAddr::new(ip, port)));
+    match read {
+        Ok(address) if address.port() != 0 => Some(address),
+        Ok(_) => {
+            faults.push(Fault::new(Code::Range, text.place.clone(), "a port must be between 1 and 65535"));
+            None
+        }
+        Err(_) => {
+            let message = format!("{:?} is not an address", text.value);
+            let hint =
+                "write an IP address, with a port if it is not the usual one: \"10.1.0.53\", \"[2001:db8::1]:53\"";
+            faults.add(Code::Address, &text.place, message, hint);
+            None
+        }
+    }
+}
+
+/// Reads a record type; a bad one is a fault.
+pub fn qtype(text: &At<&str>, faults: &Faults) -> Option<u16> {
+    let number = words::qtype(text.value);
+    if number.is_none() {
+        let hint = match nearest(text.value, words::type_names()) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => "write a type such as \"AAAA\", or \"TYPE65\"".to_owned(),
+        };
+        faults.add(Code::Qtype, &text.place, format!("{:?} is not a record type", text.value), hint);
+    }
+    number
 }
 
 /// What a value is, in words.

@@ -1,0 +1,156 @@
+//! The checks that a query passes before anything is spent on it: access, source limit, filter. Only what comes out of
+//! here, an [`Admitted`], can be answered from the cache or forwarded.
+
+use super::outbox::Outbox;
+use super::{Case, Client, Desk, View};
+use crate::dns::edns::ExtendedError;
+use crate::dns::query::{Malformed, Query};
+use crate::dns::reply::Body;
+use crate::dns::{opcode, rcode, rtype};
+use crate::policy::Mode;
+use crate::policy::access::AccessVerdict;
+use crate::policy::clients::GroupSet;
+use crate::policy::filter::{Action, Rule, Subject};
+use crate::policy::source::SourceVerdict;
+use crate::verdict::{Outcome, Reason};
+
+/// How an admitted query goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A question whose answer may be cached, filtered and rebuilt.
+    Plain,
+    /// Signed, NOTIFY, UPDATE, or a transfer over UDP: passes byte for byte apart from its id.
+    Opaque,
+    /// AXFR or IXFR over TCP: many messages over a connection of its own.
+    Transfer,
+}
+
+/// A query that every policy lets pass.
+#[derive(Debug)]
+pub(super) struct Admitted<'q> {
+    pub(super) case: Case<'q>,
+    pub(super) kind: Kind,
+    pub(super) groups: GroupSet,
+}
+
+impl Kind {
+    pub(super) fn of(query: &Query<'_>, tcp: bool) -> Self {
+        let is_transfer = matches!(query.qtype, rtype::AXFR | rtype::IXFR) && query.opcode == opcode::QUERY;
+        match (is_transfer, tcp) {
+            (true, true) => Self::Transfer,
+            (true, false) => Self::Opaque,
+            _ if query.signed || query.opcode != opcode::QUERY => Self::Opaque,
+            _ => Self::Plain,
+        }
+    }
+}
+
+impl Desk {
+    /// Judges a query; what is not admitted has been answered and counted.
+    pub(super) fn admit<'q>(&mut self, view: &View<'_>, case: Case<'q>, out: &mut Outbox) -> Option<Admitted<'q>> {
+        if !self.pass_access(view, case, out) || !self.pass_source(view, case, out) {
+            return None;
+        }
+        let kind = Kind::of(case.query, case.client.is_tcp());
+        let groups = view.running.policy.groups.of(case.client.peer.ip());
+        if kind == Kind::Plain && !self.pass_filter(view, case, &groups, out) {
+            return None;
+        }
+        Some(Admitted { case, kind, groups })
+    }
+
+    fn pass_access(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+        let Client { peer, .. } = case.client;
+        let tcp = case.client.is_tcp();
+        let prohibited = Some((ExtendedError::Prohibited, ""));
+        match view.running.policy.access.check(peer.ip(), tcp, case.query) {
+            AccessVerdict::Admit => return true,
+            AccessVerdict::Refuse(reason) => {
+                self.say(view, case, Body::Rcode(rcode::REFUSED), prohibited, (Outcome::Denied, reason), out);
+            }
+            AccessVerdict::NotImplemented(reason) => {
+                self.say(view, case, Body::Rcode(rcode::NOTIMP), prohibited, (Outcome::Denied, reason), out);
+            }
+            AccessVerdict::Truncate(_) if tcp => return true,
+            AccessVerdict::Truncate(reason) => {
+                self.say(view, case, Body::Truncated, None, (Outcome::Truncated, reason), out);
+            }
+            AccessVerdict::Drop(reason) => self.finish(view, case, Outcome::Dropped, reason, None),
+        }
+        false
+    }
+
+    fn pass_source(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+        let policy = &view.running.policy.source;
+        let verified = case.client.is_tcp();
+        match self.limit.check(policy, view.now.at, case.client.peer.ip(), verified) {
+            SourceVerdict::Within => return true,
+            _ if policy.mode == Mode::Monitor => {
+                self.ledger.would(Reason::Source);
+                return true;
+            }
+            // TC=1 invites to TCP; who is there already gets silence.
+            SourceVerdict::Slip if !verified => {
+                self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Source), out);
+            }
+            SourceVerdict::Slip | SourceVerdict::Drop => {
+                self.finish(view, case, Outcome::Dropped, Reason::Source, None);
+            }
+        }
+        false
+    }
+
+    fn pass_filter(&mut self, view: &View<'_>, case: Case<'_>, groups: &GroupSet, out: &mut Outbox) -> bool {
+        let query = case.query;
+        let subject = Subject { groups, name: &query.name, qtype: query.qtype, tcp: case.client.is_tcp() };
+        let decision = view.running.policy.filter.decide(&subject);
+        if decision.monitored.is_some() {
+            self.ledger.would(Reason::Filter);
+        }
+        match decision.rule {
+            Some(rule) => self.obey(view, case, rule, out),
+            None => true,
+        }
+    }
+
+    /// Does what a rule says; true when the query goes on.
+    pub(super) fn obey(&mut self, view: &View<'_>, case: Case<'_>, rule: &Rule, out: &mut Outbox) -> bool {
+        let blocked = Some((ExtendedError::Blocked, rule.id.as_str()));
+        let ttl = rule.ttl;
+        let (body, error) = match &rule.action {
+            Action::Allow | Action::Monitor => return true,
+            Action::Truncate if case.client.is_tcp() => return true,
+            Action::Truncate => (Body::Truncated, None),
+            Action::Nxdomain => (Body::Nxdomain { ttl }, blocked),
+            Action::Nodata => (Body::Nodata { ttl }, blocked),
+            Action::Refused => (Body::Rcode(rcode::REFUSED), blocked),
+            Action::Sinkhole(addresses) => {
+                (Body::Addresses { addresses, ttl }, Some((ExtendedError::ForgedAnswer, rule.id.as_str())))
+            }
+            Action::Drop => {
+                self.finish(view, case, Outcome::Dropped, Reason::Filter, Some(rule));
+                return false;
+            }
+        };
+        let outcome = if rule.action == Action::Truncate { Outcome::Truncated } else { Outcome::Denied };
+        self.say_by_rule(view, case, body, error, (outcome, Reason::Filter), rule, out);
+        false
+    }
+
+    /// A packet that is no query: counted, and answered only where that is right and the client may ask at all.
+    pub(super) fn reject(&mut self, view: &View<'_>, client: Client, packet: &[u8], why: Malformed, out: &mut Outbox) {
+        let tcp = client.is_tcp();
+        let Malformed::Answer { rcode, question_end, edns } = why else {
+            return self.ledger.count(Outcome::Malformed, Reason::Malformed, tcp, None);
+        };
+        let policy = &view.running.policy;
+        let admitted = policy.access.admits(client.peer.ip());
+        let within = policy.source.mode == Mode::Monitor
+            || self.limit.check(&policy.source, view.now.at, client.peer.ip(), tcp) == SourceVerdict::Within;
+        if !admitted || !within {
+            let reason = if admitted { Reason::Source } else { Reason::Access };
+            return self.ledger.count(Outcome::Dropped, reason, tcp, None);
+        }
+        self.say_malformed(view, client, packet, (rcode, question_end, edns), out);
+    }
+}

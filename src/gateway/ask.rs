@@ -1,0 +1,274 @@
+//! Asking an upstream: choosing it, writing the message, trying again on another, giving up with an answer.
+
+use super::admit::{Admitted, Kind};
+use super::memory::key_of;
+use super::outbox::{Outbox, To};
+use super::{Asker, Case, Desk, LinkPort, View};
+use crate::cache::FailureKind;
+use crate::dns::edns::{ExtendedError, option, options};
+use crate::dns::query::Query;
+use crate::dns::reply::{self, Body};
+use crate::dns::{HEADER_LEN, put_u16, rcode};
+use crate::ledger::UpstreamEvent;
+use crate::policy::cookies::CookieMode;
+use crate::policy::server::Transport;
+use crate::upstream::flights::{Attempt, FlightId, Full, Route};
+use crate::upstream::select::Choice;
+use crate::verdict::{Outcome, Reason};
+use rand::RngExt;
+
+/// Tries at a free random id on one port before the worker counts as full.
+const ID_TRIES: usize = 8;
+
+/// The most bytes of EDNS options that are passed on; a client that sends more is answered FORMERR by no one, it is
+/// passed on without them.
+const OPTIONS_MAX: usize = 1024;
+
+/// Why no attempt was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoAttempt {
+    /// No server is left that could be asked.
+    NoServer,
+    /// A table is full.
+    Full,
+}
+
+impl std::convert::From<Full> for NoAttempt {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+impl Desk {
+    /// Forwards an admitted query.
+    pub(super) fn forward(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) {
+        let case = admitted.case;
+        let (pool, _) = view.running.routing.pool_for(&case.query.name);
+        let deadline = view.now.at.plus(pool.settings.timeout);
+        let Ok(id) = self.flights.open(Asker::Client(case.client), case.query.packet, view.now.at, deadline) else {
+            return self.overloaded(view, case, out);
+        };
+        self.flights.flight_mut(id).opaque = admitted.kind == Kind::Opaque;
+        if let Err(why) = self.attempt(view, id, case.query, out) {
+            self.flights.close(id);
+            match why {
+                NoAttempt::Full => self.overloaded(view, case, out),
+                NoAttempt::NoServer => self.fail(view, case, FailureKind::Unreachable, out),
+            }
+        }
+    }
+
+    /// Hands a transfer to a server of its zone's pool, over a connection of its own.
+    pub(super) fn transfer(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) {
+        let case = admitted.case;
+        let super::Path::Tcp(client) = case.client.path else { return };
+        let Some((_, link)) = self.choose(view, case.query, &[]) else {
+            return self.fail(view, case, FailureKind::Unreachable, out);
+        };
+        if out.push(To::Transfer { client, upstream: LinkPort { link, port: 0 } }, case.query.packet) {
+            self.finish(view, case, Outcome::Transferred, Reason::None, None);
+        } else {
+            self.finish(view, case, Outcome::Failed, Reason::Overload, None);
+        }
+    }
+
+    /// Sends one attempt of a flight and sets its timer.
+    pub(super) fn attempt(
+        &mut self,
+        view: &View<'_>,
+        flight: FlightId,
+        query: &Query<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), NoAttempt> {
+        let (deadline, opaque) = (self.flights.flight(flight).deadline, self.flights.flight(flight).opaque);
+        let tried = self.tried(flight);
+        let tried = &tried.0[..tried.1];
+        // With every server tried, or a single one, the same is asked again: over UDP the message may have been lost.
+        let chosen = self.choose(view, query, tried).or_else(|| self.choose(view, query, &[]));
+        let (upstream, link) = chosen.ok_or(NoAttempt::NoServer)?;
+        let upstream = &view.running.routing.upstreams[upstream];
+        let client_tcp = matches!(self.flights.flight(flight).asker, Asker::Client(client) if client.is_tcp());
+        let tcp = client_tcp || upstream.settings.transport == Transport::Tcp;
+        let random = self.rng.random();
+        let port = if tcp { 0 } else { self.links.port(link, random) };
+        let route = Route { link, port, tcp };
+        let id = self.free_id(route)?;
+        let flip = !tcp && !opaque && upstream.state.randomise_case();
+        let flips = if flip { self.rng.random() } else { [0; 4] };
+        let pool = view.running.routing.pool_for(&query.name).0;
+        let patience = pool.settings.timeout / (pool.settings.retries + 1);
+        let timer = deadline.min(view.now.at.plus(patience));
+        let room = out.room(query.packet.len() + super::reply::OPT_MAX).ok_or(NoAttempt::Full)?;
+        let len = if opaque {
+            room[..query.packet.len()].copy_from_slice(query.packet);
+            query.packet.len()
+        } else {
+            write_ask(query, view.running.policy.cookies, &flips, room)
+        };
+        put_u16(room, 0, id);
+        self.flights.add_attempt(flight, Attempt { route, id, flips, sent: view.now.at }, timer)?;
+        let to = LinkPort { link, port };
+        out.commit(if tcp { To::UpstreamStream(to) } else { To::Upstream(to) }, len);
+        self.ledger.upstream(link.slot, UpstreamEvent::Sent);
+        Ok(())
+    }
+
+    fn tried(&self, flight: FlightId) -> ([Attempt; crate::upstream::flights::ATTEMPTS_MAX], usize) {
+        let attempts = self.flights.flight(flight).attempts();
+        let mut copy = [Attempt::on(Route { link: super::LinkId { slot: 0, generation: 0 }, port: 0, tcp: false });
+            crate::upstream::flights::ATTEMPTS_MAX];
+        copy[..attempts.len()].copy_from_slice(attempts);
+        (copy, attempts.len())
+    }
+
+    fn choose(&mut self, view: &View<'_>, query: &Query<'_>, tried: &[Attempt]) -> Option<(usize, super::LinkId)> {
+        self.turn = self.turn.wrapping_add(1);
+        let routing = &view.running.routing;
+        let (pool, _) = routing.pool_for(&query.name);
+        let (random, turn) = (self.rng.random(), self.turn);
+        let choice = Choice { at: view.now.at, name: &query.name, tried, random, turn };
+        let chosen = routing.choose(pool, &choice)?;
+        Some((chosen.upstream, routing.upstreams[chosen.upstream].link))
+    }
+
+    pub(super) fn free_id(&mut self, route: Route) -> Result<u16, NoAttempt> {
+        for _ in 0..ID_TRIES {
+            let id = self.rng.random();
+            if !self.flights.is_taken(route, id) {
+                return Ok(id);
+            }
+        }
+        Err(NoAttempt::Full)
+    }
+
+    /// The timers that are due: another attempt, or the end.
+    pub(super) fn expire(&mut self, view: &View<'_>, out: &mut Outbox) {
+        while out.has_room(super::memory::ROOM) {
+            let Some(id) = self.flights.pop_due(view.now.at) else { break };
+            if let Some(attempt) = self.flights.flight(id).attempts().last().copied() {
+                self.ledger.upstream(attempt.route.link.slot, UpstreamEvent::Timeout);
+                if let Some(state) = self.links.state(attempt.route.link) {
+                    state.on_timeout(view.now.at.since(attempt.sent));
+                }
+            }
+            self.try_again(view, id, FailureKind::Timeout, out);
+        }
+    }
+
+    /// A path is gone: what waits there and nowhere else is tried elsewhere at once.
+    pub(super) fn unreachable(&mut self, view: &View<'_>, route: Route, out: &mut Outbox) {
+        self.ledger.upstream(route.link.slot, UpstreamEvent::Unreachable);
+        let routing = &view.running.routing;
+        if let Some(upstream) = routing.upstreams.iter().find(|upstream| upstream.link == route.link) {
+            let health = &routing.pools[upstream.settings.pool].settings.health;
+            if upstream.state.on_refused(view.now.at, health.fall).is_some() {
+                tracing::warn!(upstream = upstream.settings.name, address = %upstream.settings.address, "upstream refuses");
+            }
+        }
+        for at in (0..self.flights.len()).rev() {
+            if !out.has_room(super::memory::ROOM) {
+                break; // The rest have their timers.
+            }
+            let id = self.flights.nth(at);
+            let waits_here = self.flights.flight(id).attempts().last().is_some_and(|last| last.route == route);
+            if waits_here {
+                self.try_again(view, id, FailureKind::Unreachable, out);
+            }
+        }
+    }
+
+    fn try_again(&mut self, view: &View<'_>, id: FlightId, why: FailureKind, out: &mut Outbox) {
+        let flight = self.flights.flight(id);
+        let (received, deadline, attempts) = (flight.received, flight.deadline, flight.attempts().len());
+        let Asker::Client(client) = flight.asker else {
+            return self.probe_failed(view, id);
+        };
+        let (packet, len) = self.copy_packet(id);
+        let Ok(query) = Query::scan(&packet[..len]) else {
+            // It was scanned when it came; without it there is nobody to answer.
+            self.scratch = packet;
+            self.flights.close(id);
+            return self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
+        };
+        let case = Case { client, query: &query, received };
+        let retries = view.running.routing.pool_for(&query.name).0.settings.retries as usize;
+        let may_retry = view.now.at < deadline && attempts <= retries;
+        let again = if may_retry { self.attempt(view, id, &query, out) } else { Err(NoAttempt::NoServer) };
+        if again.is_err() {
+            self.flights.close(id);
+            self.fail(view, case, why, out);
+        }
+        self.scratch = packet;
+    }
+
+    /// The client's packet in the scratch buffer, which the caller puts back: while it reads there, flights change.
+    pub(super) fn copy_packet(&mut self, id: FlightId) -> (Box<[u8]>, usize) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let packet = self.flights.packet(id);
+        scratch[..packet.len()].copy_from_slice(packet);
+        (scratch, packet.len())
+    }
+
+    /// No upstream answers: stale data, else SERVFAIL with the reason; never silence.
+    pub(super) fn fail(&mut self, view: &View<'_>, case: Case<'_>, why: FailureKind, out: &mut Outbox) {
+        let opaque = Kind::of(case.query, case.client.is_tcp()) != Kind::Plain;
+        if !opaque && let Some(key) = key_of(case.query) {
+            let failure_ttl = view.running.policy.server.cache.failure_ttl;
+            view.shared.cache.fail(view.now.at, &key.failing(), why, failure_ttl);
+        }
+        if !opaque && self.answer_stale(view, case, out) {
+            return;
+        }
+        let (code, reason) = match why {
+            FailureKind::Unreachable => (ExtendedError::NoReachableAuthority, Reason::Unreachable),
+            FailureKind::Timeout | FailureKind::ServerFailure => (ExtendedError::NetworkError, Reason::Timeout),
+        };
+        let error = Some((code, why.text()));
+        self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, reason), out);
+    }
+
+    fn overloaded(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) {
+        let error = Some((ExtendedError::NotReady, "too many queries are waiting"));
+        self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, Reason::Overload), out);
+    }
+}
+
+/// Writes the message for an upstream: the header with what the client may decide, the question in the letter case of
+/// `flips`, an OPT of our own when the client sent one. Its id is 0.
+fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &[u64; 4], out: &mut [u8]) -> usize {
+    let end = query.question_end;
+    out[..HEADER_LEN].fill(0);
+    out[2] = u8::from(query.rd);
+    out[3] = u8::from(query.ad) << 5 | u8::from(query.cd) << 4;
+    out[5] = 1;
+    out[HEADER_LEN..end].copy_from_slice(query.question());
+    flip_case(&mut out[HEADER_LEN..end - 4], flips);
+    let Some(edns) = &query.edns else { return end };
+    let mut kept = [0; OPTIONS_MAX];
+    let mut kept_len = 0;
+    for (code, data) in options(query.packet, edns) {
+        let hop_by_hop = matches!(code, option::KEEPALIVE | option::PADDING)
+            || code == option::COOKIE && cookies != CookieMode::Pass;
+        if hop_by_hop || kept_len + 4 + data.len() > OPTIONS_MAX {
+            continue;
+        }
+        put_u16(&mut kept, kept_len, code);
+        put_u16(&mut kept, kept_len + 2, data.len() as u16);
+        kept[kept_len + 4..][..data.len()].copy_from_slice(data);
+        kept_len += 4 + data.len();
+    }
+    reply::append_opt(out, end, 0, edns.dnssec_ok, &kept[..kept_len], None).unwrap_or(end)
+}
+
+/// Flips the case of the letters of a wire name whose bit is set. Length bytes are below 64, so no letters.
+pub(super) fn flip_case(name: &mut [u8], flips: &[u64; 4]) {
+    if *flips == [0; 4] {
+        return;
+    }
+    for (at, byte) in name.iter_mut().enumerate() {
+        let flip = flips[at / 64] >> (at % 64) & 1 == 1;
+        if flip && byte.is_ascii_alphabetic() {
+            *byte ^= 0x20;
+        }
+    }
+}

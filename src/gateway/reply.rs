@@ -1,0 +1,213 @@
+//! The last steps of every answer: response-rate limiting, the client's limit, its id, letters and OPT; then the ledger.
+
+use super::outbox::{Outbox, To};
+use super::{Case, Client, Desk, Path, View};
+use crate::dns::edns::ExtendedError;
+use crate::dns::reply::{self, Body, ReplyTo};
+use crate::dns::{HEADER_LEN, MESSAGE_MAX, put_u16, rcode};
+use crate::policy::filter::Rule;
+use crate::policy::rrl::{ResponseClass, RrlVerdict};
+use crate::policy::{Mode, Profile};
+use crate::verdict::{Outcome, Reason};
+
+/// Room that a self-made answer may need: the question, some addresses, OPT with an error text.
+const OWN_MAX: usize = 4096;
+
+/// Room for OPT: the record, the options kept with an answer, an extended error with its text.
+pub(super) const OPT_MAX: usize = 11 + 1024 + 6 + 64;
+
+/// How a query ends.
+pub(super) type Ending = (Outcome, Reason);
+
+/// An extended error and its text.
+pub(super) type Extended<'a> = Option<(ExtendedError, &'a str)>;
+
+/// A message that may go to the client once it carries the client's id, letters and OPT.
+pub(super) struct Draft<'a> {
+    /// Bytes in the buffer: header, question, records; no OPT.
+    pub(super) len: usize,
+    /// Response code with the EDNS bits on top.
+    pub(super) rcode: u16,
+    /// EDNS options to repeat, encoded.
+    pub(super) options: &'a [u8],
+    /// An extended error of our own.
+    pub(super) error: Extended<'a>,
+    /// What response-rate limiting counts it as.
+    pub(super) class: ResponseClass,
+}
+
+impl Client {
+    pub(super) fn to(&self) -> To {
+        match self.path {
+            Path::Udp { listener, local } => To::Client { listener, peer: self.peer, local },
+            Path::Tcp(connection) => To::Stream(connection),
+        }
+    }
+}
+
+impl Case<'_> {
+    fn limit(&self) -> usize {
+        if self.client.is_tcp() { MESSAGE_MAX } else { self.query.udp_limit() }
+    }
+}
+
+impl Desk {
+    /// Counts a query and logs it: each exactly once.
+    pub(super) fn finish(&mut self, view: &View<'_>, case: Case<'_>, outcome: Outcome, reason: Reason, _rule: Option<&Rule>) {
+        let took = view.now.at.since(case.received);
+        self.ledger.count(outcome, reason, case.client.is_tcp(), Some(took));
+    }
+
+    /// Answers with something self-made.
+    pub(super) fn say(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        body: Body<'_>,
+        error: Extended<'_>,
+        ending: Ending,
+        out: &mut Outbox,
+    ) {
+        let ending = self.write_own(view, case, body, error, ending, out);
+        self.finish(view, case, ending.0, ending.1, None);
+    }
+
+    /// Answers with something self-made because of a rule.
+    #[allow(clippy::too_many_arguments)] // the rule is the one thing more than in `say`
+    pub(super) fn say_by_rule(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        body: Body<'_>,
+        error: Extended<'_>,
+        ending: Ending,
+        rule: &Rule,
+        out: &mut Outbox,
+    ) {
+        let ending = self.write_own(view, case, body, error, ending, out);
+        self.finish(view, case, ending.0, ending.1, Some(rule));
+    }
+
+    fn write_own(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        body: Body<'_>,
+        error: Extended<'_>,
+        ending: Ending,
+        out: &mut Outbox,
+    ) -> Ending {
+        let to = ReplyTo { query: case.query, ra: view.running.policy.server.profile == Profile::Recursive };
+        let truncated = matches!(body, Body::Truncated);
+        let (rcode, has_answers) = match body {
+            Body::Rcode(rcode) => (rcode, false),
+            Body::Nxdomain { .. } => (rcode::NXDOMAIN, false),
+            Body::Nodata { .. } | Body::Truncated => (rcode::NOERROR, false),
+            Body::Addresses { .. } => (rcode::NOERROR, true),
+        };
+        let rrl = &view.shared.rrl;
+        let class = rrl.class_of_own(rcode, has_answers, &case.query.name, case.query.qtype);
+        let verdict = if truncated { RrlVerdict::Answer } else { self.limit_response(view, case.client, &class) };
+        let (body, error, ending) = match verdict {
+            RrlVerdict::Answer => (body, error, ending),
+            RrlVerdict::Slip => (Body::Truncated, None, (Outcome::Truncated, Reason::Rrl)),
+            RrlVerdict::Drop => return (Outcome::Dropped, Reason::Rrl),
+        };
+        let Some(room) = out.room(OWN_MAX) else { return (Outcome::Failed, Reason::Overload) };
+        let mut len = reply::write(to, body, error, room);
+        let mut ending = ending;
+        if len > case.limit() {
+            len = reply::write(to, Body::Truncated, None, room);
+            ending = (Outcome::Truncated, Reason::Oversized);
+        }
+        out.commit(case.client.to(), len);
+        ending
+    }
+
+    /// Answers a packet that is no query.
+    pub(super) fn say_malformed(
+        &mut self,
+        view: &View<'_>,
+        client: Client,
+        packet: &[u8],
+        (rcode, question_end, edns): (u16, Option<usize>, bool),
+        out: &mut Outbox,
+    ) {
+        let class = view.shared.rrl.class_of_own(rcode, false, &crate::dns::name::Name::root(), 0);
+        let ending = match self.limit_response(view, client, &class) {
+            RrlVerdict::Answer => {
+                let ra = view.running.policy.server.profile == Profile::Recursive;
+                match out.room(OWN_MAX) {
+                    Some(room) => {
+                        let len = reply::write_malformed(packet, rcode, question_end, edns, ra, room);
+                        out.commit(client.to(), len);
+                        (Outcome::Rejected, Reason::Malformed)
+                    }
+                    None => (Outcome::Failed, Reason::Overload),
+                }
+            }
+            RrlVerdict::Slip | RrlVerdict::Drop => (Outcome::Dropped, Reason::Rrl),
+        };
+        self.ledger.count(ending.0, ending.1, client.is_tcp(), None);
+    }
+
+    /// Response-rate limiting: UDP only (a TCP client has shown that it is where it says), monitor mode only counts.
+    pub(super) fn limit_response(&mut self, view: &View<'_>, client: Client, class: &ResponseClass) -> RrlVerdict {
+        if client.is_tcp() {
+            return RrlVerdict::Answer;
+        }
+        let policy = &view.running.policy.rrl;
+        let verdict = policy.check(&view.shared.rrl, view.now.at, client.peer.ip(), class);
+        if verdict != RrlVerdict::Answer && policy.mode == Mode::Monitor {
+            self.ledger.would(Reason::Rrl);
+            return RrlVerdict::Answer;
+        }
+        verdict
+    }
+
+    /// Sends a message that lies at the start of the buffer which `out.room(room_len)` gave last.
+    pub(super) fn deliver(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        draft: &Draft<'_>,
+        room_len: usize,
+        ending: Ending,
+        out: &mut Outbox,
+    ) {
+        let verdict = self.limit_response(view, case.client, &draft.class);
+        if verdict == RrlVerdict::Drop {
+            return self.finish(view, case, Outcome::Dropped, Reason::Rrl, None);
+        }
+        let Some(room) = out.room(room_len) else {
+            return self.finish(view, case, Outcome::Failed, Reason::Overload, None);
+        };
+        let whole = match verdict {
+            RrlVerdict::Slip => None,
+            _ => complete(case, draft, room).filter(|len| *len <= case.limit()),
+        };
+        let (len, ending) = match whole {
+            Some(len) => (len, ending),
+            None => {
+                let ra = view.running.policy.server.profile == Profile::Recursive;
+                let len = reply::write(ReplyTo { query: case.query, ra }, Body::Truncated, None, room);
+                let reason = if verdict == RrlVerdict::Slip { Reason::Rrl } else { Reason::Oversized };
+                (len, (Outcome::Truncated, reason))
+            }
+        };
+        out.commit(case.client.to(), len);
+        self.finish(view, case, ending.0, ending.1, None);
+    }
+}
+
+/// Puts the client's id, letters and OPT on a draft; `None` when OPT does not fit.
+fn complete(case: Case<'_>, draft: &Draft<'_>, room: &mut [u8]) -> Option<usize> {
+    let query = case.query;
+    put_u16(room, 0, query.id);
+    let question = query.question();
+    room.get_mut(HEADER_LEN..HEADER_LEN + question.len())?.copy_from_slice(question);
+    if query.edns.is_none() {
+        return Some(draft.len);
+    }
+    reply::append_opt(room, draft.len, draft.rcode, query.dnssec_ok(), draft.options, draft.error)
+}

@@ -1,0 +1,282 @@
+//! An upstream's answer: is it the one that is waited for, may it pass, is it kept; then it goes to whoever asked.
+
+use super::admit::Kind;
+use super::memory::{ChainVerdict, key_of};
+use super::outbox::Outbox;
+use super::reply::{Draft, OPT_MAX};
+use super::{Asker, Case, Desk, View};
+use crate::cache::{self, Answer, FailureKind, Vetted};
+use crate::dns::edns::{option, options};
+use crate::dns::query::Query;
+use crate::dns::reply::Body;
+use crate::dns::response::Response;
+use crate::dns::{HEADER_LEN, put_u16, rcode, u16_at};
+use crate::ledger::UpstreamEvent;
+use crate::policy::cookies::CookieMode;
+use crate::policy::rrl::RrlVerdict;
+use crate::upstream::flights::{Attempt, FlightId, Route};
+use crate::verdict::{Outcome, Reason};
+
+/// The most bytes of an upstream's EDNS options that are passed on.
+const OPTIONS_MAX: usize = 512;
+
+/// A response that matches a query in flight and that every check has passed: only this is cached or sent.
+struct VettedAnswer<'m> {
+    response: Response<'m>,
+    untouched: bool,
+}
+
+impl Desk {
+    /// The life of a response.
+    pub(super) fn response(&mut self, view: &View<'_>, route: Route, packet: &[u8], out: &mut Outbox) {
+        let slot = route.link.slot;
+        let Some(id) = u16_at(packet, 0) else {
+            return self.ledger.upstream(slot, UpstreamEvent::Malformed);
+        };
+        let Some((flight, attempt)) = self.flights.find(route, id) else {
+            return self.ledger.upstream(slot, UpstreamEvent::Unmatched);
+        };
+        if self.flights.flight(flight).opaque {
+            return self.pass_opaque(view, flight, &attempt, packet, out);
+        }
+        let Ok(response) = Response::scan(packet) else {
+            return self.ledger.upstream(slot, UpstreamEvent::Malformed);
+        };
+        if !self.is_ours(flight, &attempt, &response) {
+            return self.ledger.upstream(slot, UpstreamEvent::Mismatched);
+        }
+        self.answered(view, &attempt);
+        let received = self.flights.flight(flight).received;
+        let Asker::Client(client) = self.flights.flight(flight).asker else {
+            return self.probe_answered(view, flight, &response);
+        };
+        let (packet, len) = self.copy_packet(flight);
+        self.flights.close(flight);
+        if let Ok(query) = Query::scan(&packet[..len]) {
+            self.settle(view, Case { client, query: &query, received }, response, out);
+        }
+        self.scratch = packet;
+    }
+
+    /// Whether the response is to the question that this attempt asked, letter for letter. What is not is counted, and
+    /// waiting goes on: the real answer may still come.
+    fn is_ours(&mut self, flight: FlightId, attempt: &Attempt, response: &Response<'_>) -> bool {
+        let asked = self.flights.packet(flight);
+        let answered = response.question();
+        let Some(asked) = asked.get(HEADER_LEN..HEADER_LEN + answered.len()) else { return false };
+        let opcode = asked_opcode(self.flights.packet(flight));
+        if answered.is_empty() || response.opcode != opcode {
+            return false;
+        }
+        let name_len = answered.len() - 4;
+        let flipped = |at: usize| attempt.flips[at / 64] >> (at % 64) & 1 == 1;
+        let sent = |at: usize, byte: u8| if flipped(at) && byte.is_ascii_alphabetic() { byte ^ 0x20 } else { byte };
+        let same_case = asked[..name_len].iter().zip(answered).enumerate().all(|(at, (a, b))| sent(at, *a) == *b);
+        let same = asked[name_len..] == answered[name_len..]
+            && (same_case || asked[..name_len].eq_ignore_ascii_case(&answered[..name_len]));
+        if !same {
+            return false;
+        }
+        let Some(state) = self.links.state(attempt.route.link) else { return same_case };
+        if attempt.flips != [0; 4] {
+            state.on_case(same_case);
+        }
+        same_case || !state.randomise_case()
+    }
+
+    /// Notes that an upstream answered.
+    fn answered(&mut self, view: &View<'_>, attempt: &Attempt) {
+        self.ledger.upstream(attempt.route.link.slot, UpstreamEvent::Answered);
+        if let Some(state) = self.links.state(attempt.route.link) {
+            state.on_answer(view.now.at.since(attempt.sent));
+        }
+    }
+
+    /// What becomes of a response that matches.
+    fn settle(&mut self, view: &View<'_>, case: Case<'_>, response: Response<'_>, out: &mut Outbox) {
+        let key = key_of(case.query);
+        if response.rcode == rcode::SERVFAIL {
+            if let Some(key) = &key {
+                let failure_ttl = view.running.policy.server.cache.failure_ttl;
+                view.shared.cache.fail(view.now.at, &key.failing(), FailureKind::ServerFailure, failure_ttl);
+            }
+            if self.answer_stale(view, case, out) {
+                return;
+            }
+        } else if let Some(key) = &key {
+            view.shared.cache.succeeded(&key.failing());
+        }
+        if response.tc && !case.client.is_tcp() {
+            return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Oversized), out);
+        }
+        if let Some(vetted) = self.vet(view, case, response, out) {
+            self.keep_and_send(view, case, &vetted, out);
+        }
+    }
+
+    /// The filter's word on the names of the answer; what it denies has been answered.
+    fn vet<'m>(&mut self, view: &View<'_>, case: Case<'_>, response: Response<'m>, out: &mut Outbox) -> Option<VettedAnswer<'m>> {
+        let groups = view.running.policy.groups.of(case.client.peer.ip());
+        match self.judge_chain(view, case, &groups, &response) {
+            ChainVerdict::Pass { untouched } => Some(VettedAnswer { response, untouched }),
+            ChainVerdict::Rule(rule) => {
+                self.obey(view, case, rule, out);
+                None
+            }
+        }
+    }
+
+    fn keep_and_send(&mut self, view: &View<'_>, case: Case<'_>, vetted: &VettedAnswer<'_>, out: &mut Outbox) {
+        let response = &vetted.response;
+        let message = response.message;
+        let room_len = message.len() + OPT_MAX;
+        let Some(room) = out.room(room_len) else {
+            return self.finish(view, case, Outcome::Failed, Reason::Overload, None);
+        };
+        // OPT is nearly always last; one in the middle stays where it is, and the message is passed on as it came.
+        let (opt_cut, len) = match &response.edns {
+            Some(edns) if edns.end == message.len() => (true, edns.start),
+            Some(_) => (false, message.len()),
+            None => (true, message.len()),
+        };
+        room[..len].copy_from_slice(&message[..len]);
+        if !opt_cut {
+            return self.send_as_is(view, case, len, out);
+        }
+        if response.edns.is_some() {
+            put_u16(room, 10, response.additionals - 1);
+        }
+        put_u16(room, 0, 0);
+        room[HEADER_LEN..response.question_end].make_ascii_lowercase();
+        let rrl = &view.shared.rrl;
+        let zone = view.running.routing.pool_for(&case.query.name).1;
+        let class = rrl.class_of(response, &case.query.name, case.query.qtype, zone);
+        let mut kept = [0; OPTIONS_MAX];
+        let (kept_len, cacheable_options) = keep_options(response, view.running.policy.cookies, &mut kept);
+        if let Some(key) = key_of(case.query)
+            && cacheable_options
+            && let Some(lifetime) = cache::lifetime(response, &view.running.policy.server.cache)
+        {
+            let vetted = Vetted { generation: view.running.generation, untouched: vetted.untouched };
+            let answer = Answer {
+                body: &room[..len],
+                options: &kept[..kept_len],
+                ttls: response.ttls(),
+                lifetime,
+                rcode: response.rcode,
+                class,
+                vetted,
+            };
+            view.shared.cache.insert(view.now.at, &key, &answer);
+        }
+        let draft = Draft { len, rcode: response.rcode, options: &kept[..kept_len], error: None, class };
+        self.deliver(view, case, &draft, room_len, (Outcome::Forwarded, Reason::None), out);
+    }
+
+    /// Sends the first `len` bytes of the outbox's room with nothing but the client's id and letters put on.
+    fn send_as_is(&mut self, view: &View<'_>, case: Case<'_>, len: usize, out: &mut Outbox) {
+        if !case.client.is_tcp() && len > case.query.udp_limit() {
+            return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Oversized), out);
+        }
+        if let Some(room) = out.room(len) {
+            put_u16(room, 0, case.query.id);
+            let question = case.query.question();
+            room[HEADER_LEN..HEADER_LEN + question.len()].copy_from_slice(question);
+            out.commit(case.client.to(), len);
+        }
+        self.finish(view, case, Outcome::Forwarded, Reason::None, None);
+    }
+
+    /// The answer to a signed message, a NOTIFY, an UPDATE: passed on byte for byte apart from its id.
+    fn pass_opaque(&mut self, view: &View<'_>, flight: FlightId, attempt: &Attempt, packet: &[u8], out: &mut Outbox) {
+        let slot = attempt.route.link.slot;
+        let Some(is_answer) = matches_opaque(self.flights.packet(flight), packet) else {
+            return self.ledger.upstream(slot, UpstreamEvent::Malformed);
+        };
+        if !is_answer {
+            return self.ledger.upstream(slot, UpstreamEvent::Mismatched);
+        }
+        self.answered(view, attempt);
+        let (received, asker) = (self.flights.flight(flight).received, self.flights.flight(flight).asker);
+        let Asker::Client(client) = asker else { return };
+        let (asked, len) = self.copy_packet(flight);
+        self.flights.close(flight);
+        if let Ok(query) = Query::scan(&asked[..len]) {
+            self.send_opaque(view, Case { client, query: &query, received }, packet, out);
+        }
+        self.scratch = asked;
+    }
+
+    fn send_opaque(&mut self, view: &View<'_>, case: Case<'_>, packet: &[u8], out: &mut Outbox) {
+        debug_assert!(Kind::of(case.query, case.client.is_tcp()) != Kind::Plain);
+        let class = match Response::scan(packet) {
+            Ok(response) => {
+                let zone = view.running.routing.pool_for(&case.query.name).1;
+                view.shared.rrl.class_of(&response, &case.query.name, case.query.qtype, zone)
+            }
+            Err(_) => {
+                let rcode = u16::from(packet[3] & 0x0f);
+                view.shared.rrl.class_of_own(rcode, true, &case.query.name, case.query.qtype)
+            }
+        };
+        match self.limit_response(view, case.client, &class) {
+            RrlVerdict::Answer => {}
+            RrlVerdict::Slip => {
+                return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Rrl), out);
+            }
+            RrlVerdict::Drop => return self.finish(view, case, Outcome::Dropped, Reason::Rrl, None),
+        }
+        let Some(room) = out.room(packet.len()) else {
+            return self.finish(view, case, Outcome::Failed, Reason::Overload, None);
+        };
+        room.copy_from_slice(packet);
+        put_u16(room, 0, case.query.id);
+        out.commit(case.client.to(), packet.len());
+        self.finish(view, case, Outcome::Forwarded, Reason::None, None);
+    }
+}
+
+fn asked_opcode(packet: &[u8]) -> u8 {
+    packet[2] >> 3 & 0x0f
+}
+
+/// Whether `packet` answers the opaque message `asked`: a response with its opcode and, where it has a question, with
+/// the same one byte for byte. `None` when it is too short to tell.
+fn matches_opaque(asked: &[u8], packet: &[u8]) -> Option<bool> {
+    let flags = *packet.get(2)?;
+    packet.get(..HEADER_LEN)?;
+    if flags & 0x80 == 0 || asked_opcode(packet) != asked_opcode(asked) {
+        return Some(false);
+    }
+    if u16_at(packet, 4)? == 0 {
+        // An error without its question (some servers answer a bad signature so): the id on this socket has to do.
+        return Some(packet[3] & 0x0f != 0);
+    }
+    let question_end = Query::scan(asked).ok()?.question_end;
+    let question = packet.get(HEADER_LEN..question_end)?;
+    Some(question == &asked[HEADER_LEN..question_end])
+}
+
+/// Copies the options that are meant for the client, and says whether an answer with them may be cached: an extended
+/// error or a client-subnet scope may, what we do not know may not.
+fn keep_options(response: &Response<'_>, cookies: CookieMode, kept: &mut [u8; OPTIONS_MAX]) -> (usize, bool) {
+    let Some(edns) = &response.edns else { return (0, true) };
+    let (mut len, mut cacheable) = (0, true);
+    for (code, data) in options(response.message, edns) {
+        let hop_by_hop = matches!(code, option::KEEPALIVE | option::PADDING)
+            || code == option::COOKIE && cookies != CookieMode::Pass;
+        if hop_by_hop {
+            continue;
+        }
+        cacheable &= matches!(code, option::EXTENDED_ERROR | option::CLIENT_SUBNET);
+        if len + 4 + data.len() > OPTIONS_MAX {
+            cacheable = false;
+            continue;
+        }
+        put_u16(kept, len, code);
+        put_u16(kept, len + 2, data.len() as u16);
+        kept[len + 4..][..data.len()].copy_from_slice(data);
+        len += 4 + data.len();
+    }
+    (len, cacheable)
+}

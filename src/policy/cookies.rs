@@ -1,0 +1,10 @@
+//! interim
+/// interim
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CookieMode {
+    /// Stripped.
+    #[default]
+    Off,
+    /// Passed.
+    Pass,
+}

@@ -1,0 +1,85 @@
+//! All names of all rules in one table: one pass of suffix probes finds every rule that could speak, whatever the number
+//! of zones and lists.
+
+use super::Rule;
+use super::lists::NameList;
+use super::sets::{BELOW, RuleRef, SELF, Sets, SetsBuilder};
+use super::table::{Table, TooManyNames};
+use std::sync::Arc;
+
+/// Names of one rule that said nothing new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Written more than once.
+    pub repeated: usize,
+    /// Below another name of the rule that speaks about them already.
+    pub covered: usize,
+}
+
+/// Which rules name what.
+#[derive(Debug)]
+pub(super) struct Index {
+    pub(super) table: Table,
+    pub(super) sets: Sets,
+}
+
+impl Index {
+    /// Enters the names of each rule; `names[n]` are those of `rules[n]`. Says for each rule what was folded.
+    pub(super) fn build(
+        rules: &[Rule],
+        names: &[Arc<NameList>],
+        seed: u64,
+    ) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        let ranks = ranks_of(rules);
+        let mut sets = SetsBuilder::new(&ranks);
+        let mut folded = vec![Folded::default(); rules.len()];
+        let mut table = Table::new(names.iter().map(|list| list.len()).sum(), seed);
+        for (rule, list) in names.iter().enumerate() {
+            for (reach, wire) in list.iter() {
+                table.enter(wire, |known| {
+                    let before = known.unwrap_or(0);
+                    let after = sets.with(before, RuleRef::new(rule, reach));
+                    folded[rule].repeated += usize::from(before == after);
+                    after
+                })?;
+            }
+        }
+        let mut last = None;
+        let table = table.packed(|set, above| {
+            let Some(above) = above else { return true };
+            let adds_nothing = match last {
+                Some((pair, verdict)) if pair == (set, above) => verdict,
+                _ => is_covered(sets.members(set), sets.members(above)),
+            };
+            last = Some(((set, above), adds_nothing));
+            if adds_nothing {
+                sets.members(set).iter().for_each(|member| folded[member.rule()].covered += 1);
+            }
+            !adds_nothing
+        })?;
+        Ok((Self { table, sets: sets.finish() }, folded))
+    }
+}
+
+/// Whether a name adds nothing to the nearest name above it in the table. The rules must be the same: were there one
+/// more on either, the longer name would decide between them. And the lower name must speak with one voice: its rules
+/// then say for every query either nothing or what those above say, in the same order.
+fn is_covered(lower: &[RuleRef], above: &[RuleRef]) -> bool {
+    lower.len() == above.len()
+        && lower.iter().zip(above).all(|(lower, above)| lower.rule() == above.rule() && above.reach() & BELOW != 0)
+        && lower.iter().all(|member| member.reach() == lower[0].reach())
+}
+
+/// For each rule its place among rules that name the same name: zone first, then `allow`, then the earlier line.
+fn ranks_of(rules: &[Rule]) -> Vec<u32> {
+    let mut order: Vec<usize> = (0..rules.len()).collect();
+    order.sort_by_key(|&rule| (rules[rule].zone_number, rules[rule].action != super::Action::Allow, rule));
+    let mut ranks = vec![0; rules.len()];
+    order.iter().enumerate().for_each(|(rank, &rule)| ranks[rule] = rank as u32);
+    ranks
+}
+
+/// What of a name a rule must speak about to matter for the name looked up, of which it is the suffix at `at`.
+pub(super) fn wanted(at: u8) -> u8 {
+    if at == 0 { SELF } else { BELOW }
+}

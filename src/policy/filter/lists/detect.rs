@@ -1,0 +1,150 @@
+//! Which format a list has, from its first lines: a list is passed on under any file name, and its header says little.
+
+use std::fmt;
+
+/// Lines that are looked at: enough to outvote a strange beginning.
+const LINES_SEEN: usize = 200;
+
+/// The formats of lists that are known; see [`Format::is_read`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A name on each line.
+    Domains,
+    /// `0.0.0.0 name name ...`
+    Hosts,
+    /// `*.name`
+    Wildcards,
+    /// `||name^`
+    Adblock,
+    /// `address=/name/`
+    Dnsmasq,
+    /// `local-zone: "name" always_nxdomain`
+    Unbound,
+    /// A response policy zone in master-file text.
+    Rpz,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 7] =
+        [Self::Domains, Self::Hosts, Self::Wildcards, Self::Adblock, Self::Dnsmasq, Self::Unbound, Self::Rpz];
+
+    /// The word for it in `format = "..."`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Domains => "domains",
+            Self::Hosts => "hosts",
+            Self::Wildcards => "wildcards",
+            Self::Adblock => "adblock",
+            Self::Dnsmasq => "dnsmasq",
+            Self::Unbound => "unbound",
+            Self::Rpz => "rpz",
+        }
+    }
+
+    /// Whether this version reads it.
+    pub const fn is_read(self) -> bool {
+        matches!(self, Self::Domains | Self::Hosts | Self::Wildcards)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a file is not read as a list at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// A web page: what a captive portal or an error page delivers in place of a list.
+    WebPage,
+    /// Compressed or otherwise binary.
+    Binary,
+    /// UTF-16 text.
+    Utf16,
+    /// A format that this version does not read.
+    NotYet(Format),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WebPage => f.write_str("the file is a web page, not a list"),
+            Self::Binary => f.write_str("the file is compressed or binary, not a list"),
+            Self::Utf16 => f.write_str("the file is UTF-16 text; lists are UTF-8"),
+            Self::NotYet(format) => write!(f, "lists in {format} format are not read by this version"),
+        }
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// Refuses what was never a list. `bytes` is without a UTF-8 byte-order mark.
+pub(super) fn refuse_what_is_no_list(bytes: &[u8]) -> Result<(), Unreadable> {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(Unreadable::Utf16);
+    }
+    let head = &bytes[..bytes.len().min(4096)];
+    if head.contains(&0) || [&b"\x1f\x8b"[..], b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"].iter().any(|m| head.starts_with(m)) {
+        return Err(Unreadable::Binary);
+    }
+    let page = head.trim_ascii_start();
+    let is_page = [&b"<!doctype"[..], b"<html", b"<head", b"<body", b"<?xml", b"<!--"]
+        .iter()
+        .any(|tag| page.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag)));
+    if is_page { Err(Unreadable::WebPage) } else { Ok(()) }
+}
+
+/// The format that most of the first lines have; plain domains when none speaks.
+pub(super) fn format_of(bytes: &[u8]) -> Format {
+    let mut votes = [0_usize; Format::ALL.len()];
+    let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
+    for format in lines.filter_map(|line| format_of_line(line.trim_ascii())).take(LINES_SEEN) {
+        votes[format as usize] += 1;
+    }
+    // The first of the largest: plain domains win a tie.
+    let most = votes.iter().copied().max().unwrap_or(0);
+    Format::ALL.into_iter().find(|format| votes[*format as usize] == most).unwrap_or(Format::Domains)
+}
+
+/// The format that a line, without blanks around it, looks like; `None` for blanks and comments.
+pub(super) fn format_of_line(line: &[u8]) -> Option<Format> {
+    let starts = |start: &str| line.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()));
+    if starts("[adblock") || starts("||") || starts("@@") || line.windows(2).any(|pair| pair == b"##" && !starts("#")) {
+        return Some(Format::Adblock);
+    }
+    if matches!(line.first(), None | Some(b'#' | b'!' | b';')) {
+        return None;
+    }
+    if ["address=/", "server=/", "local=/", "ipset=/", "bogus-nxdomain=", "nftset=/"].into_iter().any(starts) {
+        return Some(Format::Dnsmasq);
+    }
+    if ["local-zone:", "local-data:", "server:"].into_iter().any(starts) {
+        return Some(Format::Unbound);
+    }
+    if starts("$TTL") || starts("$ORIGIN") {
+        return Some(Format::Rpz);
+    }
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let first = words.next()?;
+    let mut rest = words.take_while(|word| !matches!(word.first(), Some(b'#' | b';' | b'!'))).peekable();
+    if is_address(first) && rest.peek().is_some() {
+        return Some(Format::Hosts);
+    }
+    let is_type = |word: &[u8]| ["CNAME", "SOA", "NS"].iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()));
+    if rest.any(is_type) {
+        return Some(Format::Rpz);
+    }
+    if first.contains(&b'^') || starts("|") {
+        return Some(Format::Adblock);
+    }
+    if first.starts_with(b"*.") { Some(Format::Wildcards) } else { Some(Format::Domains) }
+}
+
+/// Whether a word is an address as hosts files write it, with or without a zone (`fe80::1%lo0`); `0` is 0.0.0.0.
+pub(super) fn is_address(word: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(word) else { return false };
+    let text = text.split('%').next().unwrap_or(text);
+    text == "0" || text.parse::<std::net::IpAddr>().is_ok()
+}

@@ -1,0 +1,336 @@
+//! The lines of a list, byte by byte into wire form: this is the part that a million lines pass through, so a good line
+//! is read once and copied once, and only a bad one is looked at again to say what is wrong with it.
+
+use super::problem::{Problem, Problems, classify};
+use super::{BELOW, Format, NameList, Parsed, Reading, SELF, detect};
+
+/// What each byte of a name becomes; 0: it cannot stand in one. Digits, letters, hyphen, and the underscore that service
+/// names have (RFC 8552).
+const LETTERS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+            table[byte as usize] = byte.to_ascii_lowercase();
+        }
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
+
+/// Names of the machine itself in every hosts file; a list of them is no wish to block them.
+const LOCAL: [&[u8]; 12] = [
+    b"localhost",
+    b"localhost.localdomain",
+    b"localhost4",
+    b"localhost6",
+    b"local",
+    b"broadcasthost",
+    b"ip6-localhost",
+    b"ip6-loopback",
+    b"ip6-localnet",
+    b"ip6-mcastprefix",
+    b"ip6-allnodes",
+    b"ip6-allrouters",
+];
+
+/// A name in wire form while it is read; longest wire form plus room for one label's length.
+struct Wire {
+    bytes: [u8; 256],
+    len: usize,
+    labels: usize,
+    /// Where the last label begins.
+    last: usize,
+}
+
+impl Wire {
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// Reads the name at the beginning of `text` into `wire`; returns how many bytes it took. It ends at the first byte that
+/// cannot stand in it; whether that byte may stand there is the caller's question.
+fn read_name(text: &[u8], wire: &mut Wire) -> Result<usize, Problem> {
+    let mut label = 0;
+    let mut last = 0;
+    let mut len = 1;
+    let mut labels = 0;
+    let mut taken = text.len();
+    for (at, &byte) in text.iter().enumerate() {
+        let letter = LETTERS[usize::from(byte)];
+        if letter == 0 && byte != b'.' {
+            taken = at;
+            break;
+        }
+        if len > 254 {
+            return Err(Problem::NameTooLong);
+        }
+        if letter == 0 {
+            close_label(wire, label, len)?;
+            labels += 1;
+            last = label;
+            label = len;
+        } else {
+            wire.bytes[len] = letter;
+        }
+        len += 1;
+    }
+    if len - label == 1 {
+        // Nothing behind the last dot, or nothing at all: the byte for the next length is the root's.
+        if labels == 0 {
+            return Err(if taken == 0 { Problem::Character } else { Problem::EmptyLabel });
+        }
+    } else {
+        close_label(wire, label, len)?;
+        labels += 1;
+        if len > 254 {
+            return Err(Problem::NameTooLong);
+        }
+        last = label;
+        label = len;
+        len += 1;
+    }
+    wire.bytes[label] = 0;
+    wire.len = len;
+    wire.labels = labels;
+    wire.last = last;
+    Ok(taken)
+}
+
+/// Writes the length of the label that began at `label` and ends before `end`.
+#[inline]
+fn close_label(wire: &mut Wire, label: usize, end: usize) -> Result<(), Problem> {
+    match end - label - 1 {
+        0 => Err(Problem::EmptyLabel),
+        len @ 1..=63 => {
+            wire.bytes[label] = len as u8;
+            Ok(())
+        }
+        _ => Err(Problem::LabelTooLong),
+    }
+}
+
+/// Whether the last label has only digits: no such top-level domain can exist, so it is an address (RFC 1123 section
+/// 2.1: "a valid host name can never have the dotted-decimal form").
+fn is_numeric(wire: &Wire) -> bool {
+    // The last byte is the root's; most names are settled by the one before it.
+    wire.bytes[wire.len - 2].is_ascii_digit() && wire.bytes[wire.last + 1..wire.len - 1].iter().all(u8::is_ascii_digit)
+}
+
+/// A list being read.
+pub(super) struct Reader<'b> {
+    bytes: &'b [u8],
+    format: Format,
+    reading: Reading,
+    bare: u8,
+    wire: Wire,
+    names: NameList,
+    problems: Problems,
+    lines: usize,
+    local_names: usize,
+    /// Number and place of the line being read.
+    line: usize,
+    start: usize,
+}
+
+impl<'b> Reader<'b> {
+    pub(super) fn new(bytes: &'b [u8], format: Format, reading: Reading) -> Self {
+        let mut names = NameList::default();
+        // A name takes as much in wire form as in text with its line end, and two bytes before it.
+        names.reserve(bytes.len() + bytes.len() / 8);
+        Self {
+            bytes,
+            format,
+            reading,
+            bare: reading.matches.reach(),
+            wire: Wire { bytes: [0; 256], len: 0, labels: 0, last: 0 },
+            names,
+            problems: Problems::default(),
+            lines: 0,
+            local_names: 0,
+            line: 0,
+            start: 0,
+        }
+    }
+
+    pub(super) fn read(&mut self) {
+        // A byte-order mark is no part of the first line; places count it.
+        let mut at = if self.bytes.starts_with(super::BYTE_ORDER_MARK) { super::BYTE_ORDER_MARK.len() } else { 0 };
+        while at < self.bytes.len() {
+            self.line += 1;
+            self.start = at;
+            at = match self.format {
+                Format::Hosts => self.hosts_line(at),
+                _ => self.names_line(at),
+            };
+        }
+    }
+
+    pub(super) fn finish(self) -> Parsed {
+        Parsed {
+            names: self.names,
+            format: self.format,
+            lines: self.lines,
+            local_names: self.local_names,
+            problems: self.problems,
+        }
+    }
+
+    /// A line with one name; returns where the next line begins.
+    fn names_line(&mut self, start: usize) -> usize {
+        let text = skip_blanks(&self.bytes[start..]);
+        if is_empty(text) {
+            return self.next_line(start);
+        }
+        self.lines += 1;
+        let before = self.bytes.len() - text.len();
+        match self.name(text) {
+            Ok((taken, reach)) => {
+                let next = before + taken;
+                if !is_empty(skip_blanks(&self.bytes[next..])) {
+                    self.bad(start, Problem::Trailing);
+                } else {
+                    self.take(start, reach);
+                }
+                // Most lines end right behind the name.
+                if self.bytes.get(next) == Some(&b'\n') { next + 1 } else { self.next_line(next) }
+            }
+            Err(problem) => {
+                let word = word_of(text);
+                self.bad(start, better(problem, self.line_at(start), word, self.format));
+                self.next_line(start)
+            }
+        }
+    }
+
+    /// A line with an address and names; returns where the next line begins.
+    fn hosts_line(&mut self, start: usize) -> usize {
+        let text = skip_blanks(&self.bytes[start..]);
+        if is_empty(text) {
+            return self.next_line(start);
+        }
+        self.lines += 1;
+        let address = word_of(text);
+        let blocks = matches!(address, b"0.0.0.0" | b"127.0.0.1" | b"::" | b"::1" | b"0");
+        if !blocks && !detect::is_address(address) {
+            self.bad(start, better(Problem::NoAddress, self.line_at(start), address, self.format));
+            return self.next_line(start);
+        }
+        let mut at = self.bytes.len() - text.len() + address.len();
+        // A line counts as one bad line at most, whatever its names are.
+        let mut problem = None;
+        loop {
+            let text = skip_blanks(&self.bytes[at..]);
+            at = self.bytes.len() - text.len();
+            if is_empty(text) {
+                break;
+            }
+            let word = word_of(text);
+            if LOCAL.iter().any(|local| word.eq_ignore_ascii_case(local)) || word == b"ip6-allhosts" {
+                self.local_names += 1;
+            } else if !blocks {
+                problem = problem.or(Some(Problem::Redirect));
+            } else {
+                match self.name(text) {
+                    Ok((_, reach)) => problem = problem.or(self.admit(reach)),
+                    Err(found) => {
+                        problem = problem.or_else(|| Some(better(found, self.line_at(start), word, self.format)));
+                    }
+                }
+            }
+            at += word.len();
+        }
+        if let Some(problem) = problem {
+            self.bad(start, problem);
+        }
+        self.next_line(at)
+    }
+
+    /// Reads a name with its prefix into `self.wire`; returns how much it took and what the name means. What follows it
+    /// directly may only be a blank, a line end, or a `#`.
+    #[inline]
+    fn name(&mut self, text: &[u8]) -> Result<(usize, u8), Problem> {
+        let (prefix, reach) = match text {
+            [b'=', ..] => (1, SELF),
+            [b'*', b'.', ..] => (2, BELOW),
+            _ => (0, self.bare),
+        };
+        let taken = prefix + read_name(&text[prefix..], &mut self.wire)?;
+        match text.get(taken) {
+            None | Some(b'\n' | b'\r' | b' ' | b'\t' | b'#') => Ok((taken, reach)),
+            Some(_) => Err(Problem::Character),
+        }
+    }
+
+    /// Keeps the name just read, or counts its line as bad.
+    #[inline]
+    fn take(&mut self, start: usize, reach: u8) {
+        if let Some(problem) = self.admit(reach) {
+            self.bad(start, problem);
+        }
+    }
+
+    /// Keeps the name just read, or says why not.
+    #[inline]
+    fn admit(&mut self, reach: u8) -> Option<Problem> {
+        if is_numeric(&self.wire) {
+            return Some(Problem::Address);
+        }
+        if self.wire.labels < 2 && !self.reading.top_level {
+            return Some(Problem::TopLevel);
+        }
+        self.names.push(reach, self.wire.as_slice());
+        None
+    }
+
+    fn bad(&mut self, start: usize, problem: Problem) {
+        let line = self.line_at(start).to_vec();
+        self.problems.add(problem, self.line, start, &line);
+    }
+
+    /// The line that begins at `start`, without its end and the blanks around it.
+    fn line_at(&self, start: usize) -> &'b [u8] {
+        let rest = &self.bytes[start..];
+        let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        rest[..end].trim_ascii()
+    }
+
+    fn next_line(&self, at: usize) -> usize {
+        let rest = &self.bytes[at..];
+        at + rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1)
+    }
+}
+
+/// What the look at the whole line says, unless the reader knew exactly.
+fn better(found: Problem, line: &[u8], word: &[u8], format: Format) -> Problem {
+    match (found, classify(line, word, format)) {
+        (Problem::EmptyLabel | Problem::LabelTooLong | Problem::NameTooLong | Problem::NoAddress, Problem::Character) => {
+            found
+        }
+        (_, seen) => seen,
+    }
+}
+
+#[inline]
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let mut text = text;
+    while let [b' ' | b'\t' | b'\r', rest @ ..] = text {
+        text = rest;
+    }
+    text
+}
+
+/// Whether nothing but a comment stands on the rest of the line.
+#[inline]
+fn is_empty(text: &[u8]) -> bool {
+    matches!(text.first(), None | Some(b'\n' | b'#' | b'!' | b';'))
+}
+
+/// Up to the next blank, comment or line end.
+fn word_of(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'#').unwrap_or(text.len());
+    &text[..end]
+}

@@ -1,0 +1,233 @@
+//! source: how often one client, and the networks around it, may ask.
+//!
+//! Protects the servers behind, and the other clients, from sources that ask too much: one address, or a whole network
+//! of them. Does not protect from many addresses that each ask little, and says nothing about forged addresses: a victim
+//! whose address is forged is limited like anybody else, which is why some limited queries get TC=1 and the way to TCP
+//! stays open (RFC 5358 section 4; the idea of limits per prefix is Knot Resolver's).
+
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use tables::SourceTables;
+
+use super::clients::Groups;
+use super::document::{Code, Context, Table};
+use super::networks::NetworkSet;
+use super::{Mode, Profile};
+use crate::clock::Moment;
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::{Quota, RateLimiter};
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use tables::{Store, Visit};
+
+/// limits.toml `[source]`, compiled. It is written as it runs:
+///
+/// ```toml
+/// [source]
+/// mode   = "enforce"
+/// rate   = 200            # profile authoritative: 50
+/// burst  = 500
+/// slip   = 2
+/// exempt = ["@resolvers"]
+/// memory = "16MiB"        # read at start only
+/// ```
+#[derive(Debug)]
+pub struct SourcePolicy {
+    /// enforce (default), monitor or off.
+    pub mode: Mode,
+    /// Queries per second for one address, 1 to 1000000; default 200, profile authoritative 50. Networks get a multiple
+    /// ([`IPV4_LEVELS`], [`IPV6_LEVELS`]), verified sources ten times as many.
+    pub rate: u32,
+    /// Queries that may come at once, 1 to 1000000 and at most an hour's worth of `rate`; default 500.
+    pub burst: u32,
+    /// Of the queries over the limit the first and then every Nth gets TC=1, the rest silence; 0: silence for all; at
+    /// most 100; default 2.
+    pub slip: u32,
+    /// Never limited; default nobody.
+    pub exempt: NetworkSet,
+    /// Bytes for all tables, 1 MiB to 4 GiB; default 16 MiB. Read at start only: the tables outlive a change of policy,
+    /// because empty ones would be an attacker's holiday.
+    pub memory: usize,
+}
+
+/// The longest time that a full burst takes to recover, in seconds: what a policy took, a later one may wait for.
+const BURST_SECS_MAX: u32 = 3600;
+
+impl SourcePolicy {
+    /// Reads `[source]`; what is wrong becomes a fault and reads as its default.
+    pub fn read(t: &Table<'_>, context: &Context<'_>) -> Self {
+        Self::of(t, context.profile(), context.groups)
+    }
+
+    fn of(t: &Table<'_>, profile: Profile, groups: &Groups) -> Self {
+        let rate_default = match profile {
+            Profile::Recursive => 200,
+            Profile::Authoritative => 50,
+        };
+        let policy = Self {
+            mode: t.mode(Mode::Enforce),
+            rate: t.number("rate", 1..=1_000_000, rate_default),
+            burst: t.number("burst", 1..=1_000_000, 500),
+            slip: t.number("slip", 0..=100, 2),
+            exempt: t.networks("exempt", groups),
+            memory: t.size("memory", 1 << 20..=4 << 30, 16 << 20) as usize,
+        };
+        if policy.burst / BURST_SECS_MAX >= policy.rate {
+            let message = format!("source.burst must be less than {BURST_SECS_MAX} times source.rate");
+            t.fault("burst", Code::Range, message, "who had used such a burst up would wait for over an hour");
+        }
+        policy
+    }
+}
+
+/// How many times the rate a source gets that cannot be forged: it came over TCP, or with a valid cookie.
+const VERIFIED_TIMES: u32 = 10;
+
+/// Prefix length and multiple of the rate, narrowest first. The multiples are Knot Resolver's.
+pub const IPV4_LEVELS: [(u32, u32); 4] = [(32, 1), (24, 32), (20, 256), (18, 768)];
+/// As above. A /64 is one subscriber's link, a /56 or /48 a site, a /32 a provider.
+pub const IPV6_LEVELS: [(u32, u32); 5] = [(128, 1), (64, 2), (56, 3), (48, 4), (32, 64)];
+
+/// The most levels of a family.
+const LEVELS_MAX: usize = 5;
+
+/// Slip counters of a worker: networks share them by hash, which only changes who of them gets the TC=1.
+const SLIPS: usize = 4096;
+
+/// What the source limit says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceVerdict {
+    /// Within every level's limit; charged.
+    Within,
+    /// Over: answer with TC=1.
+    Slip,
+    /// Over: silence.
+    Drop,
+}
+
+/// One worker's limiter over the shared tables.
+#[derive(Debug)]
+pub struct SourceLimit {
+    unverified: Levels,
+    verified: Levels,
+    slips: Box<[u8; SLIPS]>,
+}
+
+impl SourceLimit {
+    /// A limiter for `policy` over `tables`; made again when the policy changes, while the tables stay.
+    pub fn new(tables: &Arc<SourceTables>, policy: &SourcePolicy) -> Self {
+        Self {
+            unverified: Levels::new(tables, policy, false),
+            verified: Levels::new(tables, policy, true),
+            slips: Box::new([0; SLIPS]),
+        }
+    }
+
+    /// Checks all levels around `client`, then charges all, or none when one is over. Exempt sources and mode `off`
+    /// are `Within`; mode `monitor` says what it would do, and the caller lets it pass. `verified`: the source cannot
+    /// be forged (TCP, or a valid cookie). No allocation; one hash and one cache line a level.
+    pub fn check(&mut self, policy: &SourcePolicy, now: Moment, client: IpAddr, verified: bool) -> SourceVerdict {
+        if policy.mode == Mode::Off || policy.exempt.contains(client) {
+            return SourceVerdict::Within;
+        }
+        let levels = if verified { &self.verified } else { &self.unverified };
+        match levels.charge(now, client) {
+            Ok(()) => SourceVerdict::Within,
+            Err(over) => self.over(policy.slip, over),
+        }
+    }
+
+    /// The first query over the limit slips, then every `slip`th.
+    fn over(&mut self, slip: u32, over: Visit) -> SourceVerdict {
+        let Ok(slip) = u8::try_from(slip) else { return SourceVerdict::Drop };
+        let count = &mut self.slips[over.account as usize % SLIPS];
+        let slips = *count == 0 && slip > 0;
+        *count = count.saturating_add(1).checked_rem(slip).unwrap_or(0);
+        if slips { SourceVerdict::Slip } else { SourceVerdict::Drop }
+    }
+}
+
+/// The limits of all levels of both families, for one kind of source.
+#[derive(Debug)]
+struct Levels {
+    tables: Arc<SourceTables>,
+    ipv4: [Level; IPV4_LEVELS.len()],
+    ipv6: [Level; IPV6_LEVELS.len()],
+}
+
+impl Levels {
+    fn new(tables: &Arc<SourceTables>, policy: &SourcePolicy, verified: bool) -> Self {
+        let times = if verified { VERIFIED_TIMES } else { 1 };
+        let level = |number: usize, bits: u32, length: u32, multiple: u32| Level {
+            number: number as u8,
+            mask: u128::MAX << (bits - length),
+            limiter: RateLimiter::new(
+                quota(policy, multiple.saturating_mul(times)),
+                Store::new(tables, verified),
+                BatchClock(Cell::new(Nanos::new(0))),
+            ),
+        };
+        let ipv4 = std::array::from_fn(|i| level(i, 32, IPV4_LEVELS[i].0, IPV4_LEVELS[i].1));
+        let ipv6 = std::array::from_fn(|i| level(IPV4_LEVELS.len() + i, 128, IPV6_LEVELS[i].0, IPV6_LEVELS[i].1));
+        Self { tables: Arc::clone(tables), ipv4, ipv6 }
+    }
+
+    /// Looks at all levels and charges all, or none: a /24 over its limit must not use up its addresses' budgets.
+    ///
+    /// # Errors
+    /// The narrowest level that is over.
+    fn charge(&self, now: Moment, client: IpAddr) -> Result<(), Visit> {
+        let (address, levels): (u128, &[Level]) = match client.to_canonical() {
+            IpAddr::V4(v4) => (v4.to_bits().into(), &self.ipv4),
+            IpAddr::V6(v6) => (v6.to_bits(), &self.ipv6),
+        };
+        let mut visits = [Visit::default(); LEVELS_MAX];
+        for (level, visit) in levels.iter().zip(&mut visits) {
+            *visit = self.tables.visit(address & level.mask, level.number);
+            level.limiter.clock().0.set(now.as_nanos().into());
+            level.limiter.check_key(visit).map_err(|_| *visit)?;
+        }
+        for (level, visit) in levels.iter().zip(&mut visits) {
+            visit.charge = true;
+            // Another worker may have taken the last of the budget in between; then there is nothing to charge.
+            let _taken = level.limiter.check_key(visit);
+        }
+        Ok(())
+    }
+}
+
+/// The limit of networks of one size.
+#[derive(Debug)]
+struct Level {
+    /// Sets the hashes of the levels apart.
+    number: u8,
+    /// Keeps the prefix of an address.
+    mask: u128,
+    limiter: RateLimiter<Visit, Store, BatchClock, NoOpMiddleware<Nanos>>,
+}
+
+/// `rate` and `burst` times `multiple`. governor counts in whole nanoseconds, so that rates over 10 million a second are
+/// up to a tenth too generous, and over 500 million there is no limit to speak of.
+fn quota(policy: &SourcePolicy, multiple: u32) -> Quota {
+    let times = |n: u32| NonZeroU32::new(n.saturating_mul(multiple)).unwrap_or(NonZeroU32::MIN);
+    Quota::per_second(times(policy.rate)).allow_burst(times(policy.burst))
+}
+
+/// governor's clock: it stands still until it is told the moment of a batch. It begins at zero, so that governor
+/// measures all moments from the start of the process' clock, whenever a limiter was made.
+#[derive(Debug)]
+struct BatchClock(Cell<Nanos>);
+
+impl Clock for BatchClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        self.0.get()
+    }
+}
