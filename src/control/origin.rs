@@ -59,3 +59,21 @@ impl fmt::Display for Origin {
 pub fn example_files() -> Files {
     EXAMPLE.iter().map(|(path, bytes)| (*path, *bytes)).collect()
 }
+
+/// Whether a directory that is to be loaded is there at all: said before anything else, because nothing ever stands in
+/// for it.
+///
+/// # Errors
+/// The message for the user.
+pub fn require_directory(directory: &Path) -> Result<(), String> {
+    let name = directory.display();
+    match std::fs::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(format!("policy directory {name}: is a file, not a directory\n  name the directory that holds it")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!(
+            "policy directory {name}: there is no such directory\n  name another, or make it with a gateway.toml that \
+             has at least an [[upstream]]; it is never replaced by defaults"
+        )),
+        Err(error) => Err(format!("policy directory {name}: cannot be read: {error}")),
+    }
+}

@@ -23,18 +23,15 @@ pub const CONNECTIONS_MAX: usize = 16;
 /// How long a peer may stay silent, or leave an answer unread.
 pub const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// Where a gateway without `[control] socket` listens (the first), and where the commands look for one (all, in order):
-/// the system's place, the user's own, and for a user without one a private directory among the temporary files.
+/// Where the commands look for a gateway, in order: the places of a gateway whose policy names none.
 pub fn default_paths() -> Vec<PathBuf> {
     let uid = own_uid();
-    let system = PathBuf::from("/run/weir");
-    let is_ours = uid == 0 || fs::metadata(&system).is_ok_and(|directory| directory.uid() == uid);
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
-    let user = runtime.map(|dir| PathBuf::from(dir).join("weir"));
-    let private = (uid != 0).then(|| std::env::temp_dir().join(format!("weir-{uid}")));
-    let (first, last) = if is_ours { (Some(system), None) } else { (None, Some(system)) };
-    let directories = first.into_iter().chain(user).chain(private).chain(last);
-    directories.map(|directory| directory.join("control.sock")).collect()
+    let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let private = std::env::temp_dir().join(format!("weir-{uid}"));
+    // Anybody may make a directory of that name among the temporary files: another's would tell us what it likes.
+    let private = fs::symlink_metadata(&private).is_ok_and(|made| made.uid() == uid).then_some(private);
+    let directories = [Some(PathBuf::from("/run/weir")), session.map(|dir| dir.join("weir")), private];
+    directories.into_iter().flatten().map(|directory| directory.join("control.sock")).collect()
 }
 
 /// The user that this process acts as: the owner of its entry in /proc.
