@@ -9,6 +9,8 @@ pub mod query;
 pub mod record;
 pub mod reply;
 pub mod response;
+#[cfg(test)]
+pub(crate) mod sample;
 
 /// Length of the fixed header (RFC 1035 section 4.1.1).
 pub const HEADER_LEN: usize = 12;

@@ -168,17 +168,16 @@ impl Gateway {
         Flights::<Asker>::size_bytes(flights_max) + MESSAGE_MAX
     }
 
-    /// Takes notice of a new policy, once per batch; everything until the next call sees one policy. The policy that it
-    /// let go is handed to the caller, who has to drop it away from the path.
-    pub fn begin_batch(&mut self) -> Option<Arc<Running>> {
+    /// Takes notice of a new policy, once per batch; everything until the next call sees one policy. Letting go of the
+    /// old one here never frees it: the control side holds it until no worker does.
+    pub fn begin_batch(&mut self) {
         self.desk.links.begin_batch();
         if self.shared.live.is_current(&self.running) {
-            return None;
+            return;
         }
-        let previous = std::mem::replace(&mut self.running, self.shared.live.load());
+        self.running = self.shared.live.load();
         self.desk.links.adopt(&self.running.routing);
         self.desk.limit = SourceLimit::new(&self.shared.source, &self.running.policy.source);
-        Some(previous)
     }
 
     /// A message from a client.

@@ -144,7 +144,9 @@ impl Registry {
     fn link(&mut self, settings: &UpstreamSettings) -> Result<(LinkId, Arc<State>), RegistryFull> {
         let key = (settings.name.clone(), settings.address, settings.transport);
         for (slot, entry) in self.slots.iter().enumerate() {
-            if entry.key == key && let Some(state) = entry.state.upgrade() {
+            if entry.key == key
+                && let Some(state) = entry.state.upgrade()
+            {
                 return Ok((LinkId { slot: slot as u16, generation: entry.generation }, state));
             }
         }

@@ -54,7 +54,13 @@ impl Routing {
         None
     }
 
-    fn pick(&self, pool: &Pool, members: &[usize], usable: &dyn Fn(&usize) -> bool, choice: &Choice<'_>) -> Option<usize> {
+    fn pick(
+        &self,
+        pool: &Pool,
+        members: &[usize],
+        usable: &dyn Fn(&usize) -> bool,
+        choice: &Choice<'_>,
+    ) -> Option<usize> {
         let candidates = || members.iter().copied().filter(|at| usable(at));
         let mut first_two = candidates();
         let only = first_two.next()?;
@@ -74,9 +80,8 @@ impl Routing {
         };
         match pool.settings.balance {
             Balance::RoundRobin => Some(by_weight(choice.turn % total)),
-            Balance::Hash => {
-                candidates().max_by(|a, b| score(&self.upstreams[*a], choice).total_cmp(&score(&self.upstreams[*b], choice)))
-            }
+            Balance::Hash => candidates()
+                .max_by(|a, b| score(&self.upstreams[*a], choice).total_cmp(&score(&self.upstreams[*b], choice))),
             // Two by lot, the faster of them: the slower keep a share, so that it is known when they recover.
             Balance::Latency => {
                 let (a, b) = (by_weight(choice.random % total), by_weight((choice.random >> 32) % total));
