@@ -72,9 +72,6 @@ fn at_next_start(old: &Server, new: &Server) -> Vec<String> {
     if old.workers != new.workers {
         settings.push("workers".to_owned());
     }
-    if old.cache.size_bytes != new.cache.size_bytes {
-        settings.push("[cache] size".to_owned());
-    }
     if old.control_socket != new.control_socket {
         settings.push("[control] socket".to_owned());
     }

@@ -6,10 +6,13 @@ use crate::control::status::{
     self, CacheStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus,
 };
 use crate::gateway::Gateway;
-use crate::ledger::Totals;
+use crate::ledger::{Totals, UpstreamEvent};
 use crate::live_policy::{Running, Shared};
 use crate::verdict::{Outcome, Reason};
 use std::collections::BTreeMap;
+
+/// What one client connection takes at the most: a query of the greatest length, and answers that wait to be taken.
+const CONNECTION_BYTES: u64 = 2 * 65_537;
 
 /// The status now.
 pub(super) fn status(site: &Site, last_reload: Option<LastReload>) -> Status {
@@ -38,15 +41,19 @@ pub(super) fn status(site: &Site, last_reload: Option<LastReload>) -> Status {
 
 fn queries(totals: &Totals, in_flight: u64) -> Queries {
     let some = |count: &dyn Fn(Reason) -> u64| -> BTreeMap<String, u64> {
-        let counts = Reason::ALL.iter().filter(|reason| **reason != Reason::None);
-        counts.map(|reason| (reason.name().to_owned(), count(*reason))).filter(|(_, count)| *count > 0).collect()
+        let reasons = Reason::ALL.iter().filter(|reason| **reason != Reason::None);
+        reasons.map(|reason| (reason.name().to_owned(), count(*reason))).filter(|(_, count)| *count > 0).collect()
+    };
+    let by_reason = |reason| {
+        let of = |outcome: &Outcome| totals.queries(*outcome, reason, false) + totals.queries(*outcome, reason, true);
+        Outcome::ALL.iter().map(of).sum()
     };
     let outcomes: BTreeMap<_, _> =
         Outcome::ALL.iter().map(|outcome| (outcome.name().to_owned(), totals.outcome(*outcome))).collect();
     Queries {
         total: outcomes.values().sum(),
         outcomes,
-        reasons: some(&|reason| totals.reason(reason)),
+        reasons: some(&by_reason),
         monitored: some(&|reason| totals.would(reason)),
         in_flight,
     }
@@ -68,7 +75,7 @@ fn upstreams(running: &Running, totals: &Totals) -> Vec<UpstreamStatus> {
     let one = |upstream: &crate::upstream::Upstream| {
         let settings = &upstream.settings;
         let srtt = upstream.state.srtt();
-        let counts = totals.upstream(upstream.link.slot);
+        let count = |event| totals.upstream(upstream.link.slot, event);
         UpstreamStatus {
             name: settings.name.clone(),
             address: settings.address.to_string(),
@@ -76,8 +83,8 @@ fn upstreams(running: &Running, totals: &Totals) -> Vec<UpstreamStatus> {
             tier: settings.tier,
             healthy: upstream.state.is_up(),
             srtt_ms: (!srtt.is_zero()).then_some(srtt.as_secs_f64() * 1000.0),
-            queries: counts.sent,
-            timeouts: counts.timeouts,
+            queries: count(UpstreamEvent::Sent),
+            timeouts: count(UpstreamEvent::Timeout),
         }
     };
     running.routing.upstreams.iter().map(one).collect()
@@ -95,7 +102,7 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
             format!("queries in flight: {} in each of {workers} workers", super::FLIGHTS_MAX),
             (workers * Gateway::size_bytes(super::FLIGHTS_MAX)) as u64,
         ),
-        limit(format!("TCP connections: {connections}"), connections * super::CONNECTION_BYTES),
+        limit(format!("TCP connections: {connections}"), connections * CONNECTION_BYTES),
     ]
 }
 
