@@ -112,7 +112,8 @@ fn unsafe_lives_in_one_room_and_vague_names_nowhere() {
     for path in sources() {
         let relative = relative(&path);
         let text = fs::read_to_string(&path).expect("readable");
-        let is_unsafe = |line: &str| line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl");
+        let is_unsafe =
+            |line: &str| line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl");
         if relative != "sys.rs" && !relative.starts_with("sys/") && text.lines().any(is_unsafe) {
             broken.push(format!("{relative}: unsafe outside sys"));
         }
@@ -138,7 +139,9 @@ fn policies_do_not_import_each_other() {
         for (number, line) in code(&text) {
             let other = POLICIES.iter().filter(|policy| **policy != own);
             for used in other {
-                if line.contains(&format!("policy::{used}")) || line.contains(&format!("use super::{used}")) && inside.matches('/').count() == 0 {
+                if line.contains(&format!("policy::{used}"))
+                    || line.contains(&format!("use super::{used}")) && inside.matches('/').count() == 0
+                {
                     broken.push(format!("{relative}:{}: {own} uses {used}", number + 1));
                 }
             }

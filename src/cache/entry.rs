@@ -81,7 +81,11 @@ impl Header {
         Self {
             stored: Moment::from_nanos(u64_of(&h, 0)),
             vetted: Vetted { generation: u64_of(&h, GENERATION_AT), untouched: state & UNTOUCHED != 0 },
-            class: ResponseClass { account: u64_of(&h, 16), guard: u64_of(&h, 24), category: Category::from_number(h[52]) },
+            class: ResponseClass {
+                account: u64_of(&h, 16),
+                guard: u64_of(&h, 24),
+                category: Category::from_number(h[52]),
+            },
             ttl: u32_of(&h, 32),
             stale: u32_of(&h, 36),
             bucket: u32_of(&h, 40),

@@ -62,7 +62,11 @@ impl Made {
             ttls: &self.offsets,
             lifetime: self.lifetime,
             rcode: (self.salt % 4) as u16,
-            class: ResponseClass { account: self.salt, guard: !self.salt, category: crate::policy::rrl::Category::from_number(self.salt as u8 % 7) },
+            class: ResponseClass {
+                account: self.salt,
+                guard: !self.salt,
+                category: crate::policy::rrl::Category::from_number(self.salt as u8 % 7),
+            },
             vetted: Vetted { generation: self.salt / 3, untouched: self.salt.is_multiple_of(2) },
         }
     }

@@ -28,9 +28,23 @@ pub(super) enum Kind {
 /// A query that every policy lets pass.
 #[derive(Debug)]
 pub(super) struct Admitted<'q> {
-    pub(super) case: Case<'q>,
-    pub(super) kind: Kind,
-    pub(super) groups: GroupSet,
+    case: Case<'q>,
+    kind: Kind,
+    groups: GroupSet,
+}
+
+impl<'q> Admitted<'q> {
+    pub(super) fn case(&self) -> Case<'q> {
+        self.case
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn groups(&self) -> &GroupSet {
+        &self.groups
+    }
 }
 
 impl Kind {
@@ -145,9 +159,12 @@ impl Desk {
         };
         let policy = &view.running.policy;
         let admitted = policy.access.admits(client.peer.ip());
-        let within = policy.source.mode == Mode::Monitor
-            || self.limit.check(&policy.source, view.now.at, client.peer.ip(), tcp) == SourceVerdict::Within;
-        if !admitted || !within {
+        let within = self.limit.check(&policy.source, view.now.at, client.peer.ip(), tcp) == SourceVerdict::Within;
+        if !within && policy.source.mode == Mode::Monitor {
+            self.ledger.would(Reason::Source);
+        }
+        let over = !within && policy.source.mode != Mode::Monitor;
+        if !admitted || over {
             let reason = if admitted { Reason::Source } else { Reason::Access };
             return self.ledger.count(Outcome::Dropped, reason, tcp, None);
         }

@@ -40,7 +40,7 @@ pub(super) enum ChainVerdict<'f> {
 impl Desk {
     /// Answers from what is remembered; false when an upstream has to be asked.
     pub(super) fn answer_from_memory(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) -> bool {
-        let case = admitted.case;
+        let case = admitted.case();
         let Some(key) = key_of(case.query) else { return false };
         let Some(room) = out.room(ROOM) else {
             self.finish(view, case, Outcome::Failed, Reason::Overload, None);
@@ -50,12 +50,12 @@ impl Desk {
         if let Found::Hit(hit) = &found
             && hit.is_fresh()
         {
-            self.serve(view, case, &admitted.groups, &key, hit, out);
+            self.serve(view, case, admitted.groups(), &key, hit, out);
             return true;
         }
         let Some(failed) = view.shared.cache.failed(view.now.at, &key.failing()) else { return false };
         match &found {
-            Found::Hit(stale) => self.serve(view, case, &admitted.groups, &key, stale, out),
+            Found::Hit(stale) => self.serve(view, case, admitted.groups(), &key, stale, out),
             Found::Miss => {
                 let error = Some((ExtendedError::CachedError, failed.kind.text()));
                 let ending = (Outcome::CacheFailure, Reason::None);
@@ -111,7 +111,9 @@ impl Desk {
         }
         let (error, ending) = match (hit.freshness, hit.rcode) {
             (Freshness::Fresh, _) => (None, Outcome::CacheHit),
-            (Freshness::Stale { .. }, rcode::NXDOMAIN) => (Some((ExtendedError::StaleNxdomain, "")), Outcome::CacheStale),
+            (Freshness::Stale { .. }, rcode::NXDOMAIN) => {
+                (Some((ExtendedError::StaleNxdomain, "")), Outcome::CacheStale)
+            }
             (Freshness::Stale { .. }, _) => (Some((ExtendedError::StaleAnswer, "")), Outcome::CacheStale),
         };
         let draft = Draft { len: hit.len, rcode: hit.rcode, options: hit.options(), error, class: hit.class };

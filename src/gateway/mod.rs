@@ -234,7 +234,7 @@ impl Desk {
         };
         let case = Case { client, query: &query, received: view.now.at };
         let Some(admitted) = self.admit(view, case, out) else { return };
-        match admitted.kind {
+        match admitted.kind() {
             admit::Kind::Plain => {
                 if !self.answer_from_memory(view, &admitted, out) {
                     self.forward(view, &admitted, out);

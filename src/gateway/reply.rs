@@ -53,7 +53,14 @@ impl Case<'_> {
 
 impl Desk {
     /// Counts a query and logs it: each exactly once.
-    pub(super) fn finish(&mut self, view: &View<'_>, case: Case<'_>, outcome: Outcome, reason: Reason, _rule: Option<&Rule>) {
+    pub(super) fn finish(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        outcome: Outcome,
+        reason: Reason,
+        _rule: Option<&Rule>,
+    ) {
         let took = view.now.at.since(case.received);
         self.ledger.count(outcome, reason, case.client.is_tcp(), Some(took));
     }

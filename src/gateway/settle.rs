@@ -115,7 +115,13 @@ impl Desk {
     }
 
     /// The filter's word on the names of the answer; what it denies has been answered.
-    fn vet<'m>(&mut self, view: &View<'_>, case: Case<'_>, response: Response<'m>, out: &mut Outbox) -> Option<VettedAnswer<'m>> {
+    fn vet<'m>(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        response: Response<'m>,
+        out: &mut Outbox,
+    ) -> Option<VettedAnswer<'m>> {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         match self.judge_chain(view, case, &groups, &response) {
             ChainVerdict::Pass { untouched } => Some(VettedAnswer { response, untouched }),
@@ -147,7 +153,7 @@ impl Desk {
             put_u16(room, 10, response.additionals - 1);
         }
         put_u16(room, 0, 0);
-        room[HEADER_LEN..response.question_end].make_ascii_lowercase();
+        room[HEADER_LEN..response.question_end - 4].make_ascii_lowercase();
         let rrl = &view.shared.rrl;
         let zone = view.running.routing.pool_for(&case.query.name).1;
         let class = rrl.class_of(response, &case.query.name, case.query.qtype, zone);

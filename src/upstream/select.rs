@@ -137,7 +137,8 @@ mod tests {
     fn choose(routing: &Routing, turn: u64, tried: &[u16]) -> Option<Chosen> {
         let name = Name::root();
         let random = turn.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let attempt = |slot: &u16| Attempt::on(Route { link: LinkId { slot: *slot, generation: 0 }, port: 0, tcp: false });
+        let attempt =
+            |slot: &u16| Attempt::on(Route { link: LinkId { slot: *slot, generation: 0 }, port: 0, tcp: false });
         let tried: Vec<_> = tried.iter().map(attempt).collect();
         let choice = Choice { at: Moment::from_nanos(1_000_000_000), name: &name, tried: &tried, random, turn };
         routing.choose(&routing.pools[0], &choice)

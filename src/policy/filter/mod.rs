@@ -310,8 +310,7 @@ impl Filter {
         let mut untouched = true;
         self.index.table.suffixes_of(name.as_wire(), |hit| {
             let mut members = self.index.sets.members(hit.value).iter();
-            let speaks =
-                |m: &RuleRef| m.reach() & wanted(hit.at) != 0 && self.rules[m.rule()].mode != Mode::Off;
+            let speaks = |m: &RuleRef| m.reach() & wanted(hit.at) != 0 && self.rules[m.rule()].mode != Mode::Off;
             untouched = !members.any(speaks);
             untouched
         });

@@ -128,8 +128,7 @@ impl<'d> WrittenRule<'d> {
                 zone_groups: None,
                 groups: read_groups(t, groups),
                 qtypes: read_qtypes(t),
-                transport: t
-                    .choice_given("transport", &[("udp", RuleTransport::Udp), ("tcp", RuleTransport::Tcp)]),
+                transport: t.choice_given("transport", &[("udp", RuleTransport::Udp), ("tcp", RuleTransport::Tcp)]),
             },
             force,
             owner: read_note(t, "owner"),

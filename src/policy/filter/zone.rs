@@ -176,8 +176,7 @@ impl Zones<'_> {
             faults.push(fault);
         }
         if parsed.is_over_budget() {
-            let message =
-                format!("{bad} of {} lines in {file} are bad, more than 1 % and more than 100", parsed.lines);
+            let message = format!("{bad} of {} lines in {file} are bad, more than 1 % and more than 100", parsed.lines);
             let hint = format!("it was read as a list of {}; is that its format?", parsed.format);
             faults.add(Code::List, &Place::whole(file), message, hint);
         } else if loaded == 0 {
@@ -215,7 +214,12 @@ fn report_folded(context: &Context<'_>, origin: &Origin, folded: Folded) {
         (0, _) => format!("{covered} names are below other names of the rule"),
         _ => format!("{repeated} names are there more than once, {covered} are below other names of the rule"),
     };
-    context.faults.add(Code::Repeated, &origin.trigger, said, "they were folded and cost nothing; the rule acts the same");
+    context.faults.add(
+        Code::Repeated,
+        &origin.trigger,
+        said,
+        "they were folded and cost nothing; the rule acts the same",
+    );
 }
 
 /// A rule that blocks the zones which this gateway serves by a route of their own is a mistake, until forced.
@@ -231,7 +235,8 @@ fn refuse_own_routes(context: &Context<'_>, filter: &Filter, origins: &[Origin])
                 if rule.action.blocks() && !origin.force {
                     let name = &wire[usize::from(hit.at)..];
                     let own = origin.names.iter().find(|(own, _)| own == name).map(|(_, place)| place);
-                    let message = format!("rule {:?} would block {}, which has a route of its own", rule.id, route.zone);
+                    let message =
+                        format!("rule {:?} would block {}, which has a route of its own", rule.id, route.zone);
                     let hint = "force = true, if you mean it";
                     context.faults.add(Code::Dangerous, own.unwrap_or(&origin.trigger), message, hint);
                 }

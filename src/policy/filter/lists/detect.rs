@@ -86,7 +86,11 @@ pub(super) fn refuse_what_is_no_list(bytes: &[u8]) -> Result<(), Unreadable> {
         return Err(Unreadable::Utf16);
     }
     let head = &bytes[..bytes.len().min(4096)];
-    if head.contains(&0) || [&b"\x1f\x8b"[..], b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"].iter().any(|m| head.starts_with(m)) {
+    if head.contains(&0)
+        || [&b"\x1f\x8b"[..], b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"]
+            .iter()
+            .any(|m| head.starts_with(m))
+    {
         return Err(Unreadable::Binary);
     }
     let page = head.trim_ascii_start();

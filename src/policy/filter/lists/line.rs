@@ -307,9 +307,10 @@ impl<'b> Reader<'b> {
 /// What the look at the whole line says, unless the reader knew exactly.
 fn better(found: Problem, line: &[u8], word: &[u8], format: Format) -> Problem {
     match (found, classify(line, word, format)) {
-        (Problem::EmptyLabel | Problem::LabelTooLong | Problem::NameTooLong | Problem::NoAddress, Problem::Character) => {
-            found
-        }
+        (
+            Problem::EmptyLabel | Problem::LabelTooLong | Problem::NameTooLong | Problem::NoAddress,
+            Problem::Character,
+        ) => found,
         (_, seen) => seen,
     }
 }
