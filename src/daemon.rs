@@ -16,7 +16,7 @@ use crate::control::origin::Origin;
 use crate::control::reload::{LastReload, Reloader};
 use crate::control::socket::ControlSocket;
 use crate::control::watch::{self, Digest};
-use crate::gateway::Gateway;
+use crate::gateway::PORTS;
 use crate::cache::Cache;
 use crate::ledger::{Ledger, Totals};
 use crate::listen::{Event, Tally};
@@ -24,6 +24,7 @@ use crate::live_policy::{LivePolicy, Running, Shared};
 use crate::policy::Policy;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
+use crate::sys;
 use engine::GatewayEngine;
 use lab_thread::LabThread;
 use recipe::Recipe;
@@ -44,6 +45,12 @@ pub const RRL_TABLE_BYTES: usize = 16 << 20;
 
 /// How long the end waits for what is in flight.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// TCP connections that a worker may hold toward one upstream, beside its UDP sockets.
+const STREAMS: usize = 4;
+
+/// Files that each thread and the process as a whole need besides: timers, pipes, control connections, the log.
+const OTHER_FILES: usize = 32;
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -80,7 +87,7 @@ struct Site {
 pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> {
     let Options { origin, resolv_conf, socket, lab } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
-    let recipe = Recipe { origin, resolv_conf, lab: lab.as_ref().map(|lab| lab.address), socket };
+    let recipe = Recipe { origin, resolv_conf, lab: lab.as_ref().map(|lab| lab.address), socket, seed: random_number()? };
     // Before loading: a change that comes while loading is seen as one afterwards.
     let digest = recipe.origin.directory().map_or_else(|| watch::digest(Path::new("")), watch::digest);
     let (policy, report) = match recipe.make() {
@@ -156,12 +163,11 @@ async fn serve(
 
 /// What all workers share, made once: its memory is fixed from here on.
 fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
-    let seed = || random::<8>().map(u64::from_ne_bytes);
     let shards = 4 * worker_threads(policy.server.workers);
     Ok(Shared {
-        source: Arc::new(SourceTables::new(SOURCE_TABLE_BYTES, seed()?)),
-        rrl: RrlTable::new(RRL_TABLE_BYTES, seed()?),
-        cache: Cache::new(policy.server.cache.size_bytes, seed()?, shards),
+        source: Arc::new(SourceTables::new(SOURCE_TABLE_BYTES, random_number()?)),
+        rrl: RrlTable::new(RRL_TABLE_BYTES, random_number()?),
+        cache: Cache::new(policy.server.cache.size_bytes, random_number()?, shards),
         live: LivePolicy::new(policy, clock.now().unix_ms).map_err(RunError::Upstreams)?,
     })
 }
@@ -171,6 +177,25 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| RunError::Random(error.to_string()))?;
     Ok(bytes)
+}
+
+fn random_number() -> Result<u64, RunError> {
+    random().map(u64::from_ne_bytes)
+}
+
+/// Makes sure that the process may open as many files as the configuration may ask for; warns when it may not.
+fn raise_descriptors(running: &Running, workers: usize) -> Option<String> {
+    let Running { policy, routing, .. } = running;
+    let per_worker = 2 * policy.server.listen.len() + routing.upstreams.len() * (PORTS + STREAMS) + OTHER_FILES;
+    let need = (workers * per_worker + policy.tcp.connections + OTHER_FILES) as u64;
+    match sys::raise_open_files(need) {
+        Ok(limit) if limit >= need => None,
+        Ok(limit) => Some(format!(
+            "{limit} files may be open and the configuration may need {need}: raise LimitNOFILE (systemd) or `ulimit -Hn`, \
+             or lower `[tcp] connections` in limits.toml"
+        )),
+        Err(error) => Some(format!("how many files may be open cannot be told: {error}")),
+    }
 }
 
 /// How many worker threads `workers = n` means: 0 is one per core that we may use.

@@ -1,6 +1,6 @@
 //! `weir check`: the whole policy directory, offline; every fault of it in one run.
 
-use super::{CheckArguments, Exit, Format, output};
+use super::{CheckArguments, Exit, Format, OFFLINE_SEED, output};
 use crate::control::origin::{self, Origin};
 
 /// `weir check`
@@ -14,7 +14,7 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
         return Exit::Faults;
     }
     let directory = Origin::Directory(arguments.directory.clone());
-    let (policy, report) = match directory.load(&arguments.system.resolv_conf) {
+    let (policy, report) = match directory.load(&origin::load_options(&arguments.system.resolv_conf, OFFLINE_SEED)) {
         Ok((policy, report)) => (Some(policy), report),
         Err(report) => (None, report),
     };

@@ -2,7 +2,7 @@
 
 use super::{Exit, RunArguments, output};
 use crate::control::origin::{self, Origin};
-use crate::daemon::{self, Options, StartError};
+use crate::daemon::{self, Options, RunError};
 
 /// `weir run`
 pub(super) fn run(arguments: RunArguments) -> Exit {
@@ -21,7 +21,7 @@ pub(super) fn run(arguments: RunArguments) -> Exit {
     };
     match daemon::run(options, &mut |line| output::result(line)) {
         Ok(()) => Exit::Ok,
-        Err(StartError::Policy { origin, report }) => {
+        Err(RunError::Policy { origin, report }) => {
             output::note(report.human(&origin.to_string(), output::note_takes_colour()));
             output::error(format_args!("the policy of {origin} has faults: nothing was started"));
             Exit::Faults

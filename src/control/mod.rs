@@ -5,6 +5,9 @@
 
 pub mod changes;
 pub mod client;
+pub mod example;
+pub mod explain;
+pub mod origin;
 pub mod protocol;
 pub mod reload;
 pub mod socket;

@@ -1,7 +1,10 @@
 //! Where a policy comes from: a directory that was named or found, or what stands in for one. Decided once, at the
 //! start; every reload goes back to the same place.
 
-use crate::policy::document::Files;
+use super::example;
+use crate::policy::document::Report;
+use crate::policy::server::Surroundings;
+use crate::policy::{self, Policy};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +13,6 @@ pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// The directory that is used when none is named and it exists.
 pub const DIRECTORY: &str = "policies";
-
-/// The example, compiled in: `weir run --lab` works in an empty directory.
-const EXAMPLE: &[(&str, &[u8])] = &include!("example_files.rs");
 
 /// Where a policy comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +55,23 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The files of the example.
-pub fn example_files() -> Files {
-    EXAMPLE.iter().map(|(path, bytes)| (*path, *bytes)).collect()
+impl Origin {
+    /// Loads and compiles the policy.
+    ///
+    /// # Errors
+    /// The report of all its faults.
+    pub fn load(&self, options: &policy::Options) -> Result<(Policy, Report), Report> {
+        match self {
+            Self::Directory(directory) => policy::load(directory, options),
+            Self::Example => policy::load_files(example::files(), options),
+            Self::Defaults => policy::default_policy(options),
+        }
+    }
+}
+
+/// What a load needs besides the files: looked up anew each time, because nameservers change. `seed` is of the process.
+pub fn load_options(resolv_conf: &Path, seed: u64) -> policy::Options {
+    policy::Options { surroundings: Surroundings::look(resolv_conf), seed }
 }
 
 /// Whether a directory that is to be loaded is there at all: said before anything else, because nothing ever stands in

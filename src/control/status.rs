@@ -93,8 +93,6 @@ pub struct UpstreamStatus {
     pub healthy: bool,
     /// Smoothed round-trip time in milliseconds; absent before the first answer.
     pub srtt_ms: Option<f64>,
-    /// Queries that wait for it now.
-    pub in_flight: u64,
     /// Queries sent to it.
     pub queries: u64,
     /// Queries that it did not answer in time.
@@ -203,13 +201,13 @@ impl Status {
         let width = self.upstreams.iter().map(|one| one.name.len()).max().unwrap_or(0);
         for (n, one) in self.upstreams.iter().enumerate() {
             let title = if n == 0 { "upstreams" } else { "" };
-            let UpstreamStatus { name, address, pool, tier, in_flight, queries, timeouts, .. } = one;
+            let UpstreamStatus { name, address, pool, tier, queries, timeouts, .. } = one;
             let health = if one.healthy { "up" } else { "DOWN" };
             let srtt = one.srtt_ms.map_or_else(|| "no answer yet".to_owned(), |ms| format!("{ms:.1} ms"));
             writeln!(
                 f,
                 "{title:<12}{name:<width$}  {address}, pool {pool}, tier {tier}, {health}, {srtt}, {queries} queries, \
-                 {in_flight} in flight, {timeouts} timeouts"
+                 {timeouts} timeouts"
             )?;
         }
         Ok(())
@@ -260,7 +258,6 @@ mod tests {
                 tier: 0,
                 healthy: false,
                 srtt_ms: Some(1.26),
-                in_flight: 1,
                 queries: 9,
                 timeouts: 4,
             }],

@@ -1,8 +1,7 @@
 //! How a policy of this process is made: from where, and what the command line lays over it. The start and every reload
 //! follow the same recipe.
 
-use crate::control::origin::Origin;
-use crate::control::watch::{self, Digest};
+use crate::control::origin::{self, Origin};
 use crate::policy::document::Report;
 use crate::policy::server::{Server, Transport, UpstreamSettings};
 use crate::policy::Policy;
@@ -20,6 +19,8 @@ pub(super) struct Recipe {
     pub(super) lab: Option<SocketAddr>,
     /// The control socket, when the command line names one.
     pub(super) socket: Option<PathBuf>,
+    /// Keys the hash of the name tables.
+    pub(super) seed: u64,
 }
 
 impl Recipe {
@@ -28,7 +29,7 @@ impl Recipe {
     /// # Errors
     /// The report of all its faults.
     pub(super) fn make(&self) -> Result<(Policy, Report), Report> {
-        let (mut policy, report) = self.origin.load(&self.resolv_conf)?;
+        let (mut policy, report) = self.origin.load(&origin::load_options(&self.resolv_conf, self.seed))?;
         if let Some(lab) = self.lab {
             ask_only(&mut policy.server, lab);
         }
@@ -40,11 +41,6 @@ impl Recipe {
             policy.server.listen.retain(|address| is_of_this_machine(*address));
         }
         Ok((policy, report))
-    }
-
-    /// What the files look like now.
-    pub(super) fn digest(&self) -> Option<Digest> {
-        self.origin.directory().map(watch::digest)
     }
 }
 

@@ -10,7 +10,7 @@ use std::rc::Rc;
 /// Answers one request.
 pub(super) async fn answer(site: Rc<Site>, asker: Asker, command: Command) -> Result<Value, Failure> {
     match command {
-        Command::Status {} => value(&survey::status(&site)),
+        Command::Status {} => value(&survey::status(&site, site.last_reload())),
         Command::Reload {} => value(&asker.reload().await?),
         Command::Explain(question) => {
             let running = site.shared.live.load();
