@@ -154,6 +154,11 @@ impl Access {
         self.judge(client, tcp, Asked { opcode: query.opcode, qtype: query.qtype, qclass: query.qclass }).verdict
     }
 
+    /// Whether `client` may ask at all: for packets that are no query, and may only be answered to such a client.
+    pub fn admits(&self, client: IpAddr) -> bool {
+        self.mode != Mode::Enforce || self.clients.contains(client)
+    }
+
     /// As [`Self::check`], and says what monitored rules would have done. No allocation; two lookups and one look at each
     /// question rule.
     pub fn judge(&self, client: IpAddr, tcp: bool, asked: Asked) -> Judgement {
@@ -464,9 +469,5 @@ mod tests {
         ];
         assert_eq!(faults(text), expected);
         assert_eq!(faults("allow = [\"10.0.0.0/8\"]\ndeny = [\"10.0.0.0/8\"]\n"), ["2:9 E-CONFLICT"]);
-    }
-    /// interim
-    pub fn admits(&self, _client: IpAddr) -> bool {
-        todo!()
     }
 }

@@ -19,9 +19,9 @@ pub struct Located {
     pub severity: &'static str,
     /// Path within the directory; empty for the directory itself.
     pub file: String,
-    /// From 1; 0 for the file as a whole.
+    /// From 1, which is also that of the file as a whole.
     pub line: usize,
-    /// In characters, from 1; 0 for the file as a whole.
+    /// In characters, from 1.
     pub column: usize,
     /// What is wrong.
     pub message: String,
@@ -116,9 +116,9 @@ impl Located {
         let level = if self.severity == "error" { Level::ERROR } else { Level::WARNING };
         let mut group = level.primary_title(self.message.as_str()).id(self.code).element(
             // The snippet would count columns from the excerpt's beginning, so the place is given apart.
-            Origin::path(path).line(self.line.max(1)).char_column(self.column.max(1)),
+            Origin::path(path).line(self.line).char_column(self.column),
         );
-        if self.line > 0 {
+        if !self.excerpt.is_empty() {
             let annotation = AnnotationKind::Primary.span(self.underline.clone());
             let snippet = Snippet::source(self.excerpt.as_str()).line_start(self.line).annotation(annotation);
             group = group.element(snippet);
@@ -181,8 +181,8 @@ fn locate(fault: &Fault, files: &Files) -> Located {
         code: fault.code.as_str(),
         severity,
         file: fault.place.file.to_string(),
-        line: 0,
-        column: 0,
+        line: 1,
+        column: 1,
         message: fault.message.clone(),
         hint: fault.hint.clone(),
         excerpt: String::new(),

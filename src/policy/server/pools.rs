@@ -110,7 +110,7 @@ fn use_nameservers(t: &Table<'_>, listen: &[SocketAddr], surroundings: &Surround
             transport: Transport::Auto,
         })
         .collect();
-    if asked.upstreams.is_empty() && !t.has("upstream") {
+    if asked.upstreams.is_empty() && !t.has("upstream") && t.is_present() {
         let file = surroundings.resolv_conf.display();
         let message = match surroundings.nameservers.len() {
             0 => format!("no upstream: there is no [[upstream]], and no nameserver in {file:?}"),

@@ -159,11 +159,11 @@ fn the_gateway_never_asks_itself_by_way_of_resolv_conf() {
     let (server, faults) = ask("127.0.0.1:53", &["127.0.0.1:53", "192.0.2.53:53"]);
     assert_eq!((server.upstreams.len(), faults.len()), (1, 0));
     let (_, faults) = ask("0.0.0.0:53", &["127.0.0.53:53"]);
-    assert_eq!(faults, ["0:0 E-MISSING-KEY"]);
+    assert_eq!(faults, ["1:1 E-MISSING-KEY"]);
     let (server, faults) = ask("127.0.0.1:1053", &["127.0.0.1:53"]);
     assert_eq!((server.upstreams.len(), faults.len()), (1, 0));
     let (_, faults) = ask("127.0.0.1:1053", &[]);
-    assert_eq!(faults, ["0:0 E-MISSING-KEY"]);
+    assert_eq!(faults, ["1:1 E-MISSING-KEY"]);
 }
 
 #[test]

@@ -115,7 +115,7 @@ pub(super) fn format_of(bytes: &[u8]) -> Format {
 /// The format that a line, without blanks around it, looks like; `None` for blanks and comments.
 pub(super) fn format_of_line(line: &[u8]) -> Option<Format> {
     let starts = |start: &str| line.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()));
-    if starts("[adblock") || starts("||") || starts("@@") || line.windows(2).any(|pair| pair == b"##" && !starts("#")) {
+    if starts("[adblock") || starts("||") || starts("@@") {
         return Some(Format::Adblock);
     }
     if matches!(line.first(), None | Some(b'#' | b'!' | b';')) {
@@ -140,10 +140,16 @@ pub(super) fn format_of_line(line: &[u8]) -> Option<Format> {
     if rest.any(is_type) {
         return Some(Format::Rpz);
     }
-    if first.contains(&b'^') || starts("|") {
+    if first.windows(2).any(hides) || first.contains(&b'^') || starts("|") {
         return Some(Format::Adblock);
     }
     if first.starts_with(b"*.") { Some(Format::Wildcards) } else { Some(Format::Domains) }
+}
+
+/// Whether two bytes begin the part of an adblock rule that hides pieces of a page (`##`, `#@#`, `#?#` and alike). The name
+/// before it is no name to block.
+pub(super) fn hides(pair: &[u8]) -> bool {
+    matches!(pair, [b'#', b'#' | b'@' | b'?' | b'$' | b'%'])
 }
 
 /// Whether a word is an address as hosts files write it, with or without a zone (`fe80::1%lo0`); `0` is 0.0.0.0.

@@ -259,9 +259,10 @@ impl<'b> Reader<'b> {
             _ => (0, self.bare),
         };
         let taken = prefix + read_name(&text[prefix..], &mut self.wire)?;
-        match text.get(taken) {
-            None | Some(b'\n' | b'\r' | b' ' | b'\t' | b'#') => Ok((taken, reach)),
-            Some(_) => Err(Problem::Character),
+        match text[taken..] {
+            [] | [b'\n' | b'\r' | b' ' | b'\t', ..] => Ok((taken, reach)),
+            [b'#', ..] if !text.get(taken..taken + 2).is_some_and(detect::hides) => Ok((taken, reach)),
+            _ => Err(Problem::Character),
         }
     }
 
@@ -287,8 +288,9 @@ impl<'b> Reader<'b> {
     }
 
     fn bad(&mut self, start: usize, problem: Problem) {
-        let line = self.line_at(start).to_vec();
-        self.problems.add(problem, self.line, start, &line);
+        let line = self.line_at(start);
+        let blanks = self.bytes[start..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        self.problems.add(problem, self.line, start + blanks, line);
     }
 
     /// The line that begins at `start`, without its end and the blanks around it.
