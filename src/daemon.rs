@@ -11,13 +11,13 @@ mod survey;
 
 pub use error::RunError;
 
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::control::origin::Origin;
 use crate::control::reload::{LastReload, Reloader};
 use crate::control::socket::ControlSocket;
 use crate::control::watch::{self, Digest};
 use crate::gateway::PORTS;
-use crate::cache::Cache;
 use crate::ledger::{Ledger, Totals};
 use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
@@ -87,7 +87,8 @@ struct Site {
 pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> {
     let Options { origin, resolv_conf, socket, lab } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
-    let recipe = Recipe { origin, resolv_conf, lab: lab.as_ref().map(|lab| lab.address), socket, seed: random_number()? };
+    let recipe =
+        Recipe { origin, resolv_conf, lab: lab.as_ref().map(|lab| lab.address), socket, seed: random_number()? };
     // Before loading: a change that comes while loading is seen as one afterwards.
     let digest = recipe.origin.directory().map_or_else(|| watch::digest(Path::new("")), watch::digest);
     let (policy, report) = match recipe.make() {
@@ -116,7 +117,8 @@ async fn serve(
     let clock = Clock::start();
     // Before the listeners, which share their ports with whoever else listens there as the same user: two gateways by
     // mistake would each get a part of the queries.
-    let socket = policy.server.control_socket.as_deref().map(ControlSocket::bind).transpose().map_err(RunError::Socket)?;
+    let socket =
+        policy.server.control_socket.as_deref().map(ControlSocket::bind).transpose().map_err(RunError::Socket)?;
     let shared = Arc::new(share(policy, clock)?);
     let running = shared.live.load();
     let workers = worker_threads(running.policy.server.workers);
@@ -141,7 +143,9 @@ async fn serve(
     drop(running);
     let control = socket.map(|socket| {
         let site = Rc::clone(&site);
-        tokio::task::spawn_local(socket.serve(move |command| requests::answer(Rc::clone(&site), asker.clone(), command)))
+        tokio::task::spawn_local(
+            socket.serve(move |command| requests::answer(Rc::clone(&site), asker.clone(), command)),
+        )
     });
     tokio::select! {
         () = reloader.run(&mut signals.hangup) => {}

@@ -6,7 +6,9 @@ use crate::control::origin::{self, Origin};
 /// `weir check`
 pub(super) fn check(arguments: &CheckArguments) -> Exit {
     if arguments.format == Format::Sarif {
-        output::error("--format sarif is not there yet (E-NOT-YET)\n  take `--format json`: one JSON object for each fault");
+        output::error(
+            "--format sarif is not there yet (E-NOT-YET)\n  take `--format json`: one JSON object for each fault",
+        );
         return Exit::Faults;
     }
     if let Err(missing) = origin::require_directory(&arguments.directory) {

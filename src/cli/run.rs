@@ -13,12 +13,8 @@ pub(super) fn run(arguments: RunArguments) -> Exit {
         output::error(missing);
         return Exit::Faults;
     }
-    let options = Options {
-        origin,
-        resolv_conf: arguments.system.resolv_conf,
-        socket: arguments.socket,
-        lab: arguments.lab,
-    };
+    let options =
+        Options { origin, resolv_conf: arguments.system.resolv_conf, socket: arguments.socket, lab: arguments.lab };
     match daemon::run(options, &mut |line| output::result(line)) {
         Ok(()) => Exit::Ok,
         Err(RunError::Policy { origin, report }) => {

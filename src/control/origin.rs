@@ -83,7 +83,9 @@ pub fn require_directory(directory: &Path) -> Result<(), String> {
     let name = directory.display();
     match std::fs::metadata(directory) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(format!("policy directory {name}: is a file, not a directory\n  name the directory that holds it")),
+        Ok(_) => {
+            Err(format!("policy directory {name}: is a file, not a directory\n  name the directory that holds it"))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!(
             "policy directory {name}: there is no such directory\n  name another, or make it with a gateway.toml that \
              has at least an [[upstream]]; it is never replaced by defaults"

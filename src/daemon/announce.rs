@@ -19,7 +19,9 @@ pub(super) fn announce(
     say(&format!("weir {}, policy {} from {}", env!("CARGO_PKG_VERSION"), running.policy.id, recipe.origin));
     if recipe.origin == Origin::Defaults {
         let from = recipe.resolv_conf.display();
-        say(&format!("no policy directory: built-in defaults, the nameservers of {from}; `weir run DIR` takes another"));
+        say(&format!(
+            "no policy directory: built-in defaults, the nameservers of {from}; `weir run DIR` takes another"
+        ));
     }
     if let Some(lab) = recipe.lab {
         say(&format!("LAB: every query is answered by a small upstream of our own on {lab}, not by your upstreams"));

@@ -52,9 +52,8 @@ impl GatewayEngine {
             clock,
         };
         let (core_shared, core_ledgers) = (Arc::clone(shared), ledgers.to_vec());
-        let core = move |worker: usize| {
-            Gateway::new(&core_shared, &core_ledgers[worker], worker, FLIGHTS_MAX, seeds[worker])
-        };
+        let core =
+            move |worker: usize| Gateway::new(&core_shared, &core_ledgers[worker], worker, FLIGHTS_MAX, seeds[worker]);
         // It waits for threads, which a runtime's own thread must not.
         let started = tokio::task::spawn_blocking(move || Workers::start(settings, core)).await;
         let workers = started

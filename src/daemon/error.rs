@@ -54,7 +54,10 @@ impl fmt::Display for RunError {
             Self::Socket(error) => error.fmt(f),
             Self::Workers(cause) => f.write_str(cause),
             Self::Metrics { address, error } => {
-                write!(f, "cannot listen on {address} for metrics: {error}\n  change `[metrics] listen` in gateway.toml")
+                write!(
+                    f,
+                    "cannot listen on {address} for metrics: {error}\n  change `[metrics] listen` in gateway.toml"
+                )
             }
             Self::Upstreams(error) => error.fmt(f),
             Self::Random(error) => write!(f, "the system gives no random bytes: {error}"),

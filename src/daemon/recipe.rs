@@ -2,9 +2,9 @@
 //! follow the same recipe.
 
 use crate::control::origin::{self, Origin};
+use crate::policy::Policy;
 use crate::policy::document::Report;
 use crate::policy::server::{Server, Transport, UpstreamSettings};
-use crate::policy::Policy;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 

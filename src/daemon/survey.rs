@@ -2,9 +2,7 @@
 
 use super::Site;
 use crate::control::reload::LastReload;
-use crate::control::status::{
-    self, CacheStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus,
-};
+use crate::control::status::{self, CacheStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus};
 use crate::gateway::Gateway;
 use crate::ledger::{Totals, UpstreamEvent};
 use crate::live_policy::{Running, Shared};
@@ -34,7 +32,10 @@ pub(super) fn status(site: &Site, last_reload: Option<LastReload>) -> Status {
         queries: queries(&totals, site.in_flight()),
         cache: cache(&site.shared, &totals),
         upstreams: upstreams(&running, &totals),
-        memory: Memory { resident_bytes: status::resident_bytes(), limits: limits(&site.shared, &running, site.workers) },
+        memory: Memory {
+            resident_bytes: status::resident_bytes(),
+            limits: limits(&site.shared, &running, site.workers),
+        },
         warnings: warnings(site, &running),
     }
 }

@@ -3,7 +3,8 @@
 use super::place::Place;
 
 const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.53\"\n";
-const FILTER: &str = "[zone]\ntitle = \"test\"\n[[rule]]\nid = \"no-bad\"\nnames = [\"bad.example\"]\naction = \"nxdomain\"\n";
+const FILTER: &str =
+    "[zone]\ntitle = \"test\"\n[[rule]]\nid = \"no-bad\"\nnames = [\"bad.example\"]\naction = \"nxdomain\"\n";
 
 #[test]
 fn wrong_usage_ends_with_two_and_a_hint() {
@@ -56,8 +57,14 @@ fn all_faults_of_all_files_are_reported_in_one_run() {
     place.write("policies/limits.toml", "[source]\nrate = 0\n");
     place.write("policies/filters/10-test.toml", &FILTER.replace("nxdomain", "nxdomian"));
     let faults = [
-        "gateway.toml:5:", "gateway.toml:7:", "access.toml:1:", "10.0.0.0/33", "nobody", "limits.toml:2:",
-        "filters/10-test.toml:6:", "nxdomain",
+        "gateway.toml:5:",
+        "gateway.toml:7:",
+        "access.toml:1:",
+        "10.0.0.0/33",
+        "nobody",
+        "limits.toml:2:",
+        "filters/10-test.toml:6:",
+        "nxdomain",
     ];
 
     let checked = place.weir(&["check"]);

@@ -11,20 +11,20 @@ use weir::control::client;
 use weir::control::protocol;
 
 /// Longer than anything here takes; what exceeds it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a command ended with.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ended {
     /// Asserts the exit code, and that standard error holds all of `parts`.
     #[track_caller]
-    pub fn fails(&self, code: i32, parts: &[&str]) {
+    pub(crate) fn fails(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:#?}");
         for part in parts {
             assert!(self.err.contains(part), "{part:?} is missing in standard error of {self:#?}");
@@ -34,7 +34,7 @@ impl Ended {
 
     /// Asserts success, and that standard output holds all of `parts`.
     #[track_caller]
-    pub fn works(&self, parts: &[&str]) {
+    pub(crate) fn works(&self, parts: &[&str]) {
         assert_eq!(self.code, Some(0), "{self:#?}");
         for part in parts {
             assert!(self.out.contains(part), "{part:?} is missing in standard output of {self:#?}");
@@ -45,12 +45,12 @@ impl Ended {
 
 /// A directory that goes away with the test.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     root: PathBuf,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("weir-commands-{}-{n}", std::process::id()));
@@ -59,12 +59,12 @@ impl Place {
         Self { root }
     }
 
-    pub fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
 
     /// Writes a file whole, as editors do: beside it, then moved over it.
-    pub fn write(&self, relative: &str, text: &str) {
+    pub(crate) fn write(&self, relative: &str, text: &str) {
         let path = self.path(relative);
         let directory = path.parent().expect("every file is in a directory");
         fs::create_dir_all(directory).expect("a directory for the file");
@@ -73,12 +73,12 @@ impl Place {
     }
 
     /// The control socket of gateways of this place.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path("run/control.sock")
     }
 
     /// Writes `policies/gateway.toml` for a gateway on `listen` with `more` behind it.
-    pub fn write_gateway(&self, listen: &[SocketAddr], watch: bool, more: &str) {
+    pub(crate) fn write_gateway(&self, listen: &[SocketAddr], watch: bool, more: &str) {
         let listen: Vec<_> = listen.iter().map(|address| format!("\"{address}\"")).collect();
         let (listen, socket) = (listen.join(", "), self.socket());
         let text = format!(
@@ -91,7 +91,7 @@ impl Place {
     }
 
     /// A command that has not been started.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(arguments).current_dir(&self.root).stdin(Stdio::null());
         command.env("XDG_RUNTIME_DIR", self.path("xdg")).env_remove("RUST_LOG").env_remove("WEIR_LOG");
@@ -99,26 +99,29 @@ impl Place {
     }
 
     /// Runs a command to its end.
-    pub fn weir(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn weir(&self, arguments: &[&str]) -> Ended {
         let mut command = self.command(arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         Running::new(child).wait()
     }
 
     /// As [`Self::weir`], with `--socket` of this place.
-    pub fn ask(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Ended {
         let socket = self.socket();
         let socket = socket.to_str().expect("paths of tests are text");
         self.weir(&[arguments, &["--socket", socket]].concat())
     }
 
     /// Starts `weir run` and waits until it answers at `socket`.
-    pub fn start(&self, arguments: &[&str], socket: &Path) -> Running {
+    pub(crate) fn start(&self, arguments: &[&str], socket: &Path) -> Running {
         let mut command = self.command(&[&["run"], arguments].concat());
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut running = Running::new(child);
         let begun = Instant::now();
-        while client::connect(&[socket.to_path_buf()]).and_then(|mut one| one.ask(&protocol::Command::Status {})).is_err() {
+        while client::connect(&[socket.to_path_buf()])
+            .and_then(|mut one| one.ask(&protocol::Command::Status {}))
+            .is_err()
+        {
             if running.has_ended() || begun.elapsed() > PATIENCE {
                 panic!("the gateway did not start: {:#?}", running.stop());
             }
@@ -128,7 +131,7 @@ impl Place {
     }
 
     /// Starts a gateway with the lab behind it, on the policies of this place.
-    pub fn start_lab(&self) -> Running {
+    pub(crate) fn start_lab(&self) -> Running {
         self.start(&["--lab"], &self.socket())
     }
 }
@@ -141,7 +144,7 @@ impl Drop for Place {
 
 /// A program that runs; it is ended with the test.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     out: Option<std::thread::JoinHandle<String>>,
     err: Option<std::thread::JoinHandle<String>>,
@@ -163,7 +166,7 @@ impl Running {
     }
 
     /// Sends a signal by its name.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill is there");
         assert!(sent.success(), "SIG{name} was not sent");
@@ -175,7 +178,7 @@ impl Running {
 
     /// Waits for the end.
     #[track_caller]
-    pub fn wait(mut self) -> Ended {
+    pub(crate) fn wait(mut self) -> Ended {
         let begun = Instant::now();
         while !self.has_ended() {
             assert!(begun.elapsed() < PATIENCE, "it does not end: {:#?}", self.stop());
@@ -185,7 +188,7 @@ impl Running {
     }
 
     /// Ends it at once, as a crash would.
-    pub fn stop(&mut self) -> Ended {
+    pub(crate) fn stop(&mut self) -> Ended {
         let _ = self.child.kill();
         self.collect()
     }
@@ -207,7 +210,7 @@ impl Drop for Running {
 }
 
 /// A loopback address that is free for UDP and TCP just now.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     loop {
         let udp = UdpSocket::bind("127.0.0.1:0").expect("loopback is there");
         let address = udp.local_addr().expect("a bound socket has an address");
@@ -218,7 +221,7 @@ pub fn free_address() -> SocketAddr {
 }
 
 /// Asks for (`name`, A) over UDP, once; the response, or `None` when none comes within `patience`.
-pub fn ask_within(server: SocketAddr, name: &str, patience: Duration) -> Option<Vec<u8>> {
+pub(crate) fn ask_within(server: SocketAddr, name: &str, patience: Duration) -> Option<Vec<u8>> {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback is there");
     socket.set_read_timeout(Some(patience)).expect("a time limit");
     let mut query = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -236,14 +239,14 @@ pub fn ask_within(server: SocketAddr, name: &str, patience: Duration) -> Option<
 
 /// The response code for (`name`, A); asked again when nothing comes, as stubs do.
 #[track_caller]
-pub fn rcode(server: SocketAddr, name: &str) -> u8 {
+pub(crate) fn rcode(server: SocketAddr, name: &str) -> u8 {
     let response = (0..4).find_map(|_| ask_within(server, name, Duration::from_secs(3)));
     response.expect("the gateway answers")[3] & 15
 }
 
 /// Waits until `is_so`; what it is about is `what`.
 #[track_caller]
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < PATIENCE, "it never came: {what}");

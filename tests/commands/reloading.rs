@@ -76,7 +76,9 @@ fn a_bad_policy_changes_nothing_and_its_faults_are_told() {
     let running = place.start_lab();
     place.write("policies/filters/10-test.toml", &filter("text.lab.example").replace("refused", "refuse"));
     place.write("policies/access.toml", "allow = []\ndeny = [\"10.0.0.0/33\"]\n");
-    place.ask(&["reload"]).fails(2, &["10-test.toml:6:", "refuse", "access.toml:2:", "10.0.0.0/33", "running policy stays"]);
+    place
+        .ask(&["reload"])
+        .fails(2, &["10-test.toml:6:", "refuse", "access.toml:2:", "10.0.0.0/33", "running policy stays"]);
     assert_eq!(refused(address), [true, false], "the old one serves");
     place.ask(&["status"]).works(&["generation 1", "REFUSED"]);
 

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Lets loopback ask.
 const ACCESS: &str = "allow = [\"127.0.0.0/8\", \"::1\"]\n";
-const FILTER: &str = "[zone]\ntitle = \"test\"\n[[rule]]\nid = \"no-www\"\nnames = [\"www.lab.example\"]\naction = \"nxdomain\"\n";
+const FILTER: &str =
+    "[zone]\ntitle = \"test\"\n[[rule]]\nid = \"no-www\"\nnames = [\"www.lab.example\"]\naction = \"nxdomain\"\n";
 
 fn place_with_gateway(more: &str) -> (Place, SocketAddr) {
     let (place, address) = (Place::new(), free_address());
