@@ -324,7 +324,12 @@ impl<'d> Table<'d> {
     pub fn tables(&self, key: &'static str) -> Vec<Self> {
         let Some(raw) = self.raw(key) else { return Vec::new() };
         let DeValue::Array(array) = raw.value else {
-            self.wrong_type(key, &raw, "tables", &format!("write each under a heading [[{}]]", self.label(key)));
+            self.wrong_type(
+                key,
+                &raw,
+                "a list of tables",
+                &format!("write each under a heading [[{}]]", self.label(key)),
+            );
             return Vec::new();
         };
         let Some(file) = self.layers.iter().map(|layer| layer.file).find(|file| **file == raw.place.file) else {

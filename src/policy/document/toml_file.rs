@@ -4,6 +4,9 @@ use super::{Code, Faults, Files, Place, Table};
 use std::sync::Arc;
 use toml::de::DeTable;
 
+/// What a person needs to know of TOML.
+const SYNTAX_HINT: &str = "TOML: key = value, texts in quotes, lists in [ ], headings [section] and [[one-of-many]]";
+
 /// The text of one file, to be parsed. Apart from [`TomlFile`], which borrows from it.
 #[derive(Debug)]
 pub struct TomlText {
@@ -41,7 +44,8 @@ impl<'t> TomlFile<'t> {
         let (table, errors) = DeTable::parse_recoverable(&text.text);
         for error in errors {
             let span = error.span().unwrap_or(text.text.len()..text.text.len());
-            let hint = "TOML: key = value, texts in quotes, lists in [ ], headings [section] and [[one-of-many]]";
+            let is_twice = error.message().starts_with("duplicate");
+            let hint = if is_twice { "remove one of the two" } else { SYNTAX_HINT };
             faults.add(Code::Syntax, &Place::new(&text.file, span), error.message(), hint);
         }
         Self { file: Arc::clone(&text.file), table: table.into_inner() }
