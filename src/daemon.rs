@@ -18,6 +18,7 @@ use crate::control::reload::{LastReload, Reloader};
 use crate::control::socket::ControlSocket;
 use crate::control::watch::{self, Digest};
 use crate::gateway::PORTS;
+use crate::ledger::journal::Journal;
 use crate::ledger::{Ledger, Totals};
 use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
@@ -37,11 +38,8 @@ use std::time::{Duration, Instant};
 /// Queries that one worker holds in flight at the most.
 pub const FLIGHTS_MAX: usize = 16_384;
 
-/// All memory of the source limits.
-pub const SOURCE_TABLE_BYTES: usize = 16 << 20;
-
-/// All memory of response-rate limiting.
-pub const RRL_TABLE_BYTES: usize = 16 << 20;
+/// Queries that may wait to be written to the query log.
+pub const JOURNAL_ENTRIES: usize = 8_192;
 
 /// How long the end waits for what is in flight.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -169,9 +167,10 @@ async fn serve(
 fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
     let shards = 4 * worker_threads(policy.server.workers);
     Ok(Shared {
-        source: Arc::new(SourceTables::new(SOURCE_TABLE_BYTES, random_number()?)),
-        rrl: RrlTable::new(RRL_TABLE_BYTES, random_number()?),
+        source: Arc::new(SourceTables::new(policy.source.memory, random_number()?)),
+        rrl: RrlTable::new(policy.rrl.memory, random_number()?),
         cache: Cache::new(policy.server.cache.size_bytes, random_number()?, shards),
+        journal: Journal::new(JOURNAL_ENTRIES),
         live: LivePolicy::new(policy, clock.now().unix_ms).map_err(RunError::Upstreams)?,
     })
 }
