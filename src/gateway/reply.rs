@@ -5,8 +5,10 @@ use super::{Case, Client, Desk, Path, View};
 use crate::dns::edns::ExtendedError;
 use crate::dns::reply::{self, Body, ReplyTo};
 use crate::dns::{HEADER_LEN, MESSAGE_MAX, put_u16, rcode};
+use crate::ledger::journal::{self, Entry, Quota, RuleId};
 use crate::policy::filter::Rule;
 use crate::policy::rrl::{ResponseClass, RrlVerdict};
+use crate::policy::server::LogQueries;
 use crate::policy::{Mode, Profile};
 use crate::verdict::{Outcome, Reason};
 
@@ -59,10 +61,32 @@ impl Desk {
         case: Case<'_>,
         outcome: Outcome,
         reason: Reason,
-        _rule: Option<&Rule>,
+        rule: Option<&Rule>,
     ) {
-        let took = view.now.at.since(case.received);
-        self.ledger.count(outcome, reason, case.client.is_tcp(), Some(took));
+        let (took, tcp) = (view.now.at.since(case.received), case.client.is_tcp());
+        self.ledger.count(outcome, reason, tcp, Some(took));
+        let log = &view.running.policy.server.log;
+        let wanted = match log.queries {
+            LogQueries::None => false,
+            LogQueries::Denied => journal::is_denied(outcome, reason),
+            LogQueries::All => true,
+        };
+        if wanted {
+            let quota = Quota { sample: log.sample, rate: log.rate };
+            view.shared.journal.offer(&self.ledger, quota, view.now.unix_ms, || Entry {
+                unix_ms: view.now.unix_ms,
+                client: case.client.peer,
+                tcp,
+                name: case.query.name,
+                qtype: case.query.qtype,
+                qclass: case.query.qclass,
+                outcome,
+                reason,
+                rule: rule.map(|rule| RuleId::new(&rule.id)),
+                took,
+                upstream: None,
+            });
+        }
     }
 
     /// Answers with something self-made.
