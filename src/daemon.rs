@@ -4,6 +4,8 @@ mod announce;
 mod engine;
 mod error;
 mod lab_thread;
+mod metrics;
+mod query_log;
 mod recipe;
 mod requests;
 mod signals;
@@ -14,10 +16,11 @@ pub use error::RunError;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::control::origin::Origin;
-use crate::control::reload::{LastReload, Reloader};
+use crate::control::reload::{Last, LastReload, Reloader};
 use crate::control::socket::ControlSocket;
 use crate::control::watch::{self, Digest};
 use crate::gateway::PORTS;
+use crate::ledger::journal::Journal;
 use crate::ledger::{Ledger, Totals};
 use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
@@ -25,13 +28,13 @@ use crate::policy::Policy;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
 use crate::sys;
+use crate::telemetry::{self, TracingFault};
 use engine::GatewayEngine;
 use lab_thread::LabThread;
 use recipe::Recipe;
 use signals::Signals;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Queries that one worker holds in flight at the most.
@@ -42,6 +45,9 @@ pub const SOURCE_TABLE_BYTES: usize = 16 << 20;
 
 /// All memory of response-rate limiting.
 pub const RRL_TABLE_BYTES: usize = 16 << 20;
+
+/// Queries that may wait to be logged.
+pub const JOURNAL_ENTRIES: usize = 8_192;
 
 /// How long the end waits for what is in flight.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -77,7 +83,7 @@ struct Site {
     started: Instant,
     /// Of the start; they hold until the end.
     warnings: Vec<String>,
-    last_reload: Arc<Mutex<Option<LastReload>>>,
+    last: Last,
 }
 
 /// Runs the gateway until a signal ends it. What it tells at the start goes to `say`, a line at a time.
@@ -85,6 +91,11 @@ struct Site {
 /// # Errors
 /// [`RunError`]; what had been started is ended again.
 pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> {
+    match telemetry::start_tracing() {
+        // Whoever runs us as a library has one of their own.
+        Ok(()) | Err(TracingFault::AlreadyStarted) => {}
+        Err(fault) => return Err(RunError::Tracing(fault)),
+    }
     let Options { origin, resolv_conf, socket, lab } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
     let recipe =
@@ -124,28 +135,28 @@ async fn serve(
     let workers = worker_threads(running.policy.server.workers);
     warnings.extend(raise_descriptors(&running, workers));
     let ledgers: Vec<_> = (0..workers).map(|_| Arc::new(Ledger::default())).collect();
-    let engine = GatewayEngine::start(&recipe, &shared, &ledgers, clock).await?;
-    let tallies = engine.tallies();
-
-    let (mut reloader, asker) = Reloader::new(engine, digest);
-    let site = Rc::new(Site {
-        shared: Arc::clone(&shared),
+    let log = query_log::open(running.policy.server.log.file.as_deref()).map_err(RunError::Log)?;
+    let started = engine::start_workers(&shared, &ledgers, clock).await?;
+    let site = Arc::new(Site {
+        shared,
         ledgers,
-        tallies,
+        tallies: started.tallies(),
         origin: recipe.origin.clone(),
         workers,
         clock,
         started: Instant::now(),
         warnings,
-        last_reload: reloader.last(),
+        last: Last::default(),
     });
+    let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
     announce::announce(&site, &recipe, &running, socket.as_ref(), say);
     drop(running);
+
+    let (mut reloader, asker) = Reloader::new(engine, digest, site.last.clone());
     let control = socket.map(|socket| {
-        let site = Rc::clone(&site);
-        tokio::task::spawn_local(
-            socket.serve(move |command| requests::answer(Rc::clone(&site), asker.clone(), command)),
-        )
+        let site = Arc::clone(&site);
+        let answer = move |command| requests::answer(Arc::clone(&site), asker.clone(), command);
+        tokio::task::spawn_local(socket.serve(answer))
     });
     tokio::select! {
         () = reloader.run(&mut signals.hangup) => {}
@@ -157,10 +168,7 @@ async fn serve(
         let _ = control.await;
     }
     tokio::select! {
-        sound = reloader.engine().drain(DRAIN_MAX) => match sound {
-            true => Ok(()),
-            false => Err(RunError::Workers("a worker did not end in time, or had panicked".to_owned())),
-        },
+        ended = reloader.engine().end(DRAIN_MAX) => ended,
         signal = signals.end.recv() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),
     }
 }
@@ -172,6 +180,7 @@ fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
         source: Arc::new(SourceTables::new(SOURCE_TABLE_BYTES, random_number()?)),
         rrl: RrlTable::new(RRL_TABLE_BYTES, random_number()?),
         cache: Cache::new(policy.server.cache.size_bytes, random_number()?, shards),
+        journal: Journal::new(JOURNAL_ENTRIES),
         live: LivePolicy::new(policy, clock.now().unix_ms).map_err(RunError::Upstreams)?,
     })
 }
@@ -225,6 +234,6 @@ impl Site {
 
     /// How the last reload went.
     fn last_reload(&self) -> Option<LastReload> {
-        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.outcome()
     }
 }
