@@ -40,13 +40,7 @@ use std::time::{Duration, Instant};
 /// Queries that one worker holds in flight at the most.
 pub const FLIGHTS_MAX: usize = 16_384;
 
-/// All memory of the source limits.
-pub const SOURCE_TABLE_BYTES: usize = 16 << 20;
-
-/// All memory of response-rate limiting.
-pub const RRL_TABLE_BYTES: usize = 16 << 20;
-
-/// Queries that may wait to be logged.
+/// Queries that may wait to be written to the query log.
 pub const JOURNAL_ENTRIES: usize = 8_192;
 
 /// How long the end waits for what is in flight.
@@ -177,8 +171,8 @@ async fn serve(
 fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
     let shards = 4 * worker_threads(policy.server.workers);
     Ok(Shared {
-        source: Arc::new(SourceTables::new(SOURCE_TABLE_BYTES, random_number()?)),
-        rrl: RrlTable::new(RRL_TABLE_BYTES, random_number()?),
+        source: Arc::new(SourceTables::new(policy.source.memory, random_number()?)),
+        rrl: RrlTable::new(policy.rrl.memory, random_number()?),
         cache: Cache::new(policy.server.cache.size_bytes, random_number()?, shards),
         journal: Journal::new(JOURNAL_ENTRIES),
         live: LivePolicy::new(policy, clock.now().unix_ms).map_err(RunError::Upstreams)?,

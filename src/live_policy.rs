@@ -77,6 +77,6 @@ pub struct Shared {
     pub rrl: RrlTable,
     /// Vetted answers; outlive a change of policy, entries know which policy vetted them.
     pub cache: Cache,
-    /// Queries on their way to the log.
+    /// Queries on their way to the query log.
     pub journal: Journal,
 }

@@ -228,7 +228,7 @@ fn load(recipe: &Recipe, running: &Policy) -> Result<Loaded<Policy>, Failure> {
     Ok(Loaded {
         id: candidate.id.to_string(),
         changed: candidate.id != running.id || candidate.server != running.server,
-        changes: Changes::between(&running.server, &candidate.server),
+        changes: Changes::between(running, &candidate),
         warnings: report.short().lines().map(str::to_owned).collect(),
         candidate,
     })

@@ -8,7 +8,7 @@ use crate::dns::query::{Malformed, Query};
 use crate::dns::reply::Body;
 use crate::dns::{opcode, rcode, rtype};
 use crate::policy::Mode;
-use crate::policy::access::AccessVerdict;
+use crate::policy::access::{AccessVerdict, Asked};
 use crate::policy::clients::GroupSet;
 use crate::policy::filter::{Action, Rule, Subject};
 use crate::policy::source::SourceVerdict;
@@ -77,7 +77,12 @@ impl Desk {
         let Client { peer, .. } = case.client;
         let tcp = case.client.is_tcp();
         let prohibited = Some((ExtendedError::Prohibited, ""));
-        match view.running.policy.access.check(peer.ip(), tcp, case.query) {
+        let Query { opcode, qtype, qclass, .. } = *case.query;
+        let judgement = view.running.policy.access.judge(peer.ip(), tcp, Asked { opcode, qtype, qclass });
+        if let Some(reason) = judgement.monitored {
+            self.would(view, case, (Outcome::Denied, reason), None);
+        }
+        match judgement.verdict {
             AccessVerdict::Admit => return true,
             AccessVerdict::Refuse(reason) => {
                 self.say(view, case, Body::Rcode(rcode::REFUSED), prohibited, (Outcome::Denied, reason), out);
@@ -100,7 +105,7 @@ impl Desk {
         match self.limit.check(policy, view.now.at, case.client.peer.ip(), verified) {
             SourceVerdict::Within => return true,
             _ if policy.mode == Mode::Monitor => {
-                self.ledger.would(Reason::Source);
+                self.would(view, case, (Outcome::Dropped, Reason::Source), None);
                 return true;
             }
             // TC=1 invites to TCP; who is there already gets silence.
@@ -118,8 +123,8 @@ impl Desk {
         let query = case.query;
         let subject = Subject { groups, name: &query.name, qtype: query.qtype, tcp: case.client.is_tcp() };
         let decision = view.running.policy.filter.decide(&subject);
-        if decision.monitored.is_some() {
-            self.ledger.would(Reason::Filter);
+        if let Some(rule) = decision.monitored {
+            self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
         }
         match decision.rule {
             Some(rule) => self.obey(view, case, rule, out),

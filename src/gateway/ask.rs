@@ -178,7 +178,7 @@ impl Desk {
             self.flights.close(id);
             return self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
         };
-        let case = Case { client, query: &query, received };
+        let case = Case { client, query: &query, received, upstream: None };
         let retries = view.running.routing.pool_for(&query.name).0.settings.retries as usize;
         let may_retry = view.now.at < deadline && attempts <= retries;
         let server = if may_retry { self.choose_again(view, id, &query) } else { None };

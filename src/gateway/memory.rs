@@ -130,7 +130,7 @@ impl Desk {
     ) -> ChainVerdict<'v> {
         let mut untouched = true;
         let mut decided: Option<&'v Rule> = None;
-        let mut monitored = false;
+        let mut monitored: Option<&'v Rule> = None;
         if response.chain_len > 0 {
             let filter = &view.running.policy.filter;
             let tcp = case.client.is_tcp();
@@ -142,11 +142,11 @@ impl Desk {
                 let subject = Subject { groups, name: target, qtype: case.query.qtype, tcp };
                 let decision = filter.decide(&subject);
                 decided = decision.rule;
-                monitored |= decision.monitored.is_some();
+                monitored = monitored.or(decision.monitored);
             });
         }
-        if monitored {
-            self.ledger.would(Reason::Filter);
+        if let Some(rule) = monitored {
+            self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
         }
         let passes_tcp = |rule: &Rule| rule.action == Action::Truncate && case.client.is_tcp();
         match decided.filter(|rule| rule.action != Action::Allow && !passes_tcp(rule)) {

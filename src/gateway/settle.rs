@@ -53,7 +53,7 @@ impl Desk {
         let (packet, len) = self.copy_packet(flight);
         self.flights.close(flight);
         if let Ok(query) = Query::scan(&packet[..len]) {
-            self.settle(view, Case { client, query: &query, received }, response, out);
+            self.settle(view, Case { client, query: &query, received, upstream: Some(slot) }, response, out);
         }
         self.scratch = packet;
     }
@@ -208,7 +208,7 @@ impl Desk {
         let (asked, len) = self.copy_packet(flight);
         self.flights.close(flight);
         if let Ok(query) = Query::scan(&asked[..len]) {
-            self.send_opaque(view, Case { client, query: &query, received }, packet, out);
+            self.send_opaque(view, Case { client, query: &query, received, upstream: Some(slot) }, packet, out);
         }
         self.scratch = asked;
     }

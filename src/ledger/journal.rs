@@ -55,6 +55,8 @@ pub struct Entry {
     pub reason: Reason,
     /// The rule that decided.
     pub rule: Option<RuleId>,
+    /// Nothing was done: outcome and reason are what a rule or section in monitor mode would have done.
+    pub monitored: bool,
     /// From its arrival to its end.
     pub took: Duration,
     /// The slot of the upstream that answered.
@@ -156,6 +158,7 @@ mod tests {
             outcome: Outcome::Denied,
             reason: Reason::Filter,
             rule: None,
+            monitored: false,
             took: Duration::ZERO,
             upstream: None,
         }

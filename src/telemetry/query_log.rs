@@ -44,6 +44,9 @@ struct Line<'a> {
     reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'a str>,
+    /// "monitor" when nothing was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'a str>,
     latency_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<String>,
@@ -133,6 +136,7 @@ fn append(lines: &mut Vec<u8>, entry: &Entry, upstream_name: &impl Fn(u16) -> Op
         outcome: entry.outcome.name(),
         reason: entry.reason.name(),
         rule: entry.rule.as_ref().map(|rule| rule.as_str()),
+        mode: entry.monitored.then_some("monitor"),
         latency_us: u64::try_from(entry.took.as_micros()).unwrap_or(u64::MAX),
         upstream: entry.upstream.and_then(upstream_name),
     };
@@ -188,6 +192,7 @@ mod tests {
             outcome: Outcome::Denied,
             reason: Reason::Filter,
             rule: Some(RuleId::new("storm-\"player\"")),
+            monitored: false,
             took: Duration::from_micros(42),
             upstream: Some(3),
         }

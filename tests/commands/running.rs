@@ -5,7 +5,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Held by the tests whose gateways listen on the ports of the defaults.
+static DEFAULT_PORTS: Mutex<()> = Mutex::new(());
 
 /// Lets loopback ask.
 const ACCESS: &str = "allow = [\"127.0.0.0/8\", \"::1\"]\n";
@@ -100,6 +104,7 @@ fn scrape(metrics: SocketAddr) -> String {
 
 #[test]
 fn no_files_at_all_are_defaults_that_are_named() {
+    let _held = DEFAULT_PORTS.lock().unwrap_or_else(PoisonError::into_inner);
     let place = Place::new();
     place.write("resolv.conf", "nameserver 127.0.0.9\n");
     let resolv_conf = place.path("resolv.conf");
@@ -115,10 +120,15 @@ fn no_files_at_all_are_defaults_that_are_named() {
 
 #[test]
 fn the_lab_brings_an_example_policy() {
+    let _held = DEFAULT_PORTS.lock().unwrap_or_else(PoisonError::into_inner);
     let place = Place::new();
     let socket = place.socket();
-    let running = place.start(&["--lab", "--socket", socket.to_str().unwrap()], &socket);
+    let no_nameservers = place.path("none");
+    let arguments = ["--lab", "--socket", socket.to_str().unwrap(), "--resolv-conf", no_nameservers.to_str().unwrap()];
+    let running = place.start(&arguments, &socket);
     place.ask(&["status"]).works(&["built-in example", "lab"]);
+    let gateway = "127.0.0.1:1053".parse().unwrap();
+    assert_eq!([rcode(gateway, "www.lab.example"), rcode(gateway, "baofeng.com")], [0, 3]);
     running.signal("TERM");
     running.wait().works(&["LAB", "built-in example"]);
 }

@@ -14,9 +14,8 @@ use super::{Action, RuleTransport, Scope};
 use crate::dns::name::Name;
 use crate::policy::clients::{GroupSet, Groups};
 use crate::policy::document::table::nearest;
-use crate::policy::document::{At, Code, Fault, Faults, Table};
+use crate::policy::document::{At, Code, Fault, Faults, Table, words};
 use crate::policy::{Mode, document};
-use hickory_proto::rr::RecordType;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// TTL of self-made answers unless given, in seconds.
@@ -247,7 +246,7 @@ fn read_qtypes(t: &Table<'_>) -> Option<Vec<u16>> {
     refuse_empty(t, "qtypes", "leave it out to act on every type")?;
     let texts = t.list("qtypes");
     let types = texts.iter().filter_map(|text| {
-        let qtype = qtype_of(text.value);
+        let qtype = words::qtype(text.value);
         if qtype.is_none() {
             let message = format!("{:?} is not a record type", text.value);
             t.faults().add(Code::Qtype, &text.place, message, "such as \"A\", \"AAAA\", \"ANY\" or \"TYPE65\"");
@@ -258,15 +257,6 @@ fn read_qtypes(t: &Table<'_>) -> Option<Vec<u16>> {
     types.sort_unstable();
     types.dedup();
     Some(types)
-}
-
-/// A type by its mnemonic, or by number as `TYPE65` (RFC 3597 section 5).
-fn qtype_of(text: &str) -> Option<u16> {
-    let text = text.to_ascii_uppercase();
-    match text.strip_prefix("TYPE") {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
-        _ => text.parse::<RecordType>().ok().map(u16::from),
-    }
 }
 
 fn read_trigger<'d>(t: &Table<'d>) -> Trigger<'d> {

@@ -191,7 +191,8 @@ impl<'b> Reader<'b> {
             Ok((taken, reach)) => {
                 let next = before + taken;
                 if !is_empty(skip_blanks(&self.bytes[next..])) {
-                    self.bad(start, Problem::Trailing);
+                    let problem = better(Problem::Trailing, self.line_at(start), word_of(text), self.format);
+                    self.bad(start, problem);
                 } else {
                     self.take(start, reach);
                 }
@@ -309,10 +310,10 @@ impl<'b> Reader<'b> {
 /// What the look at the whole line says, unless the reader knew exactly.
 fn better(found: Problem, line: &[u8], word: &[u8], format: Format) -> Problem {
     match (found, classify(line, word, format)) {
-        (
-            Problem::EmptyLabel | Problem::LabelTooLong | Problem::NameTooLong | Problem::NoAddress,
-            Problem::Character,
-        ) => found,
+        (Problem::EmptyLabel, Problem::InnerWildcard | Problem::Character) => found,
+        (Problem::LabelTooLong | Problem::NameTooLong | Problem::NoAddress | Problem::Trailing, Problem::Character) => {
+            found
+        }
         (_, seen) => seen,
     }
 }

@@ -2,6 +2,7 @@
 
 mod precedence;
 mod property;
+mod reading;
 mod real_lists;
 
 use super::*;

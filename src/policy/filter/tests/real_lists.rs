@@ -3,14 +3,12 @@
 use super::lists::{Match, Reading, parse};
 use super::*;
 
+/// The file in a folder `shared` beside the project, or beside a directory above it.
 fn shared(file: &str) -> Option<Vec<u8>> {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/lists").join(file);
-    let bytes =
-        [path.clone(), std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/lists").join(file)]
-            .into_iter()
-            .find_map(|path| std::fs::read(path).ok());
+    let above = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().skip(1);
+    let bytes = above.map(|dir| dir.join("shared/data/lists").join(file)).find_map(|path| std::fs::read(path).ok());
     if bytes.is_none() {
-        eprintln!("SKIPPED: {} is not there, so this list was not tried", path.display());
+        eprintln!("SKIPPED: ../shared/data/lists/{file} is not there, so this list was not tried");
     }
     bytes
 }
