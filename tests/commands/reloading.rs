@@ -138,7 +138,11 @@ fn what_only_a_start_can_change_is_named() {
     let running = place.start_lab();
     let text = std::fs::read_to_string(place.path("policies/gateway.toml")).unwrap();
     place.write("policies/gateway.toml", &text.replace("workers = 1", "workers = 2"));
-    place.ask(&["reload"]).works(&["workers was changed and takes effect at the next start"]);
+    place.write("policies/limits.toml", "[source]\nmemory = \"8MiB\"\n");
+    place.ask(&["reload"]).works(&[
+        "workers was changed and takes effect at the next start",
+        "[source] memory was changed and takes effect at the next start",
+    ]);
     assert_eq!(refused(address), [true, false]);
     drop(running);
 }
