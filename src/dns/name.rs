@@ -476,7 +476,7 @@ mod tests {
             // hickory reads our text, and the same bytes from the wire, as the same name.
             let theirs = hickory_proto::rr::Name::from_labels(labels.iter().map(Vec::as_slice)).unwrap().to_lowercase();
             let mut bytes = Vec::new();
-            for label in theirs.iter() {
+            for label in &theirs {
                 bytes.push(label.len() as u8);
                 bytes.extend(label);
             }

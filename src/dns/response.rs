@@ -523,7 +523,7 @@ mod tests {
         assert!(Response::scan(&bare(0xA800).bytes()).is_ok(), "UPDATE");
         assert_eq!(fault(bare(0x8000)), MalformedResponse::BadQuestion);
         let badvers = bare(0x8000).record_of(3, b"\0", rtype::OPT, 1232, 0x0100_0000, b"");
-        assert_eq!(Response::scan(&badvers.clone().bytes()).unwrap().rcode, rcode::BADVERS);
+        assert_eq!(Response::scan(&badvers.bytes()).unwrap().rcode, rcode::BADVERS);
         assert_eq!(fault(bare(0x8001).record(1, b"\0", rtype::A, 0, &[0; 4])), MalformedResponse::BadQuestion);
         assert_eq!(fault(www().count(2)), MalformedResponse::BadQuestion);
         let compressed = Sample(b"\0\x01\x80\0\0\x01\0\0\0\0\0\0\xc0\x0c\0\x01\0\x01".to_vec());
