@@ -63,3 +63,69 @@ pub fn cut_opt(message: &mut [u8], edns: &Edns) -> Option<usize> {
     put_u16(message, 10, additionals);
     Some(edns.start)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::response::Response;
+    use super::super::rtype;
+    use super::super::sample::Sample;
+    use super::*;
+
+    fn cached() -> Vec<u8> {
+        Sample::response("www.example", rtype::A)
+            .flags(0x81B0)
+            .record(1, b"\xc0\x0c", rtype::A, 300, &[192, 0, 2, 1])
+            .record(1, b"\xc0\x0c", rtype::A, 0x8000_0000, &[192, 0, 2, 2])
+            .opt(b"")
+            .bytes()
+    }
+
+    fn ttls(message: &[u8]) -> Vec<u32> {
+        Response::scan(message).unwrap().records().map(|(_, record)| record.ttl).collect()
+    }
+
+    #[test]
+    fn ttls_count_down_within_bounds_and_opt_is_spared() {
+        let mut message = cached();
+        let at = Response::scan(&message).unwrap().ttls().to_vec();
+        for (elapsed, floor, cap, expected) in
+            [(100, 0, u32::MAX, [200, 0, 0x8000]), (50, 1, 120, [120, 1, 0x8000]), (500, 0, 60, [0, 0, 0x8000])]
+        {
+            patch_ttls(&mut message, &at, elapsed, floor, cap);
+            assert_eq!(ttls(&message), expected);
+        }
+        set_ttls(&mut message, &at, 30);
+        assert_eq!(ttls(&message), [30, 30, 0x8000]);
+        let len = message.len() as u16;
+        set_ttls(&mut message, &[len - 3, len, u16::MAX], 1);
+        assert_eq!(ttls(&message), [30, 30, 0x8000], "offsets that are not in the message");
+    }
+
+    #[test]
+    fn a_shared_answer_becomes_this_clients() {
+        let mut message = cached();
+        let packet = Sample::query("wWw.eXample", rtype::A).flags(0x0000).bytes();
+        let query = Query::scan(&packet).unwrap();
+        address_to(&mut message, &query);
+        assert_eq!(u16_at(&message, 2), Some(0x8080), "neither RD, CD nor AD was asked for");
+        assert_eq!(message[12..query.question_end], packet[12..]);
+        let packet = Sample::query("www.example", rtype::A).flags(0x0120).bytes();
+        let mut message = cached();
+        address_to(&mut message, &Query::scan(&packet).unwrap());
+        assert_eq!(u16_at(&message, 2), Some(0x81A0), "AD was asked for");
+        address_to(&mut message[..3], &Query::scan(&packet).unwrap());
+        restore_question(&mut message[..20], query.question());
+    }
+
+    #[test]
+    fn opt_is_cut_off_the_end_only() {
+        let mut message = cached();
+        let edns = Response::scan(&message).unwrap().edns.unwrap();
+        let len = cut_opt(&mut message, &edns).unwrap();
+        let bare = &message[..len];
+        assert_eq!((len, Response::scan(bare).unwrap().edns), (edns.start, None));
+        let mut signed = Sample(cached()).tsig().bytes();
+        let edns = Response::scan(&signed).unwrap().edns.unwrap();
+        assert_eq!(cut_opt(&mut signed, &edns), None);
+    }
+}

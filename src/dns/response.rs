@@ -1,6 +1,8 @@
 //! One pass over an upstream's response: every record bounded, TTLs found, the chain of CNAMEs followed, and what
 //! response-rate limiting and the cache need (RFC 1035, 2308, 6891).
 
+pub use super::chain::CHAIN_MAX;
+use super::chain::Chain;
 use super::edns::{self, Edns};
 use super::name::{self, Name};
 use super::record::{self, Record, Walker};
@@ -9,9 +11,6 @@ use std::net::IpAddr;
 
 /// The most records whose TTL is tracked for counting down; a response with more is passed on but not cached.
 pub const TTLS_MAX: usize = 128;
-
-/// The longest CNAME chain that is followed; a longer one is passed on but not cached.
-pub const CHAIN_MAX: usize = 16;
 
 /// A well-formed response. Offsets are into the message that was scanned.
 #[derive(Debug)]
@@ -170,51 +169,39 @@ impl<'m> Response<'m> {
         says_nothing && (self.rcode != rcode::NOERROR || self.opcode == opcode::UPDATE)
     }
 
-    /// Walks the answer section and follows the CNAMEs from the question's name: at once those that come in order, and
-    /// afterwards those that do not.
+    /// Walks the answer section and follows the CNAMEs from the question's name.
     fn read_answers(&mut self, walker: &mut Walker<'m>) -> Result<(), MalformedResponse> {
-        let mut pending = Pending::default();
-        let qname = self.chain_end;
+        if self.answers == 0 {
+            return Ok(());
+        }
+        let mut chain = Chain::new(self.message, self.chain_end);
         for _ in 0..self.answers {
             let record = self.body_record(walker)?;
             let ttl = record::seconds(record.ttl);
             self.answer_ttl_min = Some(self.answer_ttl_min.map_or(ttl, |least| least.min(ttl)));
             match record.rtype {
-                rtype::CNAME if self.owns_chain_end(record.owner) => self.follow(record.data.start)?,
-                rtype::CNAME => self.too_many |= !pending.push(record.owner, record.data.start),
-                rtype::RRSIG if self.wildcard_labels.is_none() => self.read_signature(&record, &qname),
+                // The answer section of an UPDATE that is sent back: a condition, not a record.
+                _ if record.data.is_empty() => {}
+                rtype::CNAME => chain.add(record.owner, record.data.start),
+                rtype::RRSIG if self.wildcard_labels.is_none() => self.read_signature(&record),
                 _ => {}
             }
         }
-        // Each round follows one record or ends: at most CHAIN_MAX rounds over at most CHAIN_MAX records.
-        while let Some(target) = pending.take_first(|owner| self.owns_chain_end(owner)) {
-            self.follow(target)?;
+        chain.finish();
+        self.too_many |= chain.too_long;
+        if chain.len > 0 {
+            self.chain_end = chain.end;
+            self.chain_len = chain.len;
+            self.chain = chain.targets;
         }
-        Ok(())
-    }
-
-    /// Whether the owner name at `owner` is the last name of the chain so far.
-    fn owns_chain_end(&self, owner: usize) -> bool {
-        // Nearly always the owner is a pointer to the question's name, and the chain has not left it.
-        let is_question = u16_at(self.message, owner) == Some(0xC000 | HEADER_LEN as u16);
-        (is_question && self.chain_len == 0) || name::is_at(&self.chain_end, self.message, owner)
-    }
-
-    /// Goes on to the target of a CNAME, unless the chain is too long.
-    fn follow(&mut self, target: usize) -> Result<(), MalformedResponse> {
-        let Some(slot) = self.chain.get_mut(self.chain_len) else {
-            self.too_many = true;
-            return Ok(());
-        };
-        *slot = u16::try_from(target).map_err(|_| MalformedResponse::BadRecord)?;
-        (self.chain_end, _) = Name::read(self.message, target).map_err(|_| MalformedResponse::BadRecord)?;
-        self.chain_len += 1;
         Ok(())
     }
 
     /// RFC 4035 section 5.3.4: an RRSIG that counts fewer labels than its owner has was made for a wildcard. Only the
     /// answer to the name asked for matters here.
-    fn read_signature(&mut self, record: &Record, qname: &Name) {
+    fn read_signature(&mut self, record: &Record) {
+        // `chain_end` is the question's name until the whole section is read.
+        let qname = &self.chain_end;
         let Some(&labels) = self.message.get(record.data.start + 3) else { return };
         // RFC 4034 section 3.1.3: a leading `*` is not counted.
         let owner_labels = qname.labels() - usize::from(qname.is_wildcard());
@@ -343,26 +330,199 @@ impl<'m> Response<'m> {
     }
 }
 
-/// CNAME records that were met before the chain came to them: offsets of their owner and target.
-#[derive(Default)]
-struct Pending {
-    records: [Option<(usize, usize)>; CHAIN_MAX],
-    len: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Sample, wire};
+    use super::super::{put_u16, u32_at};
+    use super::*;
 
-impl Pending {
-    /// Keeps a record; false when there is no room.
-    fn push(&mut self, owner: usize, target: usize) -> bool {
-        let Some(slot) = self.records.get_mut(self.len) else { return false };
-        *slot = Some((owner, target));
-        self.len += 1;
-        true
+    const QNAME: &[u8] = b"\xc0\x0c";
+
+    fn www() -> Sample {
+        Sample::response("Www.Example.com", rtype::A)
     }
 
-    /// Takes out the first record whose owner `is_next` accepts, so that no loop of names is followed twice.
-    fn take_first(&mut self, is_next: impl Fn(usize) -> bool) -> Option<usize> {
-        let slots = &mut self.records[..self.len];
-        let slot = slots.iter_mut().find(|slot| slot.is_some_and(|(owner, _)| is_next(owner)))?;
-        slot.take().map(|(_, target)| target)
+    fn fault(sample: Sample) -> MalformedResponse {
+        Response::scan(&sample.bytes()).unwrap_err()
+    }
+
+    fn soa(minimum: u32) -> Vec<u8> {
+        [&b"\0\0"[..], &[0; 16], &minimum.to_be_bytes()].concat()
+    }
+
+    fn chain(response: &Response<'_>) -> Vec<String> {
+        let mut names = Vec::new();
+        response.chain(&mut |name| names.push(name.to_string()));
+        names
+    }
+
+    #[test]
+    fn a_positive_answer_is_read_in_full() {
+        let message = www()
+            .flags(0x8580)
+            .record(1, QNAME, rtype::A, 300, &[192, 0, 2, 1])
+            .record(1, QNAME, rtype::A, 60, &[192, 0, 2, 2])
+            .record(2, b"\x07example\0", rtype::NS, 900, b"\x02ns\xc0\x10")
+            .record(3, b"\x02ns\xc0\x10", rtype::AAAA, 800, &[0x20; 16])
+            .opt(b"\0\x0f\0\x02\0\x0f")
+            .bytes();
+        let response = Response::scan(&message).unwrap();
+        assert_eq!((response.id, response.opcode, response.rcode), (0x1234, 0, rcode::NOERROR));
+        assert!(response.aa && !response.tc && !response.signed && !response.too_many && response.opt_is_last());
+        assert_eq!((response.answers, response.authorities, response.additionals), (2, 1, 2));
+        assert_eq!(response.answer_ttl_min, Some(60));
+        assert_eq!(response.ns_owner, Some(Name::from_text("example").unwrap()));
+        assert_eq!(response.soa, None);
+        assert_eq!(response.question(), &message[12..response.question_end]);
+        let ttls: Vec<_> = response.ttls().iter().map(|&at| u32_at(&message, at.into()).unwrap()).collect();
+        assert_eq!(ttls, [300, 60, 900, 800]);
+        assert_eq!(edns::extended_error(&message, response.edns.as_ref().unwrap()), Some((15, &b""[..])));
+        let mut addresses = Vec::new();
+        response.addresses(&mut |ip| addresses.push(ip.to_string()));
+        assert_eq!(addresses, ["192.0.2.1", "192.0.2.2"], "glue is no answer");
+        let types: Vec<_> = response.records().map(|(section, record)| (section, record.rtype)).collect();
+        assert_eq!(types[2..], [(Section::Authority, 2), (Section::Additional, 28), (Section::Additional, 41)]);
+    }
+
+    #[test]
+    fn a_negative_answer_gives_the_zone_and_its_ttl() {
+        for (ttl, minimum, expected) in [(900, 300, 300), (60, 300, 60), (0x8000_0001, 300, 0), (5, u32::MAX, 0)] {
+            let message = www().flags(0x8183).record(2, b"\xc0\x10", rtype::SOA, ttl, &soa(minimum)).bytes();
+            let response = Response::scan(&message).unwrap();
+            assert_eq!(response.rcode, rcode::NXDOMAIN);
+            assert_eq!(response.soa, Some((Name::from_text("example.com").unwrap(), expected)));
+            assert_eq!(response.answer_ttl_min, None);
+        }
+    }
+
+    #[test]
+    fn a_chain_of_cnames_is_followed_in_any_order() {
+        let [b, c] = [wire("b.example"), wire("C.example")];
+        let ordered = www()
+            .record(1, QNAME, rtype::CNAME, 9, &b)
+            .record(1, &b, rtype::CNAME, 9, &c)
+            .record(1, &c, rtype::A, 9, &[0; 4])
+            .bytes();
+        let shuffled = www()
+            .record(1, &c, rtype::A, 9, &[0; 4])
+            .record(1, &wire("B.EXAMPLE"), rtype::CNAME, 9, &c)
+            .record(1, QNAME, rtype::CNAME, 9, &b)
+            .bytes();
+        for message in [ordered, shuffled] {
+            let response = Response::scan(&message).unwrap();
+            assert_eq!(response.chain_len, 2);
+            assert_eq!(chain(&response), ["b.example", "c.example"]);
+            assert_eq!(response.chain_end.to_string(), "c.example");
+        }
+    }
+
+    #[test]
+    fn a_loop_of_cnames_ends() {
+        let b = wire("b.example");
+        let message = www().record(1, QNAME, rtype::CNAME, 9, &b).record(1, &b, rtype::CNAME, 9, QNAME).bytes();
+        let response = Response::scan(&message).unwrap();
+        assert_eq!(chain(&response), ["b.example", "www.example.com"]);
+        let alien = www().record(1, &b, rtype::CNAME, 9, &b).bytes();
+        assert_eq!(Response::scan(&alien).unwrap().chain_len, 0, "a CNAME that nothing leads to");
+    }
+
+    #[test]
+    fn a_chain_over_the_limit_is_said_to_be() {
+        for (links, reversed, too_many) in [
+            (CHAIN_MAX, false, false),
+            (CHAIN_MAX, true, false),
+            (CHAIN_MAX + 1, false, true),
+            (CHAIN_MAX + 1, true, true),
+        ] {
+            let mut order: Vec<_> = (0..links).collect();
+            if reversed {
+                order.reverse();
+            }
+            let mut sample = www();
+            for link in order {
+                let owner = if link == 0 { QNAME.to_vec() } else { wire(&format!("n{link}")) };
+                sample = sample.record(1, &owner, rtype::CNAME, 9, &wire(&format!("n{}", link + 1)));
+            }
+            let message = sample.bytes();
+            let response = Response::scan(&message).unwrap();
+            assert_eq!(response.too_many, too_many, "{links} {reversed}");
+            assert!(response.chain_len <= CHAIN_MAX);
+            assert!(too_many || response.chain_len == links);
+        }
+    }
+
+    #[test]
+    fn more_records_than_are_tracked_are_said_to_be() {
+        for (records, too_many) in [(TTLS_MAX, false), (TTLS_MAX + 1, true)] {
+            let message = (0..records).fold(www(), |sample, _| sample.record(1, QNAME, rtype::A, 5, &[9; 4])).bytes();
+            let response = Response::scan(&message).unwrap();
+            assert_eq!((response.too_many, response.ttls().len()), (too_many, TTLS_MAX));
+        }
+    }
+
+    #[test]
+    fn a_wildcard_shows_in_the_labels_of_its_signature() {
+        let rrsig = |labels: u8| [&[0, 1, 8, labels][..], &[0; 14], b"\0sig"].concat();
+        let scan = |qname: &str, owner: &[u8], labels| {
+            let sample = Sample::response(qname, rtype::A).record(1, owner, rtype::RRSIG, 9, &rrsig(labels));
+            Response::scan(&sample.bytes()).unwrap().wildcard_labels
+        };
+        assert_eq!(scan("www.example.com", QNAME, 2), Some(2));
+        assert_eq!(scan("www.example.com", QNAME, 3), None);
+        assert_eq!(scan("*.example.com", QNAME, 2), None, "the wildcard itself was asked for");
+        assert_eq!(scan("www.example.com", &wire("a.b.c.d"), 2), None, "another name's signature");
+    }
+
+    #[test]
+    fn the_question_is_there_or_there_is_a_reason() {
+        let bare = |flags: u16| {
+            let mut message = b"\0\x01\0\0\0\0\0\0\0\0\0\0".to_vec();
+            put_u16(&mut message, 2, flags);
+            Sample(message)
+        };
+        assert!(Response::scan(&bare(0x8001).bytes()).is_ok_and(|response| response.question().is_empty()));
+        assert!(Response::scan(&bare(0xA800).bytes()).is_ok(), "UPDATE");
+        assert_eq!(fault(bare(0x8000)), MalformedResponse::BadQuestion);
+        let badvers = bare(0x8000).record_of(3, b"\0", rtype::OPT, 1232, 0x0100_0000, b"");
+        assert_eq!(Response::scan(&badvers.bytes()).unwrap().rcode, rcode::BADVERS);
+        assert_eq!(fault(bare(0x8001).record(1, b"\0", rtype::A, 0, &[0; 4])), MalformedResponse::BadQuestion);
+        assert_eq!(fault(www().count(2)), MalformedResponse::BadQuestion);
+        let compressed = Sample(b"\0\x01\x80\0\0\x01\0\0\0\0\0\0\xc0\x0c\0\x01\0\x01".to_vec());
+        assert_eq!(fault(compressed), MalformedResponse::BadQuestion);
+    }
+
+    #[test]
+    fn broken_responses_say_what_is_wrong() {
+        assert_eq!(Response::scan(&[0; 11]).unwrap_err(), MalformedResponse::Short);
+        assert_eq!(fault(Sample::query("a", rtype::A)), MalformedResponse::NotAResponse);
+        for word in 3..6 {
+            assert_eq!(fault(www().count(word)), MalformedResponse::BadRecord);
+        }
+        assert_eq!(fault(www().record(1, QNAME, rtype::A, 0, &[0; 3])), MalformedResponse::BadRecord);
+        assert_eq!(fault(www().record(1, QNAME, rtype::CNAME, 0, b"\xc0\xff")), MalformedResponse::BadRecord);
+        assert_eq!(fault(www().record(2, QNAME, rtype::SOA, 0, b"\0\0")), MalformedResponse::BadRecord);
+        assert_eq!(fault(www().record(1, b"\0", rtype::OPT, 0, b"")), MalformedResponse::BadOpt);
+        assert_eq!(fault(www().opt(b"").opt(b"")), MalformedResponse::BadOpt);
+        assert_eq!(fault(www().opt(b"\0")), MalformedResponse::BadOpt);
+        assert_eq!(fault(www().tsig().opt(b"")), MalformedResponse::BadRecord);
+        let mut trailing = www();
+        trailing.0.push(0);
+        assert_eq!(fault(trailing), MalformedResponse::TrailingBytes);
+    }
+
+    #[test]
+    fn a_signature_is_noticed_and_its_ttl_left_alone() {
+        let message = www().record(1, QNAME, rtype::A, 5, &[9; 4]).opt(b"").tsig().bytes();
+        let response = Response::scan(&message).unwrap();
+        assert!(response.signed && !response.opt_is_last());
+        assert_eq!(response.ttls().len(), 1);
+    }
+
+    #[test]
+    fn a_response_cut_anywhere_is_malformed() {
+        let message = www().record(1, QNAME, rtype::CNAME, 5, &wire("a.b")).opt(b"\0\x0c\0\x02xy").bytes();
+        for len in 0..message.len() {
+            assert!(Response::scan(&message[..len]).is_err(), "cut to {len} bytes");
+        }
     }
 }
