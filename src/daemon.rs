@@ -1,1 +1,229 @@
-//! (being written)
+//! The wiring: policy in, workers out, signals. The main thread becomes the control side and never touches a query.
+
+mod announce;
+mod engine;
+mod error;
+mod lab_thread;
+mod recipe;
+mod requests;
+mod signals;
+mod survey;
+
+pub use error::RunError;
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::control::origin::Origin;
+use crate::control::reload::{LastReload, Reloader};
+use crate::control::socket::ControlSocket;
+use crate::control::watch::{self, Digest};
+use crate::gateway::PORTS;
+use crate::ledger::journal::Journal;
+use crate::ledger::{Ledger, Totals};
+use crate::listen::{Event, Tally};
+use crate::live_policy::{LivePolicy, Running, Shared};
+use crate::policy::Policy;
+use crate::policy::rrl::RrlTable;
+use crate::policy::source::SourceTables;
+use crate::sys;
+use engine::GatewayEngine;
+use lab_thread::LabThread;
+use recipe::Recipe;
+use signals::Signals;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Queries that one worker holds in flight at the most.
+pub const FLIGHTS_MAX: usize = 16_384;
+
+/// Queries that may wait to be written to the query log.
+pub const JOURNAL_ENTRIES: usize = 8_192;
+
+/// How long the end waits for what is in flight.
+pub const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// TCP connections that a worker may hold toward one upstream, beside its UDP sockets.
+const STREAMS: usize = 4;
+
+/// Files that each thread and the process as a whole need besides: timers, pipes, control connections, the log.
+const OTHER_FILES: usize = 32;
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the policy comes from.
+    pub origin: Origin,
+    /// Where the system's nameservers are.
+    pub resolv_conf: PathBuf,
+    /// The control socket, instead of the policy's.
+    pub socket: Option<PathBuf>,
+    /// Start the lab and ask it instead of every upstream.
+    pub lab: bool,
+}
+
+/// What the control side knows about the gateway that runs.
+#[derive(Debug)]
+struct Site {
+    shared: Arc<Shared>,
+    ledgers: Vec<Arc<Ledger>>,
+    tallies: Vec<Arc<Tally>>,
+    origin: Origin,
+    workers: usize,
+    clock: Clock,
+    started: Instant,
+    /// Of the start; they hold until the end.
+    warnings: Vec<String>,
+    last_reload: Arc<Mutex<Option<LastReload>>>,
+}
+
+/// Runs the gateway until a signal ends it. What it tells at the start goes to `say`, a line at a time.
+///
+/// # Errors
+/// [`RunError`]; what had been started is ended again.
+pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> {
+    let Options { origin, resolv_conf, socket, lab } = options;
+    let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
+    let recipe =
+        Recipe { origin, resolv_conf, lab: lab.as_ref().map(|lab| lab.address), socket, seed: random_number()? };
+    // Before loading: a change that comes while loading is seen as one afterwards.
+    let digest = recipe.origin.directory().map_or_else(|| watch::digest(Path::new("")), watch::digest);
+    let (policy, report) = match recipe.make() {
+        Ok(made) => made,
+        Err(report) => return Err(RunError::Policy { origin: recipe.origin, report }),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
+    let tasks = tokio::task::LocalSet::new();
+    let warnings = report.short().lines().map(str::to_owned).collect();
+    let ended = tasks.block_on(&runtime, serve(recipe, policy, warnings, digest, say));
+    drop(tasks);
+    // A policy that is just being loaded is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(
+    recipe: Recipe,
+    policy: Policy,
+    mut warnings: Vec<String>,
+    digest: Digest,
+    say: &mut dyn FnMut(&str),
+) -> Result<(), RunError> {
+    // Before anything is opened: a signal that comes early must not end us in the middle.
+    let mut signals = Signals::take().map_err(RunError::System)?;
+    let clock = Clock::start();
+    // Before the listeners, which share their ports with whoever else listens there as the same user: two gateways by
+    // mistake would each get a part of the queries.
+    let socket =
+        policy.server.control_socket.as_deref().map(ControlSocket::bind).transpose().map_err(RunError::Socket)?;
+    let shared = Arc::new(share(policy, clock)?);
+    let running = shared.live.load();
+    let workers = worker_threads(running.policy.server.workers);
+    warnings.extend(raise_descriptors(&running, workers));
+    let ledgers: Vec<_> = (0..workers).map(|_| Arc::new(Ledger::default())).collect();
+    let engine = GatewayEngine::start(&recipe, &shared, &ledgers, clock).await?;
+    let tallies = engine.tallies();
+
+    let (mut reloader, asker) = Reloader::new(engine, digest);
+    let site = Rc::new(Site {
+        shared: Arc::clone(&shared),
+        ledgers,
+        tallies,
+        origin: recipe.origin.clone(),
+        workers,
+        clock,
+        started: Instant::now(),
+        warnings,
+        last_reload: reloader.last(),
+    });
+    announce::announce(&site, &recipe, &running, socket.as_ref(), say);
+    drop(running);
+    let control = socket.map(|socket| {
+        let site = Rc::clone(&site);
+        tokio::task::spawn_local(
+            socket.serve(move |command| requests::answer(Rc::clone(&site), asker.clone(), command)),
+        )
+    });
+    tokio::select! {
+        () = reloader.run(&mut signals.hangup) => {}
+        signal = signals.end.recv() => tracing::info!("{signal}: what is in flight is answered, then it ends"),
+    }
+    if let Some(control) = control {
+        control.abort();
+        // The only error is the abort itself; the socket's file is gone after it.
+        let _ = control.await;
+    }
+    tokio::select! {
+        sound = reloader.engine().drain(DRAIN_MAX) => match sound {
+            true => Ok(()),
+            false => Err(RunError::Workers("a worker did not end in time, or had panicked".to_owned())),
+        },
+        signal = signals.end.recv() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),
+    }
+}
+
+/// What all workers share, made once: its memory is fixed from here on.
+fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
+    let shards = 4 * worker_threads(policy.server.workers);
+    Ok(Shared {
+        source: Arc::new(SourceTables::new(policy.source.memory, random_number()?)),
+        rrl: RrlTable::new(policy.rrl.memory, random_number()?),
+        cache: Cache::new(policy.server.cache.size_bytes, random_number()?, shards),
+        journal: Journal::new(JOURNAL_ENTRIES),
+        live: LivePolicy::new(policy, clock.now().unix_ms).map_err(RunError::Upstreams)?,
+    })
+}
+
+/// Random bytes of the system: what they key and number must not be guessed from outside.
+fn random<const N: usize>() -> Result<[u8; N], RunError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| RunError::Random(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn random_number() -> Result<u64, RunError> {
+    random().map(u64::from_ne_bytes)
+}
+
+/// Makes sure that the process may open as many files as the configuration may ask for; warns when it may not.
+fn raise_descriptors(running: &Running, workers: usize) -> Option<String> {
+    let Running { policy, routing, .. } = running;
+    let per_worker = 2 * policy.server.listen.len() + routing.upstreams.len() * (PORTS + STREAMS) + OTHER_FILES;
+    let need = (workers * per_worker + policy.tcp.connections + OTHER_FILES) as u64;
+    match sys::raise_open_files(need) {
+        Ok(limit) if limit >= need => None,
+        Ok(limit) => Some(format!(
+            "{limit} files may be open and the configuration may need {need}: raise LimitNOFILE (systemd) or `ulimit -Hn`, \
+             or lower `[tcp] connections` in limits.toml"
+        )),
+        Err(error) => Some(format!("how many files may be open cannot be told: {error}")),
+    }
+}
+
+/// How many worker threads `workers = n` means: 0 is one per core that we may use.
+fn worker_threads(configured: usize) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if configured == 0 { cores() } else { configured }
+}
+
+impl Site {
+    /// The counters of all workers, added up.
+    fn totals(&self) -> Totals {
+        Totals::of(self.ledgers.iter().map(Arc::as_ref))
+    }
+
+    /// Queries that were read and have no outcome yet: they wait for an upstream.
+    fn in_flight(&self) -> u64 {
+        // The outcomes first: a query that comes in between counts as waiting, and none as less than none.
+        let settled = self.totals().all();
+        let read = [Event::UdpQueries, Event::TcpQueries];
+        let read: u64 = self.tallies.iter().flat_map(|tally| read.map(|event| tally.of(event))).sum();
+        read.saturating_sub(settled)
+    }
+
+    /// How the last reload went.
+    fn last_reload(&self) -> Option<LastReload> {
+        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,6 +1,7 @@
 //! The one place where a running policy is replaced: publishing another value is the only change there is.
 
 use crate::cache::Cache;
+use crate::ledger::journal::Journal;
 use crate::policy::Policy;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
@@ -76,4 +77,6 @@ pub struct Shared {
     pub rrl: RrlTable,
     /// Vetted answers; outlive a change of policy, entries know which policy vetted them.
     pub cache: Cache,
+    /// Queries on their way to the query log.
+    pub journal: Journal,
 }

@@ -1,1 +1,531 @@
-//! The only unsafe room: batched datagram calls and socket options that no crate offers without one.
+//! The only unsafe room: batched datagram calls and the socket options that no crate offers without one.
+//!
+//! One system call for up to [`BATCH`] datagrams is what makes a gateway cheap: at a few microseconds a query the call
+//! itself is the largest cost. All arrays are allocated once and used again for every call. The addresses that a datagram
+//! came to and leaves from follow RFC 3542 section 6 (IPv6) and ip(7) (IPv4).
+
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::ptr::{NonNull, null_mut};
+
+/// Datagrams that one call takes or gives at most.
+pub const BATCH: usize = 64;
+
+/// Bytes of a datagram that are kept; what is longer is cut and marked.
+pub const BUFFER_LEN: usize = 4096;
+
+/// Room for one packet-info (40 bytes with its header for IPv6) and one drop counter (24 bytes).
+const CONTROL_LEN: usize = 64;
+
+/// Control messages are read through `cmsghdr`, whose alignment is that of `size_t`.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_LEN]);
+
+/// What `recvmmsg` fills. It lives on the heap behind a raw pointer, because its headers point into itself.
+struct Ring {
+    headers: [libc::mmsghdr; BATCH],
+    vectors: [libc::iovec; BATCH],
+    names: [libc::sockaddr_storage; BATCH],
+    controls: [Control; BATCH],
+    buffers: [[u8; BUFFER_LEN]; BATCH],
+}
+
+/// A datagram of the last batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'b> {
+    /// Its bytes, at most [`BUFFER_LEN`].
+    pub bytes: &'b [u8],
+    /// Who sent it; `None` when the batch is without names or the address is of no family that we know.
+    pub peer: Option<SocketAddr>,
+    /// The address it came to, where [`receive_packet_info`] is on.
+    pub local: Option<IpAddr>,
+    /// It was longer than [`BUFFER_LEN`].
+    pub truncated: bool,
+    /// Datagrams that the socket has lost for want of room since it was opened, where [`receive_drops`] is on and the
+    /// number is not 0.
+    pub dropped: Option<u32>,
+}
+
+/// Buffers for receiving batches.
+#[derive(Debug)]
+pub struct Receiver {
+    ring: NonNull<Ring>,
+    named: bool,
+    used: usize,
+}
+
+impl Receiver {
+    /// Buffers for unconnected sockets: peers and control messages are asked for.
+    pub fn named() -> Self {
+        Self::new(true)
+    }
+
+    /// Buffers for connected sockets, whose peer is known: the kernel is spared the copying of names.
+    pub fn unnamed() -> Self {
+        Self::new(false)
+    }
+
+    fn new(named: bool) -> Self {
+        let layout = Layout::new::<Ring>();
+        // SAFETY: the layout has a size above zero.
+        let raw = unsafe { alloc_zeroed(layout) }.cast::<Ring>();
+        let Some(ring) = NonNull::new(raw) else { handle_alloc_error(layout) };
+        let mut receiver = Self { ring, named, used: 0 };
+        for i in 0..BATCH {
+            receiver.prepare(i);
+        }
+        receiver
+    }
+
+    /// Points header `i` at its buffers and gives them their full lengths, which the kernel overwrites with what it used.
+    fn prepare(&mut self, i: usize) {
+        let ring = self.ring.as_ptr();
+        // SAFETY: `ring` is a live allocation of a `Ring`, zeroed at birth, which is a valid value of all its fields; `i`
+        // is checked against the arrays' lengths by the indexing; only raw pointers into it are kept, no references.
+        unsafe {
+            let vector = &raw mut (*ring).vectors[i];
+            (*vector).iov_base = (&raw mut (*ring).buffers[i]).cast();
+            (*vector).iov_len = BUFFER_LEN;
+            let header = &raw mut (*ring).headers[i].msg_hdr;
+            (*header).msg_iov = vector;
+            (*header).msg_iovlen = 1;
+            (*header).msg_flags = 0;
+            if self.named {
+                (*header).msg_name = (&raw mut (*ring).names[i]).cast();
+                (*header).msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+                (*header).msg_control = (&raw mut (*ring).controls[i]).cast();
+                (*header).msg_controllen = CONTROL_LEN as _;
+            }
+        }
+    }
+
+    /// Takes what is queued on `socket`, at most [`BATCH`] datagrams, without waiting. The datagrams of the batch before
+    /// are gone.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is queued; a connected socket also reports what ICMP said, `ConnectionRefused` above all.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        for i in 0..self.used {
+            self.prepare(i);
+        }
+        self.used = 0;
+        // SAFETY: the headers and all they point to live as long as `self`, are exclusively ours during the call (`&mut
+        // self`), and BATCH is their number; the descriptor is open while it is borrowed.
+        let count = unsafe {
+            let headers = (&raw mut (*self.ring.as_ptr()).headers).cast::<libc::mmsghdr>();
+            libc::recvmmsg(socket.as_raw_fd(), headers, BATCH as libc::c_uint, libc::MSG_DONTWAIT as _, null_mut())
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        self.used = count.min(BATCH);
+        Ok(self.used)
+    }
+
+    /// Datagram `i` of the last batch.
+    ///
+    /// # Panics
+    /// When the last [`Receiver::receive`] returned `i` or less.
+    pub fn datagram(&self, i: usize) -> Datagram<'_> {
+        assert!(i < self.used, "datagram {i} of a batch of {}", self.used);
+        // SAFETY: the ring is live and nobody writes to it while `self` is borrowed: the kernel only does so inside
+        // `receive`, which takes `&mut self`. Zeroed and kernel-written bytes are valid values of all fields.
+        let (header, name, buffer) = unsafe {
+            let ring = self.ring.as_ptr();
+            (&(*ring).headers[i], &(*ring).names[i], &(*ring).buffers[i])
+        };
+        let mut datagram = Datagram {
+            bytes: &buffer[..(header.msg_len as usize).min(BUFFER_LEN)],
+            peer: None,
+            local: None,
+            truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            dropped: None,
+        };
+        if self.named {
+            datagram.peer = socket_address(name, header.msg_hdr.msg_namelen);
+            if header.msg_hdr.msg_controllen > 0 {
+                read_control(&header.msg_hdr, &mut datagram);
+            }
+        }
+        datagram
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout, freed once; `Ring` has nothing to drop.
+        unsafe { dealloc(self.ring.as_ptr().cast(), Layout::new::<Ring>()) };
+    }
+}
+
+fn read_control(header: &libc::msghdr, datagram: &mut Datagram<'_>) {
+    // SAFETY: the kernel wrote `msg_controllen` bytes of well-formed control messages to `msg_control`, which points into
+    // the live ring; the CMSG functions stay inside that length. The payloads are read unaligned, after their level, type
+    // and length said what they are.
+    unsafe {
+        let mut control = libc::CMSG_FIRSTHDR(header);
+        while !control.is_null() {
+            let payload = libc::CMSG_DATA(control);
+            let len = ((*control).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            match ((*control).cmsg_level, (*control).cmsg_type) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) if len >= size_of::<libc::in_pktinfo>() => {
+                    let info = payload.cast::<libc::in_pktinfo>().read_unaligned();
+                    // `spec_dst` is the address of ours to answer from, also when the datagram came to a broadcast address.
+                    datagram.local = Some(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if len >= size_of::<libc::in6_pktinfo>() => {
+                    let info = payload.cast::<libc::in6_pktinfo>().read_unaligned();
+                    let local = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                    datagram.local = (!local.is_multicast()).then_some(local.into());
+                }
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) if len >= size_of::<u32>() => {
+                    datagram.dropped = Some(payload.cast::<u32>().read_unaligned());
+                }
+                _ => {}
+            }
+            control = libc::CMSG_NXTHDR(header, control);
+        }
+    }
+}
+
+fn socket_address(name: &libc::sockaddr_storage, len: libc::socklen_t) -> Option<SocketAddr> {
+    let len = len as usize;
+    match libc::c_int::from(name.ss_family) {
+        libc::AF_INET if len >= size_of::<libc::sockaddr_in>() => {
+            // SAFETY: a `sockaddr_storage` is at least as large and as aligned as a `sockaddr_in`, and the family says that
+            // it is one; every bit pattern is valid.
+            let v4 = unsafe { &*std::ptr::from_ref(name).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Some(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
+        }
+        libc::AF_INET6 if len >= size_of::<libc::sockaddr_in6>() => {
+            // SAFETY: as above, for `sockaddr_in6`.
+            let v6 = unsafe { &*std::ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            Some(SocketAddrV6::new(ip, u16::from_be(v6.sin6_port), v6.sin6_flowinfo, v6.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+/// A datagram to send.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'b> {
+    /// Its bytes.
+    pub bytes: &'b [u8],
+    /// To whom; `None` on a connected socket.
+    pub to: Option<SocketAddr>,
+    /// From which of the socket's addresses, on a socket that is bound to a wildcard. A link-local source leaves by the
+    /// interface that is the scope of `to`.
+    pub from: Option<IpAddr>,
+}
+
+/// Arrays for sending batches.
+pub struct Sender {
+    headers: Box<[libc::mmsghdr]>,
+    vectors: Box<[libc::iovec]>,
+    names: Box<[libc::sockaddr_storage]>,
+    controls: Box<[Control]>,
+}
+
+impl Sender {
+    /// Arrays for [`BATCH`] datagrams.
+    pub fn new() -> Self {
+        // SAFETY: all-zero is a valid value of these C structures: null pointers, zero lengths, no family.
+        let (header, vector, name) = unsafe { (zeroed::<libc::mmsghdr>(), zeroed::<libc::iovec>(), zeroed()) };
+        Self {
+            headers: vec![header; BATCH].into(),
+            vectors: vec![vector; BATCH].into(),
+            names: vec![name; BATCH].into(),
+            controls: vec![Control([0; CONTROL_LEN]); BATCH].into(),
+        }
+    }
+
+    /// Sends `count` datagrams, `item(0)` to `item(count - 1)`, at most [`BATCH`], without waiting; returns how many the
+    /// kernel took.
+    ///
+    /// # Errors
+    /// What befell the first datagram when not even that one was taken. An error on a later one ends the call early; it is
+    /// seen by sending the rest.
+    pub fn send<'b>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        count: usize,
+        item: &mut dyn FnMut(usize) -> Outgoing<'b>,
+    ) -> io::Result<usize> {
+        let count = count.min(BATCH);
+        for i in 0..count {
+            self.fill(i, &item(i));
+        }
+        // SAFETY: each of the first `count` headers was just filled with pointers into `self`, which is exclusively ours
+        // during the call, and into the bytes of its item, which live for 'b and so beyond the call; the kernel only reads
+        // them, and writes the lengths into the headers.
+        let sent = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                count as libc::c_uint,
+                (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+            )
+        };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
+    fn fill(&mut self, i: usize, item: &Outgoing<'_>) {
+        let vector = &mut self.vectors[i];
+        vector.iov_base = item.bytes.as_ptr().cast_mut().cast();
+        vector.iov_len = item.bytes.len();
+        let header = &mut self.headers[i].msg_hdr;
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
+        header.msg_flags = 0;
+        (header.msg_name, header.msg_namelen) = match &item.to {
+            None => (null_mut(), 0),
+            Some(to) => {
+                let len = put_socket_address(&mut self.names[i], to);
+                ((&raw mut self.names[i]).cast(), len)
+            }
+        };
+        let control = &mut self.controls[i];
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = CONTROL_LEN as _;
+        let used = match item.from {
+            None => 0,
+            Some(from) => put_source(header, from, item.to.as_ref()),
+        };
+        header.msg_controllen = used as _;
+        if used == 0 {
+            header.msg_control = null_mut();
+        }
+    }
+}
+
+impl Default for Sender {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender").field("batch", &self.headers.len()).finish()
+    }
+}
+
+fn put_socket_address(name: &mut libc::sockaddr_storage, address: &SocketAddr) -> libc::socklen_t {
+    match address {
+        SocketAddr::V4(address) => {
+            // SAFETY: `sockaddr_storage` is large and aligned enough for a `sockaddr_in`, and all-zero is a valid one.
+            let v4 = unsafe { &mut *std::ptr::from_mut(name).cast::<libc::sockaddr_in>() };
+            v4.sin_family = libc::AF_INET as libc::sa_family_t;
+            v4.sin_port = address.port().to_be();
+            v4.sin_addr.s_addr = u32::from(*address.ip()).to_be();
+            size_of::<libc::sockaddr_in>() as libc::socklen_t
+        }
+        SocketAddr::V6(address) => {
+            // SAFETY: as above, for `sockaddr_in6`.
+            let v6 = unsafe { &mut *std::ptr::from_mut(name).cast::<libc::sockaddr_in6>() };
+            v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            v6.sin6_port = address.port().to_be();
+            v6.sin6_addr.s6_addr = address.ip().octets();
+            v6.sin6_flowinfo = 0;
+            v6.sin6_scope_id = address.scope_id();
+            size_of::<libc::sockaddr_in6>() as libc::socklen_t
+        }
+    }
+}
+
+/// Writes the packet-info that makes a datagram leave from `from`; returns the length of the control data. The header's
+/// control points at a [`Control`] with its full length.
+fn put_source(header: &mut libc::msghdr, from: IpAddr, to: Option<&SocketAddr>) -> usize {
+    // SAFETY: `msg_control` points at CONTROL_LEN writable, aligned bytes, which hold one control header and the larger of
+    // the two payloads, so that CMSG_FIRSTHDR is not null and CMSG_DATA stays inside; payloads are written unaligned.
+    unsafe {
+        let control = libc::CMSG_FIRSTHDR(header);
+        match from {
+            IpAddr::V4(from) => {
+                let mut info: libc::in_pktinfo = zeroed();
+                info.ipi_spec_dst.s_addr = u32::from(from).to_be();
+                (*control).cmsg_level = libc::IPPROTO_IP;
+                (*control).cmsg_type = libc::IP_PKTINFO;
+                (*control).cmsg_len = libc::CMSG_LEN(size_of::<libc::in_pktinfo>() as u32) as _;
+                libc::CMSG_DATA(control).cast::<libc::in_pktinfo>().write_unaligned(info);
+                libc::CMSG_SPACE(size_of::<libc::in_pktinfo>() as u32) as usize
+            }
+            IpAddr::V6(from) => {
+                let mut info: libc::in6_pktinfo = zeroed();
+                info.ipi6_addr.s6_addr = from.octets();
+                if let (true, Some(SocketAddr::V6(to))) = (from.is_unicast_link_local(), to) {
+                    info.ipi6_ifindex = to.scope_id() as _;
+                }
+                (*control).cmsg_level = libc::IPPROTO_IPV6;
+                (*control).cmsg_type = libc::IPV6_PKTINFO;
+                (*control).cmsg_len = libc::CMSG_LEN(size_of::<libc::in6_pktinfo>() as u32) as _;
+                libc::CMSG_DATA(control).cast::<libc::in6_pktinfo>().write_unaligned(info);
+                libc::CMSG_SPACE(size_of::<libc::in6_pktinfo>() as u32) as usize
+            }
+        }
+    }
+}
+
+fn set_option(socket: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the value outlives the call and its length is given; a wrong descriptor is an error, not undefined.
+    let result = unsafe {
+        libc::setsockopt(socket, level, name, (&raw const value).cast(), size_of::<libc::c_int>() as libc::socklen_t)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes the kernel tell the address that each datagram came to ([`Datagram::local`]).
+///
+/// # Errors
+/// What setsockopt said.
+pub fn receive_packet_info(socket: BorrowedFd<'_>, ipv6: bool) -> io::Result<()> {
+    if ipv6 {
+        set_option(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
+    } else {
+        set_option(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+    }
+}
+
+/// Makes the kernel tell how many datagrams it had to drop on a socket ([`Datagram::dropped`]); it costs nothing until the
+/// first drop.
+///
+/// # Errors
+/// What setsockopt said.
+pub fn receive_drops(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
+}
+
+/// Sets the receive buffer to `bytes`, over the system's limit where we may (`CAP_NET_ADMIN`), up to it otherwise.
+///
+/// # Errors
+/// What setsockopt said.
+pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+        .or_else(|_| set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, bytes))
+}
+
+/// Raises the limit on open files to the hard limit when it is under `need`; returns the limit that holds then.
+///
+/// # Errors
+/// What the system says to reading or setting it.
+pub fn raise_open_files(need: u64) -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is ours and lives through the call, which only writes to it.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur < need && limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: the structure is ours and lives through the call, which only reads it.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+
+    fn pair(ip: &str) -> (UdpSocket, UdpSocket) {
+        (UdpSocket::bind((ip, 0)).unwrap(), UdpSocket::bind((ip, 0)).unwrap())
+    }
+
+    fn plain(bytes: &[u8], to: SocketAddr) -> Outgoing<'_> {
+        Outgoing { bytes, to: Some(to), from: None }
+    }
+
+    #[test]
+    fn a_batch_keeps_order_bytes_and_peers_of_both_families() {
+        for ip in ["127.0.0.1", "::1"] {
+            let (a, b) = pair(ip);
+            let to = b.local_addr().unwrap();
+            let bytes: Vec<Vec<u8>> = (0..100u8).map(|i| vec![i; usize::from(i)]).collect();
+            let mut sender = Sender::new();
+            let sent = sender.send(a.as_fd(), 100, &mut |i| plain(&bytes[i], to)).unwrap();
+            assert_eq!(sent, BATCH, "more than a batch is cut to one");
+            let mut receiver = Receiver::named();
+            assert_eq!(receiver.receive(b.as_fd()).unwrap(), BATCH);
+            for (i, expected) in bytes.iter().take(BATCH).enumerate() {
+                let datagram = receiver.datagram(i);
+                assert_eq!(datagram.bytes, expected);
+                assert_eq!(datagram.peer, Some(a.local_addr().unwrap()));
+                assert_eq!((datagram.local, datagram.truncated), (None, false));
+            }
+            assert_eq!(receiver.receive(b.as_fd()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+    }
+
+    #[test]
+    fn the_local_address_is_told_and_can_be_chosen() {
+        let (a, b) = pair("127.0.0.1");
+        receive_packet_info(b.as_fd(), false).unwrap();
+        a.send_to(b"query", b.local_addr().unwrap()).unwrap();
+        let mut receiver = Receiver::named();
+        assert_eq!(receiver.receive(b.as_fd()).unwrap(), 1);
+        assert_eq!(receiver.datagram(0).local, Some("127.0.0.1".parse().unwrap()));
+
+        let (c, d) = pair("::1");
+        receive_packet_info(d.as_fd(), true).unwrap();
+        c.send_to(b"query", d.local_addr().unwrap()).unwrap();
+        assert_eq!(receiver.receive(d.as_fd()).unwrap(), 1);
+        let local = receiver.datagram(0).local;
+        assert_eq!(local, Some("::1".parse().unwrap()));
+        let reply = Outgoing { bytes: b"reply", to: Some(c.local_addr().unwrap()), from: local };
+        assert_eq!(Sender::new().send(d.as_fd(), 1, &mut |_| reply).unwrap(), 1);
+        assert_eq!(receiver.receive(c.as_fd()).unwrap(), 1);
+        assert_eq!(receiver.datagram(0).peer, Some(d.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn a_datagram_over_the_buffer_is_cut_and_marked_and_the_next_is_whole() {
+        let (a, b) = pair("127.0.0.1");
+        a.connect(b.local_addr().unwrap()).unwrap();
+        b.connect(a.local_addr().unwrap()).unwrap();
+        let large = vec![7; BUFFER_LEN + 1];
+        let items = [&large[..], &large[..BUFFER_LEN], b""];
+        let sent =
+            Sender::new().send(a.as_fd(), 3, &mut |i| Outgoing { bytes: items[i], to: None, from: None }).unwrap();
+        assert_eq!(sent, 3);
+        let mut receiver = Receiver::unnamed();
+        assert_eq!(receiver.receive(b.as_fd()).unwrap(), 3);
+        let seen: Vec<_> = (0..3).map(|i| receiver.datagram(i)).map(|d| (d.bytes.len(), d.truncated, d.peer)).collect();
+        assert_eq!(seen, [(BUFFER_LEN, true, None), (BUFFER_LEN, false, None), (0, false, None)]);
+    }
+
+    #[test]
+    fn drops_of_a_full_socket_are_told() {
+        let (a, b) = pair("127.0.0.1");
+        receive_drops(b.as_fd()).unwrap();
+        set_option(b.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, 4096).unwrap();
+        for _ in 0..200 {
+            a.send_to(&[0; 512], b.local_addr().unwrap()).unwrap();
+        }
+        let mut receiver = Receiver::named();
+        while receiver.receive(b.as_fd()).is_ok() {}
+        a.send_to(b"after", b.local_addr().unwrap()).unwrap();
+        assert_eq!(receiver.receive(b.as_fd()).unwrap(), 1);
+        assert!(receiver.datagram(0).dropped.is_some_and(|drops| drops > 0 && drops < 200));
+    }
+
+    #[test]
+    fn what_icmp_said_comes_back_on_a_connected_socket() {
+        let (a, b) = pair("127.0.0.1");
+        a.connect(b.local_addr().unwrap()).unwrap();
+        drop(b);
+        let item = Outgoing { bytes: b"query", to: None, from: None };
+        assert_eq!(Sender::new().send(a.as_fd(), 1, &mut |_| item).unwrap(), 1);
+        let refused = Receiver::unnamed().receive(a.as_fd()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

@@ -1,6 +1,7 @@
 //! How long an answer may be kept, and which must not be kept at all, because a cache that is wrong about this serves
 //! lies (RFC 1035, 2181, 2308, 8767).
 
+use crate::dns::record::seconds;
 use crate::dns::response::Response;
 use crate::dns::{opcode, rcode, u16_at, u32_at};
 use crate::policy::server::CacheSettings;
@@ -27,7 +28,7 @@ const QTYPES_FROM: u16 = 128;
 /// - to a QTYPE or QCLASS that is none of records (ANY, AXFR, IXFR);
 /// - negative without an SOA (RFC 2308 section 5: "Negative responses without SOA records SHOULD NOT be cached"),
 ///   which leaves out referrals too;
-/// - with a TTL of 0 somewhere (RFC 1035 section 3.2.1).
+/// - with a TTL of 0 somewhere (RFC 1035 section 3.2.1), or one that counts as 0 (RFC 2181 section 8).
 ///
 /// The whole message is one entry, so it lives no longer than the record of it that expires first, whatever its section:
 /// nothing is ever handed out past its own TTL. A negative answer lives for the least of the SOA's TTL, its MINIMUM and
@@ -43,11 +44,12 @@ pub fn lifetime(response: &Response<'_>, limits: &CacheSettings) -> Option<Lifet
     if !matches!(response.rcode, rcode::NOERROR | rcode::NXDOMAIN) || is_of_questions(qtype) || qclass >= 254 {
         return None;
     }
-    let shortest = response.ttls().iter().filter_map(|&at| u32_at(response.message, usize::from(at))).map(ttl_of).min();
+    let shortest =
+        response.ttls().iter().filter_map(|&at| u32_at(response.message, usize::from(at))).map(seconds).min();
     let negative = response.rcode == rcode::NXDOMAIN || response.answers == 0;
     let (ttl, ttl_max) = match &response.soa {
         Some((_, negative_ttl)) => {
-            let most = shortest?.min(ttl_of(*negative_ttl));
+            let most = shortest?.min(seconds(*negative_ttl));
             let ttl = most.min(secs(limits.negative_max_ttl)).min(secs(limits.max_ttl));
             (ttl, ttl)
         }
@@ -57,16 +59,116 @@ pub fn lifetime(response: &Response<'_>, limits: &CacheSettings) -> Option<Lifet
     (ttl > 0).then(|| Lifetime { ttl, stale: secs(limits.stale), ttl_max })
 }
 
-/// RFC 2181 section 8: "treat TTL values received with the most significant bit set as if the entire value received was
-/// zero".
-fn ttl_of(field: u32) -> u32 {
-    if field > i32::MAX as u32 { 0 } else { field }
-}
-
 fn is_of_questions(qtype: u16) -> bool {
     (QTYPES_FROM..=255).contains(&qtype)
 }
 
 fn secs(duration: std::time::Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::rtype;
+    use std::time::Duration;
+
+    const LIMITS: CacheSettings = CacheSettings {
+        size_bytes: 1 << 20,
+        max_ttl: Duration::from_secs(86_400),
+        negative_max_ttl: Duration::from_secs(3600),
+        stale: Duration::from_secs(7200),
+        failure_ttl: Duration::from_secs(30),
+    };
+
+    /// A response to `www.a` of type `qtype` with header `flags`; records are (section, type, ttl), their data 4 bytes,
+    /// or for an SOA two roots and five numbers of which the last is MINIMUM = 900.
+    fn response(flags: u16, qtype: u16, records: &[(usize, u16, u32)]) -> Vec<u8> {
+        let mut message = vec![0; 12];
+        message[2..4].copy_from_slice(&(0x8000 | flags).to_be_bytes());
+        message[5] = 1;
+        message.extend_from_slice(b"\x03www\x01a\x00");
+        message.extend_from_slice(&qtype.to_be_bytes());
+        message.extend_from_slice(&[0, 1]);
+        for &(section, rtype, ttl) in records {
+            message[7 + 2 * section] += 1;
+            message.extend_from_slice(if rtype == rtype::SOA { &[0xc0, 16] } else { &[0xc0, 12] });
+            message.extend_from_slice(&rtype.to_be_bytes());
+            message.extend_from_slice(&[0, 1]);
+            message.extend_from_slice(&ttl.to_be_bytes());
+            let soa = [[0; 18].as_slice(), &900u32.to_be_bytes()].concat();
+            let data: &[u8] = match rtype {
+                rtype::SOA => &soa,
+                rtype::NS => &[0xc0, 12],
+                rtype::CNAME => &[0xc0, 16],
+                _ => &[192, 0, 2, 1],
+            };
+            message.extend_from_slice(&(data.len() as u16).to_be_bytes());
+            message.extend_from_slice(data);
+        }
+        message
+    }
+
+    fn ttl(flags: u16, qtype: u16, records: &[(usize, u16, u32)]) -> Option<u32> {
+        let message = response(flags, qtype, records);
+        lifetime(&Response::scan(&message).unwrap(), &LIMITS).map(|lifetime| lifetime.ttl)
+    }
+
+    const ANSWER: usize = 0;
+    const AUTHORITY: usize = 1;
+    const ADDITIONAL: usize = 2;
+
+    #[test]
+    fn a_positive_answer_lives_as_long_as_its_shortest_record_of_any_section() {
+        assert_eq!(ttl(0, rtype::A, &[(ANSWER, rtype::A, 300), (ANSWER, rtype::A, 200)]), Some(200));
+        assert_eq!(ttl(0, rtype::A, &[(ANSWER, rtype::A, 300), (AUTHORITY, rtype::NS, 100)]), Some(100));
+        assert_eq!(ttl(0, rtype::A, &[(ANSWER, rtype::A, 300), (ADDITIONAL, rtype::A, 50)]), Some(50));
+        assert_eq!(ttl(0, rtype::A, &[(ANSWER, rtype::A, 1_000_000)]), Some(86_400));
+        assert_eq!(ttl(0, rtype::A, &[(ANSWER, rtype::A, 300), (ADDITIONAL, rtype::A, 0)]), None);
+        assert_eq!(ttl(0, rtype::A, &[(ANSWER, rtype::A, 0x8000_0001)]), None, "a negative TTL is zero");
+    }
+
+    #[test]
+    fn a_negative_answer_lives_as_long_as_its_soa_says_and_not_at_all_without() {
+        const NXDOMAIN: u16 = 3;
+        assert_eq!(ttl(NXDOMAIN, rtype::A, &[(AUTHORITY, rtype::SOA, 3600)]), Some(900), "MINIMUM");
+        assert_eq!(ttl(NXDOMAIN, rtype::A, &[(AUTHORITY, rtype::SOA, 60)]), Some(60), "the SOA's own TTL");
+        assert_eq!(ttl(0, rtype::A, &[(AUTHORITY, rtype::SOA, 3600)]), Some(900), "NODATA");
+        assert_eq!(ttl(0, rtype::A, &[(ANSWER, rtype::CNAME, 30), (AUTHORITY, rtype::SOA, 3600)]), Some(30));
+        assert_eq!(ttl(0, rtype::A, &[(ANSWER, rtype::CNAME, 3000), (AUTHORITY, rtype::SOA, 3600)]), Some(900));
+        for records in [&[][..], &[(AUTHORITY, rtype::NS, 60)]] {
+            assert_eq!((ttl(NXDOMAIN, rtype::A, records), ttl(0, rtype::A, records)), (None, None), "{records:?}");
+        }
+        let message = response(NXDOMAIN, rtype::A, &[(AUTHORITY, rtype::SOA, 3600)]);
+        let limits = CacheSettings { negative_max_ttl: Duration::from_secs(20), ..LIMITS };
+        let expected = Lifetime { ttl: 20, stale: 7200, ttl_max: 20 };
+        assert_eq!(lifetime(&Response::scan(&message).unwrap(), &limits), Some(expected));
+    }
+
+    #[test]
+    fn what_is_not_a_plain_answer_is_not_kept() {
+        let records = [(ANSWER, rtype::A, 300)];
+        assert_eq!(ttl(0x0200, rtype::A, &records), None, "truncated");
+        assert_eq!(ttl(4 << 11, rtype::A, &records), None, "NOTIFY");
+        for rcode in [1, 2, 4, 5, 9] {
+            assert_eq!(ttl(rcode, rtype::A, &records), None, "rcode {rcode}");
+        }
+        for qtype in [rtype::ANY, rtype::AXFR, rtype::IXFR, rtype::TSIG, 128] {
+            assert_eq!(ttl(0, qtype, &records), None, "type {qtype}");
+        }
+        assert_eq!(ttl(0, 256, &records), Some(300), "URI is a type of records");
+        let mut class_any = response(0, rtype::A, &records);
+        class_any[22] = 255;
+        assert_eq!(lifetime(&Response::scan(&class_any).unwrap(), &LIMITS), None);
+        let many = vec![(ANSWER, rtype::A, 300); crate::dns::response::TTLS_MAX + 1];
+        assert_eq!(ttl(0, rtype::A, &many), None, "more records than are tracked");
+    }
+
+    #[test]
+    fn an_unknown_edns_option_keeps_an_answer_out() {
+        let mut message = response(0, rtype::A, &[(ANSWER, rtype::A, 300)]);
+        message[11] = 1;
+        message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 6, 0, 3, 0, 2, b'n', b's']);
+        assert_eq!(lifetime(&Response::scan(&message).unwrap(), &LIMITS), None, "NSID names one server");
+    }
 }

@@ -299,6 +299,36 @@ fn keys_that_share_one_hash_share_one_bucket_and_nothing_else() {
 }
 
 #[test]
+fn a_hit_needs_every_part_of_the_key_even_when_the_hash_is_the_same() {
+    let (a, b) = (name("a.example"), name("b.example"));
+    let base = Key { client_subnet: &[0, 1, 24, 0, 192, 0, 2], ..key(&a) };
+    let different = [
+        Key { name: &b, ..base },
+        Key { qtype: 28, ..base },
+        Key { qclass: 3, ..base },
+        Key { flags: base.flags.with(Flags::DO), ..base },
+        Key { flags: base.flags.with(Flags::CD), ..base },
+        Key { flags: base.flags.with(Flags::AD), ..base },
+        Key { flags: Flags::default(), ..base },
+        Key { client_subnet: &[0, 1, 24, 0, 192, 0, 3], ..base },
+        Key { client_subnet: &[0, 1, 24, 0, 192, 0], ..base },
+        Key { client_subnet: &[], ..base },
+    ];
+    let mut out = vec![0; BODY_MAX];
+    for other in different {
+        let mut shard = Shard::new(1 << 20);
+        shard.insert(at(1), 42, &base, &Made::new(&base, &[60], 100, 1).answer());
+        assert!(matches!(shard.get(at(1), 42, &base, &mut out), Found::Hit(_)));
+        assert!(matches!(shard.get(at(1), 42, &other, &mut out), Found::Miss), "{other:?}");
+        shard.insert(at(1), 42, &other, &Made::new(&other, &[60], 100, 2).answer());
+        for (key, salt) in [(base, 1), (other, 2)] {
+            let Found::Hit(hit) = shard.get(at(1), 42, &key, &mut out) else { panic!("{key:?} is lost") };
+            assert_eq!(hit.class.account, salt);
+        }
+    }
+}
+
+#[test]
 fn many_threads_never_see_a_torn_or_foreign_answer() {
     let cache = Cache::new(256 << 10, 5, 4);
     let names: Vec<_> = (0..400).map(|i| name(&format!("t{i}.example"))).collect();

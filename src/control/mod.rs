@@ -1,1 +1,15 @@
-//! (being written)
+//! The control side: the socket that the commands speak to, reload, file watch and status.
+//!
+//! It runs on a thread and a runtime of its own, so that nothing here can hold up a query; the workers meet it only
+//! through the published policy and the counters.
+
+pub mod changes;
+pub mod client;
+pub mod example;
+pub mod explain;
+pub mod origin;
+pub mod protocol;
+pub mod reload;
+pub mod socket;
+pub mod status;
+pub mod watch;

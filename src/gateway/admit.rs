@@ -8,7 +8,7 @@ use crate::dns::query::{Malformed, Query};
 use crate::dns::reply::Body;
 use crate::dns::{opcode, rcode, rtype};
 use crate::policy::Mode;
-use crate::policy::access::AccessVerdict;
+use crate::policy::access::{AccessVerdict, Asked};
 use crate::policy::clients::GroupSet;
 use crate::policy::filter::{Action, Rule, Subject};
 use crate::policy::source::SourceVerdict;
@@ -28,9 +28,23 @@ pub(super) enum Kind {
 /// A query that every policy lets pass.
 #[derive(Debug)]
 pub(super) struct Admitted<'q> {
-    pub(super) case: Case<'q>,
-    pub(super) kind: Kind,
-    pub(super) groups: GroupSet,
+    case: Case<'q>,
+    kind: Kind,
+    groups: GroupSet,
+}
+
+impl<'q> Admitted<'q> {
+    pub(super) fn case(&self) -> Case<'q> {
+        self.case
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn groups(&self) -> &GroupSet {
+        &self.groups
+    }
 }
 
 impl Kind {
@@ -63,7 +77,12 @@ impl Desk {
         let Client { peer, .. } = case.client;
         let tcp = case.client.is_tcp();
         let prohibited = Some((ExtendedError::Prohibited, ""));
-        match view.running.policy.access.check(peer.ip(), tcp, case.query) {
+        let Query { opcode, qtype, qclass, .. } = *case.query;
+        let judgement = view.running.policy.access.judge(peer.ip(), tcp, Asked { opcode, qtype, qclass });
+        if let Some(reason) = judgement.monitored {
+            self.would(view, case, (Outcome::Denied, reason), None);
+        }
+        match judgement.verdict {
             AccessVerdict::Admit => return true,
             AccessVerdict::Refuse(reason) => {
                 self.say(view, case, Body::Rcode(rcode::REFUSED), prohibited, (Outcome::Denied, reason), out);
@@ -86,7 +105,7 @@ impl Desk {
         match self.limit.check(policy, view.now.at, case.client.peer.ip(), verified) {
             SourceVerdict::Within => return true,
             _ if policy.mode == Mode::Monitor => {
-                self.ledger.would(Reason::Source);
+                self.would(view, case, (Outcome::Dropped, Reason::Source), None);
                 return true;
             }
             // TC=1 invites to TCP; who is there already gets silence.
@@ -104,8 +123,8 @@ impl Desk {
         let query = case.query;
         let subject = Subject { groups, name: &query.name, qtype: query.qtype, tcp: case.client.is_tcp() };
         let decision = view.running.policy.filter.decide(&subject);
-        if decision.monitored.is_some() {
-            self.ledger.would(Reason::Filter);
+        if let Some(rule) = decision.monitored {
+            self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
         }
         match decision.rule {
             Some(rule) => self.obey(view, case, rule, out),
@@ -145,9 +164,12 @@ impl Desk {
         };
         let policy = &view.running.policy;
         let admitted = policy.access.admits(client.peer.ip());
-        let within = policy.source.mode == Mode::Monitor
-            || self.limit.check(&policy.source, view.now.at, client.peer.ip(), tcp) == SourceVerdict::Within;
-        if !admitted || !within {
+        let within = self.limit.check(&policy.source, view.now.at, client.peer.ip(), tcp) == SourceVerdict::Within;
+        if !within && policy.source.mode == Mode::Monitor {
+            self.ledger.would(Reason::Source);
+        }
+        let over = !within && policy.source.mode != Mode::Monitor;
+        if !admitted || over {
             let reason = if admitted { Reason::Source } else { Reason::Access };
             return self.ledger.count(Outcome::Dropped, reason, tcp, None);
         }

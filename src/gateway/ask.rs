@@ -3,7 +3,7 @@
 use super::admit::{Admitted, Kind};
 use super::memory::key_of;
 use super::outbox::{Outbox, To};
-use super::{Asker, Case, Desk, LinkPort, View};
+use super::{Asker, Case, Desk, LinkPort, Path, View};
 use crate::cache::FailureKind;
 use crate::dns::edns::{ExtendedError, option, options};
 use crate::dns::query::Query;
@@ -12,8 +12,8 @@ use crate::dns::{HEADER_LEN, put_u16, rcode};
 use crate::ledger::UpstreamEvent;
 use crate::policy::cookies::CookieMode;
 use crate::policy::server::Transport;
-use crate::upstream::flights::{Attempt, FlightId, Full, Route};
-use crate::upstream::select::Choice;
+use crate::upstream::flights::{ATTEMPTS_MAX, Attempt, FlightId, Full, Route};
+use crate::upstream::select::{Choice, Chosen};
 use crate::verdict::{Outcome, Reason};
 use rand::RngExt;
 
@@ -24,71 +24,59 @@ const ID_TRIES: usize = 8;
 /// passed on without them.
 const OPTIONS_MAX: usize = 1024;
 
-/// Why no attempt was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoAttempt {
-    /// No server is left that could be asked.
-    NoServer,
-    /// A table is full.
-    Full,
-}
-
-impl std::convert::From<Full> for NoAttempt {
-    fn from(_: Full) -> Self {
-        Self::Full
-    }
-}
-
 impl Desk {
     /// Forwards an admitted query.
     pub(super) fn forward(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) {
-        let case = admitted.case;
+        let case = admitted.case();
+        let plain = admitted.kind() == Kind::Plain;
+        let Some(server) = self.choose(view, case.query, &[]) else {
+            return self.fail(view, case, FailureKind::Unreachable, out);
+        };
+        // All are down: whoever can be served from old data need not wait for the deadline to learn it.
+        if !server.up && plain && self.answer_stale(view, case, out) {
+            return;
+        }
         let (pool, _) = view.running.routing.pool_for(&case.query.name);
         let deadline = view.now.at.plus(pool.settings.timeout);
         let Ok(id) = self.flights.open(Asker::Client(case.client), case.query.packet, view.now.at, deadline) else {
             return self.overloaded(view, case, out);
         };
-        self.flights.flight_mut(id).opaque = admitted.kind == Kind::Opaque;
-        if let Err(why) = self.attempt(view, id, case.query, out) {
+        self.flights.flight_mut(id).opaque = !plain;
+        if self.send(view, id, case.query, server.upstream, out).is_err() {
             self.flights.close(id);
-            match why {
-                NoAttempt::Full => self.overloaded(view, case, out),
-                NoAttempt::NoServer => self.fail(view, case, FailureKind::Unreachable, out),
-            }
+            self.overloaded(view, case, out);
         }
     }
 
     /// Hands a transfer to a server of its zone's pool, over a connection of its own.
     pub(super) fn transfer(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) {
-        let case = admitted.case;
-        let super::Path::Tcp(client) = case.client.path else { return };
-        let Some((_, link)) = self.choose(view, case.query, &[]) else {
+        let case = admitted.case();
+        let Path::Tcp(client) = case.client.path else { return };
+        let Some(server) = self.choose(view, case.query, &[]) else {
             return self.fail(view, case, FailureKind::Unreachable, out);
         };
-        if out.push(To::Transfer { client, upstream: LinkPort { link, port: 0 } }, case.query.packet) {
+        let upstream = LinkPort { link: view.running.routing.upstreams[server.upstream].link, port: 0 };
+        if out.push(To::Transfer { client, upstream }, case.query.packet) {
             self.finish(view, case, Outcome::Transferred, Reason::None, None);
         } else {
             self.finish(view, case, Outcome::Failed, Reason::Overload, None);
         }
     }
 
-    /// Sends one attempt of a flight and sets its timer.
-    pub(super) fn attempt(
+    /// Sends one attempt of a flight to a server (an index of the routing) and sets the flight's timer.
+    fn send(
         &mut self,
         view: &View<'_>,
         flight: FlightId,
         query: &Query<'_>,
+        upstream: usize,
         out: &mut Outbox,
-    ) -> Result<(), NoAttempt> {
+    ) -> Result<(), Full> {
         let (deadline, opaque) = (self.flights.flight(flight).deadline, self.flights.flight(flight).opaque);
-        let tried = self.tried(flight);
-        let tried = &tried.0[..tried.1];
-        // With every server tried, or a single one, the same is asked again: over UDP the message may have been lost.
-        let chosen = self.choose(view, query, tried).or_else(|| self.choose(view, query, &[]));
-        let (upstream, link) = chosen.ok_or(NoAttempt::NoServer)?;
         let upstream = &view.running.routing.upstreams[upstream];
         let client_tcp = matches!(self.flights.flight(flight).asker, Asker::Client(client) if client.is_tcp());
         let tcp = client_tcp || upstream.settings.transport == Transport::Tcp;
+        let link = upstream.link;
         let random = self.rng.random();
         let port = if tcp { 0 } else { self.links.port(link, random) };
         let route = Route { link, port, tcp };
@@ -98,7 +86,7 @@ impl Desk {
         let pool = view.running.routing.pool_for(&query.name).0;
         let patience = pool.settings.timeout / (pool.settings.retries + 1);
         let timer = deadline.min(view.now.at.plus(patience));
-        let room = out.room(query.packet.len() + super::reply::OPT_MAX).ok_or(NoAttempt::Full)?;
+        let room = out.room(query.packet.len() + super::reply::OPT_MAX).ok_or(Full)?;
         let len = if opaque {
             room[..query.packet.len()].copy_from_slice(query.packet);
             query.packet.len()
@@ -113,32 +101,32 @@ impl Desk {
         Ok(())
     }
 
-    fn tried(&self, flight: FlightId) -> ([Attempt; crate::upstream::flights::ATTEMPTS_MAX], usize) {
-        let attempts = self.flights.flight(flight).attempts();
-        let mut copy = [Attempt::on(Route { link: super::LinkId { slot: 0, generation: 0 }, port: 0, tcp: false });
-            crate::upstream::flights::ATTEMPTS_MAX];
-        copy[..attempts.len()].copy_from_slice(attempts);
-        (copy, attempts.len())
-    }
-
-    fn choose(&mut self, view: &View<'_>, query: &Query<'_>, tried: &[Attempt]) -> Option<(usize, super::LinkId)> {
+    fn choose(&mut self, view: &View<'_>, query: &Query<'_>, tried: &[Attempt]) -> Option<Chosen> {
         self.turn = self.turn.wrapping_add(1);
         let routing = &view.running.routing;
         let (pool, _) = routing.pool_for(&query.name);
         let (random, turn) = (self.rng.random(), self.turn);
-        let choice = Choice { at: view.now.at, name: &query.name, tried, random, turn };
-        let chosen = routing.choose(pool, &choice)?;
-        Some((chosen.upstream, routing.upstreams[chosen.upstream].link))
+        routing.choose(pool, &Choice { at: view.now.at, name: &query.name, tried, random, turn })
     }
 
-    pub(super) fn free_id(&mut self, route: Route) -> Result<u16, NoAttempt> {
+    /// A server for another attempt: one that was not tried; with all tried, or a single one, the same again, because
+    /// over UDP the message may have been lost.
+    fn choose_again(&mut self, view: &View<'_>, flight: FlightId, query: &Query<'_>) -> Option<Chosen> {
+        let mut tried = [Attempt::on(Route::default()); ATTEMPTS_MAX];
+        let attempts = self.flights.flight(flight).attempts();
+        let tried = &mut tried[..attempts.len()];
+        tried.copy_from_slice(attempts);
+        self.choose(view, query, tried).or_else(|| self.choose(view, query, &[]))
+    }
+
+    pub(super) fn free_id(&mut self, route: Route) -> Result<u16, Full> {
         for _ in 0..ID_TRIES {
             let id = self.rng.random();
             if !self.flights.is_taken(route, id) {
                 return Ok(id);
             }
         }
-        Err(NoAttempt::Full)
+        Err(Full)
     }
 
     /// The timers that are due: another attempt, or the end.
@@ -190,11 +178,12 @@ impl Desk {
             self.flights.close(id);
             return self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
         };
-        let case = Case { client, query: &query, received };
+        let case = Case { client, query: &query, received, upstream: None };
         let retries = view.running.routing.pool_for(&query.name).0.settings.retries as usize;
         let may_retry = view.now.at < deadline && attempts <= retries;
-        let again = if may_retry { self.attempt(view, id, &query, out) } else { Err(NoAttempt::NoServer) };
-        if again.is_err() {
+        let server = if may_retry { self.choose_again(view, id, &query) } else { None };
+        let sent = server.is_some_and(|server| self.send(view, id, &query, server.upstream, out).is_ok());
+        if !sent {
             self.flights.close(id);
             self.fail(view, case, why, out);
         }

@@ -20,8 +20,6 @@ const ROTATE_MIN: Duration = Duration::from_secs(1);
 /// How long an upstream that left the policy is remembered; longer than any query waits.
 const LINGER: Duration = Duration::from_secs(70);
 
-const NOT_CHOSEN: u8 = u8::MAX;
-
 #[derive(Debug)]
 struct Link {
     generation: u16,
@@ -29,8 +27,9 @@ struct Link {
     state: Arc<State>,
     /// The first of the ports in use.
     base: u8,
-    /// The port of this batch.
+    /// The port chosen last, and in which batch.
     chosen: u8,
+    chosen_in: u64,
     rotated: Moment,
     /// In the policy that runs.
     current: bool,
@@ -43,6 +42,8 @@ struct Link {
 pub(super) struct Links {
     slots: Vec<Option<Link>>,
     rotated: Vec<LinkPort>,
+    /// Batches so far.
+    batch: u64,
 }
 
 impl Links {
@@ -50,6 +51,7 @@ impl Links {
         Self {
             slots: std::iter::repeat_with(|| None).take(LINKS_MAX).collect(),
             rotated: Vec::with_capacity(LINKS_MAX),
+            batch: 0,
         }
     }
 
@@ -69,7 +71,8 @@ impl Links {
                         address: upstream.settings.address,
                         state: Arc::clone(&upstream.state),
                         base: 0,
-                        chosen: NOT_CHOSEN,
+                        chosen: 0,
+                        chosen_in: 0,
                         rotated: Moment::ZERO,
                         current: true,
                         left: None,
@@ -81,13 +84,15 @@ impl Links {
 
     /// The next batch chooses its ports anew.
     pub(super) fn begin_batch(&mut self) {
-        self.slots.iter_mut().flatten().for_each(|link| link.chosen = NOT_CHOSEN);
+        self.batch += 1;
     }
 
     /// The port toward `link` for this batch. `random` decides at the first call in a batch.
     pub(super) fn port(&mut self, link: LinkId, random: u64) -> u8 {
+        let batch = self.batch;
         let Some(link) = self.known_mut(link) else { return 0 };
-        if link.chosen == NOT_CHOSEN {
+        if link.chosen_in != batch {
+            link.chosen_in = batch;
             link.chosen = (link.base + (random % u64::from(ACTIVE)) as u8) % PORTS as u8;
         }
         link.chosen

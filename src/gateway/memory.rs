@@ -40,7 +40,7 @@ pub(super) enum ChainVerdict<'f> {
 impl Desk {
     /// Answers from what is remembered; false when an upstream has to be asked.
     pub(super) fn answer_from_memory(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) -> bool {
-        let case = admitted.case;
+        let case = admitted.case();
         let Some(key) = key_of(case.query) else { return false };
         let Some(room) = out.room(ROOM) else {
             self.finish(view, case, Outcome::Failed, Reason::Overload, None);
@@ -50,12 +50,12 @@ impl Desk {
         if let Found::Hit(hit) = &found
             && hit.is_fresh()
         {
-            self.serve(view, case, &admitted.groups, &key, hit, out);
+            self.serve(view, case, admitted.groups(), &key, hit, out);
             return true;
         }
         let Some(failed) = view.shared.cache.failed(view.now.at, &key.failing()) else { return false };
         match &found {
-            Found::Hit(stale) => self.serve(view, case, &admitted.groups, &key, stale, out),
+            Found::Hit(stale) => self.serve(view, case, admitted.groups(), &key, stale, out),
             Found::Miss => {
                 let error = Some((ExtendedError::CachedError, failed.kind.text()));
                 let ending = (Outcome::CacheFailure, Reason::None);
@@ -130,7 +130,7 @@ impl Desk {
     ) -> ChainVerdict<'v> {
         let mut untouched = true;
         let mut decided: Option<&'v Rule> = None;
-        let mut monitored = false;
+        let mut monitored: Option<&'v Rule> = None;
         if response.chain_len > 0 {
             let filter = &view.running.policy.filter;
             let tcp = case.client.is_tcp();
@@ -142,11 +142,11 @@ impl Desk {
                 let subject = Subject { groups, name: target, qtype: case.query.qtype, tcp };
                 let decision = filter.decide(&subject);
                 decided = decision.rule;
-                monitored |= decision.monitored.is_some();
+                monitored = monitored.or(decision.monitored);
             });
         }
-        if monitored {
-            self.ledger.would(Reason::Filter);
+        if let Some(rule) = monitored {
+            self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
         }
         let passes_tcp = |rule: &Rule| rule.action == Action::Truncate && case.client.is_tcp();
         match decided.filter(|rule| rule.action != Action::Allow && !passes_tcp(rule)) {

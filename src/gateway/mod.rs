@@ -10,7 +10,7 @@ mod probe;
 mod reply;
 mod settle;
 
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::dns::MESSAGE_MAX;
 use crate::dns::query::Query;
 use crate::ledger::Ledger;
@@ -110,7 +110,9 @@ struct Case<'q> {
     client: Client,
     query: &'q Query<'q>,
     /// When it came.
-    received: crate::clock::Moment,
+    received: Moment,
+    /// The slot of the upstream that answered it.
+    upstream: Option<u16>,
 }
 
 impl Client {
@@ -232,9 +234,9 @@ impl Desk {
             Ok(query) => query,
             Err(malformed) => return self.reject(view, client, packet, malformed, out),
         };
-        let case = Case { client, query: &query, received: view.now.at };
+        let case = Case { client, query: &query, received: view.now.at, upstream: None };
         let Some(admitted) = self.admit(view, case, out) else { return };
-        match admitted.kind {
+        match admitted.kind() {
             admit::Kind::Plain => {
                 if !self.answer_from_memory(view, &admitted, out) {
                     self.forward(view, &admitted, out);

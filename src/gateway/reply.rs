@@ -5,8 +5,10 @@ use super::{Case, Client, Desk, Path, View};
 use crate::dns::edns::ExtendedError;
 use crate::dns::reply::{self, Body, ReplyTo};
 use crate::dns::{HEADER_LEN, MESSAGE_MAX, put_u16, rcode};
+use crate::ledger::journal::{Entry, Quota, RuleId, is_denied};
 use crate::policy::filter::Rule;
 use crate::policy::rrl::{ResponseClass, RrlVerdict};
+use crate::policy::server::{LogQueries, LogSettings};
 use crate::policy::{Mode, Profile};
 use crate::verdict::{Outcome, Reason};
 
@@ -59,10 +61,47 @@ impl Desk {
         case: Case<'_>,
         outcome: Outcome,
         reason: Reason,
-        _rule: Option<&Rule>,
+        rule: Option<&Rule>,
     ) {
         let took = view.now.at.since(case.received);
         self.ledger.count(outcome, reason, case.client.is_tcp(), Some(took));
+        let policy = &view.running.policy;
+        let wanted = match policy.server.log.queries {
+            LogQueries::None => false,
+            LogQueries::Denied => is_denied(outcome, reason),
+            LogQueries::All => true,
+        };
+        let is_access =
+            matches!(reason, Reason::Access | Reason::Question | Reason::Transfer | Reason::Notify | Reason::Update);
+        if wanted && (policy.access.log || !is_access) {
+            self.log(view, case, (outcome, reason), rule, false);
+        }
+    }
+
+    /// Counts and logs what a section or rule in monitor mode would have done; the query goes on.
+    pub(super) fn would(&mut self, view: &View<'_>, case: Case<'_>, ending: Ending, rule: Option<&Rule>) {
+        self.ledger.would(ending.1);
+        if view.running.policy.server.log.queries != LogQueries::None {
+            self.log(view, case, ending, rule, true);
+        }
+    }
+
+    fn log(&self, view: &View<'_>, case: Case<'_>, (outcome, reason): Ending, rule: Option<&Rule>, monitored: bool) {
+        let LogSettings { sample, rate, .. } = view.running.policy.server.log;
+        view.shared.journal.offer(&self.ledger, Quota { sample, rate }, view.now.unix_ms, || Entry {
+            unix_ms: view.now.unix_ms,
+            client: case.client.peer,
+            tcp: case.client.is_tcp(),
+            name: case.query.name,
+            qtype: case.query.qtype,
+            qclass: case.query.qclass,
+            outcome,
+            reason,
+            rule: rule.map(|rule| RuleId::new(&rule.id)),
+            monitored,
+            took: view.now.at.since(case.received),
+            upstream: case.upstream,
+        });
     }
 
     /// Answers with something self-made.

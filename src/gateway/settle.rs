@@ -53,7 +53,7 @@ impl Desk {
         let (packet, len) = self.copy_packet(flight);
         self.flights.close(flight);
         if let Ok(query) = Query::scan(&packet[..len]) {
-            self.settle(view, Case { client, query: &query, received }, response, out);
+            self.settle(view, Case { client, query: &query, received, upstream: Some(slot) }, response, out);
         }
         self.scratch = packet;
     }
@@ -153,7 +153,7 @@ impl Desk {
             put_u16(room, 10, response.additionals - 1);
         }
         put_u16(room, 0, 0);
-        room[HEADER_LEN..response.question_end].make_ascii_lowercase();
+        room[HEADER_LEN..response.question_end - 4].make_ascii_lowercase();
         let rrl = &view.shared.rrl;
         let zone = view.running.routing.pool_for(&case.query.name).1;
         let class = rrl.class_of(response, &case.query.name, case.query.qtype, zone);
@@ -208,7 +208,7 @@ impl Desk {
         let (asked, len) = self.copy_packet(flight);
         self.flights.close(flight);
         if let Ok(query) = Query::scan(&asked[..len]) {
-            self.send_opaque(view, Case { client, query: &query, received }, packet, out);
+            self.send_opaque(view, Case { client, query: &query, received, upstream: Some(slot) }, packet, out);
         }
         self.scratch = asked;
     }

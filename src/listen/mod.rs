@@ -1,1 +1,94 @@
-//! (being written)
+//! The drivers: they read sockets and clocks, hand bytes and time to a [`Core`], and send what it puts into its outbox.
+//!
+//! A worker is one thread with one runtime: its UDP sockets, its TCP connections and its sockets toward the upstreams live
+//! on it and share its core without a lock, so that a response comes back to the worker that asked. [`Workers`] is how the
+//! control side starts, changes and ends them.
+//!
+//! | file | what it drives |
+//! |---|---|
+//! | `workers`, `bind` | the control side: start, listeners, drain; sockets and why they could not be had |
+//! | `worker` | one thread: what it holds, its tasks, and one batch through the core |
+//! | `post` | what the core wants sent, sorted by socket |
+//! | `datagrams`, `links` | UDP listeners; UDP sockets toward upstreams |
+//! | `accept`, `connection`, `census` | TCP listeners and connections (RFC 7766); how many each client has |
+//! | `streams`, `transfer`, `transfer_end` | TCP toward upstreams: shared connections; zone transfers and where they end |
+//! | `frames` | messages on a stream, in and out |
+//! | `tally` | what the drivers count |
+
+mod accept;
+mod bind;
+mod census;
+mod connection;
+mod datagrams;
+mod frames;
+mod links;
+mod post;
+mod streams;
+mod tally;
+mod transfer;
+mod transfer_end;
+mod worker;
+mod workers;
+
+pub use bind::{ListenError, Protocol};
+pub use tally::{Event, Tally};
+pub use workers::{Settings, StartError, Workers};
+
+use crate::clock::Now;
+use crate::gateway::outbox::Outbox;
+use crate::gateway::{Client, From, Gateway, LinkId, LinkPort};
+use std::net::SocketAddr;
+
+/// What a worker drives: the gateway, or in tests something simpler. The methods are those of [`Gateway`].
+pub trait Core: 'static {
+    /// Called before each batch: take notice of a new policy.
+    fn begin_batch(&mut self);
+    /// A message from a client.
+    fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox);
+    /// A message from an upstream.
+    fn on_response(&mut self, now: Now, from: From, packet: &[u8], out: &mut Outbox);
+    /// An upstream could not be reached over this path.
+    fn on_unreachable(&mut self, now: Now, from: From, out: &mut Outbox);
+    /// Timers.
+    fn on_tick(&mut self, now: Now, out: &mut Outbox);
+    /// A port whose socket is to be closed; asked until there is none, after each tick.
+    fn take_rotated(&mut self) -> Option<LinkPort>;
+    /// Where an upstream is; `None` when its sockets are to be closed.
+    fn link_address(&self, link: LinkId) -> Option<SocketAddr>;
+    /// Queries that wait for an upstream.
+    fn in_flight(&self) -> usize;
+}
+
+impl Core for Gateway {
+    fn begin_batch(&mut self) {
+        Self::begin_batch(self);
+    }
+
+    fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox) {
+        Self::on_query(self, now, client, packet, out);
+    }
+
+    fn on_response(&mut self, now: Now, from: From, packet: &[u8], out: &mut Outbox) {
+        Self::on_response(self, now, from, packet, out);
+    }
+
+    fn on_unreachable(&mut self, now: Now, from: From, out: &mut Outbox) {
+        Self::on_unreachable(self, now, from, out);
+    }
+
+    fn on_tick(&mut self, now: Now, out: &mut Outbox) {
+        Self::on_tick(self, now, out);
+    }
+
+    fn take_rotated(&mut self) -> Option<LinkPort> {
+        Self::take_rotated(self)
+    }
+
+    fn link_address(&self, link: LinkId) -> Option<SocketAddr> {
+        Self::link_address(self, link)
+    }
+
+    fn in_flight(&self) -> usize {
+        Self::in_flight(self)
+    }
+}

@@ -1,8 +1,55 @@
 //! access: who may ask, and what may be asked.
+//!
+//! Protects the servers behind from strangers (an open resolver is a weapon: RFC 5358), and keeps transfers, NOTIFY and
+//! UPDATE to those who are named. It believes source addresses, which over UDP can be forged: where that matters, let the
+//! servers behind ask for TSIG as well.
+//!
+//! ```toml
+//! mode   = "enforce"                 # of allow and deny: enforce | monitor | off
+//! allow  = ["@branches", "127.0.0.0/8"]
+//! deny   = ["10.6.6.0/24"]           # the longest prefix of both together decides; deny wins a tie
+//! denied = "refuse"                  # refuse | drop
+//! log    = true                      # denied queries to the query log
+//! [transfer]                         # AXFR and IXFR; also [notify] and [update]
+//! mode  = "enforce"
+//! allow = ["10.1.0.53"]              # nobody unless named; they must pass allow above, too
+//! [[question]]                       # the first that fits decides
+//! mode    = "enforce"
+//! qtypes  = ["ANY", "TYPE65"]        # a question fits when each of the lists that are given holds it
+//! classes = ["CH"]
+//! opcodes = ["UPDATE"]
+//! action  = "truncate"               # refused | drop | truncate (UDP only) | notimp
+//! ```
+//!
+//! Without `allow` loopback and private networks may ask.
 
+use super::Mode;
+use super::clients::Groups;
+use super::document::network::{self, Entry, Member};
+use super::document::table::{nearest, qtype};
+use super::document::{At, Code, Fault, Faults, Table, words};
+use super::networks::{NetworkMap, NetworkSet};
 use crate::dns::query::Query;
+use crate::dns::{opcode, rtype};
 use crate::verdict::Reason;
 use std::net::IpAddr;
+
+/// Who may ask when nobody is named: loopback (RFC 1122, 4291), private (RFC 1918), shared (RFC 6598), link-local (RFC
+/// 3927, 4291) and unique local addresses (RFC 4193).
+pub const PRIVATE: [&str; 9] = [
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+/// The most question rules: they are looked at one by one.
+pub const QUESTIONS_MAX: usize = 64;
 
 /// What access says about a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,17 +66,408 @@ pub enum AccessVerdict {
     NotImplemented(Reason),
 }
 
+/// A verdict, and what a rule in monitor mode would have said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What becomes of the query.
+    pub verdict: AccessVerdict,
+    /// The first rule in monitor mode that would have denied it: to be counted.
+    pub monitored: Option<Reason>,
+}
+
+/// What of a query access looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// 0 to 15.
+    pub opcode: u8,
+    /// The type asked for.
+    pub qtype: u16,
+    /// The class asked for.
+    pub qclass: u16,
+}
+
+/// A rule that was looked at, for explanations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Considered {
+    /// Which list or section.
+    pub reason: Reason,
+    /// Number of the `[[question]]`, from 1; 0 for the other sections.
+    pub number: usize,
+    /// Whether it acts.
+    pub mode: Mode,
+    /// What it says about the query, were it to act; `Admit` when it does not fit.
+    pub verdict: AccessVerdict,
+}
+
+/// What is done with a client that may not ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Denied {
+    /// REFUSED.
+    #[default]
+    Refuse,
+    /// Silence.
+    Drop,
+}
+
+/// A list of those who may do something that is not for everyone.
+#[derive(Clone, Debug)]
+struct Named {
+    mode: Mode,
+    allow: NetworkSet,
+}
+
+/// `[[question]]`
+#[derive(Clone, Debug)]
+struct Question {
+    mode: Mode,
+    qtypes: Vec<u16>,
+    classes: Vec<u16>,
+    opcodes: Vec<u8>,
+    action: QuestionAction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum QuestionAction {
+    Refused,
+    Drop,
+    Truncate,
+    NotImplemented,
+}
+
 /// access.toml, compiled.
 #[derive(Debug)]
-pub struct Access {}
+pub struct Access {
+    mode: Mode,
+    clients: NetworkSet,
+    denied: Denied,
+    /// Denied queries go to the query log.
+    pub log: bool,
+    transfer: Named,
+    notify: Named,
+    update: Named,
+    questions: Vec<Question>,
+}
 
 impl Access {
     /// Judges one query of one client; the same for every transport. `tcp`: it came over a stream.
-    pub fn check(&self, _client: IpAddr, _tcp: bool, _query: &Query<'_>) -> AccessVerdict {
-        todo!()
+    pub fn check(&self, client: IpAddr, tcp: bool, query: &Query<'_>) -> AccessVerdict {
+        self.judge(client, tcp, Asked { opcode: query.opcode, qtype: query.qtype, qclass: query.qclass }).verdict
     }
-    /// interim
-    pub fn admits(&self, _client: IpAddr) -> bool {
-        todo!()
+
+    /// Whether `client` may ask at all: for packets that are no query, and may only be answered to such a client.
+    pub fn admits(&self, client: IpAddr) -> bool {
+        self.mode != Mode::Enforce || self.clients.contains(client)
+    }
+
+    /// As [`Self::check`], and says what monitored rules would have done. No allocation; two lookups and one look at each
+    /// question rule.
+    pub fn judge(&self, client: IpAddr, tcp: bool, asked: Asked) -> Judgement {
+        self.consider(client, tcp, asked, |_| {})
+    }
+
+    /// As [`Self::judge`], and shows each rule that was looked at, in order.
+    pub fn consider(&self, client: IpAddr, tcp: bool, asked: Asked, mut show: impl FnMut(Considered)) -> Judgement {
+        let mut monitored = None;
+        let mut decides = |considered: Considered| {
+            show(considered);
+            let speaks = considered.verdict != AccessVerdict::Admit;
+            if speaks && considered.mode == Mode::Monitor {
+                monitored = monitored.or(Some(considered.reason));
+            }
+            speaks && considered.mode == Mode::Enforce
+        };
+        let sections = [Some(self.about_client(client)), self.about_kind(client, asked)];
+        let questions = self.questions.iter().enumerate().map(|(index, question)| question.about(index, tcp, asked));
+        let decided = sections.into_iter().flatten().chain(questions).find(|considered| decides(*considered));
+        Judgement { verdict: decided.map_or(AccessVerdict::Admit, |considered| considered.verdict), monitored }
+    }
+
+    /// `allow` and `deny`.
+    fn about_client(&self, client: IpAddr) -> Considered {
+        let verdict = match self.denied {
+            _ if self.clients.contains(client) => AccessVerdict::Admit,
+            Denied::Refuse => AccessVerdict::Refuse(Reason::Access),
+            Denied::Drop => AccessVerdict::Drop(Reason::Access),
+        };
+        Considered { reason: Reason::Access, number: 0, mode: self.mode, verdict }
+    }
+
+    /// `[transfer]`, `[notify]` and `[update]`, each for its own kind of message.
+    fn about_kind(&self, client: IpAddr, asked: Asked) -> Option<Considered> {
+        let (named, reason) = match (asked.opcode, asked.qtype) {
+            (opcode::QUERY, rtype::AXFR | rtype::IXFR) => (&self.transfer, Reason::Transfer),
+            (opcode::NOTIFY, _) => (&self.notify, Reason::Notify),
+            (opcode::UPDATE, _) => (&self.update, Reason::Update),
+            _ => return None,
+        };
+        let may = named.allow.contains(client);
+        let verdict = if may { AccessVerdict::Admit } else { AccessVerdict::Refuse(reason) };
+        Some(Considered { reason, number: 0, mode: named.mode, verdict })
+    }
+}
+
+impl Question {
+    fn about(&self, index: usize, tcp: bool, asked: Asked) -> Considered {
+        let fits = (self.qtypes.is_empty() || self.qtypes.contains(&asked.qtype))
+            && (self.classes.is_empty() || self.classes.contains(&asked.qclass))
+            && (self.opcodes.is_empty() || self.opcodes.contains(&asked.opcode));
+        let reason = Reason::Question;
+        let verdict = match self.action {
+            _ if !fits => AccessVerdict::Admit,
+            QuestionAction::Truncate if tcp => AccessVerdict::Admit,
+            QuestionAction::Truncate => AccessVerdict::Truncate(reason),
+            QuestionAction::Refused => AccessVerdict::Refuse(reason),
+            QuestionAction::Drop => AccessVerdict::Drop(reason),
+            QuestionAction::NotImplemented => AccessVerdict::NotImplemented(reason),
+        };
+        Considered { reason, number: index + 1, mode: self.mode, verdict }
+    }
+
+    fn read(t: &Table<'_>) -> Self {
+        let actions = [
+            ("refused", QuestionAction::Refused),
+            ("drop", QuestionAction::Drop),
+            ("truncate", QuestionAction::Truncate),
+            ("notimp", QuestionAction::NotImplemented),
+        ];
+        t.not_yet(&["schedule", "expires", "owner", "ticket"]);
+        let faults = t.faults();
+        let (qtypes, classes, opcodes) = (t.list("qtypes"), t.list("classes"), t.list("opcodes"));
+        if !t.has("qtypes") && !t.has("classes") && !t.has("opcodes") {
+            t.missing("qtypes, classes or opcodes");
+        }
+        for key in ["qtypes", "classes", "opcodes"] {
+            if t.has(key) && t.list(key).is_empty() {
+                t.fault(key, Code::Empty, format!("{} names nothing", t.label(key)), "name something, or remove it");
+            }
+        }
+        if !t.has("action") {
+            t.missing("action");
+        }
+        Self {
+            mode: t.mode(Mode::Enforce),
+            qtypes: qtypes.iter().filter_map(|text| qtype(text, faults)).collect(),
+            classes: classes
+                .iter()
+                .filter_map(|text| word(text, "a class", words::CLASSES, words::qclass, faults))
+                .collect(),
+            opcodes: opcodes
+                .iter()
+                .filter_map(|text| word(text, "an opcode", words::OPCODES, opcode_of, faults))
+                .collect(),
+            action: t.choice("action", &actions, QuestionAction::Refused),
+        }
+    }
+}
+
+fn opcode_of(text: &str) -> Option<u8> {
+    words::by_name(words::OPCODES, text)
+}
+
+/// Reads a class or an opcode; a bad one is a fault.
+fn word<T>(
+    text: &At<&str>,
+    what: &str,
+    names: &[(&str, T)],
+    read: fn(&str) -> Option<T>,
+    faults: &Faults,
+) -> Option<T> {
+    let value = read(text.value);
+    if value.is_none() {
+        let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
+        let hint = match nearest(text.value, names.iter().copied()) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("it is one of: {}", names.join(", ")),
+        };
+        faults.add(Code::Qtype, &text.place, format!("{:?} is not {what}", text.value), hint);
+    }
+    value
+}
+
+impl Access {
+    /// Reads access.toml.
+    pub fn read(t: &Table<'_>, groups: &Groups) -> Self {
+        let questions = t.tables("question");
+        if questions.len() > QUESTIONS_MAX {
+            t.fault("question", Code::TooMany, format!("more than {QUESTIONS_MAX} question rules"), "merge some");
+        }
+        let denied = [("refuse", Denied::Refuse), ("drop", Denied::Drop)];
+        Self {
+            mode: t.mode(Mode::Enforce),
+            clients: read_clients(t, groups),
+            denied: t.choice("denied", &denied, Denied::Refuse),
+            log: t.flag("log", true),
+            transfer: Named::read(&t.table("transfer"), groups),
+            notify: Named::read(&t.table("notify"), groups),
+            update: Named::read(&t.table("update"), groups),
+            questions: questions.iter().take(QUESTIONS_MAX).map(Question::read).collect(),
+        }
+    }
+}
+
+impl Named {
+    fn read(t: &Table<'_>, groups: &Groups) -> Self {
+        Self { mode: t.mode(Mode::Enforce), allow: t.networks("allow", groups) }
+    }
+}
+
+/// `allow` and `deny` as one set: of both together the longest prefix decides.
+fn read_clients(t: &Table<'_>, groups: &Groups) -> NetworkSet {
+    let mut allow = t.network_entries("allow", groups);
+    let deny = t.network_entries("deny", groups);
+    if !t.has("allow") {
+        let private = PRIVATE.iter().filter_map(|text| text.parse().ok());
+        let entry = |net| At { value: Entry { except: false, member: Member::Network(net) }, place: t.place() };
+        allow.extend(private.map(entry));
+    } else if allow.is_empty() && t.list("allow").is_empty() {
+        t.fault("allow", Code::Empty, "nobody may ask", "name a network, or remove allow: then private networks may");
+    }
+    for entry in deny.iter().filter(|entry| t.has("allow") && allow.iter().any(|other| other.value == entry.value)) {
+        let message = "the same entry is in allow and in deny".to_owned();
+        t.faults().push(Fault::new(Code::Conflict, entry.place.clone(), message).hint("remove one of the two"));
+    }
+    let values = |list: Vec<At<Entry>>| network::depths(list.into_iter().map(|entry| entry.value), groups);
+    let (allow, deny) = (values(allow), values(deny));
+    NetworkMap::merge(&[&allow, &deny], |lists| match (lists[0], lists[1]) {
+        (Some((allowed, true)), Some((denied, true))) => Some(allowed > denied),
+        (Some((_, allowed)), _) => Some(*allowed),
+        (None, _) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::class;
+    use crate::policy::document::probe;
+
+    const PLAIN: Asked = Asked { opcode: opcode::QUERY, qtype: rtype::A, qclass: class::IN };
+
+    fn access(text: &str) -> Access {
+        let (access, faults) = probe::read(text, |t| {
+            let groups = Groups::read(&t.table("clients"));
+            Access::read(t, &groups)
+        });
+        assert_eq!(faults, [""; 0], "{text}");
+        access
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        probe::read(text, |t| Access::read(t, &Groups::default())).1
+    }
+
+    fn verdict(access: &Access, client: &str, asked: Asked) -> AccessVerdict {
+        access.judge(client.parse().unwrap(), false, asked).verdict
+    }
+
+    #[test]
+    fn without_a_list_only_loopback_and_private_networks_may_ask() {
+        let access = access("");
+        for client in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "169.254.1.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert_eq!(verdict(&access, client, PLAIN), AccessVerdict::Admit, "{client}");
+        }
+        for client in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:db8::1", "::", "::ffff:8.8.8.8"] {
+            assert_eq!(verdict(&access, client, PLAIN), AccessVerdict::Refuse(Reason::Access), "{client}");
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_of_allow_and_deny_together_decides() {
+        let access = access(
+            "allow = [\"10.0.0.0/8\", \"10.6.6.7\", \"@dc\"]\ndeny = [\"10.6.6.0/24\", \"!10.6.6.9\", \"192.0.2.0/25\"]\ndenied = \"drop\"\n\
+             [[clients.group]]\nname = \"dc\"\nnetworks = [\"192.0.2.0/24\", \"!192.0.2.192/26\", \"10.9.0.0/16\", \"!10.9.9.0/24\"]\n",
+        );
+        let dropped = AccessVerdict::Drop(Reason::Access);
+        for (client, expected) in [
+            ("10.1.1.1", AccessVerdict::Admit),
+            ("10.6.6.6", dropped),
+            ("10.6.6.7", AccessVerdict::Admit),
+            ("10.6.6.9", AccessVerdict::Admit),
+            ("192.0.2.1", dropped),
+            ("192.0.2.129", AccessVerdict::Admit),
+            ("192.0.2.200", dropped),
+            // Not in the group, but in 10.0.0.0/8 all the same.
+            ("10.9.9.1", AccessVerdict::Admit),
+            ("127.0.0.1", dropped),
+        ] {
+            assert_eq!(verdict(&access, client, PLAIN), expected, "{client}");
+        }
+    }
+
+    #[test]
+    fn transfers_notifies_and_updates_are_for_nobody_unless_named() {
+        let axfr = Asked { qtype: rtype::AXFR, ..PLAIN };
+        let notify = Asked { opcode: opcode::NOTIFY, qtype: rtype::SOA, ..PLAIN };
+        let update = Asked { opcode: opcode::UPDATE, qtype: rtype::SOA, ..PLAIN };
+        let closed = access("");
+        assert_eq!(verdict(&closed, "10.1.0.53", axfr), AccessVerdict::Refuse(Reason::Transfer));
+        assert_eq!(verdict(&closed, "10.1.0.53", notify), AccessVerdict::Refuse(Reason::Notify));
+        assert_eq!(verdict(&closed, "10.1.0.53", update), AccessVerdict::Refuse(Reason::Update));
+        let open =
+            access("[transfer]\nallow = [\"10.1.0.53\"]\n[notify]\nmode = \"monitor\"\n[update]\nmode = \"off\"\n");
+        assert_eq!(verdict(&open, "10.1.0.53", axfr), AccessVerdict::Admit);
+        assert_eq!(verdict(&open, "10.1.0.54", axfr), AccessVerdict::Refuse(Reason::Transfer));
+        assert_eq!(verdict(&open, "10.1.0.53", update), AccessVerdict::Admit);
+        let judged = open.judge("10.1.0.53".parse().unwrap(), false, notify);
+        assert_eq!(judged, Judgement { verdict: AccessVerdict::Admit, monitored: Some(Reason::Notify) });
+    }
+
+    #[test]
+    fn the_first_question_rule_that_fits_decides() {
+        let access = access(
+            "[[question]]\nqtypes = [\"ANY\"]\naction = \"truncate\"\n[[question]]\nclasses = [\"CH\"]\nqtypes = [\"TXT\"]\naction = \"drop\"\n\
+             [[question]]\nclasses = [\"CH\"]\naction = \"refused\"\n[[question]]\nmode = \"monitor\"\nqtypes = [\"TYPE65\"]\naction = \"notimp\"\n",
+        );
+        let any = Asked { qtype: rtype::ANY, ..PLAIN };
+        let chaos = Asked { qtype: rtype::TXT, qclass: class::CH, ..PLAIN };
+        assert_eq!(verdict(&access, "::1", any), AccessVerdict::Truncate(Reason::Question));
+        assert_eq!(access.judge("::1".parse().unwrap(), true, any).verdict, AccessVerdict::Admit);
+        assert_eq!(verdict(&access, "::1", chaos), AccessVerdict::Drop(Reason::Question));
+        assert_eq!(
+            verdict(&access, "::1", Asked { qtype: rtype::A, ..chaos }),
+            AccessVerdict::Refuse(Reason::Question)
+        );
+        let https = access.judge("::1".parse().unwrap(), false, Asked { qtype: 65, ..PLAIN });
+        assert_eq!(https, Judgement { verdict: AccessVerdict::Admit, monitored: Some(Reason::Question) });
+        let mut shown = Vec::new();
+        access.consider("::1".parse().unwrap(), false, chaos, |c| shown.push((c.reason, c.number, c.verdict)));
+        let expected = [
+            (Reason::Access, 0, AccessVerdict::Admit),
+            (Reason::Question, 1, AccessVerdict::Admit),
+            (Reason::Question, 2, AccessVerdict::Drop(Reason::Question)),
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn faults_are_found_at_their_places() {
+        let text = "allow = []\ndeny = [\"10.0.0.1/8\", \"@x\"]\ndenied = \"reject\"\n[transfer]\nalow = []\n[[question]]\nqtypes = [\"ANNY\"]\nclasses = [\"XX\"]\nopcodes = []\naction = \"nxdomain\"\n[[question]]\nschedule = \"x\"\n";
+        let expected = [
+            "1:9 E-EMPTY",
+            "2:9 E-NETWORK",
+            "2:23 E-UNKNOWN-GROUP",
+            "3:10 E-CHOICE",
+            "5:1 E-UNKNOWN-KEY",
+            "7:11 E-QTYPE",
+            "8:12 E-QTYPE",
+            "9:11 E-EMPTY",
+            "10:10 E-CHOICE",
+            "11:1 E-MISSING-KEY",
+            "11:1 E-MISSING-KEY",
+            "12:12 E-NOT-YET",
+        ];
+        assert_eq!(faults(text), expected);
+        assert_eq!(faults("allow = [\"10.0.0.0/8\"]\ndeny = [\"10.0.0.0/8\"]\n"), ["2:9 E-CONFLICT"]);
     }
 }

@@ -128,4 +128,28 @@ mod tests {
         }
         assert_eq!(Accounts::new(0).bytes(), 64);
     }
+
+    #[test]
+    fn workers_that_meet_lose_charges_at_most() {
+        const CHARGES: u64 = 20_000;
+        let accounts = Accounts::new(64);
+        std::thread::scope(|scope| {
+            for worker in 0..4u64 {
+                let accounts = &accounts;
+                // Three keys that all share and one of its own: seven in all, more than a set holds.
+                scope.spawn(move || {
+                    for turn in 0..CHARGES {
+                        let key = if turn % 4 == 3 { 10 + worker } else { 1 + turn % 4 };
+                        let account = accounts.find(key);
+                        let state = account.state + 1;
+                        account.write(state);
+                    }
+                });
+            }
+        });
+        let states = accounts.sets.iter().flat_map(|set| &set.states).map(|state| state.load(Ordering::Relaxed));
+        let charged: u64 = states.sum();
+        assert!((CHARGES..=4 * CHARGES).contains(&charged), "{charged} of {} charges stand", 4 * CHARGES);
+        assert_eq!(accounts.bytes(), 64);
+    }
 }

@@ -10,7 +10,7 @@
 
 use super::document::network::{self, Depths, Member};
 use super::document::table::nearest;
-use super::document::{At, Code, Fault, Faults, Place, Table};
+use super::document::{At, Code, Faults, Place, Table};
 use super::networks::NetworkMap;
 use std::net::IpAddr;
 
@@ -111,7 +111,12 @@ impl Groups {
             let networks = read_networks(&table);
             if groups.len() == GROUPS_MAX {
                 let message = format!("more than {GROUPS_MAX} groups");
-                t.faults().push(Fault::new(Code::TooMany, table.place(), message));
+                t.faults().add(
+                    Code::TooMany,
+                    &table.place(),
+                    message,
+                    "merge some, or name networks where they are used",
+                );
                 break;
             }
             if let Some(name) = name {

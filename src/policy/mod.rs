@@ -6,12 +6,18 @@ pub mod accounts;
 pub mod clients;
 pub mod cookies;
 pub mod document;
+pub mod expect;
+pub mod explain;
 pub mod filter;
+pub mod limits;
+pub mod load;
+pub mod modes;
 pub mod networks;
 pub mod rrl;
 pub mod server;
 pub mod source;
 
+pub use load::{Options, default_policy, load, load_files};
 use std::fmt;
 
 /// Whether a section or rule acts, only counts what it would have done, or is not looked at.
@@ -73,4 +79,6 @@ pub struct Policy {
     pub tcp: server::TcpLimits,
     /// filters/.
     pub filter: filter::Filter,
+    /// modes/, checked.
+    pub modes: Vec<modes::IncidentMode>,
 }

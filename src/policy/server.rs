@@ -8,7 +8,7 @@ pub mod pools;
 pub mod surroundings;
 
 use super::document::table::address;
-use super::document::{Code, Fault, Table};
+use super::document::{Code, Table};
 use super::{Mode, Profile};
 use crate::dns::name::Name;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -245,7 +245,7 @@ fn read_control(t: &Table<'_>, surroundings: &Surroundings) -> Option<PathBuf> {
     let Some(socket) = t.text("socket") else { return surroundings.control_socket.clone() };
     if socket.value.is_empty() || socket.value.len() > SOCKET_PATH_MAX || socket.value.contains('\0') {
         let message = format!("control.socket must be a path of 1 to {SOCKET_PATH_MAX} bytes, or \"off\"");
-        t.faults().push(Fault::new(Code::Value, socket.place, message));
+        t.faults().add(Code::Value, &socket.place, message, "such as \"/run/weir/control.sock\"");
         return None;
     }
     (socket.value != "off").then(|| PathBuf::from(socket.value))

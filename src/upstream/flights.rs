@@ -20,7 +20,7 @@ const LARGE_PACKETS: usize = 64;
 const LARGE_MAX: usize = crate::dns::MESSAGE_MAX;
 
 /// A worker's way to an upstream: one UDP socket, or its TCP connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Route {
     /// The upstream.
     pub link: LinkId,
@@ -60,8 +60,6 @@ impl Attempt {
         Self { route, id: 0, flips: [0; 4], sent: Moment::ZERO }
     }
 }
-
-const NO_ATTEMPT: Attempt = Attempt::on(Route { link: LinkId { slot: 0, generation: 0 }, port: 0, tcp: false });
 
 /// A query that waits for an upstream. `A` is who asked.
 #[derive(Clone, Debug)]
@@ -120,7 +118,7 @@ impl<A: Copy> Flights<A> {
             received: Moment::ZERO,
             deadline: Moment::ZERO,
             opaque: false,
-            attempts: [NO_ATTEMPT; ATTEMPTS_MAX],
+            attempts: [Attempt::on(Route::default()); ATTEMPTS_MAX],
             attempts_len: 0,
             packet_len: 0,
             large: NOT_LARGE,
@@ -355,7 +353,7 @@ mod tests {
     const ROUTE: Route = Route { link: LinkId { slot: 3, generation: 9 }, port: 5, tcp: false };
 
     fn attempt(id: u16) -> Attempt {
-        Attempt { route: ROUTE, id, ..NO_ATTEMPT }
+        Attempt { id, ..Attempt::on(ROUTE) }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 pub const LINKS_MAX: usize = 256;
 
 /// An upstream's slot in the registry and which use of the slot it is; stable over reloads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LinkId {
     /// Below [`LINKS_MAX`].
     pub slot: u16,

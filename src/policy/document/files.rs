@@ -1,7 +1,7 @@
 //! The files of a policy directory with their bytes. A map and not a path: tests, fuzzing and the built-in policy need no
 //! disk, and a reload sees one moment of the directory and not several.
 
-use super::{Code, Fault, Faults, Place};
+use super::{Code, Faults, Place};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,6 +54,11 @@ impl Files {
     /// Takes a file in, or replaces it.
     pub fn insert(&mut self, path: &str, bytes: impl Into<Vec<u8>>) {
         self.files.insert(path.into(), bytes.into());
+    }
+
+    /// Takes a file out.
+    pub fn remove(&mut self, path: &str) {
+        self.files.remove(path);
     }
 
     /// SHA-256 over all paths and contents, each with its length, so that no two directories can look alike.
@@ -109,7 +114,8 @@ impl Reader<'_> {
             let name = entry.file_name();
             let Some(name) = name.to_str() else {
                 let path = format!("{prefix}{}", name.to_string_lossy());
-                self.fault(Code::Utf8, &path, format!("the name of file {path:?} is not UTF-8"));
+                let message = format!("the name of file {path:?} is not UTF-8");
+                self.faults.add(Code::Utf8, &Place::whole(&path), message, "give it another name");
                 continue;
             };
             if !is_ignored(name) {
@@ -133,6 +139,10 @@ impl Reader<'_> {
             );
         }
         if real.is_dir() {
+            if disk.is_symlink() {
+                let message = format!("{path} is a link to a directory");
+                return self.faults.add(Code::Path, &Place::whole(path), message, "link single files, or none");
+            }
             if depth == DEPTH_MAX {
                 return self.fault(Code::TooMany, path, format!("directories are nested deeper than {DEPTH_MAX}"));
             }
@@ -153,7 +163,11 @@ impl Reader<'_> {
     }
 
     fn fault(&self, code: Code, path: &str, message: String) {
-        self.faults.push(Fault::new(code, Place::whole(path), message));
+        let hint = match code {
+            Code::Io => "the gateway must be able to read every file of the directory",
+            _ => "split it, or take out what does not belong to the policy",
+        };
+        self.faults.add(code, &Place::whole(path), message, hint);
     }
 }
 

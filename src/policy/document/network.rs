@@ -75,38 +75,28 @@ pub fn report_duplicates(entries: &[At<Entry>], faults: &Faults) {
 
 /// Compiles a list to the set of its networks.
 pub fn set(entries: impl IntoIterator<Item = Entry>, groups: &Groups) -> NetworkSet {
-    set_of_depths(&depths(entries), groups)
+    NetworkMap::merge(&[&depths(entries, groups)], |values| values[0].map(|(_, holds)| *holds))
 }
 
-/// Compiles what [`depths`] has sorted out.
-fn set_of_depths(parts: &Parts, groups: &Groups) -> NetworkSet {
-    let mut maps = vec![&parts.own];
-    maps.extend(parts.groups.iter().map(|(index, _)| groups.depths(*index)));
-    NetworkMap::merge(&maps, |values| {
-        let own = values[0].copied();
-        // An exception inside a group says that the address is not in the group, nothing more.
-        let inside = values[1..]
-            .iter()
-            .zip(&parts.groups)
-            .filter_map(|(value, (_, holds))| value.filter(|(_, in_group)| *in_group).map(|(len, _)| (*len, *holds)));
-        // At the same length the exception wins.
-        own.into_iter().chain(inside).max_by_key(|(len, holds)| (*len, !*holds)).map(|(_, holds)| holds)
-    })
-}
-
-/// The networks of a list with their lengths, and its groups.
-struct Parts {
-    own: Depths,
-    groups: Vec<(usize, bool)>,
-}
-
-fn depths(entries: impl IntoIterator<Item = Entry>) -> Parts {
-    let (mut own, mut groups) = (Vec::new(), Vec::new());
+/// Compiles a list, and keeps the length of the prefix that decides, for whoever compares it with another list's.
+pub fn depths(entries: impl IntoIterator<Item = Entry>, groups: &Groups) -> Depths {
+    let (mut own, mut named) = (Vec::new(), Vec::new());
     for entry in entries {
         match entry.member {
             Member::Network(net) => own.push((net, (net.prefix_len(), !entry.except))),
-            Member::Group(index) => groups.push((index, !entry.except)),
+            Member::Group(index) => named.push((index, !entry.except)),
         }
     }
-    Parts { own: Depths::new(own), groups }
+    let own = Depths::new(own);
+    let mut maps = vec![&own];
+    maps.extend(named.iter().map(|(index, _)| groups.depths(*index)));
+    NetworkMap::merge(&maps, |values| {
+        // An exception inside a group says that the address is not in the group, nothing more.
+        let inside = values[1..]
+            .iter()
+            .zip(&named)
+            .filter_map(|(value, (_, holds))| value.filter(|(_, in_group)| *in_group).map(|(len, _)| (*len, *holds)));
+        // At the same length the exception wins.
+        values[0].copied().into_iter().chain(inside).max_by_key(|(len, holds)| (*len, !*holds))
+    })
 }

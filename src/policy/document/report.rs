@@ -19,9 +19,9 @@ pub struct Located {
     pub severity: &'static str,
     /// Path within the directory; empty for the directory itself.
     pub file: String,
-    /// From 1; 0 for the file as a whole.
+    /// From 1, which is also that of the file as a whole.
     pub line: usize,
-    /// In characters, from 1; 0 for the file as a whole.
+    /// In characters, from 1.
     pub column: usize,
     /// What is wrong.
     pub message: String,
@@ -114,14 +114,19 @@ impl Located {
             (dir, file) => format!("{}/{file}", dir.trim_end_matches('/')),
         };
         let level = if self.severity == "error" { Level::ERROR } else { Level::WARNING };
-        let mut group = level.primary_title(self.message.as_str()).id(self.code).element(
-            // The snippet would count columns from the excerpt's beginning, so the place is given apart.
-            Origin::path(path).line(self.line.max(1)).char_column(self.column.max(1)),
-        );
-        if self.line > 0 {
-            let annotation = AnnotationKind::Primary.span(self.underline.clone());
-            let snippet = Snippet::source(self.excerpt.as_str()).line_start(self.line).annotation(annotation);
-            group = group.element(snippet);
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()).id(self.code));
+        let annotation = AnnotationKind::Primary.span(self.underline.clone());
+        let snippet = Snippet::source(self.excerpt.as_str()).line_start(self.line).annotation(annotation);
+        // The renderer counts columns in what it is shown, so the place of a piece of a line is given apart.
+        let is_from_start =
+            self.excerpt.get(..self.underline.start).is_some_and(|t| t.chars().count() + 1 == self.column);
+        if !self.excerpt.is_empty() && is_from_start {
+            group = group.element(snippet.path(path));
+        } else {
+            group = group.element(Origin::path(path).line(self.line).char_column(self.column));
+            if !self.excerpt.is_empty() {
+                group = group.element(snippet);
+            }
         }
         match &self.hint {
             Some(hint) => vec![group.element(Level::HELP.message(hint.as_str()))],
@@ -153,6 +158,11 @@ fn without_echoes(faults: Vec<Fault>, files: &Files) -> Vec<Fault> {
             Code::Syntax => {
                 broken.iter().position(is_here).is_some_and(|line| std::mem::replace(&mut told[line], true))
             }
+            // Below a heading that could not be read, keys stand in the wrong table.
+            Code::UnknownKey => broken.iter().any(|broken| {
+                let is_heading = text_of(files, &fault.place).get(broken.1.start) == Some(&b'[');
+                is_here(broken) || (is_heading && broken.0 == fault.place.file && broken.1.start <= at)
+            }),
             Code::MissingKey | Code::Empty => broken.iter().any(|(file, _)| *file == fault.place.file),
             _ => broken.iter().any(is_here),
         }
@@ -181,8 +191,8 @@ fn locate(fault: &Fault, files: &Files) -> Located {
         code: fault.code.as_str(),
         severity,
         file: fault.place.file.to_string(),
-        line: 0,
-        column: 0,
+        line: 1,
+        column: 1,
         message: fault.message.clone(),
         hint: fault.hint.clone(),
         excerpt: String::new(),

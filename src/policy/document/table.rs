@@ -4,13 +4,13 @@
 //! A table has layers: an incident mode's `[source]` lies over that of limits.toml, and the upper one that has a key
 //! wins. So a mode is read, and checked, by the same code as what it changes.
 
-use super::{At, Code, Fault, Faults, Place, network, units, words};
+use super::{At, Code, Faults, Place, network, units, words};
 use crate::dns::name::Name;
 use crate::policy::Mode;
 use crate::policy::clients::Groups;
 use crate::policy::networks::NetworkSet;
 use std::cell::{Cell, RefCell};
-use std::fmt::Display;
+use std::fmt::{Arguments, Display};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
@@ -119,7 +119,7 @@ impl<'d> Table<'d> {
     where
         T: TryFrom<i64> + PartialOrd + Copy + Display,
     {
-        self.number_given(key, bounds).unwrap_or(default)
+        self.bounded(key, bounds, format_args!("the default is {default}")).unwrap_or(default)
     }
 
     /// A whole number within bounds, if it is there and right.
@@ -127,16 +127,23 @@ impl<'d> Table<'d> {
     where
         T: TryFrom<i64> + PartialOrd + Copy + Display,
     {
+        self.bounded(key, bounds, format_args!("write a number within these bounds"))
+    }
+
+    fn bounded<T>(&self, key: &'static str, bounds: RangeInclusive<T>, hint: Arguments<'_>) -> Option<T>
+    where
+        T: TryFrom<i64> + PartialOrd + Copy + Display,
+    {
         let raw = self.raw(key)?;
         let DeValue::Integer(integer) = raw.value else {
-            self.wrong_type(key, &raw, "a whole number");
+            self.wrong_type(key, &raw, "a whole number", "write it without quotes, unit or fraction");
             return None;
         };
         let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
         let number = number.and_then(|number| T::try_from(number).ok()).filter(|number| bounds.contains(number));
         if number.is_none() {
             let message = format!("{} must be between {} and {}", self.label(key), bounds.start(), bounds.end());
-            self.faults.push(Fault::new(Code::Range, raw.place, message));
+            self.faults.add(Code::Range, &raw.place, message, hint.to_string());
         }
         number
     }
@@ -179,7 +186,7 @@ impl<'d> Table<'d> {
         if !bounds.contains(&value) {
             let (least, most) = (show(bounds.start()), show(bounds.end()));
             let message = format!("{} must be between {least} and {most}", self.label(key));
-            self.faults.push(Fault::new(Code::Range, raw.place, message));
+            self.faults.add(Code::Range, &raw.place, message, hint);
             return None;
         }
         Some(value)
@@ -215,7 +222,7 @@ impl<'d> Table<'d> {
     pub fn flag(&self, key: &'static str, default: bool) -> bool {
         let Some(raw) = self.raw(key) else { return default };
         let DeValue::Boolean(flag) = raw.value else {
-            self.wrong_type(key, &raw, "true or false");
+            self.wrong_type(key, &raw, "true or false", "write it without quotes");
             return default;
         };
         *flag
@@ -235,7 +242,8 @@ impl<'d> Table<'d> {
         }
         let text = self.text(key)?;
         if text.value.trim().is_empty() {
-            self.faults.push(Fault::new(Code::Empty, text.place, format!("{} is empty", self.label(key))));
+            let message = format!("{} is empty", self.label(key));
+            self.faults.add(Code::Empty, &text.place, message, "write something between the quotes");
             return None;
         }
         Some(text)
@@ -244,19 +252,19 @@ impl<'d> Table<'d> {
     /// Reports that a key has to be there.
     pub fn missing(&self, key: &'static str) {
         let what = if self.path.is_empty() { "the file".to_owned() } else { format!("[{}]", self.path) };
-        self.faults.push(Fault::new(Code::MissingKey, self.place(), format!("{what} needs {key}")));
+        self.faults.add(Code::MissingKey, &self.place(), format!("{what} needs {key}"), format!("add {key} = ..."));
     }
 
     /// A list of texts; empty when it is not there.
     pub fn list(&self, key: &'static str) -> Vec<At<&'d str>> {
         let Some(raw) = self.raw(key) else { return Vec::new() };
         let DeValue::Array(array) = raw.value else {
-            self.wrong_type(key, &raw, "a list of texts");
+            self.wrong_type(key, &raw, "a list of texts", "write [\"...\", \"...\"]");
             return Vec::new();
         };
         if array.len() > ELEMENTS_MAX {
             let message = format!("{} has more than {ELEMENTS_MAX} elements", self.label(key));
-            self.faults.push(Fault::new(Code::TooMany, raw.place, message));
+            self.faults.add(Code::TooMany, &raw.place, message, "long lists belong into files of lists/");
             return Vec::new();
         }
         let file = raw.place.file;
@@ -304,7 +312,7 @@ impl<'d> Table<'d> {
                 DeValue::Table(table) => Some(Layer { file: layer.file, table, span: value.span() }),
                 other => {
                     let raw = At { value: other, place: Place::new(layer.file, value.span()) };
-                    self.wrong_type(key, &raw, "a table");
+                    self.wrong_type(key, &raw, "a table", &format!("write it under a heading [{}]", self.label(key)));
                     None
                 }
             }
@@ -316,7 +324,12 @@ impl<'d> Table<'d> {
     pub fn tables(&self, key: &'static str) -> Vec<Self> {
         let Some(raw) = self.raw(key) else { return Vec::new() };
         let DeValue::Array(array) = raw.value else {
-            self.wrong_type(key, &raw, "tables, each under a heading [[ ]]");
+            self.wrong_type(
+                key,
+                &raw,
+                "a list of tables",
+                &format!("write each under a heading [[{}]]", self.label(key)),
+            );
             return Vec::new();
         };
         let Some(file) = self.layers.iter().map(|layer| layer.file).find(|file| **file == raw.place.file) else {
@@ -328,7 +341,7 @@ impl<'d> Table<'d> {
             }
             other => {
                 let raw = At { value: other, place: Place::new(file, item.span()) };
-                self.wrong_type(key, &raw, "a table");
+                self.wrong_type(key, &raw, "a table", &format!("write each under a heading [[{}]]", self.label(key)));
                 None
             }
         });
@@ -344,7 +357,8 @@ impl<'d> Table<'d> {
             let path = self.label(name.value);
             let DeValue::Table(table) = value.get_ref() else {
                 let message = format!("{path} must be a table, not {}", kind(value.get_ref()));
-                self.faults.push(Fault::new(Code::Type, Place::new(layer.file, value.span()), message));
+                let hint = format!("write it under a heading [{path}]");
+                self.faults.add(Code::Type, &Place::new(layer.file, value.span()), message, hint);
                 return None;
             };
             let layers = vec![Layer { file: layer.file, table, span: value.span() }];
@@ -378,9 +392,9 @@ impl<'d> Table<'d> {
         Some(At { value: &**text, place: raw.place.clone() })
     }
 
-    fn wrong_type(&self, key: &str, raw: &Raw<'_>, wanted: &str) {
+    fn wrong_type(&self, key: &str, raw: &Raw<'_>, wanted: &str, hint: &str) {
         let message = format!("{} must be {wanted}, not {}", self.label(key), kind(raw.value));
-        self.faults.push(Fault::new(Code::Type, raw.place.clone(), message));
+        self.faults.add(Code::Type, &raw.place, message, hint);
     }
 }
 
@@ -418,7 +432,8 @@ pub fn name(text: &At<&str>, faults: &Faults) -> Option<At<Name>> {
         Ok(name) => Some(At { value: name, place: text.place.clone() }),
         Err(error) => {
             let message = format!("{:?} is not a domain name: {error}", text.value);
-            faults.push(Fault::new(Code::Name, text.place.clone(), message));
+            let hint = "labels of 1 to 63 letters, digits and hyphens with dots between them; other bytes as \\DDD";
+            faults.add(Code::Name, &text.place, message, hint);
             None
         }
     }
@@ -431,7 +446,8 @@ pub fn address(text: &At<&str>, port: u16, faults: &Faults) -> Option<SocketAddr
     match read {
         Ok(address) if address.port() != 0 => Some(address),
         Ok(_) => {
-            faults.push(Fault::new(Code::Range, text.place.clone(), "a port must be between 1 and 65535"));
+            let hint = "write the port that is meant: 53 is that of DNS";
+            faults.add(Code::Range, &text.place, "a port must be between 1 and 65535", hint);
             None
         }
         Err(_) => {

@@ -1,8 +1,11 @@
 //! A TOML file: its text, parsed as far as it goes, with all its syntax errors at once.
 
-use super::{Code, Fault, Faults, Files, Place, Table};
+use super::{Code, Faults, Files, Place, Table};
 use std::sync::Arc;
 use toml::de::DeTable;
+
+/// What a person needs to know of TOML.
+const SYNTAX_HINT: &str = "TOML: key = value, texts in quotes, lists in [ ], headings [section] and [[one-of-many]]";
 
 /// The text of one file, to be parsed. Apart from [`TomlFile`], which borrows from it.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ impl TomlText {
             Err(error) => {
                 let at = error.valid_up_to();
                 let place = Place::new(&file, at..at + error.error_len().unwrap_or(1));
-                faults.push(Fault::new(Code::Utf8, place, format!("{path} is not UTF-8 text")));
+                faults.add(Code::Utf8, &place, format!("{path} is not UTF-8 text"), "save it as UTF-8");
                 String::new()
             }
         };
@@ -41,7 +44,9 @@ impl<'t> TomlFile<'t> {
         let (table, errors) = DeTable::parse_recoverable(&text.text);
         for error in errors {
             let span = error.span().unwrap_or(text.text.len()..text.text.len());
-            faults.push(Fault::new(Code::Syntax, Place::new(&text.file, span), error.message()));
+            let is_twice = error.message().starts_with("duplicate");
+            let hint = if is_twice { "remove one of the two" } else { SYNTAX_HINT };
+            faults.add(Code::Syntax, &Place::new(&text.file, span), error.message(), hint);
         }
         Self { file: Arc::clone(&text.file), table: table.into_inner() }
     }

@@ -110,7 +110,7 @@ fn use_nameservers(t: &Table<'_>, listen: &[SocketAddr], surroundings: &Surround
             transport: Transport::Auto,
         })
         .collect();
-    if asked.upstreams.is_empty() && !t.has("upstream") {
+    if asked.upstreams.is_empty() && !t.has("upstream") && t.is_present() {
         let file = surroundings.resolv_conf.display();
         let message = match surroundings.nameservers.len() {
             0 => format!("no upstream: there is no [[upstream]], and no nameserver in {file:?}"),
@@ -187,14 +187,14 @@ impl PoolSettings {
             balance: t.choice("balance", &balances, default.balance),
             timeout: t.duration("timeout", Duration::from_millis(10)..=Duration::from_secs(60), default.timeout),
             retries: t.number("retries", 0..=5, default.retries),
-            health: Health::read(&t.table("health"), default.health),
+            health: Health::read(&t.table("health"), &default.health),
             name: default.name,
         }
     }
 }
 
 impl Health {
-    fn read(t: &Table<'_>, default: Self) -> Self {
+    fn read(t: &Table<'_>, default: &Self) -> Self {
         Self {
             interval: t.duration("interval", Duration::from_millis(100)..=Duration::from_secs(3_600), default.interval),
             query: t.text("query").and_then(|query| question(&query, t.faults())).unwrap_or(default.query),

@@ -1,0 +1,70 @@
+//! `weir status` and `weir reload`: ask the running gateway.
+
+use super::{AskArguments, Exit, StatusArguments, output};
+use crate::control::client::{self, AskError};
+use crate::control::protocol::Command;
+use crate::control::reload::Reloaded;
+use crate::control::socket;
+use crate::control::status::Status;
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+
+/// `weir status`
+pub(super) fn status(arguments: &StatusArguments) -> Exit {
+    let value = match ask(arguments.ask.socket.as_ref(), &Command::Status {}) {
+        Ok(value) => value,
+        Err(error) => return failed(&error),
+    };
+    if arguments.json {
+        output::result(format_args!("{value:#}"));
+        return Exit::Ok;
+    }
+    show::<Status>(value)
+}
+
+/// `weir reload`
+pub(super) fn reload(arguments: &AskArguments) -> Exit {
+    match ask(arguments.socket.as_ref(), &Command::Reload {}) {
+        Ok(value) => show::<Reloaded>(value),
+        Err(error) => failed(&error),
+    }
+}
+
+/// The sockets at which a gateway is looked for.
+pub(super) fn sockets(named: Option<&PathBuf>) -> Vec<PathBuf> {
+    named.map_or_else(socket::default_paths, |path| vec![path.clone()])
+}
+
+fn ask(named: Option<&PathBuf>, command: &Command) -> Result<serde_json::Value, AskError> {
+    client::connect(&sockets(named))?.ask(command)
+}
+
+fn show<T: DeserializeOwned + std::fmt::Display>(value: serde_json::Value) -> Exit {
+    match serde_json::from_value::<T>(value) {
+        Ok(value) => {
+            output::result(value);
+            Exit::Ok
+        }
+        Err(error) => {
+            output::error(format_args!("the gateway is of another version: its answer is not understood: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// Says why nothing came of a request. Faults of the policy come as a report of their own and end with code 2.
+pub(super) fn failed(error: &AskError) -> Exit {
+    use crate::control::protocol::FailureCode;
+    let AskError::Refused(failure) = error else {
+        output::error(error);
+        return Exit::Failed;
+    };
+    if let Some(report) = &failure.report {
+        output::note(report);
+    }
+    output::error(&failure.message);
+    match failure.code {
+        FailureCode::PolicyFaults | FailureCode::BadRequest => Exit::Faults,
+        _ => Exit::Failed,
+    }
+}

@@ -1,0 +1,79 @@
+//! `weir explain`: the policy that runs, or a directory; which of the two it was is always said.
+
+use super::{Exit, ExplainArguments, OFFLINE_SEED, ask, output};
+use crate::control::client::{self, AskError};
+use crate::control::explain::{self, Explained};
+use crate::control::origin::{self, Origin};
+use crate::control::protocol::{Command, Question};
+use std::path::Path;
+
+/// `weir explain`
+pub(super) fn explain(arguments: ExplainArguments) -> Exit {
+    let ExplainArguments { name, qtype, client, tcp, dir, json, socket, system } = arguments;
+    let question = Question { name, qtype, client, tcp };
+    if let Some(directory) = dir {
+        return offline(&Origin::Directory(directory), &question, &system.resolv_conf, json);
+    }
+    match client::connect(&ask::sockets(socket.as_ref())) {
+        Ok(connection) => online(connection, question, json),
+        // No gateway was named and none runs: then it is the files that are asked about.
+        Err(AskError::NoGateway { .. }) if socket.is_none() => {
+            offline(&Origin::find(None, false), &question, &system.resolv_conf, json)
+        }
+        Err(error) => ask::failed(&error),
+    }
+}
+
+fn online(mut connection: client::Connection, question: Question, json: bool) -> Exit {
+    let explained = match connection.ask(&Command::Explain(question)) {
+        Ok(value) => serde_json::from_value::<Explained>(value),
+        Err(error) => return ask::failed(&error),
+    };
+    let socket = connection.socket().display();
+    match explained {
+        Ok(explained) => {
+            output::note(format_args!("the running policy {} at {socket} says:", explained.policy));
+            show(&explained, json)
+        }
+        Err(error) => {
+            output::error(format_args!("the gateway at {socket} is of another version: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn offline(origin: &Origin, question: &Question, resolv_conf: &Path, json: bool) -> Exit {
+    if let Some(directory) = origin.directory()
+        && let Err(missing) = origin::require_directory(directory)
+    {
+        output::error(missing);
+        return Exit::Faults;
+    }
+    let policy = match origin.load(&origin::load_options(resolv_conf, OFFLINE_SEED)) {
+        Ok((policy, _)) => policy,
+        Err(report) => {
+            output::note(report.human(&origin.to_string(), output::note_takes_colour()));
+            output::error(format_args!("the policy of {origin} has faults: it cannot be asked"));
+            return Exit::Faults;
+        }
+    };
+    match explain::explain(&policy, question) {
+        Ok(explained) => {
+            output::note(format_args!("the policy {} of {origin}, as it is on disk, says:", explained.policy));
+            show(&explained, json)
+        }
+        Err(message) => {
+            output::error(message);
+            Exit::Faults
+        }
+    }
+}
+
+fn show(explained: &Explained, json: bool) -> Exit {
+    if json {
+        output::result(format_args!("{:#}", explained.explanation));
+    } else {
+        output::result(explained);
+    }
+    Exit::Ok
+}

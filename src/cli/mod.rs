@@ -1,0 +1,175 @@
+//! The commands, as a person types them. A result goes to standard output, everything else to standard error; the exit
+//! code is 0 when it went well, 1 when it failed, 2 when the command line or the policy is at fault.
+
+mod ask;
+mod check;
+mod explain;
+mod output;
+mod run;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Keys the hash of a name table that nobody sends queries to.
+const OFFLINE_SEED: u64 = 0;
+
+/// What a command ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// It went well.
+    Ok,
+    /// It failed, or with `check --strict` there are warnings.
+    Failed,
+    /// The command line or the policy is at fault.
+    Faults,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Ok => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            Exit::Faults => Self::from(2),
+        }
+    }
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about, propagate_version = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Run(RunArguments),
+    /// Check a policy directory without running it; exit 0: clean, 1: warnings with --strict, 2: faults
+    Check(CheckArguments),
+    /// Say what the policy would do with a question, and why
+    Explain(ExplainArguments),
+    /// Make the running gateway load its policy directory again
+    Reload(AskArguments),
+    /// Show how the running gateway is
+    Status(StatusArguments),
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// The policy directory [default: policies if it is there, else built-in defaults]
+    directory: Option<PathBuf>,
+    /// Start a small upstream on loopback and ask it instead of every upstream, to try things without a network
+    #[arg(long)]
+    lab: bool,
+    /// The control socket, instead of the one of the policy
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    system: SystemArguments,
+}
+
+#[derive(Debug, Args)]
+struct SystemArguments {
+    /// Read the system's nameservers here
+    #[arg(long, value_name = "PATH", hide = true, default_value = crate::control::origin::RESOLV_CONF)]
+    resolv_conf: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    /// The policy directory
+    #[arg(default_value = crate::control::origin::DIRECTORY)]
+    directory: PathBuf,
+    /// Warnings end with exit code 1
+    #[arg(long)]
+    strict: bool,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    #[command(flatten)]
+    system: SystemArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+    #[value(hide = true)]
+    Sarif,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArguments {
+    /// The name that is asked for
+    name: String,
+    /// The type that is asked for, such as AAAA or TYPE65
+    #[arg(value_name = "TYPE", default_value = "A")]
+    qtype: String,
+    /// The address of the client
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    client: IpAddr,
+    /// Asked over TCP
+    #[arg(long)]
+    tcp: bool,
+    /// The policy directory [default: the running policy if a gateway runs, else policies]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    /// The control socket of the gateway
+    #[arg(long, value_name = "PATH", conflicts_with = "dir")]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    system: SystemArguments,
+}
+
+#[derive(Debug, Args)]
+struct AskArguments {
+    /// The control socket of the gateway [default: /run/weir/control.sock, or under $XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct StatusArguments {
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+/// Carries out what the command line says.
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are asked for and go to standard output; a closed pipe there is nobody's fault.
+            let _ = error.print();
+            return if error.exit_code() == 0 { Exit::Ok.into() } else { Exit::Faults.into() };
+        }
+    };
+    let exit = match arguments.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Explain(arguments) => explain::explain(arguments),
+        Command::Reload(arguments) => ask::reload(&arguments),
+        Command::Status(arguments) => ask::status(&arguments),
+    };
+    exit.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

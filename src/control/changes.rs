@@ -1,0 +1,93 @@
+//! What differs between two policies in the things that are not swapped with a pointer: sockets and servers, and the
+//! settings that only a new start can take.
+
+use crate::policy::server::Server;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Things that came and went, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// Not there before.
+    pub added: Vec<String>,
+    /// Not there any more.
+    pub removed: Vec<String>,
+}
+
+impl Delta {
+    fn between(old: &[String], new: &[String]) -> Self {
+        let without = |one: &[String], other: &[String]| {
+            one.iter().filter(|item| !other.contains(item)).cloned().collect::<Vec<_>>()
+        };
+        Self { added: without(new, old), removed: without(old, new) }
+    }
+
+    /// Whether nothing came or went.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty()
+    }
+}
+
+impl std::fmt::Display for Delta {
+    /// `+a +b -c`, or `unchanged`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_empty() {
+            return f.write_str("unchanged");
+        }
+        let signed = |sign: &'static str| move |item: &String| format!("{sign}{item}");
+        let items: Vec<_> = self.added.iter().map(signed("+")).chain(self.removed.iter().map(signed("-"))).collect();
+        f.write_str(&items.join(" "))
+    }
+}
+
+/// What a reload changes beside the policy value itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// Addresses that are listened on.
+    pub listeners: Delta,
+    /// Servers that are asked, as `NAME@ADDRESS`.
+    pub upstreams: Delta,
+    /// Settings that were changed and take effect at the next start only.
+    pub at_next_start: Vec<String>,
+}
+
+impl Changes {
+    /// What is different in `new`.
+    pub fn between(old: &Server, new: &Server) -> Self {
+        let listeners = |server: &Server| server.listen.iter().map(SocketAddr::to_string).collect::<Vec<_>>();
+        let upstreams = |server: &Server| {
+            server.upstreams.iter().map(|one| format!("{}@{}", one.name, one.address)).collect::<Vec<_>>()
+        };
+        Self {
+            listeners: Delta::between(&listeners(old), &listeners(new)),
+            upstreams: Delta::between(&upstreams(old), &upstreams(new)),
+            at_next_start: at_next_start(old, new),
+        }
+    }
+}
+
+/// Threads and tables are made once: what is kept over a reload (the limit tables above all) would be lost in a new one.
+fn at_next_start(old: &Server, new: &Server) -> Vec<String> {
+    let mut settings = Vec::new();
+    if old.workers != new.workers {
+        settings.push("workers".to_owned());
+    }
+    if old.control_socket != new.control_socket {
+        settings.push("[control] socket".to_owned());
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delta_names_what_came_and_went() {
+        let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>();
+        let delta = Delta::between(&list(&["a", "b"]), &list(&["b", "c"]));
+        assert_eq!(delta.to_string(), "+c -a");
+        assert!(Delta::between(&list(&["a", "b"]), &list(&["b", "a"])).is_empty(), "order is no change");
+        assert_eq!(Delta::default().to_string(), "unchanged");
+    }
+}

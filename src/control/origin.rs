@@ -1,0 +1,95 @@
+//! Where a policy comes from: a directory that was named or found, or what stands in for one. Decided once, at the
+//! start; every reload goes back to the same place.
+
+use super::example;
+use crate::policy::document::Report;
+use crate::policy::server::Surroundings;
+use crate::policy::{self, Policy};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where the system's resolver settings are, unless another file is named.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// The directory that is used when none is named and it exists.
+pub const DIRECTORY: &str = "policies";
+
+/// Where a policy comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A directory; when it is missing or broken, that is an error and never a reason to take anything else.
+    Directory(PathBuf),
+    /// The example that is compiled in.
+    Example,
+    /// No files at all: loopback, and the nameservers of resolv.conf.
+    Defaults,
+}
+
+impl Origin {
+    /// The directory that was named, else `./policies` if anything has that name, else what stands in for it.
+    pub fn find(named: Option<&Path>, lab: bool) -> Self {
+        match named {
+            Some(directory) => Self::Directory(directory.to_path_buf()),
+            None if Path::new(DIRECTORY).symlink_metadata().is_ok() => Self::Directory(DIRECTORY.into()),
+            None if lab => Self::Example,
+            None => Self::Defaults,
+        }
+    }
+
+    /// The directory that can be watched, if it is one.
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(directory) => Some(directory),
+            Self::Example | Self::Defaults => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => write!(f, "{}", directory.display()),
+            Self::Example => f.write_str("the built-in example"),
+            Self::Defaults => f.write_str("the built-in defaults"),
+        }
+    }
+}
+
+impl Origin {
+    /// Loads and compiles the policy.
+    ///
+    /// # Errors
+    /// The report of all its faults.
+    pub fn load(&self, options: &policy::Options) -> Result<(Policy, Report), Report> {
+        match self {
+            Self::Directory(directory) => policy::load(directory, options),
+            Self::Example => policy::load_files(example::files(), options),
+            Self::Defaults => policy::default_policy(options),
+        }
+    }
+}
+
+/// What a load needs besides the files: looked up anew each time, because nameservers change. `seed` is of the process.
+pub fn load_options(resolv_conf: &Path, seed: u64) -> policy::Options {
+    policy::Options { surroundings: Surroundings::look(resolv_conf), seed }
+}
+
+/// Whether a directory that is to be loaded is there at all: said before anything else, because nothing ever stands in
+/// for it.
+///
+/// # Errors
+/// The message for the user.
+pub fn require_directory(directory: &Path) -> Result<(), String> {
+    let name = directory.display();
+    match std::fs::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => {
+            Err(format!("policy directory {name}: is a file, not a directory\n  name the directory that holds it"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!(
+            "policy directory {name}: there is no such directory\n  name another, or make it with a gateway.toml that \
+             has at least an [[upstream]]; it is never replaced by defaults"
+        )),
+        Err(error) => Err(format!("policy directory {name}: cannot be read: {error}")),
+    }
+}

@@ -1,0 +1,215 @@
+//! What is said over the control socket: one JSON object a line in each direction, because a person with `socat` and a
+//! program in any language can speak that.
+//!
+//! A request is `{"weir":1,"command":"reload"}`; a response is `{"weir":1,"ok":true,"result":...}` or
+//! `{"weir":1,"ok":false,"error":{"code":...,"message":...}}`. The number is the version of the protocol: it changes
+//! when a field changes its meaning, not when one is added.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The version that this program speaks.
+pub const VERSION: u64 = 1;
+
+/// The longest request line, in bytes; a longer one ends the connection.
+pub const REQUEST_MAX: usize = 16 * 1024;
+
+/// The longest response line that a client takes, in bytes: a fault report of a whole policy directory fits.
+pub const RESPONSE_MAX: usize = 16 * 1024 * 1024;
+
+/// What may be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// How the gateway is: see [`super::status::Status`].
+    Status {},
+    /// Load the policy directory again: see [`super::reload::Reloaded`].
+    Reload {},
+    /// What the running policy would do with a question.
+    Explain(Question),
+}
+
+/// The question of `explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// The name, in master-file text.
+    pub name: String,
+    /// The type: a mnemonic such as `AAAA`, or `TYPE65`.
+    #[serde(default = "Question::default_type", rename = "type")]
+    pub qtype: String,
+    /// The client's address; 127.0.0.1 unless given.
+    #[serde(default = "Question::default_client")]
+    pub client: std::net::IpAddr,
+    /// Asked over TCP.
+    #[serde(default)]
+    pub tcp: bool,
+}
+
+impl Question {
+    fn default_type() -> String {
+        "A".to_owned()
+    }
+
+    fn default_client() -> std::net::IpAddr {
+        std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
+    }
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// For programs.
+    pub code: FailureCode,
+    /// For people: the place, the cause and the way out.
+    pub message: String,
+    /// The faults of a policy that was not taken, rendered for a terminal without colour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
+}
+
+/// The kinds of [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureCode {
+    /// Not JSON, an unknown command or field, a value that cannot be.
+    BadRequest,
+    /// A version that is not spoken here.
+    UnknownVersion,
+    /// The peer is neither root nor the user that the gateway runs as.
+    NotAllowed,
+    /// Too many connections at a time.
+    Busy,
+    /// The policy on disk has faults; the running one stays.
+    PolicyFaults,
+    /// A new listener could not be opened; the running policy stays.
+    CannotListen,
+    /// The gateway is ending, or a part of it did not answer.
+    Unavailable,
+}
+
+impl Failure {
+    /// A failure without a report.
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), report: None }
+    }
+}
+
+/// Reads one request line (without its line end).
+///
+/// # Errors
+/// A [`Failure`] that names what is wrong with the line.
+pub fn read_request(line: &[u8]) -> Result<Command, Failure> {
+    let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+    let value: Value =
+        serde_json::from_slice(line).map_err(|error| bad(format!("the request is not JSON: {error}")))?;
+    let Value::Object(mut fields) = value else {
+        return Err(bad("the request is not a JSON object, such as {\"weir\":1,\"command\":\"status\"}".to_owned()));
+    };
+    match fields.remove("weir").as_ref().map(Value::as_u64) {
+        Some(Some(VERSION)) => {}
+        Some(other) => {
+            let other = other.map_or_else(|| "something else".to_owned(), |version| version.to_string());
+            let message = format!("this gateway speaks version {VERSION} of the control protocol, not {other}");
+            return Err(Failure::new(FailureCode::UnknownVersion, message));
+        }
+        None => return Err(bad(format!("the request lacks \"weir\":{VERSION}, the version of the protocol"))),
+    }
+    serde_json::from_value(Value::Object(fields))
+        .map_err(|error| bad(format!("the request is not understood: {error}")))
+}
+
+/// Writes a request as one line, line end included.
+pub fn write_request(command: &Command) -> String {
+    let mut value = serde_json::to_value(command).unwrap_or(Value::Null);
+    if let Value::Object(fields) = &mut value {
+        fields.insert("weir".to_owned(), VERSION.into());
+    }
+    format!("{value}\n")
+}
+
+/// Writes a response as one line, line end included.
+pub fn write_response(result: &Result<Value, Failure>) -> String {
+    let value = match result {
+        Ok(result) => serde_json::json!({ "weir": VERSION, "ok": true, "result": result }),
+        Err(failure) => serde_json::json!({ "weir": VERSION, "ok": false, "error": failure }),
+    };
+    format!("{value}\n")
+}
+
+/// Reads one response line.
+///
+/// # Errors
+/// The outer one when the line is not a response of this protocol, the inner one when the gateway said no.
+pub fn read_response(line: &[u8]) -> Result<Result<Value, Failure>, String> {
+    #[derive(Deserialize)]
+    struct Response {
+        weir: u64,
+        ok: bool,
+        #[serde(default)]
+        result: Value,
+        error: Option<Failure>,
+    }
+    let response: Response = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    match response {
+        Response { weir, .. } if weir != VERSION => Err(format!("version {weir} instead of {VERSION}")),
+        Response { ok: true, result, .. } => Ok(Ok(result)),
+        Response { error: Some(failure), .. } => Ok(Err(failure)),
+        Response { .. } => Err("neither a result nor an error".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_survive_the_wire() {
+        let question =
+            Question { name: "a.example".into(), qtype: "AAAA".into(), client: [192, 0, 2, 1].into(), tcp: true };
+        for command in [Command::Status {}, Command::Reload {}, Command::Explain(question)] {
+            let line = write_request(&command);
+            assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
+            assert_eq!(read_request(line.trim_end().as_bytes()), Ok(command));
+        }
+    }
+
+    #[test]
+    fn a_short_explain_has_defaults() {
+        let Ok(Command::Explain(question)) = read_request(br#"{"weir":1,"command":"explain","name":"x"}"#) else {
+            panic!("a name is enough");
+        };
+        assert_eq!((question.qtype.as_str(), question.client.to_string().as_str()), ("A", "127.0.0.1"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let cases: [(&[u8], FailureCode, &str); 8] = [
+            (b"reload", FailureCode::BadRequest, "not JSON"),
+            (b"[]", FailureCode::BadRequest, "not a JSON object"),
+            (br#"{"command":"reload"}"#, FailureCode::BadRequest, "lacks"),
+            (br#"{"weir":2,"command":"reload"}"#, FailureCode::UnknownVersion, "not 2"),
+            (br#"{"weir":"1","command":"reload"}"#, FailureCode::UnknownVersion, "not something else"),
+            (br#"{"weir":1,"command":"relaod"}"#, FailureCode::BadRequest, "relaod"),
+            (br#"{"weir":1,"command":"reload","now":true}"#, FailureCode::BadRequest, "now"),
+            (br#"{"weir":1,"command":"explain","name":"x","client":"y"}"#, FailureCode::BadRequest, "IP address"),
+        ];
+        for (line, code, part) in cases {
+            let failure = read_request(line).expect_err("must not be taken");
+            assert_eq!(failure.code, code, "{}", failure.message);
+            assert!(failure.message.contains(part), "{} lacks {part}", failure.message);
+        }
+    }
+
+    #[test]
+    fn responses_survive_the_wire() {
+        let failure = Failure { report: Some("line\nline".into()), ..Failure::new(FailureCode::PolicyFaults, "no") };
+        for result in [Ok(serde_json::json!({"a": 1})), Err(failure)] {
+            let line = write_response(&result);
+            assert_eq!(line.matches('\n').count(), 1, "a report must not break the line");
+            assert_eq!(read_response(line.trim_end().as_bytes()), Ok(result));
+        }
+        assert!(read_response(br#"{"weir":1,"ok":false}"#).is_err());
+        assert!(read_response(b"HTTP/1.1 400").is_err());
+    }
+}

@@ -1,0 +1,286 @@
+//! How the gateway is, as a value: for programs as JSON, for people as text. Nothing in it names a client or a name that
+//! was asked for.
+
+use super::reload::LastReload;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What `weir status` shows. Fields are only ever added.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// What runs.
+    pub policy: PolicyStatus,
+    /// The last reload, when there was one.
+    pub last_reload: Option<LastReload>,
+    /// Addresses that are listened on, UDP and TCP.
+    pub listeners: Vec<String>,
+    /// Worker threads.
+    pub workers: usize,
+    /// What became of the queries.
+    pub queries: Queries,
+    /// The cache.
+    pub cache: CacheStatus,
+    /// The servers that are asked, in the order of the policy.
+    pub upstreams: Vec<UpstreamStatus>,
+    /// What it may use and what it uses.
+    pub memory: Memory,
+    /// What somebody should look at.
+    pub warnings: Vec<String>,
+}
+
+/// The policy that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// Hash of its contents.
+    pub id: String,
+    /// 1 for the first of the process.
+    pub generation: u64,
+    /// The directory, or what stands in for one.
+    pub origin: String,
+    /// Seconds since it was published.
+    pub age_s: u64,
+}
+
+/// Totals since the start: each query is in exactly one outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queries {
+    /// All.
+    pub total: u64,
+    /// By what became of them; all outcomes are there.
+    pub outcomes: BTreeMap<String, u64>,
+    /// By which part decided; only those that did.
+    pub reasons: BTreeMap<String, u64>,
+    /// What sections and rules in monitor mode would have done, by which part.
+    pub monitored: BTreeMap<String, u64>,
+    /// Waiting for an upstream now.
+    pub in_flight: u64,
+}
+
+/// The cache now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheStatus {
+    /// Answers in it.
+    pub entries: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Bytes that it may use; 0: off.
+    pub size_bytes: u64,
+    /// Queries answered from it: fresh, stale and remembered failures.
+    pub hits: u64,
+    /// Answers put out before their time to make room.
+    pub evictions: u64,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub address: String,
+    /// Its pool.
+    pub pool: String,
+    /// A higher tier serves only while no lower one is healthy.
+    pub tier: u8,
+    /// Whether it is asked.
+    pub healthy: bool,
+    /// Smoothed round-trip time in milliseconds; absent before the first answer.
+    pub srtt_ms: Option<f64>,
+    /// Queries sent to it.
+    pub queries: u64,
+    /// Queries that it did not answer in time.
+    pub timeouts: u64,
+}
+
+/// Memory in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// What the system says that the process holds.
+    pub resident_bytes: u64,
+    /// What the configuration allows, by part.
+    pub limits: Vec<MemoryLimit>,
+}
+
+/// The memory that one part may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryLimit {
+    /// Which part, with the number of things that it holds.
+    pub what: String,
+    /// At most so much.
+    pub bytes: u64,
+}
+
+/// Bytes in a unit that a person reads: `64 MiB`, `1.5 KiB`.
+pub fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let text = format!("{value:.1}");
+    format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
+}
+
+/// A time span in its two largest units: `3 d 4 h`, `12 s`.
+pub fn seconds_text(seconds: u64) -> String {
+    let parts = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let mut left = seconds;
+    let mut texts = Vec::new();
+    for (size, unit) in parts {
+        if left >= size {
+            texts.push(format!("{} {unit}", left / size));
+            left %= size;
+        }
+    }
+    texts.truncate(2);
+    if texts.is_empty() { "0 s".to_owned() } else { texts.join(" ") }
+}
+
+/// What the system says that this process holds; 0 when it does not say.
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PolicyStatus { id, generation, origin, age_s } = &self.policy;
+        writeln!(f, "weir {}, pid {}, up {}", self.version, self.pid, seconds_text(self.uptime_s))?;
+        writeln!(f, "policy      {id}, generation {generation}, {} old, from {origin}", seconds_text(*age_s))?;
+        match &self.last_reload {
+            Some(reload) => writeln!(f, "reload      {reload}")?,
+            None => writeln!(f, "reload      none since the start")?,
+        }
+        writeln!(f, "listeners   {}", self.listeners.join(" "))?;
+        writeln!(f, "workers     {}", self.workers)?;
+        self.write_queries(f)?;
+        self.write_cache(f)?;
+        self.write_upstreams(f)?;
+        self.write_memory(f)?;
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning     {warning}"))
+    }
+}
+
+impl Status {
+    fn write_queries(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Queries { total, outcomes, reasons, monitored, in_flight } = &self.queries;
+        writeln!(f, "queries     {total}, {in_flight} in flight")?;
+        for (title, counts) in [("outcomes", outcomes), ("reasons", reasons), ("monitored", monitored)] {
+            let counts: Vec<_> =
+                counts.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{name} {count}")).collect();
+            if !counts.is_empty() {
+                writeln!(f, "  {title:<10}{}", counts.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_cache(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CacheStatus { entries, bytes, size_bytes, hits, evictions } = self.cache;
+        if size_bytes == 0 {
+            return writeln!(f, "cache       off");
+        }
+        let (bytes, size) = (bytes_text(bytes), bytes_text(size_bytes));
+        writeln!(f, "cache       {entries} answers, {bytes} of {size}, {hits} hits, {evictions} evictions")
+    }
+
+    fn write_upstreams(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.upstreams.iter().map(|one| one.name.len()).max().unwrap_or(0);
+        for (n, one) in self.upstreams.iter().enumerate() {
+            let title = if n == 0 { "upstreams" } else { "" };
+            let UpstreamStatus { name, address, pool, tier, queries, timeouts, .. } = one;
+            let health = if one.healthy { "up" } else { "DOWN" };
+            let srtt = one.srtt_ms.map_or_else(|| "no answer yet".to_owned(), |ms| format!("{ms:.1} ms"));
+            writeln!(
+                f,
+                "{title:<12}{name:<width$}  {address}, pool {pool}, tier {tier}, {health}, {srtt}, {queries} queries, \
+                 {timeouts} timeouts"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let allowed = self.memory.limits.iter().map(|limit| limit.bytes).sum();
+        let (resident, allowed) = (bytes_text(self.memory.resident_bytes), bytes_text(allowed));
+        writeln!(f, "memory      {resident} resident, the configuration allows {allowed}")?;
+        let limits = &self.memory.limits;
+        limits.iter().try_for_each(|limit| writeln!(f, "  {:<10}{}", bytes_text(limit.bytes), limit.what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        let cases = [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (64 << 20, "64 MiB"), ((1 << 20) - 1, "1 MiB")];
+        for (bytes, text) in cases {
+            assert_eq!(bytes_text(bytes), text);
+        }
+        for (seconds, text) in [(0, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (90_061, "1 d 1 h")] {
+            assert_eq!(seconds_text(seconds), text);
+        }
+        assert!(resident_bytes() > 100_000, "this test alone holds more");
+    }
+
+    #[test]
+    fn the_text_names_what_counts_and_json_keeps_all() {
+        let count = |name: &str, n| BTreeMap::from([(name.to_owned(), n)]);
+        let status = Status {
+            version: "0.1.0".into(),
+            pid: 7,
+            uptime_s: 61,
+            policy: PolicyStatus { id: "abc".into(), generation: 2, origin: "policies".into(), age_s: 5 },
+            last_reload: None,
+            listeners: vec!["127.0.0.1:1053".into()],
+            workers: 2,
+            queries: Queries { total: 3, outcomes: count("denied", 3), in_flight: 1, ..Queries::default() },
+            cache: CacheStatus::default(),
+            upstreams: vec![UpstreamStatus {
+                name: "a".into(),
+                address: "192.0.2.1:53".into(),
+                pool: "default".into(),
+                tier: 0,
+                healthy: false,
+                srtt_ms: Some(1.26),
+                queries: 9,
+                timeouts: 4,
+            }],
+            memory: Memory {
+                resident_bytes: 1 << 20,
+                limits: vec![MemoryLimit { what: "cache".into(), bytes: 1 << 21 }],
+            },
+            warnings: vec!["too few descriptors".into()],
+        };
+        let text = status.to_string();
+        let parts = [
+            "up 1 min 1 s",
+            "abc, generation 2",
+            "denied 3",
+            "cache       off",
+            "DOWN, 1.3 ms",
+            "allows 2 MiB",
+            "warning     too few descriptors",
+        ];
+        for part in parts {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+        let json = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+    }
+}

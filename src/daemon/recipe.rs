@@ -1,0 +1,63 @@
+//! How a policy of this process is made: from where, and what the command line lays over it. The start and every reload
+//! follow the same recipe.
+
+use crate::control::origin::{self, Origin};
+use crate::policy::Policy;
+use crate::policy::document::Report;
+use crate::policy::server::{Server, Transport, UpstreamSettings};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+
+/// See above.
+#[derive(Clone, Debug)]
+pub(super) struct Recipe {
+    /// Where the files are.
+    pub(super) origin: Origin,
+    /// Where the system's nameservers are.
+    pub(super) resolv_conf: PathBuf,
+    /// The lab, when it is asked instead of every upstream.
+    pub(super) lab: Option<SocketAddr>,
+    /// The control socket, when the command line names one.
+    pub(super) socket: Option<PathBuf>,
+    /// Keys the hash of the name tables.
+    pub(super) seed: u64,
+}
+
+impl Recipe {
+    /// Makes the policy.
+    ///
+    /// # Errors
+    /// The report of all its faults.
+    pub(super) fn make(&self) -> Result<(Policy, Report), Report> {
+        let (mut policy, report) = self.origin.load(&origin::load_options(&self.resolv_conf, self.seed))?;
+        if let Some(lab) = self.lab {
+            ask_only(&mut policy.server, lab);
+        }
+        if let Some(socket) = &self.socket {
+            policy.server.control_socket = Some(socket.clone());
+        }
+        if self.origin.directory().is_none() {
+            // Nobody wrote these addresses, so a machine without IPv6 is no fault of anybody's.
+            policy.server.listen.retain(|address| is_of_this_machine(*address));
+        }
+        Ok((policy, report))
+    }
+}
+
+/// Puts one server in the place of all, in every pool.
+fn ask_only(server: &mut Server, address: SocketAddr) {
+    let lab = |(pool, settings): (usize, &crate::policy::server::PoolSettings)| UpstreamSettings {
+        name: if pool == 0 { "lab".to_owned() } else { format!("lab-{}", settings.name) },
+        address,
+        pool,
+        tier: 0,
+        weight: 1,
+        transport: Transport::Auto,
+    };
+    server.upstreams = server.pools.iter().enumerate().map(lab).collect();
+}
+
+/// Whether the address can be bound at all; whether its port is free is asked when it is opened.
+fn is_of_this_machine(address: SocketAddr) -> bool {
+    UdpSocket::bind((address.ip(), 0)).is_ok()
+}

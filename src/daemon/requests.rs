@@ -1,0 +1,26 @@
+//! What becomes of a request on the control socket.
+
+use super::{Site, survey};
+use crate::control::protocol::{Command, Failure, FailureCode};
+use crate::control::reload::Asker;
+use serde::Serialize;
+use serde_json::Value;
+use std::rc::Rc;
+
+/// Answers one request.
+pub(super) async fn answer(site: Rc<Site>, asker: Asker, command: Command) -> Result<Value, Failure> {
+    match command {
+        Command::Status {} => value(&survey::status(&site, site.last_reload())),
+        Command::Reload {} => value(&asker.reload().await?),
+        Command::Explain(question) => {
+            let running = site.shared.live.load();
+            let explained = crate::control::explain::explain(&running.policy, &question);
+            value(&explained.map_err(|message| Failure::new(FailureCode::BadRequest, message))?)
+        }
+    }
+}
+
+fn value(result: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(result)
+        .map_err(|error| Failure::new(FailureCode::Unavailable, format!("the answer cannot be written: {error}")))
+}

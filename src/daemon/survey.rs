@@ -1,0 +1,124 @@
+//! Puts together how the gateway is, from the counters of all workers and the policy that runs.
+
+use super::Site;
+use crate::control::reload::LastReload;
+use crate::control::status::{self, CacheStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus};
+use crate::gateway::Gateway;
+use crate::ledger::{Totals, UpstreamEvent};
+use crate::live_policy::{Running, Shared};
+use crate::verdict::{Outcome, Reason};
+use std::collections::BTreeMap;
+
+/// What one client connection takes at the most: a query of the greatest length, and answers that wait to be taken.
+const CONNECTION_BYTES: u64 = 2 * 65_537;
+
+/// The status now.
+pub(super) fn status(site: &Site, last_reload: Option<LastReload>) -> Status {
+    let running = site.shared.live.load();
+    let totals = site.totals();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_s: site.started.elapsed().as_secs(),
+        policy: PolicyStatus {
+            id: running.policy.id.to_string(),
+            generation: running.generation,
+            origin: site.origin.to_string(),
+            age_s: site.clock.now().unix_ms.saturating_sub(running.since_unix_ms) / 1000,
+        },
+        last_reload,
+        listeners: running.policy.server.listen.iter().map(ToString::to_string).collect(),
+        workers: site.workers,
+        queries: queries(&totals, site.in_flight()),
+        cache: cache(&site.shared, &totals),
+        upstreams: upstreams(&running, &totals),
+        memory: Memory {
+            resident_bytes: status::resident_bytes(),
+            limits: limits(&site.shared, &running, site.workers),
+        },
+        warnings: warnings(site, &running),
+    }
+}
+
+fn queries(totals: &Totals, in_flight: u64) -> Queries {
+    let some = |count: &dyn Fn(Reason) -> u64| -> BTreeMap<String, u64> {
+        let reasons = Reason::ALL.iter().filter(|reason| **reason != Reason::None);
+        reasons.map(|reason| (reason.name().to_owned(), count(*reason))).filter(|(_, count)| *count > 0).collect()
+    };
+    let by_reason = |reason| {
+        let of = |outcome: &Outcome| totals.queries(*outcome, reason, false) + totals.queries(*outcome, reason, true);
+        Outcome::ALL.iter().map(of).sum()
+    };
+    let outcomes: BTreeMap<_, _> =
+        Outcome::ALL.iter().map(|outcome| (outcome.name().to_owned(), totals.outcome(*outcome))).collect();
+    Queries {
+        total: outcomes.values().sum(),
+        outcomes,
+        reasons: some(&by_reason),
+        monitored: some(&|reason| totals.would(reason)),
+        in_flight,
+    }
+}
+
+fn cache(shared: &Shared, totals: &Totals) -> CacheStatus {
+    let counters = shared.cache.counters();
+    let hits = [Outcome::CacheHit, Outcome::CacheStale, Outcome::CacheFailure];
+    CacheStatus {
+        entries: counters.entries,
+        bytes: counters.bytes,
+        size_bytes: counters.size_bytes,
+        hits: hits.iter().map(|outcome| totals.outcome(*outcome)).sum(),
+        evictions: counters.evictions,
+    }
+}
+
+fn upstreams(running: &Running, totals: &Totals) -> Vec<UpstreamStatus> {
+    let one = |upstream: &crate::upstream::Upstream| {
+        let settings = &upstream.settings;
+        let srtt = upstream.state.srtt();
+        let count = |event| totals.upstream(upstream.link.slot, event);
+        UpstreamStatus {
+            name: settings.name.clone(),
+            address: settings.address.to_string(),
+            pool: running.policy.server.pools.get(settings.pool).map_or_else(String::new, |pool| pool.name.clone()),
+            tier: settings.tier,
+            healthy: upstream.state.is_up(),
+            srtt_ms: (!srtt.is_zero()).then_some(srtt.as_secs_f64() * 1000.0),
+            queries: count(UpstreamEvent::Sent),
+            timeouts: count(UpstreamEvent::Timeout),
+        }
+    };
+    running.routing.upstreams.iter().map(one).collect()
+}
+
+/// What the configuration allows, part by part; the sum is the most that the parts which grow with traffic can take.
+pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<MemoryLimit> {
+    let limit = |what: String, bytes: u64| MemoryLimit { what, bytes };
+    let connections = running.policy.tcp.connections as u64;
+    vec![
+        limit("cache".to_owned(), shared.cache.counters().size_bytes),
+        limit("source limit table".to_owned(), shared.source.bytes() as u64),
+        limit("rrl table".to_owned(), shared.rrl.bytes() as u64),
+        limit(
+            format!("queries in flight: {} in each of {workers} workers", super::FLIGHTS_MAX),
+            (workers * Gateway::size_bytes(super::FLIGHTS_MAX)) as u64,
+        ),
+        limit(format!("TCP connections: {connections}"), connections * CONNECTION_BYTES),
+    ]
+}
+
+fn warnings(site: &Site, running: &Running) -> Vec<String> {
+    let mut warnings = site.warnings.clone();
+    for upstream in &running.routing.upstreams {
+        let name = &upstream.settings.name;
+        if !upstream.state.is_up() {
+            warnings.push(format!("upstream {name} is down"));
+        }
+        if upstream.state.probe_truncated() {
+            warnings.push(format!(
+                "upstream {name} answers probes with TC=1: its own rate limit counts the gateway as one client; exempt it there"
+            ));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,102 @@
+//! TCP listeners: who may connect, and what happens when there are no descriptors left.
+
+use super::Core;
+use super::census::Refused;
+use super::connection;
+use super::tally::Event;
+use super::worker::Worker;
+use std::cell::RefCell;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+
+/// How long accepting rests when descriptors or memory are used up: connections have to end first.
+const REST: Duration = Duration::from_millis(50);
+
+/// The TCP listeners of a worker; dropping a sender closes its listener.
+#[derive(Debug, Default)]
+pub(super) struct Doors(Vec<(u16, oneshot::Sender<()>)>);
+
+impl Doors {
+    /// Closes a listener after what waits in its queue has been accepted.
+    pub(super) fn close(&mut self, index: u16) {
+        self.0.retain(|(door, _)| *door != index);
+    }
+
+    /// Closes all.
+    pub(super) fn close_all(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Begins to accept on a listening socket.
+pub(super) fn open<C: Core>(
+    worker: &Rc<Worker<C>>,
+    doors: &RefCell<Doors>,
+    index: u16,
+    socket: StdTcpListener,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(socket)?;
+    let (open, closed) = oneshot::channel();
+    let mut doors = doors.borrow_mut();
+    doors.close(index);
+    doors.0.push((index, open));
+    spawn_local(serve(Rc::clone(worker), listener, index, closed));
+    Ok(())
+}
+
+async fn serve<C: Core>(worker: Rc<Worker<C>>, listener: TcpListener, index: u16, mut closed: oneshot::Receiver<()>) {
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut closed => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => welcome(&worker, stream, peer, index, false),
+                Err(error) => {
+                    worker.tally.one(Event::TcpAcceptErrors);
+                    // A client that gave up in the queue is no reason to rest.
+                    if error.kind() != io::ErrorKind::ConnectionAborted {
+                        tokio::time::sleep(REST).await;
+                    }
+                }
+            },
+        }
+    }
+    // Closing resets what is still in the queue, so that comes first.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, peer)) = listener.accept() {
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            welcome(&worker, stream, peer, index, true);
+        }
+    }
+}
+
+fn welcome<C: Core>(worker: &Rc<Worker<C>>, stream: TcpStream, peer: SocketAddr, listener: u16, finishing: bool) {
+    // Read anew each time, so that a reload acts on the next connection.
+    let limits = worker.limits.borrow().clone();
+    let permit = match worker.census.admit(peer.ip(), &limits) {
+        Ok(permit) => permit,
+        Err(Refused::Full) => return worker.tally.one(Event::TcpFull),
+        Err(Refused::ClientFull) => return worker.tally.one(Event::TcpClientFull),
+    };
+    if permit.watched {
+        worker.tally.one(Event::TcpClientFull);
+    }
+    worker.tally.one(Event::TcpAccepted);
+    // An answer goes out at once; waiting for more to fill a segment only delays it.
+    let _ = stream.set_nodelay(true);
+    let connection = worker.connections.borrow_mut().insert(listener);
+    if finishing {
+        connection.finish();
+    }
+    let worker = Rc::clone(worker);
+    spawn_local(async move {
+        connection::converse(&worker, &connection, &stream, peer, limits).await;
+        drop(permit);
+    });
+}

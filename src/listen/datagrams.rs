@@ -1,0 +1,146 @@
+//! UDP listeners: batches of datagrams in, one turn with the core for each, and the art of closing a socket without losing
+//! what is queued on it.
+
+use super::Core;
+use super::tally::Event;
+use super::worker::Worker;
+use crate::gateway::{Client, Path};
+use crate::sys::BATCH;
+use socket2::{SockFilter, SockRef};
+use std::cell::{Cell, OnceCell};
+use std::io::{self, ErrorKind::WouldBlock};
+use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::task::{AbortHandle, spawn_local, yield_now};
+
+/// Errors in a row after which a task pauses instead of spinning.
+const ERRORS_MAX: u32 = 16;
+
+/// How long it pauses then.
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
+
+/// A worker's UDP socket on an address.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: UdpSocket,
+    index: u16,
+    /// Bound to all addresses, so that a reply must say from which one it comes.
+    pub(super) wildcard: bool,
+    /// What the kernel said last about datagrams that it dropped.
+    dropped: Cell<u32>,
+    task: OnceCell<AbortHandle>,
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Listener {
+    /// Begins to serve on a bound socket.
+    pub(super) fn start<C: Core>(
+        worker: &Rc<Worker<C>>,
+        index: u16,
+        address: SocketAddr,
+        socket: StdUdpSocket,
+    ) -> io::Result<Rc<Self>> {
+        let listener = Rc::new(Self {
+            socket: UdpSocket::from_std(socket)?,
+            index,
+            wildcard: address.ip().is_unspecified(),
+            dropped: Cell::new(0),
+            task: OnceCell::new(),
+        });
+        let task = spawn_local(serve(Rc::clone(worker), Rc::clone(&listener))).abort_handle();
+        let _ = listener.task.set(task);
+        Ok(listener)
+    }
+
+    /// Ends the reading; the socket closes with the last reference.
+    pub(super) fn close(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+async fn serve<C: Core>(worker: Rc<Worker<C>>, listener: Rc<Listener>) {
+    // A batch that is not full has emptied the queue, so the next call would only say so: the closure says it in its place
+    // and saves a system call per batch. This is safe because tokio clears readiness only when its tick is still the one
+    // that `async_io` saw before it called the closure, and the tick moves with each event from epoll, which is
+    // edge-triggered. Between the short batch and that look at the tick this task does not give up the thread, and the
+    // thread is the one that polls epoll: so no event can have been merged into the readiness that is cleared. A datagram
+    // that came since is an event that epoll still holds. If the runtime does intervene later (its task budget), the tick
+    // has moved, clearing does nothing, and the closure, asked again, makes the real call: the flag is good for one.
+    // On a connected socket this would be wrong: there a batch also ends at an error that ICMP reported.
+    let mut emptied = false;
+    let mut errors = 0;
+    loop {
+        let received = listener.socket.async_io(Interest::READABLE, || {
+            if std::mem::take(&mut emptied) {
+                return Err(WouldBlock.into());
+            }
+            worker.queries.borrow_mut().receive(listener.as_fd())
+        });
+        match received.await {
+            Ok(count) => {
+                errors = 0;
+                hand_over(&worker, &listener, count);
+                emptied = count < BATCH;
+                if !emptied {
+                    // Under a flood the responses of upstreams, the connections and the clock get their turns too.
+                    yield_now().await;
+                }
+            }
+            Err(_) => {
+                worker.tally.one(Event::UdpErrors);
+                errors += 1;
+                if errors >= ERRORS_MAX {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize) {
+    let batch = worker.queries.borrow();
+    worker.tally.add(Event::UdpQueries, count as u64);
+    worker.turn(|turn| {
+        for i in 0..count {
+            let datagram = batch.datagram(i);
+            if let Some(dropped) = datagram.dropped {
+                let more = dropped.wrapping_sub(listener.dropped.replace(dropped));
+                worker.tally.add(Event::UdpOverflow, u64::from(more));
+            }
+            // No reply could ever be sent to port 0.
+            let Some(peer) = datagram.peer.filter(|peer| peer.port() != 0) else { continue };
+            // A query over the buffer's length is handed on as it was cut: it is malformed then, and counted as such.
+            let client = Client { peer, path: Path::Udp { listener: listener.index, local: datagram.local } };
+            turn.query(client, datagram.bytes);
+        }
+    });
+}
+
+/// Lets nothing more into a listener's queue and hands over what is in it. The socket stays, for the replies.
+pub(super) async fn empty<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener) {
+    // BPF_RET | BPF_K with 0: keep no byte of any packet. Without it the queue would never be known to be empty.
+    let refuse_all = [SockFilter::new(0x06, 0, 0, 0)];
+    if let Err(error) = SockRef::from(&listener.socket).attach_filter(&refuse_all) {
+        tracing::warn!(%error, "a listener closes without a filter: datagrams that come meanwhile may be lost");
+    }
+    loop {
+        let received = worker.queries.borrow_mut().receive(listener.as_fd());
+        match received {
+            Ok(count) => hand_over(worker, listener, count),
+            Err(error) if error.kind() == WouldBlock => return,
+            Err(_) => worker.tally.one(Event::UdpErrors),
+        }
+        yield_now().await;
+    }
+}

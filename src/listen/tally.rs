@@ -1,0 +1,137 @@
+//! What the drivers count, beside the ledger, which counts queries: datagrams, connections and everything that is lost.
+//!
+//! One [`Tally`] per worker, written by that worker alone, so that an addition is a plain load and store.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// Something that a driver counts.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Event { $($(#[$doc])* $variant,)* }
+
+        impl Event {
+            /// All events, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name in metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+
+        const EVENTS: usize = Event::ALL.len();
+    };
+}
+
+events! {
+    /// Datagrams read from listeners.
+    UdpQueries = "udp-queries",
+    /// Datagrams that the kernel took for clients.
+    UdpReplies = "udp-replies",
+    /// Replies that the kernel did not take (no room, no route): lost, as on any full queue of a network.
+    UdpRepliesLost = "udp-replies-lost",
+    /// Datagrams that the kernel dropped because a listener's receive buffer was full.
+    UdpOverflow = "udp-overflow",
+    /// A listener or upstream socket reported an error of its own on reading.
+    UdpErrors = "udp-errors",
+    /// Datagrams that the kernel took for upstreams.
+    UpstreamSent = "upstream-sent",
+    /// Datagrams that the kernel did not take for upstreams.
+    UpstreamLost = "upstream-lost",
+    /// Datagrams read from upstreams.
+    UpstreamReceived = "upstream-received",
+    /// Responses larger than the receive buffer, handed on as truncated.
+    UpstreamOversized = "upstream-oversized",
+    /// An upstream could not be reached (UDP or TCP).
+    UpstreamUnreachable = "upstream-unreachable",
+    /// UDP sockets opened toward upstreams.
+    UpstreamSockets = "upstream-sockets",
+    /// TCP connections opened toward upstreams, transfers included.
+    StreamsOpened = "streams-opened",
+    /// TCP connections toward upstreams that failed with queries waiting.
+    StreamsFailed = "streams-failed",
+    /// Messages for upstreams that found no room on a TCP connection.
+    StreamsLost = "streams-lost",
+    /// Client connections accepted.
+    TcpAccepted = "tcp-accepted",
+    /// Client connections closed at once: too many altogether.
+    TcpFull = "tcp-full",
+    /// Client connections closed at once: too many of that client; in monitor mode, those that would have been.
+    TcpClientFull = "tcp-client-full",
+    /// accept(2) failed, of descriptors or memory.
+    TcpAcceptErrors = "tcp-accept-errors",
+    /// Messages read from client connections.
+    TcpQueries = "tcp-queries",
+    /// Messages wholly written to client connections.
+    TcpAnswers = "tcp-answers",
+    /// Answers for connections that were gone or cut off.
+    TcpAnswersLost = "tcp-answers-lost",
+    /// Client connections closed for want of queries.
+    TcpIdle = "tcp-idle",
+    /// Client connections cut off with half a query, or that did not take their answers.
+    TcpStalled = "tcp-stalled",
+    /// Client connections closed for a message that cannot be one (under 12 bytes).
+    TcpGarbage = "tcp-garbage",
+    /// Zone transfers begun.
+    Transfers = "transfers",
+    /// Messages of zone transfers passed on.
+    TransferMessages = "transfer-messages",
+    /// Zone transfers refused because too many run.
+    TransfersFull = "transfers-full",
+    /// Zone transfers that broke off or never began.
+    TransfersFailed = "transfers-failed",
+    /// Messages lost because the outbox was full.
+    OutboxLost = "outbox-lost",
+}
+
+/// The counters of one worker.
+#[derive(Debug)]
+pub struct Tally([AtomicU64; EVENTS]);
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; EVENTS])
+    }
+}
+
+impl Tally {
+    /// How often `event` happened.
+    pub fn of(&self, event: Event) -> u64 {
+        self.0[event as usize].load(Relaxed)
+    }
+
+    /// Adds `count`; only ever called by the worker that owns the tally.
+    pub(super) fn add(&self, event: Event, count: u64) {
+        let cell = &self.0[event as usize];
+        cell.store(cell.load(Relaxed).wrapping_add(count), Relaxed);
+    }
+
+    /// Adds one.
+    pub(super) fn one(&self, event: Event) {
+        self.add(event, 1);
+    }
+
+    /// Sets a counter that is kept elsewhere.
+    pub(super) fn set(&self, event: Event, count: u64) {
+        self.0[event as usize].store(count, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn each_event_has_a_name_and_a_counter_of_its_own() {
+        let names: HashSet<_> = Event::ALL.iter().map(|event| event.name()).collect();
+        assert_eq!(names.len(), EVENTS);
+        let tally = Tally::default();
+        for (i, event) in (1..).zip(Event::ALL) {
+            tally.add(*event, i);
+        }
+        assert!((1..).zip(Event::ALL).all(|(i, event)| tally.of(*event) == i));
+    }
+}

@@ -1,0 +1,99 @@
+//! Expected verdicts, tests/*.toml: what must hold of a policy, checked whenever it is loaded. A change that breaks one is
+//! not applied.
+//!
+//! ```toml
+//! [[expect]]
+//! query  = "update.baofeng.com A"
+//! client = "10.1.2.3"
+//! transport = "udp"          # udp | tcp
+//! action = "nxdomain"        # forward | allow | nxdomain | nodata | refused | drop | truncate | sinkhole | notimp
+//! rule   = "storm-player"    # the rule that must decide; any when absent
+//! ```
+//!
+//! `forward` holds for whatever reaches an upstream or the cache; `allow` only when a rule says so. Limits are not part of
+//! it: they depend on what came before.
+
+use super::Policy;
+use super::document::toml_file::{TomlFile, TomlText};
+use super::document::{Code, Faults, Files, Place, Table};
+use super::explain::{self, Answer, Subject};
+use super::server::pools::question;
+use crate::dns::class;
+use crate::dns::name::Name;
+use std::net::IpAddr;
+
+/// The most expectations of one file.
+pub const EXPECTATIONS_MAX: usize = 100_000;
+
+/// One expectation, with the places to blame.
+#[derive(Debug)]
+pub struct Expectation {
+    client: IpAddr,
+    query: (Name, u16),
+    tcp: bool,
+    action: (Answer, Place),
+    rule: Option<(String, Place)>,
+}
+
+/// Reads all files of tests/.
+pub fn read(files: &Files, faults: &Faults) -> Vec<Expectation> {
+    let mut all = Vec::new();
+    for (path, _) in files.within("tests", "toml") {
+        let Some(text) = TomlText::of(files, path, faults) else { continue };
+        let file = TomlFile::parse(&text, faults);
+        let root = file.root(faults);
+        let tables = root.tables("expect");
+        if tables.len() > EXPECTATIONS_MAX {
+            let message = format!("more than {EXPECTATIONS_MAX} expectations in one file");
+            root.fault("expect", Code::TooMany, message, "use several files");
+        }
+        all.extend(tables.iter().take(EXPECTATIONS_MAX).filter_map(read_one));
+    }
+    all
+}
+
+fn read_one(t: &Table<'_>) -> Option<Expectation> {
+    t.not_yet(&["at", "mode"]);
+    let query = t.required_text("query").and_then(|text| question(&text, t.faults()));
+    let client = t.required_text("client").and_then(|text| {
+        let client = text.value.parse::<IpAddr>().ok();
+        if client.is_none() {
+            let message = format!("{:?} is not an address", text.value);
+            t.fault("client", Code::Address, message, "write one address, such as \"10.1.2.3\"");
+        }
+        client
+    });
+    let tcp = t.choice("transport", &[("udp", false), ("tcp", true)], false);
+    if !t.has("action") {
+        t.missing("action");
+    }
+    let action = t.choice_given("action", &Answer::ALL.map(|answer| (answer.name(), answer)));
+    let rule = t.text("rule").map(|rule| (rule.value.to_owned(), rule.place));
+    Some(Expectation { client: client?, query: query?, tcp, action: (action?, t.place_of("action")), rule })
+}
+
+/// Holds a policy to its expectations; each that fails is a fault.
+pub fn check(expectations: &[Expectation], policy: &Policy, faults: &Faults) {
+    for expectation in expectations {
+        let Expectation { client, query: (name, qtype), tcp, action: (wanted, place), rule } = expectation;
+        let subject = Subject { client: *client, name: *name, qtype: *qtype, qclass: class::IN, tcp: *tcp };
+        let explanation = explain::explain(policy, &subject);
+        let got = explanation.answer;
+        if got != *wanted && !(*wanted == Answer::Forward && got == Answer::Allow) {
+            let message = format!("expected {}, but the policy says {}", wanted.name(), explanation.sentence());
+            let hint = format!("weir explain {name} {} --client {client} shows every rule", explanation.qtype);
+            faults.add(Code::Expect, place, message, hint);
+            continue;
+        }
+        let decided = explanation.rule.as_deref();
+        if let Some((rule, place)) = rule
+            && decided != Some(rule)
+        {
+            let message = match decided {
+                Some(other) => format!("expected rule {rule:?} to decide, but {other:?} does"),
+                None => format!("expected rule {rule:?} to decide, but no rule does"),
+            };
+            faults.add(Code::Expect, place, message, "rules of earlier zones are heard first");
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Why: every rule that is looked at for a question, in the order of the gateway, and what becomes of it. The same
+//! functions decide here and on the path, so an explanation cannot differ from what happens.
+
+use super::access::{AccessVerdict, Asked};
+use super::clients::Groups;
+use super::document::words::TypeName;
+use super::filter::{self, Action, Rule};
+use super::{Mode, Policy};
+use crate::dns::name::Name;
+use crate::dns::{class, opcode, rtype};
+use crate::verdict::Reason;
+use serde::{Serialize, Serializer};
+use std::fmt;
+use std::net::IpAddr;
+
+/// What is asked, by whom and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// Who asks.
+    pub client: IpAddr,
+    /// The name asked for.
+    pub name: Name,
+    /// The type asked for.
+    pub qtype: u16,
+    /// The class asked for.
+    pub qclass: u16,
+    /// Over TCP.
+    pub tcp: bool,
+}
+
+/// What the client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// What an upstream or the cache says.
+    Forward,
+    /// As above, because a rule says so.
+    Allow,
+    /// NXDOMAIN.
+    Nxdomain,
+    /// NOERROR without records.
+    Nodata,
+    /// REFUSED.
+    Refused,
+    /// Nothing.
+    Drop,
+    /// TC=1.
+    Truncate,
+    /// Addresses of the operator's choice.
+    Sinkhole,
+    /// NOTIMP.
+    NotImplemented,
+}
+
+impl Answer {
+    /// All answers.
+    pub const ALL: [Self; 9] = [
+        Self::Forward,
+        Self::Allow,
+        Self::Nxdomain,
+        Self::Nodata,
+        Self::Refused,
+        Self::Drop,
+        Self::Truncate,
+        Self::Sinkhole,
+        Self::NotImplemented,
+    ];
+
+    /// The word for it, in tests/ and explanations.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Allow => "allow",
+            Self::Nxdomain => "nxdomain",
+            Self::Nodata => "nodata",
+            Self::Refused => "refused",
+            Self::Drop => "drop",
+            Self::Truncate => "truncate",
+            Self::Sinkhole => "sinkhole",
+            Self::NotImplemented => "notimp",
+        }
+    }
+
+    fn of_access(verdict: AccessVerdict) -> (Self, Reason) {
+        match verdict {
+            AccessVerdict::Admit => (Self::Forward, Reason::None),
+            AccessVerdict::Refuse(reason) => (Self::Refused, reason),
+            AccessVerdict::Drop(reason) => (Self::Drop, reason),
+            AccessVerdict::Truncate(reason) => (Self::Truncate, reason),
+            AccessVerdict::NotImplemented(reason) => (Self::NotImplemented, reason),
+        }
+    }
+
+    fn of_rule(rule: &Rule, tcp: bool) -> Self {
+        match &rule.action {
+            Action::Allow => Self::Allow,
+            Action::Nxdomain => Self::Nxdomain,
+            Action::Nodata => Self::Nodata,
+            Action::Refused => Self::Refused,
+            Action::Drop => Self::Drop,
+            // Over TCP there is nothing to shorten: the query goes on.
+            Action::Truncate if tcp => Self::Forward,
+            Action::Truncate => Self::Truncate,
+            Action::Sinkhole(_) => Self::Sinkhole,
+            Action::Monitor => Self::Forward,
+        }
+    }
+}
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// One rule that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// `access`, `transfer`, `source`, `filter`, `route` and so on: the name of a [`Reason`], or `route`.
+    pub policy: &'static str,
+    /// The rule's id, or the number of a question rule; empty for a section as a whole.
+    pub rule: String,
+    /// What it says.
+    pub says: String,
+    /// Whether it settles what becomes of the question.
+    pub decides: bool,
+}
+
+/// Every rule in order, and what becomes of the question.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// Who asks.
+    pub client: IpAddr,
+    /// The groups of the client.
+    pub groups: Vec<String>,
+    /// What is asked.
+    pub name: String,
+    /// As a name: `AAAA`.
+    pub qtype: String,
+    /// `udp` or `tcp`.
+    pub transport: &'static str,
+    /// What was looked at.
+    pub steps: Vec<Step>,
+    /// What the client gets.
+    pub answer: Answer,
+    /// The name of the [`Reason`]: which policy decides.
+    pub reason: &'static str,
+    /// The filter rule that decides.
+    pub rule: Option<String>,
+    /// The title of its zone.
+    pub zone: Option<String>,
+    /// The first rule in monitor mode that would have decided otherwise, or the policy that it belongs to.
+    pub monitored: Option<String>,
+    /// The pool that is asked, when the question goes on.
+    pub pool: Option<String>,
+}
+
+/// Explains what becomes of a question. Limits are named and not applied: they depend on what came before.
+pub fn explain(policy: &Policy, subject: &Subject) -> Explanation {
+    let groups = policy.groups.of(subject.client);
+    let mut explanation = Explanation {
+        client: subject.client,
+        groups: group_names(&policy.groups, &groups),
+        name: subject.name.to_string(),
+        qtype: TypeName(subject.qtype).to_string(),
+        transport: if subject.tcp { "tcp" } else { "udp" },
+        steps: Vec::new(),
+        answer: Answer::Forward,
+        reason: Reason::None.name(),
+        rule: None,
+        zone: None,
+        monitored: None,
+        pool: None,
+    };
+    if explanation.ask_access(policy, subject) {
+        return explanation;
+    }
+    explanation.name_source_limit(policy, subject.client);
+    // Transfers pass the filter by: they are for those whom [transfer] names.
+    let is_transfer = matches!(subject.qtype, rtype::AXFR | rtype::IXFR);
+    if !is_transfer && explanation.ask_filter(policy, subject, &groups) {
+        return explanation;
+    }
+    explanation.name_pool(policy, &subject.name);
+    explanation
+}
+
+fn group_names(groups: &Groups, set: &super::clients::GroupSet) -> Vec<String> {
+    let one = |index| {
+        let mut one = super::clients::GroupSet::default();
+        one.insert(index);
+        one
+    };
+    let member = groups.names().enumerate().filter(|(index, _)| set.intersects(&one(*index)));
+    member.map(|(_, name)| name.to_owned()).collect()
+}
+
+/// How a mode changes what a rule says.
+fn in_mode(mode: Mode, says: &str) -> String {
+    match mode {
+        Mode::Enforce => says.to_owned(),
+        Mode::Monitor => format!("would say {says} (monitor)"),
+        Mode::Off => "off".to_owned(),
+    }
+}
+
+impl Explanation {
+    /// Goes through access; true when it decides.
+    fn ask_access(&mut self, policy: &Policy, subject: &Subject) -> bool {
+        let asked = Asked { opcode: opcode::QUERY, qtype: subject.qtype, qclass: subject.qclass };
+        let mut steps = Vec::new();
+        let judged = policy.access.consider(subject.client, subject.tcp, asked, |considered| {
+            let speaks = considered.verdict != AccessVerdict::Admit;
+            let says = if speaks {
+                in_mode(considered.mode, Answer::of_access(considered.verdict).0.name())
+            } else if considered.number > 0 {
+                "does not fit".to_owned()
+            } else {
+                "admit".to_owned()
+            };
+            let rule = if considered.number > 0 { format!("{}", considered.number) } else { String::new() };
+            let decides = speaks && considered.mode == Mode::Enforce;
+            steps.push(Step { policy: considered.reason.name(), rule, says, decides });
+        });
+        self.steps = steps;
+        let (answer, reason) = Answer::of_access(judged.verdict);
+        (self.answer, self.reason) = (answer, reason.name());
+        self.monitored = judged.monitored.map(|reason| reason.name().to_owned());
+        judged.verdict != AccessVerdict::Admit
+    }
+
+    fn name_source_limit(&mut self, policy: &Policy, client: IpAddr) {
+        let source = &policy.source;
+        let says = if source.exempt.contains(client) {
+            "exempt".to_owned()
+        } else {
+            in_mode(source.mode, &format!("at most {} queries a second, {} at once", source.rate, source.burst))
+        };
+        self.steps.push(Step { policy: Reason::Source.name(), rule: String::new(), says, decides: false });
+    }
+
+    /// Goes through the filter; true when a rule decides that the question does not go on.
+    fn ask_filter(&mut self, policy: &Policy, subject: &Subject, groups: &super::clients::GroupSet) -> bool {
+        let Subject { name, qtype, tcp, .. } = *subject;
+        let subject = filter::Subject { groups, name: &name, qtype, tcp };
+        for considered in policy.filter.considered(&subject) {
+            let decides = considered.why == filter::Why::Decides;
+            let action = Answer::of_rule(considered.rule, tcp).name();
+            let says = match decides {
+                true => format!("{action}, by {}", considered.matched),
+                false => format!("{action}, by {}, but {}", considered.matched, considered.why),
+            };
+            let rule = considered.rule.id.clone();
+            self.steps.push(Step { policy: Reason::Filter.name(), rule, says, decides });
+        }
+        let decision = policy.filter.decide(&subject);
+        if self.monitored.is_none() {
+            self.monitored = decision.monitored.map(|rule| rule.id.clone());
+        }
+        let Some(rule) = decision.rule else { return false };
+        self.answer = Answer::of_rule(rule, tcp);
+        self.reason = Reason::Filter.name();
+        self.rule = Some(rule.id.clone());
+        self.zone = Some(rule.zone.clone());
+        !matches!(self.answer, Answer::Forward | Answer::Allow)
+    }
+
+    fn name_pool(&mut self, policy: &Policy, name: &Name) {
+        let server = &policy.server;
+        let routes = server.routes.iter().filter(|route| name.is_within(&route.zone));
+        let route = routes.max_by_key(|route| route.zone.labels());
+        let pool = route.map_or(0, |route| route.pool);
+        let pool = server.pools.get(pool).map_or("default", |pool| pool.name.as_str());
+        let rule = route.map_or_else(String::new, |route| route.zone.to_string());
+        self.steps.push(Step { policy: "route", rule, says: format!("pool {pool}"), decides: false });
+        self.pool = Some(pool.to_owned());
+    }
+
+    /// What becomes of it, in a few words: `nxdomain, by rule "storm-player" (filter)`.
+    pub fn sentence(&self) -> String {
+        match (&self.rule, self.reason) {
+            (Some(rule), _) => format!("{}, by rule {rule:?}", self.answer.name()),
+            (None, "none") => self.answer.name().to_owned(),
+            (None, reason) => format!("{}, by {reason}", self.answer.name()),
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, qtype, client, transport, .. } = self;
+        write!(f, "{name} {qtype} for {client} over {transport}")?;
+        match self.groups.as_slice() {
+            [] => writeln!(f, ", in no group")?,
+            groups => {
+                writeln!(f, ", in {}", groups.iter().map(|name| format!("@{name}")).collect::<Vec<_>>().join(" "))?
+            }
+        }
+        let named = |step: &Step| match step.rule.as_str() {
+            "" => step.policy.to_owned(),
+            rule => format!("{} {rule}", step.policy),
+        };
+        let width = self.steps.iter().map(|step| named(step).chars().count()).max().unwrap_or(0);
+        for step in &self.steps {
+            let mark = if step.decides { '>' } else { ' ' };
+            writeln!(f, "{mark} {:width$}  {}", named(step), step.says)?;
+        }
+        write!(f, "= {}", self.sentence())?;
+        if let Some(pool) = &self.pool {
+            write!(f, ", to pool {pool}")?;
+        }
+        if let Some(monitored) = &self.monitored {
+            write!(f, " ({monitored} in monitor mode would have decided)")?;
+        }
+        Ok(())
+    }
+}
+
+impl Subject {
+    /// A question of class IN over UDP.
+    pub fn new(client: IpAddr, name: Name, qtype: u16) -> Self {
+        Self { client, name, qtype, qclass: class::IN, tcp: false }
+    }
+}

@@ -1,0 +1,219 @@
+use super::*;
+use crate::dns::name::Name;
+use crate::dns::rtype;
+use crate::policy::Mode;
+use crate::policy::explain::{Answer, Subject, explain};
+use std::net::IpAddr;
+
+fn options() -> Options {
+    let nameservers = vec!["192.0.2.53:53".parse().unwrap()];
+    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 7 }
+}
+
+fn load(files: &[(&str, &str)]) -> Result<(Policy, Report), Report> {
+    load_files(files.iter().copied().collect(), &options())
+}
+
+fn policy(files: &[(&str, &str)]) -> Policy {
+    load(files).unwrap_or_else(|report| panic!("{}", report.human("", false))).0
+}
+
+/// `file:line:column CODE` of each fault.
+fn faults(files: &[(&str, &str)]) -> Vec<String> {
+    let report = load(files).map_or_else(|report| report, |(_, report)| report);
+    let places = report.faults.iter().map(|f| format!("{}:{}:{} {}", f.file, f.line, f.column, f.code));
+    places.collect()
+}
+
+const EXAMPLE: &[(&str, &str)] = &[
+    (
+        "gateway.toml",
+        "schema = 1\n[[upstream]]\naddress = \"192.0.2.1\"\n[[upstream]]\naddress = \"192.0.2.2\"\npool = \"corp\"\n[[route]]\nzone = \"corp.example\"\npool = \"corp\"\n",
+    ),
+    ("clients.toml", "[[group]]\nname = \"branches\"\nnetworks = [\"10.0.0.0/8\"]\n"),
+    (
+        "access.toml",
+        "allow = [\"@branches\", \"127.0.0.0/8\"]\n[[question]]\nqtypes = [\"ANY\"]\naction = \"truncate\"\n",
+    ),
+    ("limits.toml", "[source]\nrate = 100\nburst = 200\n"),
+    (
+        "filters/10-video.toml",
+        "[zone]\ntitle = \"video\"\n[[rule]]\nid = \"storm-player\"\nnames = [\"baofeng.com\"]\naction = \"nxdomain\"\n\
+         [[rule]]\nid = \"noise\"\nlist = \"lists/noise.txt\"\naction = \"refused\"\nmode = \"monitor\"\n",
+    ),
+    ("lists/noise.txt", "noise.example\n"),
+    ("modes/under-attack.toml", "title = \"Under attack\"\nmax_duration = \"2h\"\n[source]\nrate = 50\n"),
+    (
+        "tests/video.toml",
+        "[[expect]]\nquery = \"update.baofeng.com A\"\nclient = \"10.1.2.3\"\naction = \"nxdomain\"\nrule = \"storm-player\"\n\
+         [[expect]]\nquery = \"www.example.com AAAA\"\nclient = \"10.1.2.3\"\ntransport = \"tcp\"\naction = \"forward\"\n\
+         [[expect]]\nquery = \"www.example.com A\"\nclient = \"192.0.2.9\"\naction = \"refused\"\n",
+    ),
+];
+
+#[test]
+fn a_whole_directory_becomes_a_policy() {
+    let policy = policy(EXAMPLE);
+    assert_eq!(policy.server.upstreams.len(), 2);
+    assert_eq!((policy.source.rate, policy.source.burst, policy.source.mode), (100, 200, Mode::Enforce));
+    assert_eq!(policy.filter.rules().len(), 2);
+    assert_eq!(policy.modes.len(), 1);
+    let mode = &policy.modes[0];
+    assert_eq!(
+        (mode.name.as_str(), mode.title.as_str(), mode.max_duration.as_secs()),
+        ("under-attack", "Under attack", 7_200)
+    );
+}
+
+#[test]
+fn a_gateway_nobody_wrote_a_policy_for_is_safe() {
+    let (policy, report) = default_policy(&options()).unwrap();
+    assert_eq!((report.errors(), report.warnings()), (0, 0));
+    assert_eq!(policy.server.upstreams.len(), 1);
+    assert!(policy.server.listen.iter().all(|address| address.ip().is_loopback() && address.port() == 1053));
+    assert!(policy.access.admits([127, 0, 0, 1].into()) && !policy.access.admits([8, 8, 8, 8].into()));
+    assert!(default_policy(&Options::default()).is_err(), "nobody to ask");
+}
+
+#[test]
+fn profiles_differ_in_their_defaults() {
+    let recursive = policy(&[("gateway.toml", "profile = \"recursive\"")]);
+    let authoritative = policy(&[("gateway.toml", "profile = \"authoritative\"")]);
+    assert_eq!((recursive.source.rate, recursive.rrl.mode), (200, Mode::Monitor));
+    assert_eq!((authoritative.source.rate, authoritative.rrl.mode), (50, Mode::Enforce));
+}
+
+#[test]
+fn the_id_is_that_of_the_contents() {
+    let id = |files: &[(&str, &str)]| policy(files).id;
+    assert_eq!(id(EXAMPLE), id(EXAMPLE));
+    let mut changed = EXAMPLE.to_vec();
+    changed[5].1 = "noise.example\nmore.example\n";
+    assert_ne!(id(EXAMPLE), id(&changed));
+    let mut moved = EXAMPLE.to_vec();
+    moved[4].0 = "filters/11-video.toml";
+    assert_ne!(id(EXAMPLE), id(&moved));
+    let mut stranger = EXAMPLE.to_vec();
+    stranger.push(("notes.txt", "not part of the policy"));
+    assert_eq!(id(EXAMPLE), id(&stranger));
+}
+
+#[test]
+fn files_that_belong_to_nothing_are_warnings() {
+    let strangers =
+        [("gateway.toml", ""), ("acess.toml", ""), ("filters/a/b.toml", ""), ("modes/x.txt", ""), ("lists/a/b", "")];
+    let expected =
+        ["acess.toml:1:1 W-UNKNOWN-FILE", "filters/a/b.toml:1:1 W-UNKNOWN-FILE", "modes/x.txt:1:1 W-UNKNOWN-FILE"];
+    assert_eq!(faults(&strangers), expected);
+    assert!(load(&strangers).is_ok());
+}
+
+#[test]
+fn a_mode_is_checked_over_limits_toml_before_it_is_needed() {
+    let files = [
+        ("gateway.toml", ""),
+        ("limits.toml", "[tcp]\nconnections = 10\nper_client = 5\n"),
+        ("modes/normal.toml", ""),
+        (
+            "modes/a.toml",
+            "max_duration = \"31d\"\n[tcp]\nper_client = 11\n[source]\nrat = 1\n[cookies]\nrequire = true\n[storm]\nzone_inflight = 0.01\n[access]\n",
+        ),
+    ];
+    let expected = [
+        "modes/a.toml:1:16 E-RANGE",
+        "modes/a.toml:3:14 E-CONFLICT",
+        "modes/a.toml:5:1 E-UNKNOWN-KEY",
+        "modes/a.toml:7:11 E-NOT-YET",
+        "modes/a.toml:8:1 E-NOT-YET",
+        "modes/a.toml:10:1 E-NOT-YET",
+        "modes/normal.toml:1:1 E-VALUE",
+    ];
+    assert_eq!(faults(&files), expected);
+}
+
+#[test]
+fn an_expectation_that_does_not_hold_refuses_the_policy() {
+    let mut files = EXAMPLE.to_vec();
+    let last = files.len() - 1;
+    files[last].1 = "[[expect]]\nquery = \"baofeng.com A\"\nclient = \"10.1.2.3\"\naction = \"forward\"\n\
+        [[expect]]\nquery = \"baofeng.com A\"\nclient = \"10.1.2.3\"\naction = \"nxdomain\"\nrule = \"other\"\n\
+        [[expect]]\nquery = \"noise.example A\"\nclient = \"10.1.2.3\"\naction = \"allow\"\n\
+        [[expect]]\nquery = \"noise.example A\"\nclient = \"10.1.2.3\"\naction = \"forward\"\n";
+    let expected =
+        ["tests/video.toml:4:10 E-EXPECT", "tests/video.toml:9:8 E-EXPECT", "tests/video.toml:13:10 E-EXPECT"];
+    assert_eq!(faults(&files), expected);
+    files[last].1 = "[[expect]]\nquery = \"baofeng.com\"\nclient = \"10.1.2.0/24\"\naction = \"block\"\nat = \"09:00\"\n[[expect]]\n";
+    let expected = [
+        "tests/video.toml:2:9 E-VALUE",
+        "tests/video.toml:3:10 E-ADDRESS",
+        "tests/video.toml:4:10 E-CHOICE",
+        "tests/video.toml:5:6 E-NOT-YET",
+        "tests/video.toml:6:1 E-MISSING-KEY",
+        "tests/video.toml:6:1 E-MISSING-KEY",
+        "tests/video.toml:6:1 E-MISSING-KEY",
+    ];
+    assert_eq!(faults(&files), expected);
+}
+
+#[test]
+fn an_explanation_names_every_rule_in_order() {
+    let policy = policy(EXAMPLE);
+    let ask = |client: &str, name: &str, qtype: u16, tcp: bool| {
+        let client: IpAddr = client.parse().unwrap();
+        explain(&policy, &Subject { tcp, ..Subject::new(client, Name::from_text(name).unwrap(), qtype) })
+    };
+    let blocked = ask("10.1.2.3", "update.baofeng.com", rtype::A, false);
+    assert_eq!(
+        (blocked.answer, blocked.reason, blocked.rule.as_deref()),
+        (Answer::Nxdomain, "filter", Some("storm-player"))
+    );
+    assert_eq!(blocked.zone.as_deref(), Some("video"));
+    let steps: Vec<_> = blocked.steps.iter().map(|step| (step.policy, step.rule.as_str(), step.decides)).collect();
+    assert_eq!(
+        steps,
+        [("access", "", false), ("question", "1", false), ("source", "", false), ("filter", "storm-player", true)]
+    );
+    let text = blocked.to_string();
+    assert!(text.starts_with("update.baofeng.com A for 10.1.2.3 over udp, in @branches\n"), "{text}");
+    assert!(text.ends_with("= nxdomain, by rule \"storm-player\""), "{text}");
+    let json = serde_json::to_value(&blocked).unwrap();
+    assert_eq!((json["answer"].as_str(), json["rule"].as_str()), (Some("nxdomain"), Some("storm-player")));
+
+    let watched = ask("10.1.2.3", "noise.example", rtype::A, false);
+    assert_eq!((watched.answer, watched.monitored.as_deref()), (Answer::Forward, Some("noise")));
+    assert_eq!(watched.pool.as_deref(), Some("default"));
+    assert_eq!(ask("10.1.2.3", "a.corp.example", rtype::A, false).pool.as_deref(), Some("corp"));
+    assert_eq!(ask("192.0.2.9", "a.example", rtype::A, false).sentence(), "refused, by access");
+    assert_eq!(ask("10.1.2.3", "a.example", rtype::ANY, false).answer, Answer::Truncate);
+    assert_eq!(ask("10.1.2.3", "a.example", rtype::ANY, true).answer, Answer::Forward);
+    assert_eq!(ask("10.1.2.3", "a.example", rtype::AXFR, true).sentence(), "refused, by transfer");
+}
+
+#[test]
+fn a_directory_on_disk_is_read_whole_and_never_left() {
+    let root = std::env::temp_dir().join(format!("weir-load-{}", std::process::id()));
+    let dir = root.join("policies");
+    std::fs::create_dir_all(dir.join("filters")).unwrap();
+    std::fs::create_dir_all(dir.join("lists")).unwrap();
+    std::fs::write(root.join("outside.txt"), "example.org\n").unwrap();
+    std::fs::write(dir.join("gateway.toml"), "schema = 1\n").unwrap();
+    std::fs::write(dir.join("real.toml~"), "= broken backup").unwrap();
+    std::fs::write(dir.join(".hidden.toml"), "= broken").unwrap();
+    std::fs::write(dir.join("README.md"), "what this is").unwrap();
+    assert!(super::load(&dir, &options()).is_ok_and(|(_, report)| report.faults.is_empty()));
+    std::os::unix::fs::symlink(root.join("outside.txt"), dir.join("lists/out.txt")).unwrap();
+    std::os::unix::fs::symlink(dir.join("gateway.toml"), dir.join("lists/in.txt")).unwrap();
+    std::os::unix::fs::symlink(&dir, dir.join("lists/loop")).unwrap();
+    let rule = "[[rule]]\nid = \"a\"\nlist = \"../outside.txt\"\naction = \"drop\"\n";
+    std::fs::write(dir.join("filters/00-a.toml"), rule).unwrap();
+    let report = super::load(&dir, &options()).unwrap_err();
+    let found: Vec<_> = report.faults.iter().map(|f| (f.file.as_str(), f.code)).collect();
+    std::fs::remove_dir_all(&root).unwrap();
+    assert!(found.contains(&("lists/out.txt", "E-PATH")), "{found:?}");
+    assert!(found.contains(&("filters/00-a.toml", "E-PATH")), "{found:?}");
+    assert!(found.contains(&("lists/loop", "E-PATH")), "{found:?}");
+    assert!(!found.iter().any(|(file, _)| *file == "lists/in.txt"), "{found:?}");
+    let gone = super::load(&dir, &options()).unwrap_err();
+    assert_eq!(gone.faults[0].code, "E-IO");
+    assert!(gone.faults[0].message.contains("policies"), "{}", gone.faults[0].message);
+}

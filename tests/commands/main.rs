@@ -1,0 +1,12 @@
+//! The commands as a person meets them: the real program, in a directory of its own, over loopback.
+//!
+//! | file | what it promises |
+//! |---|---|
+//! | `offline` | usage, check, explain on a directory, and what is said when nothing runs |
+//! | `running` | run with and without files, status, explain, the control socket, the end |
+//! | `reloading` | by command, by signal, by itself; listeners that come and go; a bad policy changes nothing |
+
+mod offline;
+mod place;
+mod reloading;
+mod running;

@@ -1,0 +1,143 @@
+//! What works, and what is said, without a gateway that runs.
+
+use super::place::Place;
+
+const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.53\"\n";
+const FILTER: &str =
+    "[zone]\ntitle = \"test\"\n[[rule]]\nid = \"no-bad\"\nnames = [\"bad.example\"]\naction = \"nxdomain\"\n";
+
+#[test]
+fn wrong_usage_ends_with_two_and_a_hint() {
+    let place = Place::new();
+    place.weir(&[]).fails(2, &["Usage"]);
+    place.weir(&["reolad"]).fails(2, &["reolad", "reload"]);
+    place.weir(&["check", "--format", "xml"]).fails(2, &["xml", "human", "json"]);
+    place.weir(&["explain"]).fails(2, &["NAME"]);
+    place.weir(&["explain", "a.example", "--client", "nobody"]).fails(2, &["nobody"]);
+    place.weir(&["explain", "a.example", "--dir", "x", "--socket", "y"]).fails(2, &["--dir", "--socket"]);
+    place.weir(&["run", "a", "b"]).fails(2, &["unexpected"]);
+    place.weir(&["--help"]).works(&["run", "check", "explain", "reload", "status"]);
+    place.weir(&["--version"]).works(&[env!("CARGO_PKG_VERSION")]);
+}
+
+#[test]
+fn a_directory_that_was_named_and_is_missing_is_never_replaced() {
+    let place = Place::new();
+    place.write("policies/gateway.toml", GATEWAY);
+    for arguments in [
+        &["run", "elsewhere"][..],
+        &["run", "--lab", "elsewhere"],
+        &["check", "elsewhere"],
+        &["explain", "a.example", "--dir", "elsewhere"],
+    ] {
+        place.weir(arguments).fails(2, &["elsewhere", "no such directory"]);
+    }
+    place.weir(&["run", "policies/gateway.toml"]).fails(2, &["is a file, not a directory"]);
+    std::fs::create_dir(place.path("empty")).unwrap();
+    for arguments in [&["run", "empty"][..], &["check", "empty"]] {
+        let ended = place.weir(arguments);
+        assert_eq!(ended.code, Some(2), "{ended:#?}");
+        assert!(format!("{}{}", ended.out, ended.err).contains("gateway.toml"), "{ended:#?}");
+    }
+}
+
+#[test]
+fn policies_that_cannot_be_followed_are_not_passed_over() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("gone", place.path("policies")).unwrap();
+    place.weir(&["run"]).fails(2, &["policies", "no such directory"]);
+    place.weir(&["check"]).fails(2, &["policies", "no such directory"]);
+}
+
+#[test]
+fn all_faults_of_all_files_are_reported_in_one_run() {
+    let place = Place::new();
+    place.write("policies/gateway.toml", &format!("{GATEWAY}weight = \"heavy\"\n[cache]\nsise = \"64MiB\"\n"));
+    place.write("policies/access.toml", "allow = [\"10.0.0.0/33\", \"@nobody\"]\n");
+    place.write("policies/limits.toml", "[source]\nrate = 0\n");
+    place.write("policies/filters/10-test.toml", &FILTER.replace("nxdomain", "nxdomian"));
+    let faults = [
+        "gateway.toml:5:",
+        "gateway.toml:7:",
+        "access.toml:1:",
+        "10.0.0.0/33",
+        "nobody",
+        "limits.toml:2:",
+        "filters/10-test.toml:6:",
+        "nxdomain",
+    ];
+
+    let checked = place.weir(&["check"]);
+    assert_eq!(checked.code, Some(2), "{checked:#?}");
+    for fault in faults {
+        assert!(checked.out.contains(fault), "{fault} is missing in {}", checked.out);
+    }
+    assert!(!checked.out.contains('\u{1b}'), "colour without a terminal");
+
+    place.weir(&["run"]).fails(2, &faults);
+    place.weir(&["run", "--lab"]).fails(2, &faults);
+    place.weir(&["explain", "a.example", "--dir", "policies"]).fails(2, &faults);
+}
+
+#[test]
+fn check_ends_with_what_a_pipeline_needs() {
+    let place = Place::new();
+    place.write("policies/gateway.toml", GATEWAY);
+    place.write("policies/filters/10-test.toml", FILTER);
+    place.weir(&["check"]).works(&["policy"]);
+    place.weir(&["check", "--strict"]).works(&["policy"]);
+    place.weir(&["check", "policies", "--format", "json"]).works(&[]);
+
+    place.write("policies/lists/one.txt", "good.example\nnot a name at all\n");
+    place.write(
+        "policies/filters/20-list.toml",
+        "[zone]\ntitle = \"list\"\n[[rule]]\nid = \"list\"\nlist = \"lists/one.txt\"\naction = \"nxdomain\"\n",
+    );
+    place.weir(&["check"]).works(&["lists/one.txt"]);
+    let strict = place.weir(&["check", "--strict"]);
+    assert_eq!(strict.code, Some(1), "{strict:#?}");
+
+    let json = place.weir(&["check", "--format", "json"]);
+    assert_eq!(json.code, Some(0));
+    let faults: Vec<serde_json::Value> = json.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(faults.iter().any(|fault| fault["file"] == "lists/one.txt" && fault["line"] == 2), "{faults:?}");
+    assert!(faults.iter().all(|fault| fault["severity"] == "warning"), "{faults:?}");
+
+    place.weir(&["check", "--format", "sarif"]).fails(2, &["sarif", "E-NOT-YET", "json"]);
+}
+
+#[test]
+fn explain_on_a_directory_says_which_rule_and_where_it_looked() {
+    let place = Place::new();
+    place.write("policies/gateway.toml", GATEWAY);
+    place.write("policies/filters/10-test.toml", FILTER);
+    let named = place.weir(&["explain", "www.bad.example", "AAAA", "--dir", "policies"]);
+    named.works(&["no-bad", "nxdomain"]);
+    assert!(named.err.contains("policies"), "which policy it was is missing: {named:#?}");
+    place.weir(&["explain", "www.bad.example"]).works(&["no-bad", "nxdomain"]);
+    let other = place.weir(&["explain", "good.example", "--dir", "policies", "--client", "10.1.2.3", "--tcp"]);
+    other.works(&["good.example"]);
+    assert!(!other.out.contains("nxdomain"), "{other:#?}");
+
+    let json = place.weir(&["explain", "bad.example", "--dir", "policies", "--json"]);
+    json.works(&["no-bad"]);
+    serde_json::from_str::<serde_json::Value>(&json.out).expect("--json is JSON");
+
+    place.weir(&["explain", "a..example", "--dir", "policies"]).fails(2, &["a..example"]);
+    place.weir(&["explain", "a.example", "NOTYPE", "--dir", "policies"]).fails(2, &["NOTYPE"]);
+}
+
+#[test]
+fn without_a_gateway_the_socket_and_the_way_out_are_named() {
+    let place = Place::new();
+    let socket = place.socket();
+    let socket = socket.to_str().unwrap();
+    for arguments in [&["status"][..], &["status", "--json"], &["reload"], &["explain", "a.example"]] {
+        place.ask(arguments).fails(1, &["no gateway runs at", socket, "weir run", "--socket"]);
+    }
+    let plain = std::fs::create_dir(place.path("run")).and_then(|()| std::fs::write(place.socket(), "precious"));
+    plain.unwrap();
+    let ended = place.ask(&["status"]);
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    assert_eq!(std::fs::read_to_string(place.socket()).unwrap(), "precious");
+}
