@@ -63,11 +63,10 @@ fn to(client: Client) -> To {
 }
 
 fn answer(client: Client, query: &[u8], out: &mut Outbox) {
-    out.push_with(to(client), query.len(), |bytes| {
-        bytes.copy_from_slice(query);
-        bytes[2] |= 0x80;
-        bytes.len()
-    });
+    let bytes = out.room(query.len()).expect("the outbox has room");
+    bytes.copy_from_slice(query);
+    bytes[2] |= 0x80;
+    out.commit(to(client), query.len());
 }
 
 impl Orders {
@@ -97,11 +96,10 @@ impl Core for Orders {
             }
             order::BIG => {
                 let len = usize::from(u16::from_be_bytes([packet[13], packet[14]]));
-                out.push_with(to(client), len, |bytes| {
-                    bytes.fill(0x42);
-                    bytes[..12].copy_from_slice(&packet[..12]);
-                    len
-                });
+                let bytes = out.room(len).expect("the outbox has room");
+                bytes.fill(0x42);
+                bytes[..12].copy_from_slice(&packet[..12]);
+                out.commit(to(client), len);
             }
             order::UDP => {
                 self.asked.push_back((From::Udp(port), client, packet.to_vec()));
