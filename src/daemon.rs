@@ -34,7 +34,7 @@ use lab_thread::LabThread;
 use recipe::Recipe;
 use signals::Signals;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Queries that one worker holds in flight at the most.
@@ -75,8 +75,10 @@ struct Site {
     workers: usize,
     clock: Clock,
     started: Instant,
-    /// Of the start; they hold until the end.
+    /// Of the machine, seen at the start; they hold until the end.
     warnings: Vec<String>,
+    /// Of the policy that runs.
+    policy_warnings: Mutex<Vec<String>>,
     last: Last,
 }
 
@@ -113,7 +115,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
 async fn serve(
     recipe: Recipe,
     policy: Policy,
-    mut warnings: Vec<String>,
+    policy_warnings: Vec<String>,
     digest: Digest,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), RunError> {
@@ -127,7 +129,7 @@ async fn serve(
     let shared = Arc::new(share(policy, clock)?);
     let running = shared.live.load();
     let workers = worker_threads(running.policy.server.workers);
-    warnings.extend(raise_descriptors(&running, workers));
+    let warnings = raise_descriptors(&running, workers).into_iter().collect();
     let ledgers: Vec<_> = (0..workers).map(|_| Arc::new(Ledger::default())).collect();
     let log = query_log::open(running.policy.server.log.file.as_deref()).map_err(RunError::Log)?;
     let started = engine::start_workers(&shared, &ledgers, clock).await?;
@@ -140,6 +142,7 @@ async fn serve(
         clock,
         started: Instant::now(),
         warnings,
+        policy_warnings: Mutex::new(policy_warnings),
         last: Last::default(),
     });
     let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
@@ -224,6 +227,16 @@ impl Site {
         let read = [Event::UdpQueries, Event::TcpQueries];
         let read: u64 = self.tallies.iter().flat_map(|tally| read.map(|event| tally.of(event))).sum();
         read.saturating_sub(settled)
+    }
+
+    /// What somebody should look at: on this machine, and in the policy that runs.
+    fn warnings(&self) -> Vec<String> {
+        let of_policy = self.policy_warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        self.warnings.iter().chain(of_policy.iter()).cloned().collect()
+    }
+
+    fn set_policy_warnings(&self, warnings: Vec<String>) {
+        *self.policy_warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
     }
 
     /// How the last reload went.

@@ -65,6 +65,13 @@ pub(super) struct GatewayEngine {
     replaced: Vec<Arc<Running>>,
 }
 
+/// A policy that was loaded, with what its report warns of.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    policy: Policy,
+    warnings: Vec<String>,
+}
+
 /// What a new policy needs beside listeners, open already.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -122,7 +129,7 @@ impl GatewayEngine {
 }
 
 impl Engine for GatewayEngine {
-    type Candidate = Policy;
+    type Candidate = Candidate;
     type Opened = Opened;
 
     fn watched(&self) -> Option<PathBuf> {
@@ -130,7 +137,7 @@ impl Engine for GatewayEngine {
         self.recipe.origin.directory().filter(|_| watch).map(PathBuf::from)
     }
 
-    fn loader(&self) -> impl FnOnce() -> Result<Loaded<Policy>, Failure> + Send + 'static {
+    fn loader(&self) -> impl FnOnce() -> Result<Loaded<Candidate>, Failure> + Send + 'static {
         if let Some(log) = &self.log {
             // Log rotation renames the file and sends SIGHUP, whether or not the policy has changed.
             log.reopen();
@@ -140,8 +147,8 @@ impl Engine for GatewayEngine {
     }
 
     /// The workers serve on old and new addresses then; for an instant that is still under the old policy.
-    async fn open(&mut self, candidate: &Policy) -> Result<Opened, Failure> {
-        let (running, new) = (self.running(), &candidate.server);
+    async fn open(&mut self, candidate: &Candidate) -> Result<Opened, Failure> {
+        let (running, new) = (self.running(), &candidate.policy.server);
         let log = match new.log.file == running.policy.server.log.file {
             true => None,
             false => {
@@ -156,9 +163,10 @@ impl Engine for GatewayEngine {
         Ok(Opened { metrics, log })
     }
 
-    async fn publish(&mut self, candidate: Policy, opened: Opened) -> Result<u64, Failure> {
-        let (cache_bytes, tcp) = (candidate.server.cache.size_bytes, candidate.tcp.clone());
-        let published = self.site.shared.live.publish(candidate, self.site.clock.now().unix_ms);
+    async fn publish(&mut self, candidate: Candidate, opened: Opened) -> Result<u64, Failure> {
+        let Candidate { policy, warnings } = candidate;
+        let (cache_bytes, tcp) = (policy.server.cache.size_bytes, policy.tcp.clone());
+        let published = self.site.shared.live.publish(policy, self.site.clock.now().unix_ms);
         let (next, previous) = match published {
             Ok(published) => published,
             Err(error) => {
@@ -166,6 +174,7 @@ impl Engine for GatewayEngine {
                 return Err(stays(FailureCode::Unavailable, error));
             }
         };
+        self.site.set_policy_warnings(warnings);
         self.metrics.follow(next.policy.server.metrics, opened.metrics, &self.site);
         if let (Some(log), Some(opened)) = (&self.log, opened.log) {
             log.write_to(opened);
@@ -216,20 +225,21 @@ async fn free(mut running: Arc<Running>) {
     }
 }
 
-fn load(recipe: &Recipe, running: &Policy) -> Result<Loaded<Policy>, Failure> {
+fn load(recipe: &Recipe, running: &Policy) -> Result<Loaded<Candidate>, Failure> {
     let origin = &recipe.origin;
-    let (candidate, report) = recipe.make().map_err(|report| Failure {
+    let (policy, report) = recipe.make().map_err(|report| Failure {
         report: Some(report.human(&origin.to_string(), false)),
         ..Failure::new(
             FailureCode::PolicyFaults,
             format!("the policy of {origin} has faults ({report}): the running policy stays"),
         )
     })?;
+    let warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
     Ok(Loaded {
-        id: candidate.id.to_string(),
-        changed: candidate.id != running.id || candidate.server != running.server,
-        changes: Changes::between(running, &candidate),
-        warnings: report.short().lines().map(str::to_owned).collect(),
-        candidate,
+        id: policy.id.to_string(),
+        changed: policy.id != running.id || policy.server != running.server,
+        changes: Changes::between(running, &policy),
+        warnings: warnings.clone(),
+        candidate: Candidate { policy, warnings },
     })
 }

@@ -152,7 +152,7 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
 }
 
 fn warnings(site: &Site, running: &Running) -> Vec<String> {
-    let mut warnings = site.warnings.clone();
+    let mut warnings = site.warnings();
     for upstream in &running.routing.upstreams {
         let name = &upstream.settings.name;
         if !upstream.state.is_up() {

@@ -32,6 +32,15 @@ fn by_command_and_cached_answers_follow() {
     place.ask(&["reload"]).works(&["generation 2", "listeners   unchanged", "upstreams   unchanged"]);
     assert_eq!(refused(address), [false, true], "also what was in the cache");
     place.ask(&["reload"]).works(&["generation 2", "nothing has changed"]);
+
+    place.write("policies/stray.toml", "");
+    place.ask(&["reload"]).works(&["warning: stray.toml"]);
+    std::fs::rename(place.path("policies/stray.toml"), place.path("stray.toml")).unwrap();
+    place.write("policies/other.toml", "");
+    place.write("policies/access.toml", &format!("{ACCESS}# other\n"));
+    place.ask(&["reload"]).works(&["generation 3", "other.toml"]);
+    let status = place.ask(&["status"]);
+    assert!(status.out.contains("other.toml") && !status.out.contains("stray.toml"), "{status:#?}");
     drop(running);
 }
 
