@@ -252,6 +252,10 @@ fn complete(case: Case<'_>, draft: &Draft<'_>, room: &mut [u8]) -> Option<usize>
     put_u16(room, 0, query.id);
     let question = query.question();
     room.get_mut(HEADER_LEN..HEADER_LEN + question.len())?.copy_from_slice(question);
+    // RFC 6840 section 5.8: AD goes only to clients that set DO or AD.
+    if !query.ad && !query.dnssec_ok() {
+        room[3] &= !0x20;
+    }
     if query.edns.is_none() {
         return Some(draft.len);
     }
