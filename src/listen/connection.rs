@@ -40,6 +40,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// counts as empty then.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
+/// How long a connection that is told to finish is still read: what had arrived by then is answered.
+const LAST_LOOK: Duration = Duration::from_millis(10);
+
 /// How much a read brought before others get a turn.
 const MESSAGES_FAIR: usize = 16;
 
@@ -245,6 +248,8 @@ struct Conversation<'c, C: Core> {
     begun: Option<Instant>,
     /// Since when the first answer in the queue is on offer.
     offered: Option<Instant>,
+    /// When reading ends, once the connection is told to finish.
+    last_look: Option<Instant>,
 }
 
 /// Serves a connection to its end.
@@ -267,6 +272,7 @@ pub(super) async fn converse<C: Core>(
         active: Instant::now(),
         begun: None,
         offered: None,
+        last_look: None,
     };
     let end = conversation.run().await;
     match end {
@@ -294,6 +300,7 @@ impl<C: Core> Conversation<'_, C> {
                 self.take_held();
                 continue;
             }
+            self.watch_phase();
             if let Some(end) = self.end() {
                 return end;
             }
@@ -384,11 +391,7 @@ impl<C: Core> Conversation<'_, C> {
                 }
                 Ok(read.messages)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // What had arrived before the end was announced has been read.
-                self.ended |= self.connection.phase.get() == Phase::Finishing;
-                Ok(0)
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(error) => Err(error),
         }
     }
@@ -430,6 +433,15 @@ impl<C: Core> Conversation<'_, C> {
         (self.ended && quiet && !owed).then_some(End::Done)
     }
 
+    /// A connection that is told to finish is read for a moment more: a runtime that has just accepted it does not know yet
+    /// that there is something to read.
+    fn watch_phase(&mut self) {
+        if self.connection.phase.get() == Phase::Finishing && !self.ended {
+            let now = Instant::now();
+            self.ended = *self.last_look.get_or_insert(now + LAST_LOOK) <= now;
+        }
+    }
+
     /// The time for half a query runs only while we read.
     fn watch_partial(&mut self) {
         if !self.ended && self.may_ask() && self.reader.is_partial() {
@@ -457,7 +469,8 @@ impl<C: Core> Conversation<'_, C> {
     }
 
     fn deadline(&self) -> Instant {
-        let deadlines = [self.idle_deadline(), self.stall_deadline(), self.silence_deadline()];
+        let last_look = self.last_look.filter(|_| !self.ended);
+        let deadlines = [self.idle_deadline(), self.stall_deadline(), self.silence_deadline(), last_look];
         deadlines.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + ANSWER_MAX)
     }
 
