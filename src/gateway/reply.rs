@@ -45,6 +45,12 @@ impl Client {
             Path::Tcp(connection) => To::Stream(connection),
         }
     }
+
+    pub(super) fn expect_nothing(&self, out: &mut Outbox) {
+        if let Path::Tcp(connection) = self.path {
+            out.push(To::Silence(connection), &[]);
+        }
+    }
 }
 
 impl Case<'_> {
@@ -76,6 +82,19 @@ impl Desk {
         if wanted && (policy.access.log || !is_access) {
             self.log(view, case, (outcome, reason), rule, false);
         }
+    }
+
+    /// Ends a query in silence; the driver of a TCP client is told that nothing will come.
+    pub(super) fn drop_query(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        reason: Reason,
+        rule: Option<&Rule>,
+        out: &mut Outbox,
+    ) {
+        case.client.expect_nothing(out);
+        self.finish(view, case, Outcome::Dropped, reason, rule);
     }
 
     /// Counts and logs what a section or rule in monitor mode would have done; the query goes on.

@@ -115,7 +115,11 @@ impl Core for Orders {
                 // What follows is the transfer's query.
                 out.push(To::Transfer { client: connection, upstream: port }, &packet[15..]);
             }
-            _ => {}
+            _ => {
+                if let Path::Tcp(connection) = client.path {
+                    out.push(To::Silence(connection), &[]);
+                }
+            }
         }
     }
 
