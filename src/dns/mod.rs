@@ -2,6 +2,7 @@
 //!
 //! `hickory-proto` is the oracle that tests and fuzzing hold this scanner against; it is not used on the path.
 
+mod chain;
 pub mod edns;
 pub mod name;
 pub mod patch;
@@ -104,18 +105,21 @@ pub mod header {
 }
 
 /// Reads a big-endian u16 at `at`, if it is there.
+#[inline]
 pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let pair = bytes.get(at..at.checked_add(2)?)?;
     Some(u16::from_be_bytes([pair[0], pair[1]]))
 }
 
 /// Reads a big-endian u32 at `at`, if it is there.
+#[inline]
 pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let quad = bytes.get(at..at.checked_add(4)?)?;
     Some(u32::from_be_bytes([quad[0], quad[1], quad[2], quad[3]]))
 }
 
 /// Writes a big-endian u16 at `at`; the caller has checked the length.
+#[inline]
 pub fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }

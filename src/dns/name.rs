@@ -133,6 +133,7 @@ impl Name {
     ///
     /// # Errors
     /// As [`Self::read`]; any pointer is [`NameError::BadPointer`].
+    #[inline]
     pub fn read_uncompressed(message: &[u8], at: usize) -> Result<(Self, usize), NameError> {
         let mut end = at;
         loop {
@@ -254,6 +255,7 @@ pub(super) struct Walked {
 
 /// Reads the name at `at`, handing each label with its length byte, the root's excepted, to `visit`; a name that turns
 /// out to be broken may have had some of its labels visited.
+#[inline]
 pub(super) fn walk(message: &[u8], at: usize, mut visit: impl FnMut(&[u8])) -> Result<Walked, NameError> {
     let mut position = at;
     let mut run = at; // where the labels being read began: a pointer must lead before it ...

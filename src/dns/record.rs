@@ -68,6 +68,7 @@ impl<'m> Walker<'m> {
     }
 
     /// Checks the name at `at` and returns the offset behind it.
+    #[inline]
     pub(super) fn skip_name(&mut self, at: usize) -> Result<usize, NameError> {
         let walked = name::walk(self.message, at, |_| ())?;
         self.detours_left = self.detours_left.checked_sub(walked.detours).ok_or(NameError::BadPointer)?;
@@ -75,6 +76,7 @@ impl<'m> Walker<'m> {
     }
 
     /// Reads the next record's frame; `None` when it does not fit the bytes or its owner is not a name.
+    #[inline]
     pub(super) fn record(&mut self) -> Option<Record> {
         let owner = self.at;
         let fixed = self.skip_name(owner).ok()?;

@@ -1,6 +1,8 @@
 //! One pass over an upstream's response: every record bounded, TTLs found, the chain of CNAMEs followed, and what
 //! response-rate limiting and the cache need (RFC 1035, 2308, 6891).
 
+pub use super::chain::CHAIN_MAX;
+use super::chain::Chain;
 use super::edns::{self, Edns};
 use super::name::{self, Name};
 use super::record::{self, Record, Walker};
@@ -9,9 +11,6 @@ use std::net::IpAddr;
 
 /// The most records whose TTL is tracked for counting down; a response with more is passed on but not cached.
 pub const TTLS_MAX: usize = 128;
-
-/// The longest CNAME chain that is followed; a longer one is passed on but not cached.
-pub const CHAIN_MAX: usize = 16;
 
 /// A well-formed response. Offsets are into the message that was scanned.
 #[derive(Debug)]
@@ -170,11 +169,12 @@ impl<'m> Response<'m> {
         says_nothing && (self.rcode != rcode::NOERROR || self.opcode == opcode::UPDATE)
     }
 
-    /// Walks the answer section and follows the CNAMEs from the question's name: at once those that come in order, and
-    /// afterwards those that do not.
+    /// Walks the answer section and follows the CNAMEs from the question's name.
     fn read_answers(&mut self, walker: &mut Walker<'m>) -> Result<(), MalformedResponse> {
-        let mut pending = Pending::default();
-        let qname = self.chain_end;
+        if self.answers == 0 {
+            return Ok(());
+        }
+        let mut chain = Chain::new(self.message, self.chain_end);
         for _ in 0..self.answers {
             let record = self.body_record(walker)?;
             let ttl = record::seconds(record.ttl);
@@ -182,41 +182,26 @@ impl<'m> Response<'m> {
             match record.rtype {
                 // The answer section of an UPDATE that is sent back: a condition, not a record.
                 _ if record.data.is_empty() => {}
-                rtype::CNAME if self.owns_chain_end(record.owner) => self.follow(record.data.start)?,
-                rtype::CNAME => self.too_many |= !pending.push(record.owner, record.data.start),
-                rtype::RRSIG if self.wildcard_labels.is_none() => self.read_signature(&record, &qname),
+                rtype::CNAME => chain.add(record.owner, record.data.start),
+                rtype::RRSIG if self.wildcard_labels.is_none() => self.read_signature(&record),
                 _ => {}
             }
         }
-        // Each round follows one record or ends: at most CHAIN_MAX rounds over at most CHAIN_MAX records.
-        while let Some(target) = pending.take_first(|owner| self.owns_chain_end(owner)) {
-            self.follow(target)?;
+        chain.finish();
+        self.too_many |= chain.too_long;
+        if chain.len > 0 {
+            self.chain_end = chain.end;
+            self.chain_len = chain.len;
+            self.chain = chain.targets;
         }
-        Ok(())
-    }
-
-    /// Whether the owner name at `owner` is the last name of the chain so far.
-    fn owns_chain_end(&self, owner: usize) -> bool {
-        // Nearly always the owner is a pointer to the question's name, and the chain has not left it.
-        let is_question = u16_at(self.message, owner) == Some(0xC000 | HEADER_LEN as u16);
-        (is_question && self.chain_len == 0) || name::is_at(&self.chain_end, self.message, owner)
-    }
-
-    /// Goes on to the target of a CNAME, unless the chain is too long.
-    fn follow(&mut self, target: usize) -> Result<(), MalformedResponse> {
-        let Some(slot) = self.chain.get_mut(self.chain_len) else {
-            self.too_many = true;
-            return Ok(());
-        };
-        *slot = u16::try_from(target).map_err(|_| MalformedResponse::BadRecord)?;
-        (self.chain_end, _) = Name::read(self.message, target).map_err(|_| MalformedResponse::BadRecord)?;
-        self.chain_len += 1;
         Ok(())
     }
 
     /// RFC 4035 section 5.3.4: an RRSIG that counts fewer labels than its owner has was made for a wildcard. Only the
     /// answer to the name asked for matters here.
-    fn read_signature(&mut self, record: &Record, qname: &Name) {
+    fn read_signature(&mut self, record: &Record) {
+        // `chain_end` is the question's name until the whole section is read.
+        let qname = &self.chain_end;
         let Some(&labels) = self.message.get(record.data.start + 3) else { return };
         // RFC 4034 section 3.1.3: a leading `*` is not counted.
         let owner_labels = qname.labels() - usize::from(qname.is_wildcard());
@@ -342,30 +327,6 @@ impl<'m> Response<'m> {
     /// Whether the OPT record ends the message, so that it can be cut off and another one put in its place.
     pub fn opt_is_last(&self) -> bool {
         self.edns.as_ref().is_some_and(|edns| edns.end == self.message.len())
-    }
-}
-
-/// CNAME records that were met before the chain came to them: offsets of their owner and target.
-#[derive(Default)]
-struct Pending {
-    records: [Option<(usize, usize)>; CHAIN_MAX],
-    len: usize,
-}
-
-impl Pending {
-    /// Keeps a record; false when there is no room.
-    fn push(&mut self, owner: usize, target: usize) -> bool {
-        let Some(slot) = self.records.get_mut(self.len) else { return false };
-        *slot = Some((owner, target));
-        self.len += 1;
-        true
-    }
-
-    /// Takes out the first record whose owner `is_next` accepts, so that no loop of names is followed twice.
-    fn take_first(&mut self, is_next: impl Fn(usize) -> bool) -> Option<usize> {
-        let slots = &mut self.records[..self.len];
-        let slot = slots.iter_mut().find(|slot| slot.is_some_and(|(owner, _)| is_next(owner)))?;
-        slot.take().map(|(_, target)| target)
     }
 }
 

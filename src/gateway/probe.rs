@@ -63,8 +63,9 @@ impl Desk {
         let attempt = Attempt { id, sent: view.now.at, ..Attempt::on(route) };
         let to = LinkPort { link, port };
         let to = if tcp { To::UpstreamStream(to) } else { To::Upstream(to) };
+        self.probes += 1;
         if self.flights.add_attempt(flight, attempt, deadline).is_err() || !out.push(to, packet) {
-            return self.flights.close(flight);
+            return self.end_probe(flight);
         }
         self.ledger.upstream(link.slot, UpstreamEvent::Sent);
     }
@@ -81,13 +82,18 @@ impl Desk {
             );
         }
         self.note_probe(view, flight, response.rcode != rcode::SERVFAIL);
-        self.flights.close(flight);
+        self.end_probe(flight);
     }
 
     /// A probe got no answer.
     pub(super) fn probe_failed(&mut self, view: &View<'_>, flight: FlightId) {
         self.note_probe(view, flight, false);
+        self.end_probe(flight);
+    }
+
+    fn end_probe(&mut self, flight: FlightId) {
         self.flights.close(flight);
+        self.probes -= 1;
     }
 
     fn note_probe(&mut self, view: &View<'_>, flight: FlightId, good: bool) {

@@ -264,3 +264,13 @@ fn mutants_are_read_alike_or_the_difference_has_a_reason() {
         assert!(count < 10_000 || tally.accepted > count as usize / 50, "{role}: {}", tally.accepted);
     }
 }
+
+#[test]
+#[ignore = "writes the corpus to fuzz/seeds/packets, when it has changed"]
+fn write_the_seeds_of_the_fuzz_targets() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/packets");
+    std::fs::create_dir_all(folder).unwrap();
+    for (index, packet) in corpus::packets().into_iter().chain(corpus::oddities()).enumerate() {
+        std::fs::write(format!("{folder}/{index:02}"), packet).unwrap();
+    }
+}

@@ -92,11 +92,19 @@ pub(crate) fn program(name: &str) -> PathBuf {
     };
     // Debian's own python3 is the one that sees Debian's python3-dnspython.
     let path = if name == "python3" { "/usr/bin".to_owned() } else { std::env::var("PATH").unwrap_or_default() };
-    let places = path.split(':').chain(["/usr/sbin", "/sbin", "/usr/bin"]).map(|place| Path::new(place).join(name));
-    places
-        .into_iter()
-        .find(|place| place.is_file())
-        .unwrap_or_else(|| panic!("{name} is not installed: apt-get install {package}"))
+    find(name, &format!("{path}:/usr/sbin:/sbin:/usr/bin"), package)
+}
+
+fn find(name: &str, path: &str, package: &str) -> PathBuf {
+    let mut places = path.split(':').map(|place| Path::new(place).join(name));
+    places.find(|place| place.is_file()).unwrap_or_else(|| panic!("{name} is not installed: apt-get install {package}"))
+}
+
+#[test]
+#[should_panic(expected = "unbound is not installed: apt-get install unbound")]
+fn a_missing_program_fails_by_the_name_of_its_package() {
+    let scratch = Scratch::new("missing");
+    find("unbound", &scratch.0.to_string_lossy(), "unbound");
 }
 
 /// A server in the foreground, ended with the test.

@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_word_finds_its_neighbour() {
-        use crate::policy::document::table::nearest;
+        use crate::policy::document::nearest;
         let words = ["address", "name", "pool", "weight"];
         assert_eq!(nearest("adress", words), Some("address"));
         assert_eq!(nearest("wieght", words), Some("weight"));

@@ -4,7 +4,7 @@
 use super::Rule;
 use super::lists::NameList;
 use super::sets::{BELOW, RuleRef, SELF, Sets, SetsBuilder};
-use super::table::{Table, TooManyNames};
+use super::table::{Table, TableBuilder, TooManyNames};
 use std::sync::Arc;
 
 /// Names of one rule that said nothing new.
@@ -33,7 +33,7 @@ impl Index {
         let ranks = ranks_of(rules);
         let mut sets = SetsBuilder::new(&ranks);
         let mut folded = vec![Folded::default(); rules.len()];
-        let mut table = Table::new(names.iter().map(|list| list.len()).sum(), seed);
+        let mut table = TableBuilder::new(names.iter().map(|list| list.len()).sum(), seed);
         for (rule, list) in names.iter().enumerate() {
             for (reach, wire) in list.iter() {
                 table.enter(wire, |known| {
@@ -45,7 +45,7 @@ impl Index {
             }
         }
         let mut last = None;
-        let table = table.packed(|set, above| {
+        let table = table.finish(|set, above| {
             let Some(above) = above else { return true };
             let adds_nothing = match last {
                 Some((pair, verdict)) if pair == (set, above) => verdict,
@@ -56,7 +56,7 @@ impl Index {
                 sets.members(set).iter().for_each(|member| folded[member.rule()].covered += 1);
             }
             !adds_nothing
-        })?;
+        });
         Ok((Self { table, sets: sets.finish() }, folded))
     }
 }

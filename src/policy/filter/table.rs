@@ -147,7 +147,70 @@ impl Labels {
     }
 }
 
-/// Names and their values. Filled by [`Table::enter`], then made small by [`Table::packed`].
+/// A table while it is filled.
+#[derive(Debug)]
+pub struct TableBuilder {
+    table: Table,
+}
+
+impl TableBuilder {
+    /// An empty table for about `names` names; it grows when there are more. `seed` is the secret of the hash.
+    pub fn new(names: usize, seed: u64) -> Self {
+        let keys = Keys::new(seed);
+        let buckets = vec![Bucket::EMPTY; names / FILL + 1];
+        Self { table: Table { keys, buckets, arena: Vec::new(), width: 1, names: 0, depths: 0 } }
+    }
+
+    /// Enters a name: `value` gets what it has so far and returns what it has from now on. `wire` is as in
+    /// [`Table::suffixes_of`].
+    ///
+    /// # Errors
+    /// [`TooManyNames`]; the table is as before.
+    pub fn enter(&mut self, wire: &[u8], value: impl FnOnce(Option<u32>) -> u32) -> Result<(), TooManyNames> {
+        let table = &mut self.table;
+        let (hash, depth) = table.hash_of(wire);
+        let known = table.find(hash, wire).map(|at| table.value_at(at));
+        let value = value(known);
+        table.widen_for(value);
+        if known.is_none() {
+            if table.names >= table.buckets.len() * FILL {
+                table.spread_over(table.names / FILL * 2 + 2);
+            }
+            return table.append(hash, depth, wire, value);
+        }
+        // Looked for again, because widening moves names.
+        if let Some(at) = table.find(hash, wire) {
+            let width = table.width;
+            table.arena[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+        }
+        Ok(())
+    }
+
+    /// The table without the names that `keep` refuses, in as little memory as it takes: `keep` is given the value of
+    /// each name and that of the nearest name above it, kept or not.
+    #[must_use]
+    pub fn finish(self, mut keep: impl FnMut(u32, Option<u32>) -> bool) -> Table {
+        let mut table = self.table;
+        let mut refused = Vec::new();
+        table.each(|at, wire| {
+            let (hash, above) = table.hash_and_above(wire);
+            if !keep(table.value_at(at), above) {
+                refused.push((hash, at));
+            }
+        });
+        let needed = (table.names - refused.len()) / FILL + 1;
+        if refused.len() > table.names / 16 || needed < table.buckets.len() - table.buckets.len() / 16 {
+            table.keep_all_but(&refused);
+        } else {
+            // The bytes of a few names are not worth the time to move all others.
+            refused.iter().for_each(|&(hash, at)| table.displace(hash, at as u32));
+        }
+        table.arena.shrink_to_fit();
+        table
+    }
+}
+
+/// Names and their values; made by a [`TableBuilder`].
 pub struct Table {
     keys: Keys,
     buckets: Vec<Bucket>,
@@ -168,15 +231,6 @@ impl fmt::Debug for Table {
 }
 
 impl Table {
-    /// An empty table for about `names` names; it grows when there are more. `seed` is the secret of the hash.
-    pub fn new(names: usize, seed: u64) -> Self {
-        Self::with_width(names, Keys::new(seed), 4)
-    }
-
-    fn with_width(names: usize, keys: Keys, width: usize) -> Self {
-        Self { keys, buckets: vec![Bucket::EMPTY; names / FILL + 1], arena: Vec::new(), width, names: 0, depths: 0 }
-    }
-
     /// How many names it holds.
     pub fn len(&self) -> usize {
         self.names
@@ -234,53 +288,36 @@ impl Table {
         value
     }
 
-    /// Enters a name: `value` gets what it has so far and returns what it has from now on.
-    ///
-    /// # Errors
-    /// [`TooManyNames`]; the table is as before.
-    ///
-    /// # Panics
-    /// When the table was packed.
-    pub fn enter(&mut self, wire: &[u8], value: impl FnOnce(Option<u32>) -> u32) -> Result<(), TooManyNames> {
-        assert_eq!(self.width, 4, "a packed table is not changed");
-        let (hash, depth) = self.hash_of(wire);
-        if let Some(at) = self.find(hash, wire) {
-            let new = value(Some(self.value_at(at)));
-            self.arena[at..at + 4].copy_from_slice(&new.to_le_bytes());
-            return Ok(());
-        }
-        if self.names >= self.buckets.len() * FILL {
-            self.spread_over(self.names / FILL * 2 + 2);
-        }
-        self.append(hash, depth, wire, value(None))
-    }
-
-    /// The same table in as little memory as it takes, without the names that `keep` refuses: it is given the value of
-    /// each name and that of the nearest name above it.
-    ///
-    /// # Errors
-    /// [`TooManyNames`], in theory: a packed table is smaller.
-    pub fn packed(self, mut keep: impl FnMut(u32, Option<u32>) -> bool) -> Result<Self, TooManyNames> {
-        let mut top = 0;
-        self.each(|at, _| top = top.max(self.value_at(at)));
-        let width = (4 - top.leading_zeros() as usize / 8).max(1);
-        let mut packed = Self::with_width(self.names, self.keys, width);
-        packed.arena.reserve_exact(self.arena.len() - self.names * (4 - width));
-        let mut outcome = Ok(());
+    /// Moves the names that are not in `refused`, which is in their order, together.
+    fn keep_all_but(&mut self, refused: &[(u64, usize)]) {
+        let mut refused = refused.iter().map(|&(_, at)| at).peekable();
+        let mut kept = Vec::with_capacity(self.arena.len());
+        let mut names = 0;
         self.each(|at, wire| {
-            let value = self.value_at(at);
-            let (hash, depth, above) = self.hash_and_above(wire);
-            if outcome.is_ok() && keep(value, above) {
-                outcome = packed.append(hash, depth, wire, value);
+            if refused.next_if_eq(&at).is_none() {
+                kept.extend_from_slice(&self.arena[at..at + self.width + wire.len()]);
+                names += 1;
             }
         });
-        outcome?;
-        if packed.names < self.names - self.names / 16 {
-            drop(self);
-            packed.spread_over(packed.names / FILL + 1);
+        self.arena = kept;
+        self.names = names;
+        self.spread_over(names / FILL + 1);
+    }
+
+    /// Makes room for a value that takes more bytes than those before it.
+    fn widen_for(&mut self, value: u32) {
+        let needed = 4 - value.leading_zeros() as usize / 8;
+        if needed <= self.width {
+            return;
         }
-        packed.arena.shrink_to_fit();
-        Ok(packed)
+        let mut wider = Vec::with_capacity(self.arena.len() + self.names * (needed - self.width));
+        self.each(|at, wire| {
+            wider.extend_from_slice(&self.value_at(at).to_le_bytes()[..needed]);
+            wider.extend_from_slice(wire);
+        });
+        self.arena = wider;
+        self.width = needed;
+        self.spread_over(self.buckets.len());
     }
 
     /// The hash of a name, and how many labels it has.
@@ -295,8 +332,8 @@ impl Table {
         (hash, labels.len)
     }
 
-    /// As [`Table::hash_of`], and the value of the nearest name above.
-    fn hash_and_above(&self, wire: &[u8]) -> (u64, usize, Option<u32>) {
+    /// The hash of a name, and the value of the nearest name above.
+    fn hash_and_above(&self, wire: &[u8]) -> (u64, Option<u32>) {
         let labels = Labels::of(wire);
         let mut hash = self.keys.start;
         let mut above = None;
@@ -311,7 +348,7 @@ impl Table {
             hash = self.keys.roll(hash, &wire[usize::from(start)..end]);
             end = usize::from(start);
         }
-        (hash, labels.len, above)
+        (hash, above)
     }
 
     /// Calls `visit` with the place in the arena and the wire form of every name, in the order they were entered.
@@ -391,6 +428,24 @@ impl Table {
                 return;
             }
             bucket.tags[PASSED_ON] |= eighth(hash);
+            at = if at + 1 == self.buckets.len() { 0 } else { at + 1 };
+        }
+    }
+
+    /// Takes the name at `offset` out of its bucket; its bytes stay in the arena, so the names are not spread again.
+    fn displace(&mut self, hash: u64, offset: u32) {
+        let mut at = self.home(hash);
+        for _ in 0..self.buckets.len() {
+            let bucket = &mut self.buckets[at];
+            let taken = usize::from(bucket.tags[TAKEN]);
+            if let Some(slot) = bucket.offsets[..taken].iter().position(|known| *known == offset) {
+                bucket.tags[slot] = bucket.tags[taken - 1];
+                bucket.offsets[slot] = bucket.offsets[taken - 1];
+                bucket.tags[taken - 1] = 0;
+                bucket.tags[TAKEN] -= 1;
+                self.names -= 1;
+                return;
+            }
             at = if at + 1 == self.buckets.len() { 0 } else { at + 1 };
         }
     }

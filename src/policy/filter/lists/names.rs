@@ -30,8 +30,8 @@ impl NameList {
         self.count += 1;
     }
 
-    /// Reach and wire form of each.
-    pub(in super::super) fn iter(&self) -> impl Iterator<Item = (u8, &[u8])> {
+    /// Each with its reach (1: the name itself, 2: what is below it, 3: both) in its wire form.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, &[u8])> {
         let mut rest = self.packed.as_slice();
         std::iter::from_fn(move || {
             let (&[reach, len], tail) = rest.split_first_chunk::<2>()?;

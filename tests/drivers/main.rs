@@ -1,0 +1,10 @@
+//! The drivers over real loopback sockets, with a core that does as each query tells it: what is tested is what sockets,
+//! connections and threads do, not what a gateway decides.
+//!
+//! Ports are chosen by the kernel, every wait has a deadline, every count a bound.
+
+mod bench;
+mod tcp;
+mod transfers;
+mod udp;
+mod upstreams;
