@@ -53,10 +53,16 @@ pub(crate) fn check(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
     match asked.sent.kind {
         Kind::Broken => malformed(query, bytes, &read(bytes)),
         // hickory reads no client-subnet option of a family that it does not know.
-        Kind::Mutated => Response::scan(bytes).map_err(|error| format!("{error:?}")).and_then(|_| small(bytes, 1232)),
+        Kind::Mutated => Response::scan(bytes)
+            .map_err(|error| format!("{error:?}"))
+            .and_then(|_| if is_udp(asked) { small(bytes, 1232) } else { Ok(()) }),
         Kind::Transfer | Kind::Opaque => question(query, bytes),
         Kind::Plain => plain(asked, reply, &read(bytes)),
     }
+}
+
+fn is_udp(asked: &Asked) -> bool {
+    matches!(asked.sent.client.path, Path::Udp { .. })
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
@@ -96,7 +102,7 @@ fn plain(asked: &Asked, reply: &Reply<'_>, read: &Read) -> Result<(), String> {
         return Err("DO is another".into());
     }
     let announced = edns.as_ref().map_or(512, |edns| usize::from(edns.max_payload()).clamp(512, 1232));
-    if matches!(asked.sent.client.path, Path::Udp { .. }) {
+    if is_udp(asked) {
         small(bytes, announced)?;
     }
     if read.metadata.truncation {
@@ -179,7 +185,9 @@ fn records(asked: &Asked, truth: &Truth, read: &Read) -> Result<(), String> {
             RData::AAAA(aaaa) => aaaa.0.octets()[..] == data[..],
             RData::TXT(txt) => {
                 let strings = txt.txt_data.iter();
-                strings.flat_map(|text| std::iter::once(text.len() as u8).chain(text.iter().copied())).eq(data.iter().copied())
+                strings
+                    .flat_map(|text| std::iter::once(text.len() as u8).chain(text.iter().copied()))
+                    .eq(data.iter().copied())
             }
             _ => false,
         };
@@ -208,7 +216,8 @@ fn lifetimes(reply: &Reply<'_>, truth: &Truth, read: &Read) -> Result<(), String
         return Err(format!("served {age:?} after it was heard"));
     }
     for record in read.answers.iter().chain(&read.authorities) {
-        let original = if record.record_type() == hickory_proto::rr::RecordType::SOA { NEGATIVE_TTL } else { truth.ttl };
+        let original =
+            if record.record_type() == hickory_proto::rr::RecordType::SOA { NEGATIVE_TTL } else { truth.ttl };
         let fresh = record.ttl <= original.saturating_sub(whole).max(u32::from(original > 0 && whole < original));
         let stale = may_be_stale && record.ttl <= STALE_TTL;
         if !(fresh || stale) {

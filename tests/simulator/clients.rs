@@ -49,9 +49,7 @@ pub(crate) fn message(rng: &mut StdRng, number: u64) -> Sent {
         0..6 => (broken(query, rng), Kind::Broken),
         6..9 => (mutated(query, rng), Kind::Mutated),
         9..12 => (opaque(id, rng), Kind::Opaque),
-        12 if matches!(client.path, Path::Tcp(_)) => {
-            (Message::query(id, "plain.test", AXFR).bytes(), Kind::Transfer)
-        }
+        12 if matches!(client.path, Path::Tcp(_)) => (Message::query(id, "plain.test", AXFR).bytes(), Kind::Transfer),
         _ if rng.random_bool(0.6) => (with_edns(query, rng).bytes(), Kind::Plain),
         _ => (query.bytes(), Kind::Plain),
     };

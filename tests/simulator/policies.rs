@@ -32,7 +32,8 @@ pub(crate) struct Play {
     pub(crate) timeout: Duration,
 }
 
-const OPEN: &str = "allow = [\"0.0.0.0/0\", \"::/0\"]\n[notify]\nallow = [\"10.0.0.0/8\"]\n[update]\nallow = [\"10.0.0.0/8\"]\n";
+const OPEN: &str =
+    "allow = [\"0.0.0.0/0\", \"::/0\"]\n[notify]\nallow = [\"10.0.0.0/8\"]\n[update]\nallow = [\"10.0.0.0/8\"]\n";
 const UNLIMITED: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
 
 pub(crate) const PLAYS: [Play; 6] = [
@@ -71,11 +72,7 @@ pub(crate) const PLAYS: [Play; 6] = [
         filter: "[[rule]]\nid = \"s\"\nnames = [\"blocked.test\"]\naction = \"sinkhole\"\naddresses = [\"192.0.2.99\"]\n\
                  [[rule]]\nid = \"r\"\nnames = [\"=n3.plain.test\"]\naction = \"refused\"\n\
                  [[rule]]\nid = \"d\"\nnames = [\"=n4.plain.test\"]\naction = \"drop\"\n",
-        blocks: &[
-            ("blocked.test", Block::Sinkhole),
-            ("n3.plain.test", Block::Refused),
-            ("n4.plain.test", Block::Drop),
-        ],
+        blocks: &[("blocked.test", Block::Sinkhole), ("n3.plain.test", Block::Refused), ("n4.plain.test", Block::Drop)],
         attempts_max: 2,
         timeout: Duration::from_millis(600),
     },

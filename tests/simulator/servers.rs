@@ -1,6 +1,6 @@
 //! Model upstream servers: right, slow, lossy, dead, refusing, or lying about everything but what the gateway can tell.
 
-use crate::stage::message::{ANSWER, A, Message, id_of, question_end, question_name, question_type, wire};
+use crate::stage::message::{A, ANSWER, Message, id_of, question_end, question_name, question_type, wire};
 use crate::truth::{self, FORGED_IP, FORGED_NAME};
 use rand::RngExt;
 use rand::rngs::StdRng;
