@@ -62,7 +62,7 @@ fn filter(c: &mut Criterion) {
     group.sample_size(10);
     group.bench_function("parse a million", |b| b.iter(|| parsed(black_box(&text))));
     group.bench_function("compile a million", |b| {
-        b.iter_batched(|| (), |()| compile(black_box(&list)), BatchSize::PerIteration)
+        b.iter_batched(|| (), |()| compile(black_box(&list)), BatchSize::PerIteration);
     });
 
     let groups = GroupSet::default();

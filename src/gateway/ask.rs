@@ -228,7 +228,9 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &[u64; 4], out: &mut
     let end = query.question_end;
     out[..HEADER_LEN].fill(0);
     out[2] = u8::from(query.rd);
-    out[3] = u8::from(query.ad) << 5 | u8::from(query.cd) << 4;
+    // AD always: it only asks that AD be set in the answer (RFC 6840 section 5.7), from which it is taken again for a client
+    // that did not ask, so that all clients share one cached answer.
+    out[3] = 1 << 5 | u8::from(query.cd) << 4;
     out[5] = 1;
     out[HEADER_LEN..end].copy_from_slice(query.question());
     flip_case(&mut out[HEADER_LEN..end - 4], flips);

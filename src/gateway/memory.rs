@@ -26,7 +26,8 @@ pub(super) fn key_of<'q>(query: &'q Query<'q>) -> Option<Key<'q>> {
         return None;
     }
     let subnet = edns.and_then(|edns| edns.client_subnet).map_or(&[][..], |(from, to)| &query.packet[from..to]);
-    let flags = Flags::new(query.rd, query.cd, query.ad, query.dnssec_ok());
+    // Not AD: it is asked for always, and taken from the answer for those who did not ask.
+    let flags = Flags::new(query.rd, query.cd, query.dnssec_ok());
     Some(Key { name: &query.name, qtype: query.qtype, qclass: query.qclass, flags, client_subnet: subnet })
 }
 

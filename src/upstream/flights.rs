@@ -419,7 +419,7 @@ mod tests {
                 } else {
                     assert_eq!(model.len(), 64);
                 }
-            } else if flights.len() > 0 {
+            } else if !flights.is_empty() {
                 let flight = flights.nth(rng.random_range(0..flights.len()));
                 let id = u16::from_be_bytes([flights.packet(flight)[0], flights.packet(flight)[1]]);
                 assert_eq!(flights.find(ROUTE, id).map(|found| found.0), Some(flight), "seed {seed} round {round}");

@@ -115,7 +115,11 @@ impl Core for Orders {
                 // What follows is the transfer's query.
                 out.push(To::Transfer { client: connection, upstream: port }, &packet[15..]);
             }
-            _ => {}
+            _ => {
+                if let Path::Tcp(connection) = client.path {
+                    out.push(To::Silence(connection), &[]);
+                }
+            }
         }
     }
 
@@ -287,8 +291,10 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// Ends the workers in order.
+/// Ends the workers in order, long before the deadline: nothing is in flight at the end of a test.
 #[track_caller]
 pub(crate) fn end(workers: Workers) {
+    let begin = Instant::now();
     assert!(block_on(workers.drain(PATIENCE)), "a worker did not end");
+    assert!(begin.elapsed() < PATIENCE / 2, "a drain with nothing in flight took {:?}", begin.elapsed());
 }

@@ -3,6 +3,8 @@
 //!
 //! Ports are chosen by the kernel, every wait has a deadline, every count a bound.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
+
 mod bench;
 mod tcp;
 mod transfers;

@@ -202,6 +202,7 @@ fn a_drain_answers_connections_and_closes_them() {
     until("the query is held", || workers.count(Event::TcpQueries) == 1);
     until("all are accepted", || workers.connections() == 3);
     let releasing = udp_client(server);
+    let begin = Instant::now();
     let draining = std::thread::spawn(move || {
         releasing.send(&query(2, order::RELEASE, 0, 0)).unwrap();
         block_on(workers.drain(PATIENCE))
@@ -209,5 +210,6 @@ fn a_drain_answers_connections_and_closes_them() {
     assert_eq!(id_of(&receive(&mut asking).unwrap()), 1);
     assert!(is_closed(&mut asking) && is_closed(&mut idle) && is_closed(&mut half));
     assert!(draining.join().unwrap());
+    assert!(begin.elapsed() < PATIENCE / 2, "it waited for nobody");
     assert!(TcpStream::connect_timeout(&server, PATIENCE).is_err(), "nobody listens any more");
 }

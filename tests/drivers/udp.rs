@@ -17,7 +17,9 @@ fn echo(client: &UdpSocket, count: u16) {
             client.send(&query(*id, order::ECHO, 1, 2)).unwrap();
         }
         for _ in window {
-            let len = client.recv(&mut buffer).expect("every query is answered");
+            let len = client.recv(&mut buffer).unwrap_or_else(|error| {
+                panic!("{} of {count} unanswered by {:?}: {error}", ids.len(), client.peer_addr())
+            });
             let id = id_of(&buffer);
             let mut expected = query(id, order::ECHO, 1, 2);
             expected[2] |= 0x80;
@@ -39,7 +41,7 @@ fn ten_thousand_datagrams_from_many_sockets_are_each_answered_once() {
         }
     });
     assert_eq!(workers.count(Event::UdpQueries), 10_000);
-    assert_eq!(workers.count(Event::UdpReplies), 10_000);
+    until("all are counted", || workers.count(Event::UdpReplies) == 10_000);
     assert_eq!(workers.count(Event::UdpRepliesLost), 0);
     end(workers);
 }
@@ -63,6 +65,13 @@ fn a_flood_is_read_in_full_batches_and_nothing_of_it_stays_behind() {
 fn listeners_come_and_go_while_the_others_lose_nothing() {
     let (mut workers, _) = try_start(&[local("127.0.0.1"), local("127.0.0.1")], 2, limits()).unwrap();
     let [stays, goes] = workers.listeners().try_into().unwrap();
+    /// Ends the steady client, also when an assertion fails.
+    struct Done<'d>(&'d AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, SeqCst);
+        }
+    }
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let steady = scope.spawn(|| {
@@ -73,6 +82,7 @@ fn listeners_come_and_go_while_the_others_lose_nothing() {
                 rounds += 1;
             }
         });
+        let finish = Done(&done);
         for _ in 0..10 {
             // What is queued on a listener when it is removed is answered still.
             let leaving = udp_client(goes);
@@ -87,7 +97,7 @@ fn listeners_come_and_go_while_the_others_lose_nothing() {
             block_on(workers.set_listeners(&[stays, goes])).unwrap();
             echo(&udp_client(goes), 10);
         }
-        done.store(true, SeqCst);
+        drop(finish);
         steady.join().unwrap();
     });
     end(workers);
@@ -116,8 +126,13 @@ fn a_second_gateway_on_the_same_address_does_not_start() {
     assert!(error.to_string().starts_with(&format!("cannot listen on {server} (udp): address in use")), "{error}");
     echo(&udp_client(server), 10);
     end(workers);
-    let (again, _) = try_start(&[server], 1, limits()).expect("an ended gateway leaves its address free");
-    end(again);
+    // Another test may be starting a program just now, whose copy of our descriptors lives for a moment longer.
+    let mut again = None;
+    until("an ended gateway leaves its address free", || {
+        again = try_start(&[server], 1, limits()).ok();
+        again.is_some()
+    });
+    again.into_iter().for_each(|(again, _)| end(again));
 }
 
 #[test]
@@ -172,7 +187,7 @@ fn an_idle_worker_ticks_slowly_and_a_busy_one_fast() {
 #[test]
 fn a_wildcard_listener_answers_from_the_address_that_was_asked() {
     let set_up = "ip link set lo up && ip addr add 192.0.2.1/32 dev lo && ip addr add 2001:db8::1/128 dev lo nodad && \
-                  ip link add weir0 type dummy && ip link set weir0 up && ip addr add fe80::1234/64 dev weir0 nodad";
+                  ip addr add fe80::1234/64 dev lo nodad";
     let possible = Command::new("unshare").args(["--net", "sh", "-c", set_up]).output();
     if !possible.as_ref().is_ok_and(|output| output.status.success()) {
         eprintln!("SKIPPED: no network namespace can be made here: {possible:?}");
@@ -190,11 +205,8 @@ fn a_wildcard_listener_answers_from_the_address_that_was_asked() {
 fn inside_a_namespace() {
     let (workers, world) = try_start(&[local("0.0.0.0"), local("::")], 2, limits()).unwrap();
     let [v4, v6] = workers.listeners().try_into().unwrap();
-    let scope: u32 = Command::new("sh")
-        .args(["-c", "ip -o link show weir0 | cut -d: -f1"])
-        .output()
-        .map(|output| String::from_utf8_lossy(&output.stdout).trim().parse().unwrap())
-        .unwrap();
+    // The loopback interface is the first of every namespace.
+    let scope = 1;
     let link_local = SocketAddrV6::new("fe80::1234".parse().unwrap(), v6.port(), 0, scope);
     let mut asked = Vec::new();
     for ip in ["127.0.0.1", "127.0.0.5", "192.0.2.1", "::1", "2001:db8::1"] {
@@ -204,6 +216,16 @@ fn inside_a_namespace() {
     }
     asked.push(link_local.into());
     for server in asked {
+        // The kernel completes an IPv6 address some time after it was added.
+        let mut itself = server;
+        itself.set_port(0);
+        until("the address serves", || {
+            let probe = UdpSocket::bind(itself);
+            probe.is_ok_and(|probe| {
+                probe.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+                probe.local_addr().and_then(|to| probe.send_to(b"probe", to)).is_ok() && probe.recv(&mut [0; 8]).is_ok()
+            })
+        });
         // A connected socket hears nobody else, so an answer from another address never arrives.
         let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let client = UdpSocket::bind(any).unwrap();
@@ -213,6 +235,11 @@ fn inside_a_namespace() {
         assert!(world.locals.lock().unwrap().contains(&server.ip()), "the core was not told that {server} was asked");
         send(&mut tcp_client(server), &query(1, order::DROP, 0, 0));
     }
-    assert_eq!(workers.count(Event::UdpReplies), 6 * 20);
+    // A client may ask a link-local address from a global one.
+    let client = UdpSocket::bind("[2001:db8::1]:0").unwrap();
+    client.connect(link_local).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    echo(&client, 20);
+    until("all are counted", || workers.count(Event::UdpReplies) == 7 * 20);
     end(workers);
 }

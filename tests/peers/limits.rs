@@ -99,8 +99,6 @@ fn connections_are_limited_per_client_and_cut_when_they_idle_or_stall() {
         "[source]\nmode = \"off\"\n[rrl]\nmode = \"off\"\n[tcp]\nper_client = 3\nidle = \"1s\"\nstall = \"1s\"\n";
     let setup = Setup::before("authoritative", nsd.address, "plain.test SOA").with("limits.toml", limits);
     let weir = Weir::start(&scratch, &setup);
-    // The readiness check's connection has to be gone.
-    std::thread::sleep(Duration::from_millis(200));
     let query = ask::query(1, "www.plain.test", RecordType::A);
     let mut open: Vec<ask::Stream> = (0..3).map(|_| ask::Stream::open(weir.address).expect("a connection")).collect();
     for stream in &mut open {
