@@ -258,7 +258,7 @@ impl World {
                 }
                 To::Upstream(link) => self.forward(worker, From::Udp(link), link, &bytes),
                 To::UpstreamStream(link) => self.forward(worker, From::Tcp(link), link, &bytes),
-                To::Transfer { .. } => {}
+                To::Transfer { .. } | To::Silence(_) => {}
             }
         }
     }

@@ -153,6 +153,7 @@ impl Player {
                     To::Upstream(link) => self.ask(From::Udp(link), bytes)?,
                     To::UpstreamStream(link) => self.ask(From::Tcp(link), bytes)?,
                     To::Transfer { .. } => self.transfers += 1,
+                    To::Silence(_) => {}
                 }
             }
         }
