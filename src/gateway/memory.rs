@@ -7,6 +7,7 @@ use super::reply::{Draft, OPT_MAX};
 use super::{Case, Desk, View};
 use crate::cache::{BODY_MAX, Flags, Found, Freshness, Hit, Key, Vetted};
 use crate::dns::edns::ExtendedError;
+use crate::dns::name::Name;
 use crate::dns::query::Query;
 use crate::dns::rcode;
 use crate::dns::reply::Body;
@@ -121,7 +122,8 @@ impl Desk {
         self.deliver(view, case, &draft, ROOM, (ending, Reason::None), out);
     }
 
-    /// Asks the filter about each CNAME target of an answer, in order: the first rule that decides, decides.
+    /// Asks the filter about each CNAME target of an answer, in order: the first rule that decides, decides. One that
+    /// allows the question itself comes before all of them.
     pub(super) fn judge_chain<'v>(
         &mut self,
         view: &View<'v>,
@@ -135,13 +137,20 @@ impl Desk {
         if response.chain_len > 0 {
             let filter = &view.running.policy.filter;
             let tcp = case.client.is_tcp();
+            let decide = |name: &Name| filter.decide(&Subject { groups, name, qtype: case.query.qtype, tcp });
             response.chain(&mut |target| {
+                let was_untouched = untouched;
                 untouched &= filter.is_untouched(target);
                 if decided.is_some() || untouched {
                     return;
                 }
-                let subject = Subject { groups, name: target, qtype: case.query.qtype, tcp };
-                let decision = filter.decide(&subject);
+                if was_untouched {
+                    decided = decide(&case.query.name).rule.filter(|rule| rule.action == Action::Allow);
+                    if decided.is_some() {
+                        return;
+                    }
+                }
+                let decision = decide(target);
                 decided = decision.rule;
                 monitored = monitored.or(decision.monitored);
             });

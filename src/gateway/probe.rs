@@ -5,6 +5,7 @@ use super::{Asker, Desk, LINKS_MAX, LinkPort, View};
 use crate::clock::Moment;
 use crate::dns::response::Response;
 use crate::dns::{HEADER_LEN, class, put_u16, rcode};
+use crate::ledger::UpstreamEvent;
 use crate::policy::server::{Health, Transport};
 use crate::upstream::Upstream;
 use crate::upstream::flights::{Attempt, FlightId, Route};
@@ -64,8 +65,9 @@ impl Desk {
         let to = if tcp { To::UpstreamStream(to) } else { To::Upstream(to) };
         self.probes += 1;
         if self.flights.add_attempt(flight, attempt, deadline).is_err() || !out.push(to, packet) {
-            self.end_probe(flight);
+            return self.end_probe(flight);
         }
+        self.ledger.upstream(link.slot, UpstreamEvent::Sent);
     }
 
     /// A probe came back: anything but SERVFAIL says that the server is there and can find things out.
