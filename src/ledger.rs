@@ -2,7 +2,9 @@
 //! costs under a nanosecond where an addition that other cores share costs 5 to 18; who reads sums over the ledgers.
 
 pub mod alerts;
+pub mod hitters;
 pub mod journal;
+pub mod samples;
 
 use crate::verdict::{Outcome, Reason};
 use std::sync::atomic::{AtomicU64, Ordering};
