@@ -96,6 +96,7 @@ impl AnsweredBy {
     /// Whether a query with this end waited for an upstream. A stale answer does: it is given when nothing came.
     fn of(outcome: Outcome, reason: Reason) -> Self {
         match (outcome, reason) {
+            (Outcome::CacheStale, Reason::Storm | Reason::Subdomains) => Self::Gateway,
             (Outcome::Forwarded | Outcome::Transferred | Outcome::CacheStale, _)
             | (Outcome::Failed, Reason::Timeout | Reason::Unreachable)
             | (_, Reason::Oversized) => Self::Upstream,

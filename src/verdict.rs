@@ -85,6 +85,10 @@ pub enum Reason {
     Rrl,
     /// A rule of `filters/`.
     Filter,
+    /// `limits.toml` `[storm]`: the zone fails, or holds its share of the upstream.
+    Storm,
+    /// `limits.toml` `[storm]`: a name that is not known to exist, in a zone under random names.
+    Subdomains,
     /// The packet was not a query that can be answered as asked.
     Malformed,
     /// The answer exceeds what the client takes over UDP.
@@ -99,7 +103,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::None,
         Self::Access,
         Self::Question,
@@ -109,6 +113,8 @@ impl Reason {
         Self::Source,
         Self::Rrl,
         Self::Filter,
+        Self::Storm,
+        Self::Subdomains,
         Self::Malformed,
         Self::Oversized,
         Self::Timeout,
@@ -128,6 +134,8 @@ impl Reason {
             Self::Source => "source",
             Self::Rrl => "rrl",
             Self::Filter => "filter",
+            Self::Storm => "storm",
+            Self::Subdomains => "subdomains",
             Self::Malformed => "malformed",
             Self::Oversized => "oversized",
             Self::Timeout => "timeout",

@@ -137,8 +137,14 @@ pub fn is_denied(outcome: Outcome, reason: Reason) -> bool {
             | Reason::Source
             | Reason::Rrl
             | Reason::Filter
+            | Reason::Storm
+            | Reason::Subdomains
     );
-    let ended = matches!(outcome, Outcome::Denied | Outcome::Truncated | Outcome::Dropped | Outcome::Rejected);
+    // Failed: what a storm is answered with.
+    let ended = matches!(
+        outcome,
+        Outcome::Denied | Outcome::Truncated | Outcome::Dropped | Outcome::Rejected | Outcome::Failed
+    );
     by_policy && ended
 }
 
