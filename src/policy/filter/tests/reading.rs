@@ -168,7 +168,7 @@ fn what_belongs_to_later_versions_is_refused_as_such() {
         assert_eq!(faults, ["4:10 E-NOT-YET"], "{action}");
     }
     let (_, faults) = read_files(&[("filters/10-x.rpz", "$TTL 1\n")]);
-    assert_eq!(faults, ["10-x.rpz:0:0 E-NOT-YET"]);
+    assert_eq!(faults, ["10-x.rpz:1:1 E-NOT-YET"]);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn rules_that_block_too_much_are_refused_until_forced() {
 fn ids_are_unique_over_all_zones_and_zones_have_numbers() {
     let zone = "[[rule]]\nid = \"same\"\nnames = [\"a.example\"]\naction = \"drop\"\n";
     let (_, faults) = read_files(&[("filters/00-a.toml", zone), ("filters/b.toml", zone)]);
-    assert_eq!(faults, ["b.toml:0:0 E-PATH", "b.toml:2:6 E-DUPLICATE"]);
+    assert_eq!(faults, ["b.toml:1:1 E-PATH", "b.toml:2:6 E-DUPLICATE"]);
 }
 
 #[test]
@@ -240,11 +240,11 @@ fn a_list_reports_what_is_wrong_in_groups_and_still_loads() {
 
     let over: String = (0..101).map(|n| format!("http://n{n}/\n")).collect();
     let (_, faults) = read_files(&[("filters/10-t.toml", zone), ("lists/l.txt", &over)]);
-    assert_eq!(faults, ["lists/l.txt:0:0 E-LIST", "lists/l.txt:1:1 W-LIST-LINE"]);
+    assert_eq!(faults, ["lists/l.txt:1:1 E-LIST", "lists/l.txt:1:1 W-LIST-LINE"]);
     let (_, faults) = read_files(&[("filters/10-t.toml", zone), ("lists/l.txt", "<!DOCTYPE html>\n")]);
     assert_eq!(faults, ["10-t.toml:3:8 E-LIST"]);
     let (_, faults) = read_files(&[("filters/10-t.toml", zone), ("lists/l.txt", "# none\n")]);
-    assert_eq!(faults, ["lists/l.txt:0:0 W-UNUSED"]);
+    assert_eq!(faults, ["lists/l.txt:1:1 W-UNUSED"]);
 }
 
 #[test]
