@@ -4,6 +4,8 @@ mod announce;
 mod engine;
 mod error;
 mod lab_thread;
+mod metrics;
+mod query_log;
 mod recipe;
 mod requests;
 mod signals;
@@ -14,7 +16,7 @@ pub use error::RunError;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::control::origin::Origin;
-use crate::control::reload::{LastReload, Reloader};
+use crate::control::reload::{Last, LastReload, Reloader};
 use crate::control::socket::ControlSocket;
 use crate::control::watch::{self, Digest};
 use crate::gateway::PORTS;
@@ -26,12 +28,12 @@ use crate::policy::Policy;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
 use crate::sys;
+use crate::telemetry::{self, TracingFault};
 use engine::GatewayEngine;
 use lab_thread::LabThread;
 use recipe::Recipe;
 use signals::Signals;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -73,9 +75,11 @@ struct Site {
     workers: usize,
     clock: Clock,
     started: Instant,
-    /// Of the start; they hold until the end.
+    /// Of the machine, seen at the start; they hold until the end.
     warnings: Vec<String>,
-    last_reload: Arc<Mutex<Option<LastReload>>>,
+    /// Of the policy that runs.
+    policy_warnings: Mutex<Vec<String>>,
+    last: Last,
 }
 
 /// Runs the gateway until a signal ends it. What it tells at the start goes to `say`, a line at a time.
@@ -83,6 +87,11 @@ struct Site {
 /// # Errors
 /// [`RunError`]; what had been started is ended again.
 pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> {
+    match telemetry::start_tracing() {
+        // Whoever runs us as a library has one of their own.
+        Ok(()) | Err(TracingFault::AlreadyStarted) => {}
+        Err(fault) => return Err(RunError::Tracing(fault)),
+    }
     let Options { origin, resolv_conf, socket, lab } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
     let recipe =
@@ -106,7 +115,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
 async fn serve(
     recipe: Recipe,
     policy: Policy,
-    mut warnings: Vec<String>,
+    policy_warnings: Vec<String>,
     digest: Digest,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), RunError> {
@@ -120,30 +129,31 @@ async fn serve(
     let shared = Arc::new(share(policy, clock)?);
     let running = shared.live.load();
     let workers = worker_threads(running.policy.server.workers);
-    warnings.extend(raise_descriptors(&running, workers));
+    let warnings = raise_descriptors(&running, workers).into_iter().collect();
     let ledgers: Vec<_> = (0..workers).map(|_| Arc::new(Ledger::default())).collect();
-    let engine = GatewayEngine::start(&recipe, &shared, &ledgers, clock).await?;
-    let tallies = engine.tallies();
-
-    let (mut reloader, asker) = Reloader::new(engine, digest);
-    let site = Rc::new(Site {
-        shared: Arc::clone(&shared),
+    let log = query_log::open(running.policy.server.log.file.as_deref()).map_err(RunError::Log)?;
+    let started = engine::start_workers(&shared, &ledgers, clock).await?;
+    let site = Arc::new(Site {
+        shared,
         ledgers,
-        tallies,
+        tallies: started.tallies(),
         origin: recipe.origin.clone(),
         workers,
         clock,
         started: Instant::now(),
         warnings,
-        last_reload: reloader.last(),
+        policy_warnings: Mutex::new(policy_warnings),
+        last: Last::default(),
     });
+    let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
     announce::announce(&site, &recipe, &running, socket.as_ref(), say);
     drop(running);
+
+    let (mut reloader, asker) = Reloader::new(engine, digest, site.last.clone());
     let control = socket.map(|socket| {
-        let site = Rc::clone(&site);
-        tokio::task::spawn_local(
-            socket.serve(move |command| requests::answer(Rc::clone(&site), asker.clone(), command)),
-        )
+        let site = Arc::clone(&site);
+        let answer = move |command| requests::answer(Arc::clone(&site), asker.clone(), command);
+        tokio::task::spawn_local(socket.serve(answer))
     });
     tokio::select! {
         () = reloader.run(&mut signals.hangup) => {}
@@ -155,10 +165,7 @@ async fn serve(
         let _ = control.await;
     }
     tokio::select! {
-        sound = reloader.engine().drain(DRAIN_MAX) => match sound {
-            true => Ok(()),
-            false => Err(RunError::Workers("a worker did not end in time, or had panicked".to_owned())),
-        },
+        ended = reloader.engine().end(DRAIN_MAX) => ended,
         signal = signals.end.recv() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),
     }
 }
@@ -222,8 +229,18 @@ impl Site {
         read.saturating_sub(settled)
     }
 
+    /// What somebody should look at: on this machine, and in the policy that runs.
+    fn warnings(&self) -> Vec<String> {
+        let of_policy = self.policy_warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        self.warnings.iter().chain(of_policy.iter()).cloned().collect()
+    }
+
+    fn set_policy_warnings(&self, warnings: Vec<String>) {
+        *self.policy_warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
+    }
+
     /// How the last reload went.
     fn last_reload(&self) -> Option<LastReload> {
-        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.outcome()
     }
 }

@@ -181,6 +181,11 @@ fn read_control(header: &libc::msghdr, datagram: &mut Datagram<'_>) {
                     let info = payload.cast::<libc::in6_pktinfo>().read_unaligned();
                     let local = Ipv6Addr::from(info.ipi6_addr.s6_addr);
                     datagram.local = (!local.is_multicast()).then_some(local.into());
+                    // A link-local address means nothing without its interface, also when the peer asked it from a global
+                    // one, whose own scope the kernel leaves at 0 and ignores.
+                    if let (true, Some(SocketAddr::V6(peer))) = (local.is_unicast_link_local(), &mut datagram.peer) {
+                        peer.set_scope_id(info.ipi6_ifindex as u32);
+                    }
                 }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) if len >= size_of::<u32>() => {
                     datagram.dropped = Some(payload.cast::<u32>().read_unaligned());

@@ -55,14 +55,12 @@ impl Flags {
     pub const RD: Self = Self(1);
     /// Checking disabled (RFC 6840 section 5.9: a validator's answers differ).
     pub const CD: Self = Self(2);
-    /// Authentic data: the client understands AD in the response (RFC 6840 section 5.7).
-    pub const AD: Self = Self(4);
     /// DNSSEC OK (RFC 3225): the answer carries signatures.
     pub const DO: Self = Self(8);
 
     /// The flags of a query.
-    pub const fn new(rd: bool, cd: bool, ad: bool, dnssec_ok: bool) -> Self {
-        Self(rd as u8 | (cd as u8) << 1 | (ad as u8) << 2 | (dnssec_ok as u8) << 3)
+    pub const fn new(rd: bool, cd: bool, dnssec_ok: bool) -> Self {
+        Self(rd as u8 | (cd as u8) << 1 | (dnssec_ok as u8) << 3)
     }
 
     /// All flags of both.
@@ -80,7 +78,7 @@ pub struct Key<'a> {
     pub qtype: u16,
     /// The class asked for.
     pub qclass: u16,
-    /// RD, CD, AD, DO.
+    /// RD, CD, DO.
     pub flags: Flags,
     /// The data of the query's client-subnet option, verbatim (RFC 7871); empty when it has none. A query with more
     /// than [`SUBNET_MAX`] bytes is never found.

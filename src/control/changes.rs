@@ -1,6 +1,7 @@
 //! What differs between two policies in the things that are not swapped with a pointer: sockets and servers, and the
 //! settings that only a new start can take.
 
+use crate::policy::Policy;
 use crate::policy::server::Server;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -53,29 +54,28 @@ pub struct Changes {
 
 impl Changes {
     /// What is different in `new`.
-    pub fn between(old: &Server, new: &Server) -> Self {
+    pub fn between(old: &Policy, new: &Policy) -> Self {
         let listeners = |server: &Server| server.listen.iter().map(SocketAddr::to_string).collect::<Vec<_>>();
         let upstreams = |server: &Server| {
             server.upstreams.iter().map(|one| format!("{}@{}", one.name, one.address)).collect::<Vec<_>>()
         };
         Self {
-            listeners: Delta::between(&listeners(old), &listeners(new)),
-            upstreams: Delta::between(&upstreams(old), &upstreams(new)),
+            listeners: Delta::between(&listeners(&old.server), &listeners(&new.server)),
+            upstreams: Delta::between(&upstreams(&old.server), &upstreams(&new.server)),
             at_next_start: at_next_start(old, new),
         }
     }
 }
 
-/// Threads and tables are made once: what is kept over a reload (the limit tables above all) would be lost in a new one.
-fn at_next_start(old: &Server, new: &Server) -> Vec<String> {
-    let mut settings = Vec::new();
-    if old.workers != new.workers {
-        settings.push("workers".to_owned());
-    }
-    if old.control_socket != new.control_socket {
-        settings.push("[control] socket".to_owned());
-    }
-    settings
+/// Threads and limit tables are made once: what is kept over a reload (debts above all) would be lost in new ones.
+fn at_next_start(old: &Policy, new: &Policy) -> Vec<String> {
+    let settings = [
+        ("workers", old.server.workers != new.server.workers),
+        ("[control] socket", old.server.control_socket != new.server.control_socket),
+        ("[source] memory", old.source.memory != new.source.memory),
+        ("[rrl] memory", old.rrl.memory != new.rrl.memory),
+    ];
+    settings.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -12,8 +12,11 @@ macro_rules! example {
 const EXAMPLE: &[(&str, &[u8])] = example![
     "access.toml",
     "clients.toml",
+    "filters/00-allow.toml",
+    "filters/10-video.toml",
     "gateway.toml",
     "limits.toml",
+    "lists/video-clients.txt",
     "modes/under-attack.toml",
     "tests/access.toml",
     "tests/video.toml",

@@ -84,6 +84,8 @@ pub enum FailureCode {
     PolicyFaults,
     /// A new listener could not be opened; the running policy stays.
     CannotListen,
+    /// A file that the new policy writes to could not be opened; the running policy stays.
+    CannotOpen,
     /// The gateway is ending, or a part of it did not answer.
     Unavailable,
 }

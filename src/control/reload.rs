@@ -108,6 +108,21 @@ impl LastReload {
     }
 }
 
+/// Where the outcome of the last reload is kept for whoever wants to read it.
+#[derive(Clone, Debug, Default)]
+pub struct Last(Arc<Mutex<Option<LastReload>>>);
+
+impl Last {
+    /// The outcome, when there was a reload.
+    pub fn outcome(&self) -> Option<LastReload> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, last: LastReload) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+}
+
 fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
@@ -189,20 +204,14 @@ pub struct Reloader<E> {
     clock: Clock,
     watch: Watch,
     mailbox: mpsc::Receiver<oneshot::Sender<Outcome>>,
-    last: Arc<Mutex<Option<LastReload>>>,
+    last: Last,
 }
 
 impl<E: Engine> Reloader<E> {
-    /// A reloader of what `engine` loaded when its directory looked like `loaded`.
-    pub fn new(engine: E, loaded: watch::Digest) -> (Self, Asker) {
+    /// A reloader of what `engine` loaded when its directory looked like `loaded`; outcomes are kept in `last`.
+    pub fn new(engine: E, loaded: watch::Digest, last: Last) -> (Self, Asker) {
         let (sender, mailbox) = mpsc::channel(WAITING_MAX);
-        let last = Arc::new(Mutex::new(None));
         (Self { engine, clock: Clock::start(), watch: Watch::new(loaded), mailbox, last }, Asker { mailbox: sender })
-    }
-
-    /// Where the last outcome can be read.
-    pub fn last(&self) -> Arc<Mutex<Option<LastReload>>> {
-        Arc::clone(&self.last)
     }
 
     /// What it acts on, for the end.
@@ -256,7 +265,7 @@ impl<E: Engine> Reloader<E> {
         };
         report(cause, &outcome);
         let last = LastReload { at_unix_ms: unix_ms(), cause, ok, message };
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        self.last.set(last);
         outcome
     }
 

@@ -153,12 +153,12 @@ impl ControlSocket {
                 continue;
             };
             if let Err(failure) = admit(&stream, self.owner) {
-                turn_away(stream, failure);
+                turn_away(&stream, failure);
                 continue;
             }
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 let message = format!("{CONNECTIONS_MAX} others use the control socket; try again later");
-                turn_away(stream, Failure::new(FailureCode::Busy, message));
+                turn_away(&stream, Failure::new(FailureCode::Busy, message));
                 continue;
             };
             let answer = answer.clone();
@@ -227,7 +227,7 @@ fn admit(stream: &UnixStream, owner: u32) -> Result<(), Failure> {
 }
 
 /// One try without waiting: a peer that is not admitted holds nothing of ours.
-fn turn_away(stream: UnixStream, failure: Failure) {
+fn turn_away(stream: &UnixStream, failure: Failure) {
     let line = protocol::write_response(&Err(failure));
     let _ = stream.try_write(line.as_bytes());
 }
@@ -357,9 +357,10 @@ mod tests {
         let place = Place::new("many");
         let path = place.0.join("s");
         with_server(&path.clone(), move || {
-            let mut held: Vec<_> = (0..CONNECTIONS_MAX).map(|_| client::connect(&[path.clone()]).unwrap()).collect();
+            let mut held: Vec<_> =
+                (0..CONNECTIONS_MAX).map(|_| client::connect(std::slice::from_ref(&path)).unwrap()).collect();
             assert!(held.iter_mut().all(|connection| connection.ask(&Command::Status {}).is_ok()));
-            let error = client::connect(&[path.clone()]).and_then(|mut one| one.ask(&Command::Status {}));
+            let error = client::connect(std::slice::from_ref(&path)).and_then(|mut one| one.ask(&Command::Status {}));
             assert!(matches!(error, Err(AskError::Refused(Failure { code: FailureCode::Busy, .. }))), "{error:?}");
         });
     }

@@ -47,7 +47,7 @@ pub(super) fn announce(
     for limit in limits {
         say(&format!("  {:<10}{}", bytes_text(limit.bytes), limit.what));
     }
-    for warning in &site.warnings {
+    for warning in site.warnings() {
         say(&format!("warning: {warning}"));
     }
 }

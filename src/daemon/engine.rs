@@ -1,79 +1,119 @@
 //! What a reload acts on in the running gateway: workers, live policy, cache.
 
 use super::error::RunError;
+use super::metrics::MetricsServer;
+use super::query_log::{self, LogThread};
 use super::recipe::Recipe;
-use super::{FLIGHTS_MAX, random, worker_threads};
+use super::{FLIGHTS_MAX, Site, random};
 use crate::clock::Clock;
 use crate::control::changes::Changes;
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Engine, Loaded};
 use crate::gateway::Gateway;
 use crate::ledger::Ledger;
-use crate::listen::{Settings, StartError, Tally, Workers};
+use crate::listen::{Settings, StartError, Workers};
 use crate::live_policy::{Running, Shared};
 use crate::policy::Policy;
+use crate::telemetry::query_log::QueryLog;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 
 /// Between two looks whether the workers have let go of a policy.
 const SWEEP: Duration = Duration::from_millis(20);
+
+/// Starts the workers. Must be called within a tokio runtime.
+///
+/// # Errors
+/// Every address that cannot be listened on, or what else the system refused; nothing is left running.
+pub(super) async fn start_workers(
+    shared: &Arc<Shared>,
+    ledgers: &[Arc<Ledger>],
+    clock: Clock,
+) -> Result<Workers, RunError> {
+    let seeds = ledgers.iter().map(|_| random::<32>()).collect::<Result<Vec<_>, _>>()?;
+    let running = shared.live.load();
+    let settings = Settings {
+        listen: running.policy.server.listen.clone(),
+        workers: ledgers.len(),
+        tcp: running.policy.tcp.clone(),
+        clock,
+    };
+    let (shared, ledgers) = (Arc::clone(shared), ledgers.to_vec());
+    let core = move |worker: usize| Gateway::new(&shared, &ledgers[worker], worker, FLIGHTS_MAX, seeds[worker]);
+    // It waits for threads, which a runtime's own thread must not.
+    let started = tokio::task::spawn_blocking(move || Workers::start(settings, core)).await;
+    started
+        .map_err(|error| RunError::Workers(format!("the workers did not start: {error}")))?
+        .map_err(|error| RunError::Workers(error.to_string()))
+}
 
 /// See above.
 #[derive(Debug)]
 pub(super) struct GatewayEngine {
     recipe: Arc<Recipe>,
-    shared: Arc<Shared>,
+    site: Arc<Site>,
     /// Gone once they drain.
     workers: Option<Workers>,
-    clock: Clock,
+    metrics: MetricsServer,
+    /// Gone once it ends.
+    log: Option<LogThread>,
     /// Replaced policies that a worker may still hold.
     replaced: Vec<Arc<Running>>,
 }
 
+/// A policy that was loaded, with what its report warns of.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    policy: Policy,
+    warnings: Vec<String>,
+}
+
+/// What a new policy needs beside listeners, open already.
+#[derive(Debug)]
+pub(super) struct Opened {
+    metrics: Option<TcpListener>,
+    log: Option<QueryLog>,
+}
+
 impl GatewayEngine {
-    /// Starts the workers. Must be called within a tokio runtime.
+    /// Takes over what was started, and begins to log and to show metrics.
     ///
     /// # Errors
-    /// Every address that cannot be listened on, or what else the system refused; nothing is left running.
-    pub(super) async fn start(
-        recipe: &Recipe,
-        shared: &Arc<Shared>,
-        ledgers: &[Arc<Ledger>],
-        clock: Clock,
+    /// The address of metrics, or a thread, cannot be had.
+    pub(super) async fn new(
+        recipe: Recipe,
+        site: Arc<Site>,
+        workers: Workers,
+        log: QueryLog,
     ) -> Result<Self, RunError> {
-        let seeds = ledgers.iter().map(|_| random::<32>()).collect::<Result<Vec<_>, _>>()?;
-        let running = shared.live.load();
-        let settings = Settings {
-            listen: running.policy.server.listen.clone(),
-            workers: worker_threads(running.policy.server.workers),
-            tcp: running.policy.tcp.clone(),
-            clock,
-        };
-        let (core_shared, core_ledgers) = (Arc::clone(shared), ledgers.to_vec());
-        let core =
-            move |worker: usize| Gateway::new(&core_shared, &core_ledgers[worker], worker, FLIGHTS_MAX, seeds[worker]);
-        // It waits for threads, which a runtime's own thread must not.
-        let started = tokio::task::spawn_blocking(move || Workers::start(settings, core)).await;
-        let workers = started
-            .map_err(|error| RunError::Workers(format!("the workers did not start: {error}")))?
-            .map_err(|error| RunError::Workers(error.to_string()))?;
-        let (recipe, shared) = (Arc::new(recipe.clone()), Arc::clone(shared));
-        Ok(Self { recipe, shared, workers: Some(workers), clock, replaced: Vec::new() })
+        let address = site.shared.live.load().policy.server.metrics;
+        let mut metrics = MetricsServer::default();
+        let opened = metrics.open(address).await.map_err(RunError::Metrics)?;
+        metrics.follow(address, opened, &site);
+        let log = Some(LogThread::start(log, Arc::clone(&site)).map_err(RunError::System)?);
+        Ok(Self { recipe: Arc::new(recipe), site, workers: Some(workers), metrics, log, replaced: Vec::new() })
     }
 
-    /// What the drivers count, by worker.
-    pub(super) fn tallies(&self) -> Vec<Arc<Tally>> {
-        self.workers.as_ref().map_or_else(Vec::new, Workers::tallies)
-    }
-
-    /// Ends the workers: nothing new is taken, what is in flight is answered, within `deadline`.
-    pub(super) async fn drain(&mut self, deadline: Duration) -> bool {
-        match self.workers.take() {
+    /// The end: nothing new is taken, what is in flight is answered, within `deadline`.
+    ///
+    /// # Errors
+    /// A worker that did not end by itself.
+    pub(super) async fn end(&mut self, deadline: Duration) -> Result<(), RunError> {
+        let sound = match self.workers.take() {
             Some(workers) => workers.drain(deadline).await,
             None => true,
+        };
+        if let Some(log) = self.log.take() {
+            log.end();
         }
+        if sound {
+            return Ok(());
+        }
+        Err(RunError::Workers("a worker did not end in time, or had panicked".to_owned()))
     }
 
     async fn set_listeners(&mut self, listen: &[SocketAddr]) -> Result<(), StartError> {
@@ -82,47 +122,68 @@ impl GatewayEngine {
             None => Ok(()),
         }
     }
+
+    fn running(&self) -> Arc<Running> {
+        self.site.shared.live.load()
+    }
 }
 
 impl Engine for GatewayEngine {
-    type Candidate = Policy;
-    type Opened = ();
+    type Candidate = Candidate;
+    type Opened = Opened;
 
     fn watched(&self) -> Option<PathBuf> {
-        let watch = self.shared.live.load().policy.server.watch;
+        let watch = self.running().policy.server.watch;
         self.recipe.origin.directory().filter(|_| watch).map(PathBuf::from)
     }
 
-    fn loader(&self) -> impl FnOnce() -> Result<Loaded<Policy>, Failure> + Send + 'static {
-        let (recipe, running) = (Arc::clone(&self.recipe), self.shared.live.load());
+    fn loader(&self) -> impl FnOnce() -> Result<Loaded<Candidate>, Failure> + Send + 'static {
+        if let Some(log) = &self.log {
+            // Log rotation renames the file and sends SIGHUP, whether or not the policy has changed.
+            log.reopen();
+        }
+        let (recipe, running) = (Arc::clone(&self.recipe), self.running());
         move || load(&recipe, &running.policy)
     }
 
     /// The workers serve on old and new addresses then; for an instant that is still under the old policy.
-    async fn open(&mut self, candidate: &Policy) -> Result<(), Failure> {
-        let mut both = self.shared.live.load().policy.server.listen.clone();
-        both.extend(candidate.server.listen.iter().filter(|address| !both.contains(address)).collect::<Vec<_>>());
-        self.set_listeners(&both).await.map_err(|error| {
-            Failure::new(FailureCode::CannotListen, format!("{error}\n  the running policy stays, whole"))
-        })
+    async fn open(&mut self, candidate: &Candidate) -> Result<Opened, Failure> {
+        let (running, new) = (self.running(), &candidate.policy.server);
+        let log = match new.log.file == running.policy.server.log.file {
+            true => None,
+            false => {
+                Some(query_log::open(new.log.file.as_deref()).map_err(|error| stays(FailureCode::CannotOpen, error))?)
+            }
+        };
+        let metrics = self.metrics.open(new.metrics).await;
+        let metrics = metrics.map_err(|error| stays(FailureCode::CannotListen, error))?;
+        let mut both = running.policy.server.listen.clone();
+        both.extend(new.listen.iter().filter(|address| !running.policy.server.listen.contains(address)));
+        self.set_listeners(&both).await.map_err(|error| stays(FailureCode::CannotListen, error))?;
+        Ok(Opened { metrics, log })
     }
 
-    async fn publish(&mut self, candidate: Policy, (): ()) -> Result<u64, Failure> {
-        let (cache_bytes, tcp) = (candidate.server.cache.size_bytes, candidate.tcp.clone());
-        let published = self.shared.live.publish(candidate, self.clock.now().unix_ms);
+    async fn publish(&mut self, candidate: Candidate, opened: Opened) -> Result<u64, Failure> {
+        let Candidate { policy, warnings } = candidate;
+        let (cache_bytes, tcp) = (policy.server.cache.size_bytes, policy.tcp.clone());
+        let published = self.site.shared.live.publish(policy, self.site.clock.now().unix_ms);
         let (next, previous) = match published {
             Ok(published) => published,
             Err(error) => {
                 self.retire().await;
-                let message = format!("{error}; the running policy stays");
-                return Err(Failure::new(FailureCode::Unavailable, message));
+                return Err(stays(FailureCode::Unavailable, error));
             }
         };
+        self.site.set_policy_warnings(warnings);
+        self.metrics.follow(next.policy.server.metrics, opened.metrics, &self.site);
+        if let (Some(log), Some(opened)) = (&self.log, opened.log) {
+            log.write_to(opened);
+        }
         if let Some(workers) = &self.workers {
             workers.set_tcp_limits(tcp);
         }
         if cache_bytes != previous.policy.server.cache.size_bytes {
-            let (shared, at) = (Arc::clone(&self.shared), self.clock.now().at);
+            let (shared, at) = (Arc::clone(&self.site.shared), self.site.clock.now().at);
             // Both sizes exist until it is done: on a thread that may take its time.
             let _ = tokio::task::spawn_blocking(move || shared.cache.resize(at, cache_bytes)).await;
         }
@@ -133,7 +194,7 @@ impl Engine for GatewayEngine {
     /// Closes the listeners that the running policy does not have, and frees the policies that no worker holds any more:
     /// here, where it may take its time, and never on the path of a query.
     async fn retire(&mut self) {
-        let listen = self.shared.live.load().policy.server.listen.clone();
+        let listen = self.running().policy.server.listen.clone();
         if let Err(error) = self.set_listeners(&listen).await {
             tracing::error!("closing listeners: {error}");
         }
@@ -143,8 +204,13 @@ impl Engine for GatewayEngine {
     }
 
     fn generation(&self) -> u64 {
-        self.shared.live.load().generation
+        self.running().generation
     }
+}
+
+/// A refusal after which nothing has changed.
+fn stays(code: FailureCode, cause: impl Display) -> Failure {
+    Failure::new(code, format!("{cause}\n  the running policy stays, whole"))
 }
 
 async fn free(mut running: Arc<Running>) {
@@ -159,20 +225,21 @@ async fn free(mut running: Arc<Running>) {
     }
 }
 
-fn load(recipe: &Recipe, running: &Policy) -> Result<Loaded<Policy>, Failure> {
+fn load(recipe: &Recipe, running: &Policy) -> Result<Loaded<Candidate>, Failure> {
     let origin = &recipe.origin;
-    let (candidate, report) = recipe.make().map_err(|report| Failure {
+    let (policy, report) = recipe.make().map_err(|report| Failure {
         report: Some(report.human(&origin.to_string(), false)),
         ..Failure::new(
             FailureCode::PolicyFaults,
             format!("the policy of {origin} has faults ({report}): the running policy stays"),
         )
     })?;
+    let warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
     Ok(Loaded {
-        id: candidate.id.to_string(),
-        changed: candidate.id != running.id || candidate.server != running.server,
-        changes: Changes::between(&running.server, &candidate.server),
-        warnings: report.short().lines().map(str::to_owned).collect(),
-        candidate,
+        id: policy.id.to_string(),
+        changed: policy.id != running.id || policy.server != running.server,
+        changes: Changes::between(running, &policy),
+        warnings: warnings.clone(),
+        candidate: Candidate { policy, warnings },
     })
 }

@@ -3,10 +3,10 @@
 use crate::control::origin::Origin;
 use crate::control::socket::SocketError;
 use crate::policy::document::Report;
+use crate::telemetry::TracingFault;
 use crate::upstream::RegistryFull;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
 /// See above.
 #[derive(Debug)]
@@ -24,13 +24,12 @@ pub enum RunError {
     Socket(SocketError),
     /// A listener could not be opened, or a worker did not start; it says which.
     Workers(String),
-    /// The address of `[metrics] listen` could not be opened.
-    Metrics {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        error: io::Error,
-    },
+    /// The address of `[metrics] listen` could not be opened; it says which.
+    Metrics(String),
+    /// The file of `[log]` could not be opened; it says which.
+    Log(String),
+    /// `WEIR_LOG` is no filter.
+    Tracing(TracingFault),
     /// More upstreams than there may be.
     Upstreams(RegistryFull),
     /// The system has no random bytes.
@@ -52,13 +51,8 @@ impl fmt::Display for RunError {
             Self::Policy { origin, report } => write!(f, "the policy of {origin} has faults: {report}"),
             Self::Lab(error) => write!(f, "the lab could not be started: {error}"),
             Self::Socket(error) => error.fmt(f),
-            Self::Workers(cause) => f.write_str(cause),
-            Self::Metrics { address, error } => {
-                write!(
-                    f,
-                    "cannot listen on {address} for metrics: {error}\n  change `[metrics] listen` in gateway.toml"
-                )
-            }
+            Self::Workers(cause) | Self::Metrics(cause) | Self::Log(cause) => f.write_str(cause),
+            Self::Tracing(fault) => fault.fmt(f),
             Self::Upstreams(error) => error.fmt(f),
             Self::Random(error) => write!(f, "the system gives no random bytes: {error}"),
             Self::System(error) => write!(f, "the system refused what every gateway needs: {error}"),

@@ -29,7 +29,12 @@ impl Recipe {
     /// # Errors
     /// The report of all its faults.
     pub(super) fn make(&self) -> Result<(Policy, Report), Report> {
-        let (mut policy, report) = self.origin.load(&origin::load_options(&self.resolv_conf, self.seed))?;
+        let mut options = origin::load_options(&self.resolv_conf, self.seed);
+        if let Some(lab) = self.lab {
+            // A machine without a nameserver has no fault then.
+            options.surroundings.nameservers = vec![lab];
+        }
+        let (mut policy, report) = self.origin.load(&options)?;
         if let Some(lab) = self.lab {
             ask_only(&mut policy.server, lab);
         }

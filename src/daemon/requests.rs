@@ -5,12 +5,12 @@ use crate::control::protocol::{Command, Failure, FailureCode};
 use crate::control::reload::Asker;
 use serde::Serialize;
 use serde_json::Value;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Answers one request.
-pub(super) async fn answer(site: Rc<Site>, asker: Asker, command: Command) -> Result<Value, Failure> {
+pub(super) async fn answer(site: Arc<Site>, asker: Asker, command: Command) -> Result<Value, Failure> {
     match command {
-        Command::Status {} => value(&survey::status(&site, site.last_reload())),
+        Command::Status {} => value(&survey::status(&site)),
         Command::Reload {} => value(&asker.reload().await?),
         Command::Explain(question) => {
             let running = site.shared.live.load();

@@ -1,19 +1,25 @@
 //! Puts together how the gateway is, from the counters of all workers and the policy that runs.
 
-use super::Site;
-use crate::control::reload::LastReload;
+use super::{FLIGHTS_MAX, JOURNAL_ENTRIES, Site};
 use crate::control::status::{self, CacheStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus};
 use crate::gateway::Gateway;
+use crate::ledger::journal::Journal;
 use crate::ledger::{Totals, UpstreamEvent};
+use crate::listen::Event;
 use crate::live_policy::{Running, Shared};
+use crate::telemetry::exposition::{PolicyRow, Snapshot, UpstreamRow};
+use crate::upstream::Upstream;
 use crate::verdict::{Outcome, Reason};
 use std::collections::BTreeMap;
 
-/// What one client connection takes at the most: a query of the greatest length, and answers that wait to be taken.
-const CONNECTION_BYTES: u64 = 2 * 65_537;
+/// What one client connection takes to read a query: the greatest with its length (RFC 1035 section 4.2.2).
+const TCP_QUERY_BYTES: u64 = 65_537;
+
+/// Answers that the clients of one worker have not taken; who exceeds it is cut off (`listen::connection`).
+const TCP_ANSWERS_BYTES: u64 = 64 << 20;
 
 /// The status now.
-pub(super) fn status(site: &Site, last_reload: Option<LastReload>) -> Status {
+pub(super) fn status(site: &Site) -> Status {
     let running = site.shared.live.load();
     let totals = site.totals();
     Status {
@@ -26,7 +32,7 @@ pub(super) fn status(site: &Site, last_reload: Option<LastReload>) -> Status {
             origin: site.origin.to_string(),
             age_s: site.clock.now().unix_ms.saturating_sub(running.since_unix_ms) / 1000,
         },
-        last_reload,
+        last_reload: site.last_reload(),
         listeners: running.policy.server.listen.iter().map(ToString::to_string).collect(),
         workers: site.workers,
         queries: queries(&totals, site.in_flight()),
@@ -38,6 +44,39 @@ pub(super) fn status(site: &Site, last_reload: Option<LastReload>) -> Status {
         },
         warnings: warnings(site, &running),
     }
+}
+
+/// What is exposed as metrics now.
+pub(super) fn snapshot(site: &Site) -> Snapshot {
+    let running = site.shared.live.load();
+    let row = |upstream: &Upstream| {
+        let (settings, srtt) = (&upstream.settings, upstream.state.srtt());
+        UpstreamRow {
+            name: settings.name.clone(),
+            pool: pool_name(&running, settings.pool).to_owned(),
+            tier: settings.tier,
+            slot: upstream.link.slot,
+            healthy: upstream.state.is_up(),
+            srtt: (!srtt.is_zero()).then_some(srtt),
+        }
+    };
+    Snapshot {
+        totals: site.totals(),
+        cache: site.shared.cache.counters(),
+        upstreams: running.routing.upstreams.iter().map(row).collect(),
+        policy: PolicyRow {
+            id: running.policy.id.to_string(),
+            generation: running.generation,
+            since_unix_ms: running.since_unix_ms,
+        },
+        in_flight: site.in_flight(),
+        outbox_lost: site.tallies.iter().map(|tally| tally.of(Event::OutboxLost)).sum(),
+        unix_ms: site.clock.now().unix_ms,
+    }
+}
+
+fn pool_name(running: &Running, pool: usize) -> &str {
+    running.policy.server.pools.get(pool).map_or("", |pool| pool.name.as_str())
 }
 
 fn queries(totals: &Totals, in_flight: u64) -> Queries {
@@ -73,14 +112,14 @@ fn cache(shared: &Shared, totals: &Totals) -> CacheStatus {
 }
 
 fn upstreams(running: &Running, totals: &Totals) -> Vec<UpstreamStatus> {
-    let one = |upstream: &crate::upstream::Upstream| {
+    let one = |upstream: &Upstream| {
         let settings = &upstream.settings;
         let srtt = upstream.state.srtt();
         let count = |event| totals.upstream(upstream.link.slot, event);
         UpstreamStatus {
             name: settings.name.clone(),
             address: settings.address.to_string(),
-            pool: running.policy.server.pools.get(settings.pool).map_or_else(String::new, |pool| pool.name.clone()),
+            pool: pool_name(running, settings.pool).to_owned(),
             tier: settings.tier,
             healthy: upstream.state.is_up(),
             srtt_ms: (!srtt.is_zero()).then_some(srtt.as_secs_f64() * 1000.0),
@@ -100,15 +139,20 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
         limit("source limit table".to_owned(), shared.source.bytes() as u64),
         limit("rrl table".to_owned(), shared.rrl.bytes() as u64),
         limit(
-            format!("queries in flight: {} in each of {workers} workers", super::FLIGHTS_MAX),
-            (workers * Gateway::size_bytes(super::FLIGHTS_MAX)) as u64,
+            format!("queries in flight: {FLIGHTS_MAX} in each of {workers} workers"),
+            (workers * Gateway::size_bytes(FLIGHTS_MAX)) as u64,
         ),
-        limit(format!("TCP connections: {connections}"), connections * CONNECTION_BYTES),
+        limit(format!("query log: {JOURNAL_ENTRIES} lines waiting"), Journal::size_bytes(JOURNAL_ENTRIES) as u64),
+        limit(format!("queries of {connections} TCP connections"), connections * TCP_QUERY_BYTES),
+        limit(
+            format!("answers that TCP clients have not taken, in {workers} workers"),
+            workers as u64 * TCP_ANSWERS_BYTES,
+        ),
     ]
 }
 
 fn warnings(site: &Site, running: &Running) -> Vec<String> {
-    let mut warnings = site.warnings.clone();
+    let mut warnings = site.warnings();
     for upstream in &running.routing.upstreams {
         let name = &upstream.settings.name;
         if !upstream.state.is_up() {

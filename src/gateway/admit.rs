@@ -94,7 +94,7 @@ impl Desk {
             AccessVerdict::Truncate(reason) => {
                 self.say(view, case, Body::Truncated, None, (Outcome::Truncated, reason), out);
             }
-            AccessVerdict::Drop(reason) => self.finish(view, case, Outcome::Dropped, reason, None),
+            AccessVerdict::Drop(reason) => self.drop_query(view, case, reason, None, out),
         }
         false
     }
@@ -113,7 +113,7 @@ impl Desk {
                 self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Source), out);
             }
             SourceVerdict::Slip | SourceVerdict::Drop => {
-                self.finish(view, case, Outcome::Dropped, Reason::Source, None);
+                self.drop_query(view, case, Reason::Source, None, out);
             }
         }
         false
@@ -147,7 +147,7 @@ impl Desk {
                 (Body::Addresses { addresses, ttl }, Some((ExtendedError::ForgedAnswer, rule.id.as_str())))
             }
             Action::Drop => {
-                self.finish(view, case, Outcome::Dropped, Reason::Filter, Some(rule));
+                self.drop_query(view, case, Reason::Filter, Some(rule), out);
                 return false;
             }
         };
@@ -160,6 +160,7 @@ impl Desk {
     pub(super) fn reject(&mut self, view: &View<'_>, client: Client, packet: &[u8], why: Malformed, out: &mut Outbox) {
         let tcp = client.is_tcp();
         let Malformed::Answer { rcode, question_end, edns } = why else {
+            client.expect_nothing(out);
             return self.ledger.count(Outcome::Malformed, Reason::Malformed, tcp, None);
         };
         let policy = &view.running.policy;
@@ -171,6 +172,7 @@ impl Desk {
         let over = !within && policy.source.mode != Mode::Monitor;
         if !admitted || over {
             let reason = if admitted { Reason::Source } else { Reason::Access };
+            client.expect_nothing(out);
             return self.ledger.count(Outcome::Dropped, reason, tcp, None);
         }
         self.say_malformed(view, client, packet, (rcode, question_end, edns), out);

@@ -85,7 +85,9 @@ impl Desk {
         let flips = if flip { self.rng.random() } else { [0; 4] };
         let pool = view.running.routing.pool_for(&query.name).0;
         let patience = pool.settings.timeout / (pool.settings.retries + 1);
-        let timer = deadline.min(view.now.at.plus(patience));
+        // The last attempt has all the time that is left, however early it is made.
+        let is_last = self.flights.flight(flight).attempts().len() >= pool.settings.retries as usize;
+        let timer = if is_last { deadline } else { deadline.min(view.now.at.plus(patience)) };
         let room = out.room(query.packet.len() + super::reply::OPT_MAX).ok_or(Full)?;
         let len = if opaque {
             room[..query.packet.len()].copy_from_slice(query.packet);
@@ -94,7 +96,7 @@ impl Desk {
             write_ask(query, view.running.policy.cookies, &flips, room)
         };
         put_u16(room, 0, id);
-        self.flights.add_attempt(flight, Attempt { route, id, flips, sent: view.now.at }, timer)?;
+        self.flights.add_attempt(flight, Attempt { id, flips, sent: view.now.at, ..Attempt::on(route) }, timer)?;
         let to = LinkPort { link, port };
         out.commit(if tcp { To::UpstreamStream(to) } else { To::Upstream(to) }, len);
         self.ledger.upstream(link.slot, UpstreamEvent::Sent);
@@ -143,7 +145,7 @@ impl Desk {
         }
     }
 
-    /// A path is gone: what waits there and nowhere else is tried elsewhere at once.
+    /// A path is gone: what was sent there last is tried elsewhere at once, or waits on for earlier attempts.
     pub(super) fn unreachable(&mut self, view: &View<'_>, route: Route, out: &mut Outbox) {
         self.ledger.upstream(route.link.slot, UpstreamEvent::Unreachable);
         let routing = &view.running.routing;
@@ -158,8 +160,7 @@ impl Desk {
                 break; // The rest have their timers.
             }
             let id = self.flights.nth(at);
-            let waits_here = self.flights.flight(id).attempts().last().is_some_and(|last| last.route == route);
-            if waits_here {
+            if self.flights.lose(id, route) {
                 self.try_again(view, id, FailureKind::Unreachable, out);
             }
         }
@@ -184,8 +185,13 @@ impl Desk {
         let server = if may_retry { self.choose_again(view, id, &query) } else { None };
         let sent = server.is_some_and(|server| self.send(view, id, &query, server.upstream, out).is_ok());
         if !sent {
-            self.flights.close(id);
-            self.fail(view, case, why, out);
+            let waits = self.flights.flight(id).attempts().iter().any(|attempt| !attempt.lost);
+            if waits && view.now.at < deadline {
+                self.flights.set_timer(id, deadline);
+            } else {
+                self.flights.close(id);
+                self.fail(view, case, why, out);
+            }
         }
         self.scratch = packet;
     }
@@ -228,7 +234,9 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &[u64; 4], out: &mut
     let end = query.question_end;
     out[..HEADER_LEN].fill(0);
     out[2] = u8::from(query.rd);
-    out[3] = u8::from(query.ad) << 5 | u8::from(query.cd) << 4;
+    // AD always: it only asks that AD be set in the answer (RFC 6840 section 5.7), from which it is taken again for a client
+    // that did not ask, so that all clients share one cached answer.
+    out[3] = 1 << 5 | u8::from(query.cd) << 4;
     out[5] = 1;
     out[HEADER_LEN..end].copy_from_slice(query.question());
     flip_case(&mut out[HEADER_LEN..end - 4], flips);

@@ -7,6 +7,7 @@ use super::reply::{Draft, OPT_MAX};
 use super::{Case, Desk, View};
 use crate::cache::{BODY_MAX, Flags, Found, Freshness, Hit, Key, Vetted};
 use crate::dns::edns::ExtendedError;
+use crate::dns::name::Name;
 use crate::dns::query::Query;
 use crate::dns::rcode;
 use crate::dns::reply::Body;
@@ -25,7 +26,8 @@ pub(super) fn key_of<'q>(query: &'q Query<'q>) -> Option<Key<'q>> {
         return None;
     }
     let subnet = edns.and_then(|edns| edns.client_subnet).map_or(&[][..], |(from, to)| &query.packet[from..to]);
-    let flags = Flags::new(query.rd, query.cd, query.ad, query.dnssec_ok());
+    // Not AD: it is asked for always, and taken from the answer for those who did not ask.
+    let flags = Flags::new(query.rd, query.cd, query.dnssec_ok());
     Some(Key { name: &query.name, qtype: query.qtype, qclass: query.qclass, flags, client_subnet: subnet })
 }
 
@@ -120,7 +122,8 @@ impl Desk {
         self.deliver(view, case, &draft, ROOM, (ending, Reason::None), out);
     }
 
-    /// Asks the filter about each CNAME target of an answer, in order: the first rule that decides, decides.
+    /// Asks the filter about each CNAME target of an answer, in order: the first rule that decides, decides. One that
+    /// allows the question itself comes before all of them.
     pub(super) fn judge_chain<'v>(
         &mut self,
         view: &View<'v>,
@@ -134,13 +137,20 @@ impl Desk {
         if response.chain_len > 0 {
             let filter = &view.running.policy.filter;
             let tcp = case.client.is_tcp();
+            let decide = |name: &Name| filter.decide(&Subject { groups, name, qtype: case.query.qtype, tcp });
             response.chain(&mut |target| {
+                let was_untouched = untouched;
                 untouched &= filter.is_untouched(target);
                 if decided.is_some() || untouched {
                     return;
                 }
-                let subject = Subject { groups, name: target, qtype: case.query.qtype, tcp };
-                let decision = filter.decide(&subject);
+                if was_untouched {
+                    decided = decide(&case.query.name).rule.filter(|rule| rule.action == Action::Allow);
+                    if decided.is_some() {
+                        return;
+                    }
+                }
+                let decision = decide(target);
                 decided = decision.rule;
                 monitored = monitored.or(decision.monitored);
             });

@@ -137,6 +137,8 @@ struct Desk {
     links: Links,
     limit: SourceLimit,
     prober: Option<Prober>,
+    /// Probes among the flights.
+    probes: usize,
     rng: StdRng,
     ledger: Arc<Ledger>,
     /// For a message that is taken apart and put together again.
@@ -157,6 +159,7 @@ impl Gateway {
             links,
             limit: SourceLimit::new(&shared.source, &running.policy.source),
             prober: (worker == 0).then(Prober::new),
+            probes: 0,
             rng: StdRng::from_seed(seed),
             ledger: Arc::clone(ledger),
             scratch: vec![0; MESSAGE_MAX].into_boxed_slice(),
@@ -221,9 +224,9 @@ impl Gateway {
         self.desk.links.address(link)
     }
 
-    /// Queries of clients and probes that wait for an upstream; a drain ends when no client's is left or it is too late.
+    /// Queries of clients that wait for an upstream; a drain ends when it is 0.
     pub fn in_flight(&self) -> usize {
-        self.desk.flights.len()
+        self.desk.flights.len() - self.desk.probes
     }
 }
 

@@ -19,6 +19,8 @@ pub enum To {
     },
     /// A TCP client.
     Stream(ConnectionId),
+    /// No bytes: one query of this TCP client gets no answer, so it need not be waited for.
+    Silence(ConnectionId),
     /// An upstream, from one of the worker's UDP sockets toward it.
     Upstream(LinkPort),
     /// An upstream, over a pipelined TCP connection that the driver keeps or opens.

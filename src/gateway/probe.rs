@@ -5,6 +5,7 @@ use super::{Asker, Desk, LINKS_MAX, LinkPort, View};
 use crate::clock::Moment;
 use crate::dns::response::Response;
 use crate::dns::{HEADER_LEN, class, put_u16, rcode};
+use crate::ledger::UpstreamEvent;
 use crate::policy::server::{Health, Transport};
 use crate::upstream::Upstream;
 use crate::upstream::flights::{Attempt, FlightId, Route};
@@ -62,9 +63,11 @@ impl Desk {
         let attempt = Attempt { id, sent: view.now.at, ..Attempt::on(route) };
         let to = LinkPort { link, port };
         let to = if tcp { To::UpstreamStream(to) } else { To::Upstream(to) };
+        self.probes += 1;
         if self.flights.add_attempt(flight, attempt, deadline).is_err() || !out.push(to, packet) {
-            self.flights.close(flight);
+            return self.end_probe(flight);
         }
+        self.ledger.upstream(link.slot, UpstreamEvent::Sent);
     }
 
     /// A probe came back: anything but SERVFAIL says that the server is there and can find things out.
@@ -79,13 +82,18 @@ impl Desk {
             );
         }
         self.note_probe(view, flight, response.rcode != rcode::SERVFAIL);
-        self.flights.close(flight);
+        self.end_probe(flight);
     }
 
     /// A probe got no answer.
     pub(super) fn probe_failed(&mut self, view: &View<'_>, flight: FlightId) {
         self.note_probe(view, flight, false);
+        self.end_probe(flight);
+    }
+
+    fn end_probe(&mut self, flight: FlightId) {
         self.flights.close(flight);
+        self.probes -= 1;
     }
 
     fn note_probe(&mut self, view: &View<'_>, flight: FlightId, good: bool) {

@@ -45,6 +45,12 @@ impl Client {
             Path::Tcp(connection) => To::Stream(connection),
         }
     }
+
+    pub(super) fn expect_nothing(&self, out: &mut Outbox) {
+        if let Path::Tcp(connection) = self.path {
+            out.push(To::Silence(connection), &[]);
+        }
+    }
 }
 
 impl Case<'_> {
@@ -76,6 +82,19 @@ impl Desk {
         if wanted && (policy.access.log || !is_access) {
             self.log(view, case, (outcome, reason), rule, false);
         }
+    }
+
+    /// Ends a query in silence; the driver of a TCP client is told that nothing will come.
+    pub(super) fn drop_query(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        reason: Reason,
+        rule: Option<&Rule>,
+        out: &mut Outbox,
+    ) {
+        case.client.expect_nothing(out);
+        self.finish(view, case, Outcome::Dropped, reason, rule);
     }
 
     /// Counts and logs what a section or rule in monitor mode would have done; the query goes on.
@@ -252,6 +271,10 @@ fn complete(case: Case<'_>, draft: &Draft<'_>, room: &mut [u8]) -> Option<usize>
     put_u16(room, 0, query.id);
     let question = query.question();
     room.get_mut(HEADER_LEN..HEADER_LEN + question.len())?.copy_from_slice(question);
+    // RFC 6840 section 5.8: AD goes only to clients that set DO or AD.
+    if !query.ad && !query.dnssec_ok() {
+        room[3] &= !0x20;
+    }
     if query.edns.is_none() {
         return Some(draft.len);
     }

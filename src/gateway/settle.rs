@@ -20,6 +20,10 @@ use crate::verdict::{Outcome, Reason};
 /// The most bytes of an upstream's EDNS options that are passed on.
 const OPTIONS_MAX: usize = 512;
 
+/// So many letters that come back as they were sent say that the server keeps them; fewer may have been sent, by chance,
+/// in the case into which the server puts all names.
+const CASE_PROOF_LETTERS: usize = 8;
+
 /// A response that matches a query in flight and that every check has passed: only this is cached or sent.
 struct VettedAnswer<'m> {
     response: Response<'m>,
@@ -77,8 +81,13 @@ impl Desk {
         if !same {
             return false;
         }
+        // Where no letters were changed, over TCP always, none have to come back.
+        if attempt.flips == [0; 4] {
+            return true;
+        }
         let Some(state) = self.links.state(attempt.route.link) else { return same_case };
-        if attempt.flips != [0; 4] {
+        let letters = asked[..name_len].iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+        if !same_case || letters >= CASE_PROOF_LETTERS {
             state.on_case(same_case);
         }
         same_case || !state.randomise_case()

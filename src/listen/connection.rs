@@ -36,9 +36,8 @@ const BUFFERED_MAX: usize = 64 << 20;
 /// How long a client that has asked is kept although nothing happens, if `idle` is shorter: longer than any upstream takes.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// A full pipeline in which nothing moves for so long holds queries that will never be answered (a policy chose silence): it
-/// counts as empty then.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How long a connection that is told to finish is still read: what had arrived by then is answered.
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// How much a read brought before others get a turn.
 const MESSAGES_FAIR: usize = 16;
@@ -93,6 +92,12 @@ impl Connection {
     pub(super) fn answer(&self, message: &[u8]) -> bool {
         self.waiting.set(self.waiting.get().saturating_sub(1));
         self.queue(message)
+    }
+
+    /// One query gets no answer: a policy chose silence.
+    pub(super) fn expect_nothing(&self) {
+        self.waiting.set(self.waiting.get().saturating_sub(1));
+        self.wake.notify_one();
     }
 
     /// Queues a message of a transfer; false when it is lost.
@@ -212,6 +217,13 @@ impl<C: Core> Worker<C> {
             self.tally.one(Event::TcpAnswersLost);
         }
     }
+
+    /// One query of a client's connection gets no answer.
+    pub(super) fn expect_nothing(&self, id: ConnectionId) {
+        if let Some(connection) = self.connections.borrow().with_id(id) {
+            connection.expect_nothing();
+        }
+    }
 }
 
 /// How a conversation ends.
@@ -245,6 +257,8 @@ struct Conversation<'c, C: Core> {
     begun: Option<Instant>,
     /// Since when the first answer in the queue is on offer.
     offered: Option<Instant>,
+    /// When reading ends, once the connection is told to finish.
+    last_look: Option<Instant>,
 }
 
 /// Serves a connection to its end.
@@ -267,6 +281,7 @@ pub(super) async fn converse<C: Core>(
         active: Instant::now(),
         begun: None,
         offered: None,
+        last_look: None,
     };
     let end = conversation.run().await;
     match end {
@@ -294,6 +309,7 @@ impl<C: Core> Conversation<'_, C> {
                 self.take_held();
                 continue;
             }
+            self.watch_phase();
             if let Some(end) = self.end() {
                 return end;
             }
@@ -384,11 +400,7 @@ impl<C: Core> Conversation<'_, C> {
                 }
                 Ok(read.messages)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // What had arrived before the end was announced has been read.
-                self.ended |= self.connection.phase.get() == Phase::Finishing;
-                Ok(0)
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(error) => Err(error),
         }
     }
@@ -423,11 +435,18 @@ impl<C: Core> Conversation<'_, C> {
         if self.garbage {
             return Some(End::Garbage);
         }
-        let finishing = connection.phase.get() == Phase::Finishing;
-        // A query that a policy drops is never answered; while ending, the core knows best whether anything is due.
-        let owed = connection.waiting.get() > 0 && !(finishing && self.worker.core.borrow().in_flight() == 0);
+        let owed = connection.waiting.get() > 0;
         let quiet = connection.unsent() == 0 && connection.transfers.get() == 0 && !self.reader.has_whole();
         (self.ended && quiet && !owed).then_some(End::Done)
+    }
+
+    /// A connection that is told to finish is read for a moment more: a runtime that has just accepted it does not know yet
+    /// that there is something to read.
+    fn watch_phase(&mut self) {
+        if self.connection.phase.get() == Phase::Finishing && !self.ended {
+            let now = Instant::now();
+            self.ended = *self.last_look.get_or_insert(now + LAST_LOOK) <= now;
+        }
     }
 
     /// The time for half a query runs only while we read.
@@ -451,13 +470,9 @@ impl<C: Core> Conversation<'_, C> {
         [self.begun, self.offered].into_iter().flatten().min().map(|since| since + self.limits.stall)
     }
 
-    fn silence_deadline(&self) -> Option<Instant> {
-        let full = self.connection.waiting.get() >= self.limits.pipeline.max(1);
-        (full && self.connection.transfers.get() == 0).then(|| self.active + SILENCE_MAX)
-    }
-
     fn deadline(&self) -> Instant {
-        let deadlines = [self.idle_deadline(), self.stall_deadline(), self.silence_deadline()];
+        let last_look = self.last_look.filter(|_| !self.ended);
+        let deadlines = [self.idle_deadline(), self.stall_deadline(), last_look];
         deadlines.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + ANSWER_MAX)
     }
 
@@ -469,10 +484,6 @@ impl<C: Core> Conversation<'_, C> {
         }
         if over(self.idle_deadline()) {
             return Some(End::Idle);
-        }
-        if over(self.silence_deadline()) {
-            self.connection.waiting.set(0);
-            self.active = now;
         }
         None
     }

@@ -69,6 +69,7 @@ impl Post {
                     None => worker.tally.one(Event::UpstreamLost),
                 },
                 To::Stream(id) => worker.answer(id, outbox.bytes(message)),
+                To::Silence(id) => worker.expect_nothing(id),
                 To::UpstreamStream(port) => worker.ask_over_stream(core, port, outbox.bytes(message)),
                 To::Transfer { client, upstream } => {
                     transfer::start(worker, core, client, upstream, outbox.bytes(message));

@@ -19,6 +19,7 @@ use crate::sys::Receiver;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -102,7 +103,7 @@ pub(super) struct Worker<C: Core> {
 ///
 /// # Errors
 /// What kept the runtime from being built or the sockets from being registered; nothing has been served then.
-pub(super) fn run<C: Core>(birth: Birth, core: C, ready: oneshot::Sender<io::Result<()>>) {
+pub(super) fn run<C: Core>(birth: Birth, core: C, ready: std::sync::mpsc::Sender<io::Result<()>>) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = match builder.enable_io().enable_time().build_local(Default::default()) {
         Ok(runtime) => runtime,
@@ -111,7 +112,7 @@ pub(super) fn run<C: Core>(birth: Birth, core: C, ready: oneshot::Sender<io::Res
     runtime.block_on(live(birth, core, ready));
 }
 
-async fn live<C: Core>(birth: Birth, core: C, ready: oneshot::Sender<io::Result<()>>) {
+async fn live<C: Core>(birth: Birth, core: C, ready: std::sync::mpsc::Sender<io::Result<()>>) {
     let Birth { sockets, clock, limits, census, tally, mut commands } = birth;
     let worker = Rc::new(Worker {
         core: RefCell::new(core),
@@ -132,7 +133,7 @@ async fn live<C: Core>(birth: Birth, core: C, ready: oneshot::Sender<io::Result<
         census,
         tally,
     });
-    let opened = worker.open(sockets);
+    let opened = worker.open(sockets).map(drop);
     let failed = opened.is_err();
     if ready.send(opened).is_err() || failed {
         return;
@@ -141,8 +142,9 @@ async fn live<C: Core>(birth: Birth, core: C, ready: oneshot::Sender<io::Result<
     while let Some(command) = commands.recv().await {
         match command {
             Command::Listen { add, remove, done } => {
-                if let Err(error) = worker.open(add) {
-                    tracing::error!(%error, "a listener's sockets could not be registered");
+                match worker.open(add) {
+                    Ok(replaced) => worker.close_replaced(replaced).await,
+                    Err(error) => tracing::error!(%error, "a listener's sockets could not be registered"),
                 }
                 for index in remove {
                     worker.retire(index).await;
@@ -257,16 +259,26 @@ impl<C: Core> Worker<C> {
         }
     }
 
-    fn open(self: &Rc<Self>, sockets: Vec<Bound>) -> io::Result<()> {
+    fn open(self: &Rc<Self>, sockets: Vec<Bound>) -> io::Result<Vec<Rc<Listener>>> {
+        let mut replaced = Vec::new();
         for bound in sockets {
             let listener = Listener::start(self, bound.index, bound.address, bound.udp)?;
-            let old = self.listeners.borrow_mut()[usize::from(bound.index)].replace(listener);
-            if let Some(old) = old {
-                old.close();
-            }
+            replaced.extend(self.listeners.borrow_mut()[usize::from(bound.index)].replace(listener));
             accept::open(self, &self.doors, bound.index, bound.tcp)?;
         }
-        Ok(())
+        Ok(replaced)
+    }
+
+    /// Closes listeners that were still owed replies when their addresses were opened again, which now serves for both. As
+    /// long as such a socket is there the kernel gives it its share of the datagrams, and it refuses them.
+    async fn close_replaced(&self, replaced: Vec<Rc<Listener>>) {
+        for listener in replaced {
+            listener.close();
+            // Its task lets go of it when it is next looked at.
+            while Rc::strong_count(&listener) > 1 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     /// Reads what is queued on a listener, and closes it as soon as nothing is owed over it any more.
@@ -277,15 +289,17 @@ impl<C: Core> Worker<C> {
         let Some(listener) = listener else { return };
         datagrams::empty(self, &listener).await;
         let worker = Rc::clone(self);
+        // Weak, because the same address may be opened again meanwhile, and this socket then has to go at once.
+        let listener = Rc::downgrade(&listener);
         tokio::task::spawn_local(async move {
             let deadline = Instant::now() + LINGER;
             while worker.core.borrow().in_flight() > 0 && Instant::now() < deadline {
                 sleep(TICK).await;
             }
+            let Some(listener) = listener.upgrade() else { return };
             listener.close();
             let mut listeners = worker.listeners.borrow_mut();
             let slot = &mut listeners[usize::from(index)];
-            // The same address may have been opened again meanwhile.
             if slot.as_ref().is_some_and(|current| Rc::ptr_eq(current, &listener)) {
                 *slot = None;
             }

@@ -124,7 +124,8 @@ impl Workers {
         let core = Arc::new(core);
         for (worker, sockets) in change.add.into_iter().enumerate() {
             let (commands, commands_seen) = mpsc::channel(COMMANDS_MAX);
-            let (ready, is_ready) = oneshot::channel();
+            // Not tokio's: this may run on a thread of a runtime, and takes microseconds.
+            let (ready, is_ready) = std::sync::mpsc::channel();
             let (end, ended) = oneshot::channel();
             let tally = Arc::new(Tally::default());
             let birth = Birth {
@@ -147,7 +148,7 @@ impl Workers {
                 .map_err(failed)?;
             started.handles.push(Handle { commands, thread, ended, tally });
             // A worker whose thread dies while it starts drops its sender.
-            match is_ready.blocking_recv() {
+            match is_ready.recv() {
                 Ok(result) => result.map_err(failed)?,
                 Err(_) => return Err(failed(io::Error::other("its thread ended"))),
             }

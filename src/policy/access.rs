@@ -26,8 +26,8 @@
 use super::Mode;
 use super::clients::Groups;
 use super::document::network::{self, Entry, Member};
-use super::document::table::{nearest, qtype};
-use super::document::{At, Code, Fault, Faults, Table, words};
+use super::document::table::qtype;
+use super::document::{At, Code, Fault, Faults, Table, nearest, words};
 use super::networks::{NetworkMap, NetworkSet};
 use crate::dns::query::Query;
 use crate::dns::{opcode, rtype};

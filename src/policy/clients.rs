@@ -8,8 +8,8 @@
 //!
 //! Within a group the longest prefix decides, so `!` cuts a piece out; a client may be in any number of groups.
 
+use super::document::nearest;
 use super::document::network::{self, Depths, Member};
-use super::document::table::nearest;
 use super::document::{At, Code, Faults, Place, Table};
 use super::networks::NetworkMap;
 use std::net::IpAddr;

@@ -289,12 +289,8 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, qtype, client, transport, .. } = self;
         write!(f, "{name} {qtype} for {client} over {transport}")?;
-        match self.groups.as_slice() {
-            [] => writeln!(f, ", in no group")?,
-            groups => {
-                writeln!(f, ", in {}", groups.iter().map(|name| format!("@{name}")).collect::<Vec<_>>().join(" "))?
-            }
-        }
+        let groups: Vec<_> = self.groups.iter().map(|name| format!("@{name}")).collect();
+        writeln!(f, ", in {}", if groups.is_empty() { "no group".to_owned() } else { groups.join(" ") })?;
         let named = |step: &Step| match step.rule.as_str() {
             "" => step.policy.to_owned(),
             rule => format!("{} {rule}", step.policy),

@@ -7,7 +7,8 @@ use super::document::{Code, Context, Faults, Files, Place, Report, Table};
 use super::limits::Limits;
 use super::server::{Server, Surroundings};
 use super::{Policy, PolicyId, expect, filter, modes};
-use crate::policy::document::table::nearest;
+use crate::policy::document::nearest;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 
 /// What a load needs besides the directory.
@@ -17,6 +18,14 @@ pub struct Options {
     pub surroundings: Surroundings,
     /// The secret of the name table's hash: random for each process, so that nobody can choose names that collide.
     pub seed: u64,
+}
+
+impl Options {
+    /// Those of this machine, with a seed of this process.
+    pub fn of_this_machine() -> Self {
+        let seed = RandomState::new().build_hasher().finish();
+        Self { surroundings: Surroundings::look(Path::new("/etc/resolv.conf")), seed }
+    }
 }
 
 /// Loads a directory. The report of a policy holds warnings only.

@@ -7,9 +7,6 @@
 use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The most slots of the index over the ranges of one family: 256 KiB.
-const INDEX_MAX: usize = 65_536;
-
 /// Addresses to values; each address has the value of the longest prefix that holds it.
 #[derive(Clone, Debug)]
 pub struct NetworkMap<V> {
@@ -155,6 +152,8 @@ fn merge<K: Key, A, V: Clone + PartialEq>(
 trait Key: Copy + Ord {
     fn wide(self) -> u128;
     fn narrow(wide: u128) -> Option<Self>;
+    /// Which slot of `1 << shift` addresses it is in, counted from `base`, which is not above it.
+    fn slot(self, base: Self, shift: u32) -> usize;
 }
 
 impl Key for u32 {
@@ -163,6 +162,9 @@ impl Key for u32 {
     }
     fn narrow(wide: u128) -> Option<Self> {
         Self::try_from(wide).ok()
+    }
+    fn slot(self, base: Self, shift: u32) -> usize {
+        (u64::from(self - base) >> shift) as usize
     }
 }
 
@@ -173,56 +175,118 @@ impl Key for u128 {
     fn narrow(wide: u128) -> Option<Self> {
         Some(wide)
     }
+    fn slot(self, base: Self, shift: u32) -> usize {
+        usize::try_from((self - base) >> shift).unwrap_or(usize::MAX)
+    }
 }
 
-/// The ranges of one family. The index cuts the span between the first and the last start into equal slots, so that it
-/// serves where the addresses are, wherever that is.
+/// The most slots of one node of the index: 512 KiB.
+const SLOTS_MAX: usize = 65_536;
+
+/// With so few ranges a slot is searched; with more it gets a node of its own.
+const SEARCHED_MAX: usize = 8;
+
+/// A slot without a node.
+const NO_NODE: u32 = u32::MAX;
+
+/// Cuts the span between two starts into equal slots, so that the index serves where the networks are, wherever that is:
+/// IPv6 uses few corners of its space.
+#[derive(Clone, Debug)]
+struct Node<K> {
+    /// Where its first slot begins: at a start.
+    base: K,
+    /// A slot is `1 << shift` addresses.
+    shift: u32,
+    /// Its first slot; a last one, behind them all, says where the others end.
+    slots: usize,
+    /// How many slots, without that last one.
+    len: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// The number of ranges that start before it.
+    from: u32,
+    /// The node that cuts it further.
+    node: u32,
+}
+
+/// The ranges of one family.
 #[derive(Clone, Debug)]
 struct Ranges<K, V> {
     starts: Vec<K>,
     values: Vec<Option<V>>,
-    /// Slot `i` begins at `base + (i << shift)`.
-    shift: u32,
-    /// For each slot the number of ranges that start before it; one more for the end.
-    index: Vec<u32>,
+    nodes: Vec<Node<K>>,
+    slots: Vec<Slot>,
 }
 
 impl<K, V> Default for Ranges<K, V> {
     fn default() -> Self {
-        Self { starts: Vec::new(), values: Vec::new(), shift: 0, index: Vec::new() }
+        Self { starts: Vec::new(), values: Vec::new(), nodes: Vec::new(), slots: Vec::new() }
     }
 }
 
 impl<K: Key, V> Ranges<K, V> {
     fn new(flat: Flat<V>) -> Self {
-        let (mut starts, mut values) = (Vec::with_capacity(flat.len()), Vec::with_capacity(flat.len()));
+        let mut ranges = Self::default();
         for (first, value) in flat {
             // A range behind the last IPv4 address holds nothing.
             if let Some(first) = K::narrow(first) {
-                starts.push(first);
-                values.push(value);
+                ranges.starts.push(first);
+                ranges.values.push(value);
             }
         }
-        let (Some(first), Some(last)) = (starts.first(), starts.last()) else { return Self::default() };
-        let (base, span) = (first.wide(), last.wide() - first.wide());
-        let slots_wanted = starts.len().next_power_of_two().min(INDEX_MAX);
-        let span_bits = u128::BITS - span.leading_zeros();
-        let shift = span_bits.saturating_sub(slots_wanted.trailing_zeros());
-        let slots = usize::try_from(span >> shift).unwrap_or(INDEX_MAX) + 1;
-        let index = (0..slots as u128)
-            .map(|slot| starts.partition_point(|start| start.wide() - base < slot << shift) as u32)
-            .chain([starts.len() as u32])
-            .collect();
-        Self { starts, values, shift, index }
+        if !ranges.starts.is_empty() {
+            ranges.index(0, ranges.starts.len());
+        }
+        ranges
+    }
+
+    /// Makes a node for the ranges `from..to`, at least one, and those below it. Each node has its first and last range in
+    /// different slots, and a slot at most a fourth of its span, so the depth is bounded by the bits of an address.
+    fn index(&mut self, from: usize, to: usize) -> u32 {
+        let (base, last) = (self.starts[from], self.starts[to - 1]);
+        let span_bits = u128::BITS - (last.wide() - base.wide()).leading_zeros();
+        let wanted = (to - from).next_power_of_two().min(SLOTS_MAX);
+        let shift = span_bits.saturating_sub(wanted.trailing_zeros());
+        let (slots, len) = (self.slots.len(), last.slot(base, shift) + 1);
+        let number = self.nodes.len() as u32;
+        self.nodes.push(Node { base, shift, slots, len });
+        let mut at = from;
+        for slot in 0..=len {
+            while at < to && self.starts[at].slot(base, shift) < slot {
+                at += 1;
+            }
+            self.slots.push(Slot { from: at as u32, node: NO_NODE });
+        }
+        for slot in slots..slots + len {
+            let (from, to) = (self.slots[slot].from as usize, self.slots[slot + 1].from as usize);
+            if to - from > SEARCHED_MAX {
+                self.slots[slot].node = self.index(from, to);
+            }
+        }
+        number
     }
 
     fn get(&self, key: K) -> Option<&V> {
-        let base = self.starts.first()?;
-        let offset = key.wide().checked_sub(base.wide())?;
-        let slot = usize::try_from(offset >> self.shift).unwrap_or(usize::MAX).min(self.index.len() - 2);
-        let (from, to) = (self.index[slot] as usize, self.index[slot + 1] as usize);
-        let behind = from + self.starts[from..to].partition_point(|start| *start <= key);
-        self.values[behind - 1].as_ref()
+        let mut node = self.nodes.first()?;
+        if key < node.base {
+            return None;
+        }
+        loop {
+            let at = node.slots + key.slot(node.base, node.shift).min(node.len - 1);
+            let Slot { from, node: below } = self.slots[at];
+            let from = from as usize;
+            if below == NO_NODE {
+                let to = self.slots[at + 1].from as usize;
+                let behind = from + self.starts[from..to].iter().filter(|start| **start <= key).count();
+                return self.values[behind - 1].as_ref();
+            }
+            node = &self.nodes[below as usize];
+            if key < node.base {
+                return self.values[from - 1].as_ref();
+            }
+        }
     }
 }
 
@@ -311,6 +375,24 @@ mod tests {
     fn of_two_equal_prefixes_the_later_wins() {
         let map = NetworkMap::new([(net("10.0.0.0/8"), 1), (net("10.0.0.0/8"), 2), (net("10.1.2.3/8"), 3)]);
         assert_eq!(map.get(address("10.0.0.1")), Some(&3));
+    }
+
+    #[test]
+    fn networks_that_crowd_in_few_corners_are_found() {
+        let mut entries = Vec::new();
+        for i in 0..400_u32 {
+            let (corner, host) = (i % 3, i / 3);
+            let v6 = (0x2001_0db8_u128 + u128::from(corner) * 0x0fff_0000) << 96 | u128::from(host) << (host % 40);
+            let v4 = (0x0a00_0000 + corner * 0x5000_0000) | host << (host % 9);
+            entries.push((IpNet::new(IpAddr::V6(v6.into()), 64 + (i % 65) as u8).unwrap(), i as u8));
+            entries.push((IpNet::new(IpAddr::V4(v4.into()), 16 + (i % 17) as u8).unwrap(), i as u8));
+        }
+        // `naive` takes the last of equal prefixes, as the map does.
+        let map = NetworkMap::new(entries.clone());
+        assert!(map.v6.nodes.len() > 1 && map.v4.nodes.len() > 1, "the index has more than one level");
+        for address in edges(&entries) {
+            assert_eq!(map.get(address).copied(), naive(&entries, address), "{address}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod metrics;
 pub mod query_log;
 
 use std::fmt;
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// The environment variable that says what tracing shows, as `level` or `target=level,...`; `info` when it is absent.
@@ -37,7 +38,10 @@ impl std::error::Error for TracingFault {}
 /// [`TracingFault`]: a filter that cannot be read is no silent default.
 pub fn start_tracing() -> Result<(), TracingFault> {
     let filter = filter(std::env::var(FILTER_VARIABLE).ok().as_deref())?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Neither a file nor a journal takes colour.
+    let is_terminal = std::io::stderr().is_terminal();
+    let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
     subscriber.try_init().map_err(|_| TracingFault::AlreadyStarted)
 }
 

@@ -52,12 +52,14 @@ pub struct Attempt {
     pub flips: [u64; 4],
     /// When.
     pub sent: Moment,
+    /// The path was lost: nothing comes back on it.
+    pub lost: bool,
 }
 
 impl Attempt {
     /// An attempt on `route`, with nothing else filled in.
     pub const fn on(route: Route) -> Self {
-        Self { route, id: 0, flips: [0; 4], sent: Moment::ZERO }
+        Self { route, id: 0, flips: [0; 4], sent: Moment::ZERO, lost: false }
     }
 }
 
@@ -207,6 +209,14 @@ impl<A: Copy> Flights<A> {
         flight.attempts_len += 1;
         self.wheel.set(id, timer);
         Ok(())
+    }
+
+    /// Notes that nothing will come back on `route` for a flight; true when its latest attempt was made there.
+    pub fn lose(&mut self, id: FlightId, route: Route) -> bool {
+        let flight = &mut self.slots[id as usize];
+        let attempts = &mut flight.attempts[..usize::from(flight.attempts_len)];
+        attempts.iter_mut().filter(|attempt| attempt.route == route).for_each(|attempt| attempt.lost = true);
+        attempts.last().is_some_and(|latest| latest.route == route)
     }
 
     /// The flight, and which of its attempts, that a message with `id` on `route` may belong to.
@@ -419,7 +429,7 @@ mod tests {
                 } else {
                     assert_eq!(model.len(), 64);
                 }
-            } else if flights.len() > 0 {
+            } else if !flights.is_empty() {
                 let flight = flights.nth(rng.random_range(0..flights.len()));
                 let id = u16::from_be_bytes([flights.packet(flight)[0], flights.packet(flight)[1]]);
                 assert_eq!(flights.find(ROUTE, id).map(|found| found.0), Some(flight), "seed {seed} round {round}");

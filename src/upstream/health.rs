@@ -26,8 +26,13 @@ pub struct State {
 /// queries are searched for.
 pub const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// A response in changed letter case is forgiven only from a server that has done so this often and never kept it.
+/// A response in changed letter case is forgiven only from a server that has done so this often, and more often than it
+/// has kept it: that a server which changes letters seems to keep them once is chance, and must not make every later
+/// answer of it a forgery.
 const CASE_CHANGED_MIN: u32 = 3;
+
+/// Kept answers are counted up to here: then a forger would have to guess id and port as often.
+const CASE_KEPT_MAX: u32 = 1024;
 
 impl State {
     /// Whether it is up; a server is believed up until probes say otherwise.
@@ -92,14 +97,16 @@ impl State {
     /// Whether letters are sent in random case (draft-vixie-dnsext-dns0x20): until the server has shown that it does
     /// not keep them.
     pub fn randomise_case(&self) -> bool {
-        self.case_changed.load(Relaxed) < CASE_CHANGED_MIN || self.case_kept.load(Relaxed) > 0
+        let changed = self.case_changed.load(Relaxed);
+        changed < CASE_CHANGED_MIN || self.case_kept.load(Relaxed) >= changed
     }
 
     /// A response came with the question in the case sent (`kept`), or equal but for its case.
     pub fn on_case(&self, kept: bool) {
         if kept {
-            if self.case_kept.load(Relaxed) == 0 {
-                self.case_kept.store(1, Relaxed);
+            let before = self.case_kept.load(Relaxed);
+            if before < CASE_KEPT_MAX {
+                self.case_kept.store(before + 1, Relaxed);
             }
         } else {
             self.case_changed.store(self.case_changed.load(Relaxed).saturating_add(1), Relaxed);
@@ -151,14 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn letter_case_is_given_up_only_for_a_server_that_never_kept_it() {
+    fn letter_case_is_given_up_only_for_a_server_that_changes_it_more_often_than_not() {
         let state = State::default();
         (0..2).for_each(|_| state.on_case(false));
         assert!(state.randomise_case());
         state.on_case(false);
         assert!(!state.randomise_case());
         state.on_case(true);
-        assert!(state.randomise_case(), "one kept answer shows that the others were forged");
+        assert!(!state.randomise_case(), "one kept answer is chance");
+        (0..2).for_each(|_| state.on_case(true));
+        assert!(state.randomise_case(), "as many show that the others were forged");
+        (0..2000).for_each(|_| state.on_case(true));
+        (0..1000).for_each(|_| state.on_case(false));
+        assert!(state.randomise_case());
     }
 
     #[test]

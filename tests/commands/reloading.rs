@@ -32,6 +32,15 @@ fn by_command_and_cached_answers_follow() {
     place.ask(&["reload"]).works(&["generation 2", "listeners   unchanged", "upstreams   unchanged"]);
     assert_eq!(refused(address), [false, true], "also what was in the cache");
     place.ask(&["reload"]).works(&["generation 2", "nothing has changed"]);
+
+    place.write("policies/stray.toml", "");
+    place.ask(&["reload"]).works(&["warning: stray.toml"]);
+    std::fs::rename(place.path("policies/stray.toml"), place.path("stray.toml")).unwrap();
+    place.write("policies/other.toml", "");
+    place.write("policies/access.toml", &format!("{ACCESS}# other\n"));
+    place.ask(&["reload"]).works(&["generation 3", "other.toml"]);
+    let status = place.ask(&["status"]);
+    assert!(status.out.contains("other.toml") && !status.out.contains("stray.toml"), "{status:#?}");
     drop(running);
 }
 
@@ -138,7 +147,11 @@ fn what_only_a_start_can_change_is_named() {
     let running = place.start_lab();
     let text = std::fs::read_to_string(place.path("policies/gateway.toml")).unwrap();
     place.write("policies/gateway.toml", &text.replace("workers = 1", "workers = 2"));
-    place.ask(&["reload"]).works(&["workers was changed and takes effect at the next start"]);
+    place.write("policies/limits.toml", "[source]\nmemory = \"8MiB\"\n");
+    place.ask(&["reload"]).works(&[
+        "workers was changed and takes effect at the next start",
+        "[source] memory was changed and takes effect at the next start",
+    ]);
     assert_eq!(refused(address), [true, false]);
     drop(running);
 }

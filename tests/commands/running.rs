@@ -5,7 +5,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Held by the tests whose gateways listen on the ports of the defaults.
+static DEFAULT_PORTS: Mutex<()> = Mutex::new(());
 
 /// Lets loopback ask.
 const ACCESS: &str = "allow = [\"127.0.0.0/8\", \"::1\"]\n";
@@ -34,7 +38,7 @@ fn it_serves_tells_how_it_is_and_ends_cleanly() {
     let json = place.ask(&["status", "--json"]);
     json.works(&[]);
     let status: weir::control::status::Status = serde_json::from_str(&json.out).unwrap();
-    assert_eq!(status.listeners, [listen.clone()]);
+    assert_eq!(status.listeners, std::slice::from_ref(&listen));
     assert_eq!(status.queries.outcomes.get("denied"), Some(&1), "{status:#?}");
     assert_eq!(status.queries.reasons.get("filter"), Some(&1), "{status:#?}");
     assert_eq!(status.queries.outcomes.values().sum::<u64>(), status.queries.total, "each query once: {status:#?}");
@@ -61,7 +65,46 @@ fn explain_asks_the_running_policy_unless_a_directory_is_named() {
 }
 
 #[test]
+fn metrics_and_the_query_log_tell_what_was_denied() {
+    let metrics = free_address();
+    let (place, address) = place_with_gateway(&format!("[metrics]\nlisten = \"{metrics}\"\n[log]\nfile = \"LOG\"\n"));
+    let text = std::fs::read_to_string(place.path("policies/gateway.toml")).unwrap();
+    let log = place.path("queries.log");
+    place.write("policies/gateway.toml", &text.replace("LOG", log.to_str().unwrap()));
+    let running = place.start_lab();
+    assert_eq!(rcode(address, "www.lab.example"), 3);
+    let scraped = scrape(metrics);
+    let count = scraped.lines().find(|line| line.starts_with("weir_queries_total{") && line.contains("\"filter\""));
+    assert!(count.is_some_and(|line| line.contains("\"denied\"") && line.ends_with(" 1")), "{scraped}");
+    assert!(!scraped.contains("www.lab.example") && !scraped.contains("127.0.0.1"), "{scraped}");
+    wait_until("the log has it", || std::fs::read_to_string(&log).is_ok_and(|text| text.ends_with('\n')));
+    let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!([&line["name"], &line["rule"]], ["www.lab.example", "no-www"], "{line}");
+
+    // Both move with a reload; what was there is closed.
+    let (moved, rotated) = (free_address(), place.path("rotated.log"));
+    let text = std::fs::read_to_string(place.path("policies/gateway.toml")).unwrap();
+    place.write("policies/gateway.toml", &text.replace(&metrics.to_string(), &moved.to_string()));
+    std::fs::rename(&log, &rotated).unwrap();
+    place.ask(&["reload"]).works(&["generation 2"]);
+    assert!(scrape(moved).contains("weir_queries_total"));
+    wait_until("the old metrics listener is closed", || std::net::TcpStream::connect(metrics).is_err());
+    assert_eq!(rcode(address, "www.lab.example"), 3);
+    wait_until("the log is opened anew", || std::fs::read_to_string(&log).is_ok_and(|text| text.ends_with('\n')));
+    drop(running);
+}
+
+fn scrape(metrics: SocketAddr) -> String {
+    let mut stream = std::net::TcpStream::connect(metrics).expect("the metrics listener is there");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("it takes a request");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut text).expect("it answers");
+    text
+}
+
+#[test]
 fn no_files_at_all_are_defaults_that_are_named() {
+    let _held = DEFAULT_PORTS.lock().unwrap_or_else(PoisonError::into_inner);
     let place = Place::new();
     place.write("resolv.conf", "nameserver 127.0.0.9\n");
     let resolv_conf = place.path("resolv.conf");
@@ -77,10 +120,15 @@ fn no_files_at_all_are_defaults_that_are_named() {
 
 #[test]
 fn the_lab_brings_an_example_policy() {
+    let _held = DEFAULT_PORTS.lock().unwrap_or_else(PoisonError::into_inner);
     let place = Place::new();
     let socket = place.socket();
-    let running = place.start(&["--lab", "--socket", socket.to_str().unwrap()], &socket);
+    let no_nameservers = place.path("none");
+    let arguments = ["--lab", "--socket", socket.to_str().unwrap(), "--resolv-conf", no_nameservers.to_str().unwrap()];
+    let running = place.start(&arguments, &socket);
     place.ask(&["status"]).works(&["built-in example", "lab"]);
+    let gateway = "127.0.0.1:1053".parse().unwrap();
+    assert_eq!([rcode(gateway, "www.lab.example"), rcode(gateway, "baofeng.com")], [0, 3]);
     running.signal("TERM");
     running.wait().works(&["LAB", "built-in example"]);
 }

@@ -67,6 +67,23 @@ impl Stream {
         self.0.write_all(&framed).expect("the peer takes it");
     }
 
+    /// Sends bytes that are no whole message.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).expect("the peer takes it");
+    }
+
+    /// How long it takes until the peer closes the connection; `None` when it does not within [`TIMEOUT`].
+    pub(crate) fn until_closed(&mut self) -> Option<Duration> {
+        let start = Instant::now();
+        match self.0.read(&mut [0; 1]) {
+            Ok(0) => Some(start.elapsed()),
+            Ok(_) => panic!("a message, where the connection was to be closed"),
+            // A reset is a close as well; running out of patience is not.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Some(start.elapsed()),
+            Err(_) => None,
+        }
+    }
+
     /// The next message; `None` at the end of the stream or of patience.
     pub(crate) fn receive(&mut self) -> Option<Message> {
         let mut length = [0; 2];

@@ -50,6 +50,10 @@ list = "lists/names.txt"
 match = "subtree"
 action = "nxdomain"
 [[rule]]
+id = "listed-hosts"
+list = "lists/hosts.txt"
+action = "nxdomain"
+[[rule]]
 id = "children"
 names = ["*.wild.plain.test"]
 action = "nxdomain"
@@ -59,8 +63,9 @@ names = ["=fine.wild.plain.test"]
 action = "allow"
 "#;
 
-const LIST: &str =
-    "# names in every common form\nhost0100.plain.test\n0.0.0.0 host0101.plain.test\n||host0102.plain.test^\n";
+const NAMES: &str = "# a plain list\nhost0100.plain.test\n=host0101.plain.test\n*.host0102.plain.test\n";
+const HOSTS: &str =
+    "# a hosts file\n127.0.0.1 localhost\n0.0.0.0 host0103.plain.test\n0.0.0.0 host0104.plain.test # two\n";
 
 /// EDE codes that say that a policy decided: Forged, Blocked, Censored, Filtered, Prohibited.
 fn says_why(printed: &Printed) -> bool {
@@ -69,7 +74,10 @@ fn says_why(printed: &Printed) -> bool {
 
 fn gateway(scratch: &Scratch, upstream: std::net::SocketAddr) -> Weir {
     let setup = Setup::before("authoritative", upstream, "plain.test SOA");
-    Weir::start(scratch, &setup.with("filters/10-verdicts.toml", RULES).with("lists/names.txt", LIST))
+    Weir::start(
+        scratch,
+        &setup.with("filters/10-verdicts.toml", RULES).with("lists/names.txt", NAMES).with("lists/hosts.txt", HOSTS),
+    )
 }
 
 #[test]
@@ -114,10 +122,10 @@ fn lists_wildcards_exceptions_and_targets_of_aliases_are_heeded() {
     let nsd = nsd(&scratch);
     let weir = gateway(&scratch, nsd.address);
     let status = |name: &str| dig(weir.address, &[&format!("{name}.plain.test"), "A"]).status().to_owned();
-    for name in ["host0100", "host0101", "host0102", "x.host0100", "a.wild", "a.b.wild"] {
+    for name in ["host0100", "x.host0100", "host0101", "x.host0102", "host0103", "host0104", "a.wild", "a.b.wild"] {
         assert_eq!(status(name), "NXDOMAIN", "{name}");
     }
-    for name in ["host0103", "fine.wild", "wild", "www"] {
+    for name in ["host0102", "host0105", "fine.wild", "www"] {
         assert_eq!(status(name), "NOERROR", "{name}");
     }
     // The question is clean, what it leads to is not.

@@ -92,11 +92,18 @@ pub(crate) fn program(name: &str) -> PathBuf {
     };
     // Debian's own python3 is the one that sees Debian's python3-dnspython.
     let path = if name == "python3" { "/usr/bin".to_owned() } else { std::env::var("PATH").unwrap_or_default() };
-    let places = path.split(':').chain(["/usr/sbin", "/sbin", "/usr/bin"]).map(|place| Path::new(place).join(name));
-    places
-        .into_iter()
-        .find(|place| place.is_file())
-        .unwrap_or_else(|| panic!("{name} is not installed: apt-get install {package}"))
+    find(name, &format!("{path}:/usr/sbin:/sbin:/usr/bin"), package)
+}
+
+fn find(name: &str, path: &str, package: &str) -> PathBuf {
+    let mut places = path.split(':').map(|place| Path::new(place).join(name));
+    places.find(|place| place.is_file()).unwrap_or_else(|| panic!("{name} is not installed: apt-get install {package}"))
+}
+
+#[test]
+#[should_panic(expected = "unbound is not installed: apt-get install unbound")]
+fn a_missing_program_fails_by_the_name_of_its_package() {
+    find("unbound", env!("CARGO_MANIFEST_DIR"), "unbound");
 }
 
 /// A server in the foreground, ended with the test.

@@ -90,3 +90,32 @@ fn one_source_over_its_limit_is_slowed_and_its_neighbour_is_not() {
     assert!(again.0 < 20, "{again:?}");
     weir.stop();
 }
+
+#[test]
+fn connections_are_limited_per_client_and_cut_when_they_idle_or_stall() {
+    let scratch = Scratch::new("tcp");
+    let nsd = nsd(&scratch);
+    let limits =
+        "[source]\nmode = \"off\"\n[rrl]\nmode = \"off\"\n[tcp]\nper_client = 3\nidle = \"1s\"\nstall = \"1s\"\n";
+    let setup = Setup::before("authoritative", nsd.address, "plain.test SOA").with("limits.toml", limits);
+    let weir = Weir::start(&scratch, &setup);
+    let query = ask::query(1, "www.plain.test", RecordType::A);
+    let mut open: Vec<ask::Stream> = (0..3).map(|_| ask::Stream::open(weir.address).expect("a connection")).collect();
+    for stream in &mut open {
+        stream.send(&query);
+        assert_eq!(stream.receive().expect("an answer").answers.len(), 2);
+    }
+    let closed_at_once = ask::Stream::open(weir.address)
+        .map_or(true, |mut fourth| fourth.until_closed().is_some_and(|time| time < Duration::from_millis(500)));
+    assert!(closed_at_once, "a fourth connection");
+    let other = dig(weir.address, &["+tcp", "-b", "127.4.1.1", "www.plain.test", "A"]);
+    assert_eq!(other.data().len(), 2, "another client");
+    // Half a message, and nothing: the first stalls, the others idle.
+    open[0].send_bytes(&[0, 60, 1]);
+    for stream in &mut open {
+        assert!(stream.until_closed().is_some_and(|time| time < Duration::from_secs(3)));
+    }
+    let again = ask::tcp(weir.address, "www.plain.test", RecordType::A);
+    assert_eq!(again.expect("an answer").answers.len(), 2, "their places are free again");
+    weir.stop();
+}

@@ -15,6 +15,7 @@ mod access;
 mod authoritative;
 mod cache;
 mod filter;
+mod lab;
 mod limits;
 mod metrics;
 mod process;

@@ -182,6 +182,8 @@ fn the_example_policy_runs_before_the_lab_without_any_other_server() {
     assert_eq!(dig(weir.address, &["missing.lab.example", "A"]).status(), "NXDOMAIN");
     let blocked = dig(weir.address, &["update.baofeng.com", "A"]);
     assert_eq!((blocked.status(), blocked.answer().len()), ("NXDOMAIN", 0), "{blocked:?}");
-    assert!(dig(weir.address, &["lab.example", "ANY"]).has_flag("tc"), "ANY goes to TCP");
+    // dig asks for ANY over TCP unless told otherwise.
+    assert!(dig(weir.address, &["+notcp", "lab.example", "ANY"]).has_flag("tc"), "ANY goes to TCP");
+    assert!(dig(weir.address, &["+tcp", "lab.example", "ANY"]).answer().len() > 5);
     weir.stop();
 }

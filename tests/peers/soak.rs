@@ -63,6 +63,10 @@ fn soak(scratch: &Scratch, profile: &str, upstream: SocketAddr, health: &str, se
     let (sent, lost) = (number_after(&printed, "Queries sent:"), number_after(&printed, "Queries lost:"));
     println!("{profile}: {sent} queries, {lost} lost, {reloads} reloads\n{printed}");
     assert_eq!(lost, 0, "{printed}");
+    let codes = printed.lines().find(|line| line.contains("Response codes:")).expect("dnsperf counts them");
+    for code in ["SERVFAIL", "FORMERR", "NOTIMP"] {
+        assert!(!codes.contains(code), "{codes}");
+    }
     assert!(sent > seconds * 100, "{printed}");
     assert!(reloads >= seconds / 2, "{reloads} reloads in {seconds} s");
     assert!(weir.metric("weir_queries_total", "") - before >= sent as f64);

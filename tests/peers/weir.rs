@@ -140,11 +140,12 @@ impl Weir {
         text + setup.gateway
     }
 
-    /// Waits for any answer over UDP: also a refusal shows that it serves.
+    /// Waits for the control socket, the metrics page and any answer over UDP: also a refusal shows that it serves.
     fn wait_ready(&mut self) {
         let end = Instant::now() + PATIENCE;
         loop {
-            if TcpStream::connect(self.address).is_ok() && ask::answers(self.address, "ready.invalid", RecordType::A) {
+            let beside = self.socket.exists() && TcpStream::connect(self.metrics).is_ok();
+            if beside && ask::answers(self.address, "ready.invalid", RecordType::A) {
                 return;
             }
             let child = self.child.as_mut().expect("it was started");

@@ -77,7 +77,7 @@ fn stage() -> Stage {
         cannot_open: "blocked",
         generation: 1,
     };
-    let (reloader, asker) = Reloader::new(script, watch::digest(std::path::Path::new("/nowhere")));
+    let (reloader, asker) = Reloader::new(script, watch::digest(std::path::Path::new("/nowhere")), Last::default());
     Stage { reloader, asker, loads, events }
 }
 
@@ -107,7 +107,7 @@ fn faults_and_taken_addresses_change_nothing() {
             stage.reloader.reload(Cause::Signal).await.unwrap_err().code,
         ];
         assert_eq!(codes, [FailureCode::PolicyFaults, FailureCode::CannotListen]);
-        let last = stage.reloader.last().lock().unwrap().clone().unwrap();
+        let last = stage.reloader.last.outcome().unwrap();
         assert!(!last.ok && last.message == "address in use" && last.cause == Cause::Signal);
         let same = stage.reloader.reload(Cause::Command).await.unwrap();
         assert!(!same.changed && same.generation == 1, "back to what runs: nothing to do");

@@ -19,6 +19,7 @@
 
 pub mod fault;
 pub mod files;
+pub mod nearest;
 pub mod network;
 #[cfg(test)]
 pub(crate) mod probe;
@@ -30,6 +31,7 @@ pub mod words;
 
 pub use fault::{At, Code, Fault, Faults, Place, Severity};
 pub use files::Files;
+pub use nearest::nearest;
 pub use report::Report;
 pub use table::Table;
 

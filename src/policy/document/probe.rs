@@ -2,6 +2,7 @@
 
 use super::toml_file::{TomlFile, TomlText};
 use super::{Faults, Files, Report, Table};
+use crate::policy::server::{Server, Surroundings};
 
 /// Reads `text` as a file `t.toml` with `read`; returns what it made and the faults as `line:column CODE`.
 pub(crate) fn read<T>(text: &str, read: impl FnOnce(&Table<'_>) -> T) -> (T, Vec<String>) {
@@ -16,6 +17,11 @@ pub(crate) fn read<T>(text: &str, read: impl FnOnce(&Table<'_>) -> T) -> (T, Vec
     let report = Report::new(faults, &files);
     let lines = report.faults.iter().map(|fault| format!("{}:{} {}", fault.line, fault.column, fault.code));
     (value, lines.collect())
+}
+
+/// gateway.toml of this text, for a [`super::Context`].
+pub(crate) fn server(text: &str) -> Server {
+    read(text, |t| Server::read(t, &Surroundings::default())).0
 }
 
 #[cfg(test)]
@@ -108,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_word_finds_its_neighbour() {
-        use crate::policy::document::table::nearest;
+        use crate::policy::document::nearest;
         let words = ["address", "name", "pool", "weight"];
         assert_eq!(nearest("adress", words), Some("address"));
         assert_eq!(nearest("wieght", words), Some("weight"));

@@ -1,3 +1,5 @@
+//! Whole directories, in memory and on disk: what they become, and what is said of bad ones.
+
 use super::*;
 use crate::dns::name::Name;
 use crate::dns::rtype;

@@ -4,8 +4,8 @@
 use super::{Balance, Health, PoolSettings, RouteSettings, Surroundings, Transport, UpstreamSettings};
 use crate::dns::name::Name;
 use crate::dns::rtype;
-use crate::policy::document::table::{name, nearest, qtype};
-use crate::policy::document::{At, Code, Fault, Faults, Table};
+use crate::policy::document::table::{name, qtype};
+use crate::policy::document::{At, Code, Fault, Faults, Table, nearest};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! gateway.toml read field by field, and checked against itself.
+
 use super::*;
 use crate::policy::document::probe;
 

@@ -4,7 +4,6 @@ use super::*;
 use crate::policy::clients::Groups;
 use crate::policy::document::probe;
 use crate::policy::document::{Context, Faults, Files, Report};
-use crate::policy::server::{Server, Surroundings};
 
 const GATEWAY: &str = "[[upstream]]\nname = \"u\"\naddress = \"127.0.0.1:5300\"\n\
                        [[route]]\nzone = \"corp.example\"\npool = \"default\"\n";
@@ -12,7 +11,7 @@ const CLIENTS: &str = "[[group]]\nname = \"branches\"\nnetworks = [\"10.0.0.0/8\
 
 /// Reads a directory of these files; the filter, and the faults as `file:line:column CODE`.
 fn read_files(files: &[(&str, &str)]) -> (Filter, Vec<String>) {
-    let (server, _) = probe::read(GATEWAY, |t| Server::read(t, &Surroundings::default()));
+    let server = probe::server(GATEWAY);
     let (groups, _) = probe::read(CLIENTS, Groups::read);
     let files: Files = files.iter().map(|(path, text)| (*path, *text)).collect();
     let faults = Faults::default();

@@ -1,0 +1,128 @@
+//! The query log on a thread of its own: a full disk or a pipe that nobody reads holds up this thread and nothing else.
+
+use super::Site;
+use crate::telemetry::query_log::QueryLog;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+/// Between two looks at the queue; it holds what comes meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long the end waits for the last lines.
+const END_MAX: Duration = Duration::from_millis(500);
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Order {
+    /// Write there from now on.
+    Use(QueryLog),
+    /// Open the same file again: log rotation may have renamed it.
+    Reopen,
+    /// Write what is queued, tell, end.
+    End(Sender<()>),
+}
+
+/// The thread; dropping it ends it once what is queued is written.
+#[derive(Debug)]
+pub(super) struct LogThread {
+    orders: Sender<Order>,
+}
+
+/// Opens the log, so that a file which cannot be had is said before anything is changed.
+///
+/// # Errors
+/// The message for the user.
+pub(super) fn open(path: Option<&Path>) -> Result<QueryLog, String> {
+    QueryLog::open(path).map_err(|error| {
+        let path = path.map_or_else(|| "standard output".into(), Path::to_string_lossy);
+        format!("query log {path}: cannot be opened: {error}\n  change `[log] file` in gateway.toml")
+    })
+}
+
+impl LogThread {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub(super) fn start(mut log: QueryLog, site: Arc<Site>) -> io::Result<Self> {
+        let (orders, told) = mpsc::channel();
+        std::thread::Builder::new().name("weir-query-log".to_owned()).spawn(move || {
+            let mut failing = false;
+            loop {
+                let order = told.recv_timeout(LOOK);
+                match order {
+                    Ok(Order::Use(other)) => {
+                        write(&mut log, &site, &mut failing);
+                        log = other;
+                    }
+                    Ok(Order::Reopen) => {
+                        let path = log.path().map(Path::to_path_buf);
+                        if let Err(error) = log.reopen(path.as_deref()) {
+                            tracing::warn!("the query log cannot be opened again and goes on where it was: {error}");
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(Order::End(_)) | Err(RecvTimeoutError::Disconnected) => {
+                        write(&mut log, &site, &mut failing);
+                        if let Ok(Order::End(ended)) = order {
+                            // Who does not wait any more does not need to know.
+                            let _ = ended.send(());
+                        }
+                        return;
+                    }
+                }
+                write(&mut log, &site, &mut failing);
+            }
+        })?;
+        Ok(Self { orders })
+    }
+
+    /// Writes to another file from now on.
+    pub(super) fn write_to(&self, log: QueryLog) {
+        // It ends with us only.
+        let _ = self.orders.send(Order::Use(log));
+    }
+
+    /// Opens the file again.
+    pub(super) fn reopen(&self) {
+        let _ = self.orders.send(Order::Reopen);
+    }
+
+    /// Writes what is queued, and ends; not waited for when the sink does not take it.
+    pub(super) fn end(self) {
+        let (ended, is_ended) = mpsc::channel();
+        if self.orders.send(Order::End(ended)).is_ok() {
+            let _ = is_ended.recv_timeout(END_MAX);
+        }
+    }
+}
+
+/// Writes all that is queued; a sink that fails is reported once, and once when it works again.
+fn write(log: &mut QueryLog, site: &Site, failing: &mut bool) {
+    let running = site.shared.live.load();
+    let name = |slot| {
+        let of_slot = |upstream: &&crate::upstream::Upstream| upstream.link.slot == slot;
+        running.routing.upstreams.iter().find(of_slot).map(|upstream| upstream.settings.name.clone())
+    };
+    loop {
+        match log.write_queued(&site.shared.journal, name) {
+            Ok(more) => {
+                if std::mem::take(failing) {
+                    tracing::info!("the query log is written again; {} lines were lost", log.lost());
+                }
+                if !more {
+                    return;
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(failing, true) {
+                    tracing::warn!("the query log cannot be written, its lines are lost and counted: {error}");
+                }
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Zone transfers through client connections.
+
+use crate::bench::*;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use weir::listen::{Event, Workers};
+use weir::policy::server::TcpLimits;
+
+const AXFR: &[u8] = b"\x07example\x00\x00\xfc\x00\x01";
+
+/// An order to transfer: the order's bytes, then the query that the upstream gets.
+fn transfer(id: u16) -> Vec<u8> {
+    let mut order = query(id, order::TRANSFER, 0, 0);
+    order.extend(asked(id));
+    order
+}
+
+fn asked(id: u16) -> Vec<u8> {
+    let mut asked = id.to_be_bytes().to_vec();
+    asked.extend([0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    asked.extend(AXFR);
+    asked
+}
+
+/// A message of a transfer with `records` TXT records of 250 bytes, and an SOA before or behind them.
+fn message(id: u16, soa_first: bool, records: u16, soa_last: bool) -> Vec<u8> {
+    let answers = records + u16::from(soa_first) + u16::from(soa_last);
+    let mut message = id.to_be_bytes().to_vec();
+    message.extend([0x84, 0, 0, 1]);
+    message.extend(answers.to_be_bytes());
+    message.extend([0, 0, 0, 0]);
+    message.extend(AXFR);
+    let soa = [&[0xc0, 12, 0, 6, 0, 1, 0, 0, 0, 60, 0, 24, 0xc0, 12, 0xc0, 12][..], &[7; 20]].concat();
+    if soa_first {
+        message.extend(&soa);
+    }
+    for _ in 0..records {
+        message.extend([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 238, 237]);
+        message.extend([b'x'; 237]);
+    }
+    if soa_last {
+        message.extend(&soa);
+    }
+    message
+}
+
+/// The messages of a zone of about `bytes` bytes.
+fn zone(id: u16, bytes: usize) -> Vec<Vec<u8>> {
+    let middle = bytes / message(id, false, 60, false).len();
+    let mut messages = vec![message(id, true, 3, false)];
+    messages.extend((0..middle).map(|_| message(id, false, 60, false)));
+    messages.push(message(id, false, 1, true));
+    messages
+}
+
+/// An upstream that answers one transfer with `messages` and then waits for the other side to close.
+fn upstream_of(world: &Arc<World>, id: u16, messages: Vec<Vec<u8>>) -> JoinHandle<()> {
+    let upstream = TcpListener::bind(local("127.0.0.1")).unwrap();
+    *world.upstreams.lock().unwrap() = vec![Some(upstream.local_addr().unwrap())];
+    std::thread::spawn(move || {
+        let mut stream = accept(&upstream);
+        assert_eq!(receive(&mut stream).unwrap(), asked(id), "the query comes as it is");
+        for message in messages {
+            if stream.write_all(&framed(&message)).is_err() {
+                return;
+            }
+        }
+        assert!(receive(&mut stream).is_none(), "the gateway closes when the transfer has ended");
+    })
+}
+
+fn run() -> (Workers, Arc<World>, TcpStream) {
+    let (workers, world, server) = start(1, limits());
+    let client = tcp_client(server);
+    (workers, world, client)
+}
+
+#[test]
+fn three_megabytes_pass_byte_for_byte_while_other_queries_are_answered() {
+    let (workers, world, mut client) = run();
+    let messages = zone(9, 3_000_000);
+    let count = messages.len();
+    assert!(count > 190);
+    let upstream = upstream_of(&world, 9, messages.clone());
+    send(&mut client, &transfer(9));
+    let (mut taken, mut echoes) = (Vec::new(), 0);
+    for i in 0..20 {
+        send(&mut client, &query(1000 + i, order::ECHO, 0, 0));
+    }
+    while taken.len() < count || echoes < 20 {
+        let message = receive(&mut client).expect("neither ends early");
+        if id_of(&message) == 9 { taken.push(message) } else { echoes += 1 }
+    }
+    assert!(taken == messages);
+    upstream.join().unwrap();
+    assert_eq!(workers.count(Event::TransferMessages), count as u64);
+    send(&mut client, &query(1, order::ECHO, 0, 0));
+    assert_eq!(id_of(&receive(&mut client).unwrap()), 1, "the connection lives on");
+    end(workers);
+}
+
+#[test]
+fn a_client_that_reads_slowly_holds_the_upstream_back() {
+    let (workers, world, mut client) = run();
+    // More than all kernel buffers on the way take.
+    let messages = zone(9, 40_000_000);
+    let upstream = upstream_of(&world, 9, messages.clone());
+    send(&mut client, &transfer(9));
+    let mut before = u64::MAX;
+    until("the transfer comes to rest", || {
+        std::thread::park_timeout(Duration::from_millis(100));
+        let now = workers.count(Event::TransferMessages);
+        std::mem::replace(&mut before, now) == now && now > 0
+    });
+    assert!(before < messages.len() as u64, "the gateway took it all in");
+    for expected in &messages {
+        assert!(receive(&mut client).as_ref() == Some(expected));
+    }
+    upstream.join().unwrap();
+    end(workers);
+}
+
+#[test]
+fn a_client_that_stops_reading_loses_its_transfer_and_its_connection() {
+    let (workers, world, server) = start(1, TcpLimits { stall: Duration::from_millis(200), ..limits() });
+    let mut client = tcp_client(server);
+    let upstream = upstream_of(&world, 9, zone(9, 40_000_000));
+    send(&mut client, &transfer(9));
+    until("it is cut off", || workers.count(Event::TcpStalled) == 1);
+    upstream.join().unwrap();
+    end(workers);
+}
+
+#[test]
+fn a_transfer_that_cannot_be_had_is_answered_with_servfail() {
+    let (workers, world, mut client) = run();
+    let closed = TcpListener::bind(local("127.0.0.1")).unwrap().local_addr().unwrap();
+    for upstreams in [vec![], vec![Some(closed)]] {
+        *world.upstreams.lock().unwrap() = upstreams;
+        send(&mut client, &transfer(9));
+        let answer = receive(&mut client).unwrap();
+        let mut expected = asked(9);
+        (expected[2], expected[3]) = (0x80, 2);
+        assert_eq!(answer, expected);
+    }
+    assert_eq!(workers.count(Event::TransfersFailed), 2);
+    end(workers);
+}
+
+#[test]
+fn a_transfer_that_breaks_off_ends_the_connection() {
+    let (workers, world, mut client) = run();
+    let upstream = TcpListener::bind(local("127.0.0.1")).unwrap();
+    *world.upstreams.lock().unwrap() = vec![Some(upstream.local_addr().unwrap())];
+    send(&mut client, &transfer(9));
+    let mut stream = accept(&upstream);
+    receive(&mut stream).unwrap();
+    send(&mut stream, &message(9, true, 3, false));
+    assert_eq!(receive(&mut client).unwrap(), message(9, true, 3, false));
+    drop(stream);
+    assert!(receive(&mut client).is_none(), "nothing else tells the client");
+    until("it is counted", || workers.count(Event::TransfersFailed) == 1);
+    end(workers);
+}
+
+#[test]
+fn more_transfers_than_the_bound_are_refused() {
+    let (workers, world, mut client) = run();
+    let upstream = TcpListener::bind(local("127.0.0.1")).unwrap();
+    *world.upstreams.lock().unwrap() = vec![Some(upstream.local_addr().unwrap())];
+    let accepting = std::thread::spawn(move || (0..64).map(|_| accept(&upstream)).collect::<Vec<_>>());
+    let limit = 64;
+    let mut second = tcp_client(workers.listeners()[0]);
+    for id in 0..limit {
+        send(if id < 32 { &mut client } else { &mut second }, &transfer(100 + id));
+    }
+    let streams = accepting.join().unwrap();
+    send(&mut second, &transfer(999));
+    let refused = receive(&mut second).unwrap();
+    assert_eq!((id_of(&refused), refused[3]), (999, 2));
+    assert_eq!(workers.count(Event::TransfersFull), 1);
+    drop(streams);
+    for id in 0..limit {
+        let answer = receive(if id < 32 { &mut client } else { &mut second }).unwrap();
+        assert_eq!(answer[3], 2, "not one message came");
+    }
+    end(workers);
+}

@@ -1,0 +1,245 @@
+//! UDP listeners: batches, the right source address, listeners that come and go, drains, start errors.
+
+use crate::bench::*;
+use std::collections::HashSet;
+use std::net::{SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+use weir::listen::{Event, StartError};
+
+/// Sends `count` queries, at most 50 unanswered at a time, and waits for all answers.
+fn echo(client: &UdpSocket, count: u16) {
+    let mut ids: HashSet<u16> = (0..count).collect();
+    let mut buffer = [0; 512];
+    for window in (0..count).collect::<Vec<_>>().chunks(50) {
+        for id in window {
+            client.send(&query(*id, order::ECHO, 1, 2)).unwrap();
+        }
+        for _ in window {
+            let len = client.recv(&mut buffer).unwrap_or_else(|error| {
+                panic!("{} of {count} unanswered by {:?}: {error}", ids.len(), client.peer_addr())
+            });
+            let id = id_of(&buffer);
+            let mut expected = query(id, order::ECHO, 1, 2);
+            expected[2] |= 0x80;
+            assert_eq!(buffer[..len], expected);
+            assert!(ids.remove(&id), "answer {id} came twice");
+        }
+    }
+    assert!(ids.is_empty());
+}
+
+#[test]
+fn ten_thousand_datagrams_from_many_sockets_are_each_answered_once() {
+    let (workers, _) = try_start(&[local("127.0.0.1"), local("::1")], 2, limits()).unwrap();
+    let listeners = workers.listeners();
+    std::thread::scope(|scope| {
+        for i in 0..10 {
+            let server = listeners[i % 2];
+            scope.spawn(move || echo(&udp_client(server), 1000));
+        }
+    });
+    assert_eq!(workers.count(Event::UdpQueries), 10_000);
+    until("all are counted", || workers.count(Event::UdpReplies) == 10_000);
+    assert_eq!(workers.count(Event::UdpRepliesLost), 0);
+    end(workers);
+}
+
+#[test]
+fn a_flood_is_read_in_full_batches_and_nothing_of_it_stays_behind() {
+    let (workers, _, server) = start(1, limits());
+    let client = udp_client(server);
+    // More than a batch at once, many times, so that full and short batches and their end all occur.
+    for round in 0..50u16 {
+        for id in 0..round * 3 {
+            client.send(&query(id, order::DROP, 0, 0)).unwrap();
+        }
+        echo(&client, 1);
+    }
+    assert_eq!(workers.count(Event::UdpQueries), 50 * 49 / 2 * 3 + 50);
+    end(workers);
+}
+
+#[test]
+fn listeners_come_and_go_while_the_others_lose_nothing() {
+    let (mut workers, _) = try_start(&[local("127.0.0.1"), local("127.0.0.1")], 2, limits()).unwrap();
+    let [stays, goes] = workers.listeners().try_into().unwrap();
+    /// Ends the steady client, also when an assertion fails.
+    struct Done<'d>(&'d AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, SeqCst);
+        }
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let steady = scope.spawn(|| {
+            let client = udp_client(stays);
+            let mut rounds = 0;
+            while !done.load(SeqCst) || rounds == 0 {
+                echo(&client, 500);
+                rounds += 1;
+            }
+        });
+        let finish = Done(&done);
+        for _ in 0..10 {
+            // What is queued on a listener when it is removed is answered still.
+            let leaving = udp_client(goes);
+            for id in 0..200 {
+                leaving.send(&query(id, order::ECHO, 0, 0)).unwrap();
+            }
+            block_on(workers.set_listeners(&[stays, local("::1")])).unwrap();
+            assert_eq!(answered(&leaving, 200).len(), 200);
+            let new = workers.listeners()[1];
+            assert!(new.is_ipv6() && workers.listeners().len() == 2);
+            echo(&udp_client(new), 10);
+            block_on(workers.set_listeners(&[stays, goes])).unwrap();
+            echo(&udp_client(goes), 10);
+        }
+        drop(finish);
+        steady.join().unwrap();
+    });
+    end(workers);
+}
+
+#[test]
+fn a_change_that_cannot_be_made_whole_is_not_made() {
+    let (mut workers, _, server) = start(1, limits());
+    let other = TcpListener::bind(local("127.0.0.1")).unwrap().local_addr().unwrap();
+    let taken = UdpSocket::bind(local("127.0.0.1")).unwrap();
+    let wanted = [other, taken.local_addr().unwrap(), "192.0.2.77:5300".parse().unwrap()];
+    let error = block_on(workers.set_listeners(&wanted)).unwrap_err();
+    let StartError::Listen(errors) = &error else { panic!("{error}") };
+    assert_eq!(errors.len(), 2, "{error}");
+    assert!(error.to_string().contains("(udp): address in use"), "{error}");
+    assert!(error.to_string().contains("192.0.2.77:5300 (udp): no interface of this machine"), "{error}");
+    assert_eq!(workers.listeners(), [server]);
+    echo(&udp_client(server), 10);
+    end(workers);
+}
+
+#[test]
+fn a_second_gateway_on_the_same_address_does_not_start() {
+    let (workers, _, server) = start(2, limits());
+    let error = try_start(&[server], 1, limits()).map(|_| ()).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("cannot listen on {server} (udp): address in use")), "{error}");
+    echo(&udp_client(server), 10);
+    end(workers);
+    // Another test may be starting a program just now, whose copy of our descriptors lives for a moment longer.
+    let mut again = None;
+    until("an ended gateway leaves its address free", || {
+        again = try_start(&[server], 1, limits()).ok();
+        again.is_some()
+    });
+    again.into_iter().for_each(|(again, _)| end(again));
+}
+
+#[test]
+fn a_drain_answers_what_is_queued_and_what_is_in_flight() {
+    let (workers, world, server) = start(1, limits());
+    let upstream = UdpSocket::bind(local("127.0.0.1")).unwrap();
+    upstream.set_read_timeout(Some(PATIENCE)).unwrap();
+    *world.upstreams.lock().unwrap() = vec![Some(upstream.local_addr().unwrap())];
+    let client = udp_client(server);
+    for id in 0..100 {
+        client.send(&query(id, order::UDP, 0, 0)).unwrap();
+    }
+    let draining = std::thread::spawn(move || block_on(workers.drain(PATIENCE)));
+    let mut buffer = [0; 512];
+    let asked: Vec<_> =
+        (0..100).map(|_| upstream.recv_from(&mut buffer).map(|(_, from)| (id_of(&buffer), from))).collect();
+    for asked in asked {
+        let (id, from) = asked.expect("all that was queued is asked");
+        let mut response = query(id, order::UDP, 0, 0);
+        response[2] |= 0x80;
+        upstream.send_to(&response, from).unwrap();
+    }
+    assert_eq!(answered(&client, 100).len(), 100);
+    assert!(draining.join().unwrap());
+}
+
+#[test]
+fn an_upstream_that_stays_silent_does_not_hold_a_drain_beyond_its_deadline() {
+    let (workers, world, server) = start(1, limits());
+    let silent = UdpSocket::bind(local("127.0.0.1")).unwrap();
+    *world.upstreams.lock().unwrap() = vec![Some(silent.local_addr().unwrap())];
+    udp_client(server).send(&query(1, order::UDP, 0, 0)).unwrap();
+    until("the query is in flight", || workers.count(Event::UpstreamSent) == 1);
+    assert!(block_on(workers.drain(Duration::from_millis(50))));
+}
+
+#[test]
+fn an_idle_worker_ticks_slowly_and_a_busy_one_fast() {
+    let (workers, world, server) = start(1, limits());
+    let client = udp_client(server);
+    client.send(&query(1, order::HOLD, 0, 0)).unwrap();
+    until("a busy worker ticks", || world.ticks.load(SeqCst) > 20);
+    client.send(&query(2, order::RELEASE, 0, 0)).unwrap();
+    let mut buffer = [0; 512];
+    for _ in 0..2 {
+        client.recv(&mut buffer).unwrap();
+    }
+    end(workers);
+}
+
+/// Needs a network namespace of its own, because it listens on all addresses.
+#[test]
+fn a_wildcard_listener_answers_from_the_address_that_was_asked() {
+    let set_up = "ip link set lo up && ip addr add 192.0.2.1/32 dev lo && ip addr add 2001:db8::1/128 dev lo nodad && \
+                  ip addr add fe80::1234/64 dev lo nodad";
+    let possible = Command::new("unshare").args(["--net", "sh", "-c", set_up]).output();
+    if !possible.as_ref().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no network namespace can be made here: {possible:?}");
+        return;
+    }
+    let this = std::env::current_exe().unwrap();
+    let inside = format!("{set_up} && exec {} --exact udp::inside_a_namespace --ignored", this.display());
+    let output = Command::new("unshare").args(["--net", "sh", "-c", &inside]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+#[ignore = "run by the test above, inside its namespace"]
+fn inside_a_namespace() {
+    let (workers, world) = try_start(&[local("0.0.0.0"), local("::")], 2, limits()).unwrap();
+    let [v4, v6] = workers.listeners().try_into().unwrap();
+    // The loopback interface is the first of every namespace.
+    let scope = 1;
+    let link_local = SocketAddrV6::new("fe80::1234".parse().unwrap(), v6.port(), 0, scope);
+    let mut asked = Vec::new();
+    for ip in ["127.0.0.1", "127.0.0.5", "192.0.2.1", "::1", "2001:db8::1"] {
+        let ip: std::net::IpAddr = ip.parse().unwrap();
+        let server = SocketAddr::new(ip, if ip.is_ipv4() { v4.port() } else { v6.port() });
+        asked.push(server);
+    }
+    asked.push(link_local.into());
+    for server in asked {
+        // The kernel completes an IPv6 address some time after it was added.
+        let mut itself = server;
+        itself.set_port(0);
+        until("the address serves", || {
+            let probe = UdpSocket::bind(itself);
+            probe.is_ok_and(|probe| {
+                probe.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+                probe.local_addr().and_then(|to| probe.send_to(b"probe", to)).is_ok() && probe.recv(&mut [0; 8]).is_ok()
+            })
+        });
+        // A connected socket hears nobody else, so an answer from another address never arrives.
+        let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let client = UdpSocket::bind(any).unwrap();
+        client.connect(server).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        echo(&client, 20);
+        assert!(world.locals.lock().unwrap().contains(&server.ip()), "the core was not told that {server} was asked");
+        send(&mut tcp_client(server), &query(1, order::DROP, 0, 0));
+    }
+    // A client may ask a link-local address from a global one.
+    let client = UdpSocket::bind("[2001:db8::1]:0").unwrap();
+    client.connect(link_local).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    echo(&client, 20);
+    until("all are counted", || workers.count(Event::UdpReplies) == 7 * 20);
+    end(workers);
+}

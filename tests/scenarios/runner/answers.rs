@@ -1,0 +1,115 @@
+//! What an upstream of a scenario says, from the words of an `answer` or `always` line.
+
+use crate::script::{Words, Wrong, option, parse, rcode};
+use crate::stage::message::{A, AAAA, ANSWER, CNAME, Message, TXT, question_end, wire};
+use std::net::IpAddr;
+use weir::dns::query::Query;
+
+/// The words of an answer.
+const KNOWN: [&str; 27] = [
+    "noerror",
+    "formerr",
+    "servfail",
+    "nxdomain",
+    "notimp",
+    "refused",
+    "A=",
+    "AAAA=",
+    "cname=",
+    "txt=",
+    "ttl=",
+    "soa=",
+    "tc",
+    "lower",
+    "case",
+    "id",
+    "name",
+    "port",
+    "opcode",
+    "query",
+    "cut",
+    "trailing",
+    "option=",
+    "opt-first",
+    "size=",
+    "ns=",
+    "tsig",
+];
+
+/// An answer, and whether it comes on another port.
+pub(crate) fn answer(words: Words<'_>, from: usize, asked: &[u8]) -> Result<(Vec<u8>, bool), Wrong> {
+    words.only(from, &KNOWN)?;
+    let query = Query::scan(asked).map_err(|error| format!("a malformed message went upstream: {error:?}"))?;
+    let ttl = words.number("ttl")?.unwrap_or(300);
+    let mut message = Message::answer_to(asked);
+    if let Some(code) = words.all().skip(from).find_map(rcode) {
+        message = message.rcode(code as u8);
+    }
+    if words.has("tc") {
+        message = message.truncated();
+    }
+    let mut owner = vec![0xC0, 12];
+    for target in words.values("cname") {
+        message = message.record(ANSWER, &owner, CNAME, ttl, &wire(target));
+        owner = wire(target);
+    }
+    for address in words.values("A").chain(words.values("AAAA")) {
+        message = match parse::<IpAddr>(address, "address")? {
+            IpAddr::V4(v4) => message.record(ANSWER, &owner, A, ttl, &v4.octets()),
+            IpAddr::V6(v6) => message.record(ANSWER, &owner, AAAA, ttl, &v6.octets()),
+        };
+    }
+    if let Some(strings) = words.number("txt")? {
+        let data: Vec<u8> = (0..strings).flat_map(|_| std::iter::once(100).chain([b'x'; 100])).collect();
+        message = message.record(ANSWER, &owner, TXT, ttl, &data);
+    }
+    if let Some(soa) = words.number("soa")? {
+        message = message.soa("example", soa);
+    }
+    for zone in words.values("ns") {
+        message = message.record(crate::stage::message::AUTHORITY, &wire(zone), 2, ttl, &wire("ns.example"));
+    }
+    if words.has("opt-first") {
+        // A record behind OPT, so that it is not the last.
+        message = message.opt(1232, query.dnssec_ok(), b"");
+        message = message.record(crate::stage::message::ADDITIONAL, &wire("ns.example"), A, ttl, &[192, 0, 2, 53]);
+    } else if query.edns.is_some() {
+        let options: Vec<u8> =
+            words.values("option").flat_map(|code| option(code.parse().unwrap_or(0), b"x")).collect();
+        message = message.opt(1232, query.dnssec_ok(), &options);
+    }
+    if words.has("tsig") {
+        message = message.tsig();
+    }
+    Ok((spoil(words, message.bytes()), words.has("port")))
+}
+
+/// What makes it another answer than the one that is waited for.
+fn spoil(words: Words<'_>, mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = question_end(&bytes);
+    if words.has("lower") {
+        bytes[12..end - 4].make_ascii_lowercase();
+    }
+    if words.has("case") {
+        bytes[12..end - 4].iter_mut().filter(|byte| byte.is_ascii_alphabetic()).for_each(|byte| *byte ^= 0x20);
+    }
+    if words.has("id") {
+        bytes[0] ^= 0x55;
+    }
+    if words.has("name") {
+        bytes[13] ^= 1;
+    }
+    if words.has("opcode") {
+        bytes[2] ^= 0x10;
+    }
+    if words.has("query") {
+        bytes[2] &= 0x7F;
+    }
+    if words.has("cut") {
+        bytes.pop();
+    }
+    if words.has("trailing") {
+        bytes.push(0);
+    }
+    bytes
+}

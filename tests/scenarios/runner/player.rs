@@ -1,0 +1,375 @@
+//! Plays a scenario on one core, line by line, in virtual time.
+
+use crate::answers::answer;
+use crate::replies::hold;
+use crate::script::{Words, Wrong, client_subnet, duration, option, parse, qtype};
+use crate::stage::message::{Message, id_of, question_name};
+use crate::stage::{START, Stage, now, policy, tcp, udp};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use weir::clock::Moment;
+use weir::gateway::outbox::To;
+use weir::gateway::{Client, From};
+use weir::ledger::UpstreamEvent;
+use weir::verdict::{Outcome, Reason};
+
+const TICK: Duration = Duration::from_millis(10);
+
+/// The words of a query behind name and type.
+const QUERY_WORDS: [&str; 17] = [
+    "tcp", "edns", "edns=", "do", "cd", "ad", "nord", "ecs=", "option=", "tsig", "notify", "update", "class=",
+    "every=", "cut", "qr", "opcode=",
+];
+
+/// A message at an upstream that waits for its answer.
+struct Held {
+    from: From,
+    bytes: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Player {
+    files: BTreeMap<String, String>,
+    stage: Option<Stage>,
+    at: Moment,
+    queries: BTreeMap<u16, Vec<u8>>,
+    replies: VecDeque<Vec<u8>>,
+    /// What went upstream and no `asks` has spoken of yet: name of the server, message.
+    asks: VecDeque<(String, Held)>,
+    held: BTreeMap<String, VecDeque<Held>>,
+    /// Servers that answer everything at once, and how.
+    always: BTreeMap<String, String>,
+    /// Servers that leave health probes without an answer.
+    down: Vec<String>,
+    transfers: usize,
+    /// What came of the last flood: answers, TC=1, silence.
+    tally: [u32; 3],
+    next_id: u16,
+}
+
+/// Plays a scenario; the error is the line and what is wrong.
+pub(crate) fn play(text: &str) -> Result<(), (usize, Wrong)> {
+    let mut player = Player { at: START, next_id: 40_000, ..Player::default() };
+    let mut file = None;
+    for (number, line) in text.lines().enumerate() {
+        if let Some(line) = line.strip_prefix('|') {
+            let path: &String = file.as_ref().ok_or((number + 1, "text belongs to a policy line".to_owned()))?;
+            let contents = player.files.entry(path.clone()).or_default();
+            contents.push_str(line.strip_prefix(' ').unwrap_or(line));
+            contents.push('\n');
+            continue;
+        }
+        let words = Words(line);
+        file = None;
+        match words.all().next() {
+            None => {}
+            Some("policy") => {
+                let path = words.at(1).map_err(|wrong| (number + 1, wrong))?.to_owned();
+                player.files.insert(path.clone(), String::new());
+                file = Some(path);
+            }
+            Some(verb) => player.step(verb, words).map_err(|wrong| (number + 1, wrong))?,
+        }
+    }
+    player.nothing_left().map_err(|wrong| (text.lines().count(), wrong))
+}
+
+impl Player {
+    fn step(&mut self, verb: &str, words: Words<'_>) -> Result<(), Wrong> {
+        match verb {
+            "wait" => self.wait(duration(words.at(1)?)?),
+            "query" => self.query(words),
+            "flood" => self.flood(words),
+            "tally" => self.check_tally(words),
+            "asks" => self.check_asks(words),
+            "answer" => self.answer(words),
+            "refuse" => self.refuse(words),
+            "always" => {
+                let rest: Vec<_> = words.all().skip(2).collect();
+                self.always.insert(words.at(1)?.to_owned(), rest.join(" "));
+                Ok(())
+            }
+            "never" => Ok(drop(self.always.remove(words.at(1)?))),
+            "down" => Ok(self.down.push(words.at(1)?.to_owned())),
+            "up" => {
+                let name = words.at(1)?;
+                Ok(self.down.retain(|down| down != name))
+            }
+            "reply" => self.check_reply(words),
+            "silence" => self.nothing_left(),
+            "reload" => {
+                let policy = policy(self.files.iter().map(|(path, text)| (&**path, &**text)));
+                let at = self.at;
+                Ok(self.stage().reload(at, policy))
+            }
+            "count" => self.check_count(words),
+            "would" => {
+                let reason = Reason::ALL.into_iter().find(|reason| Ok(reason.name()) == words.at(1));
+                let got = self.stage().totals().would(reason.ok_or("no such reason")?);
+                equal("would", parse(words.at(2)?, "number")?, got)
+            }
+            "event" => self.check_event(words),
+            "transfers" => equal("transfers", parse(words.at(1)?, "number")?, self.transfers as u64),
+            _ => Err(format!("no such step: {verb:?}")),
+        }
+    }
+
+    fn stage(&mut self) -> &mut Stage {
+        let files = &self.files;
+        self.stage.get_or_insert_with(|| {
+            let policy = policy(files.iter().map(|(path, text)| (&**path, &**text)));
+            Stage::new(policy, 1, 4096, 1)
+        })
+    }
+
+    fn wait(&mut self, time: Duration) -> Result<(), Wrong> {
+        let end = self.at.plus(time);
+        while self.at < end {
+            self.at = self.at.plus(TICK).min(end);
+            let at = self.at;
+            let stage = self.stage();
+            stage.workers[0].begin_batch();
+            stage.workers[0].on_tick(now(at), &mut stage.out);
+            while stage.workers[0].take_rotated().is_some() {}
+            self.deliver()?;
+        }
+        Ok(())
+    }
+
+    /// Takes what the core sent to where it goes; servers that answer at once do.
+    fn deliver(&mut self) -> Result<(), Wrong> {
+        loop {
+            let stage = self.stage();
+            let messages: Vec<_> =
+                stage.out.messages().iter().map(|message| (message.to, stage.out.bytes(message).to_vec())).collect();
+            stage.out.clear();
+            if messages.is_empty() {
+                return Ok(());
+            }
+            for (to, bytes) in messages {
+                match to {
+                    To::Client { .. } | To::Stream(_) => self.replies.push_back(bytes),
+                    To::Upstream(link) => self.ask(From::Udp(link), bytes)?,
+                    To::UpstreamStream(link) => self.ask(From::Tcp(link), bytes)?,
+                    To::Transfer { .. } => self.transfers += 1,
+                    To::Silence(_) => {}
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, from: From, bytes: Vec<u8>) -> Result<(), Wrong> {
+        let name = self.server_of(from);
+        let probe = question_name(&bytes).is_empty();
+        let at = now(self.at);
+        if probe {
+            if !self.down.contains(&name) {
+                let stage = self.stage();
+                stage.workers[0].on_response(at, from, &Message::answer_to(&bytes).bytes(), &mut stage.out);
+            }
+        } else if let Some(spec) = self.always.get(&name).cloned() {
+            let (bytes, _) = answer(Words(&spec), 0, &bytes)?;
+            let stage = self.stage();
+            stage.workers[0].on_response(at, from, &bytes, &mut stage.out);
+        } else {
+            self.asks.push_back((name, Held { from, bytes }));
+        }
+        Ok(())
+    }
+
+    fn server_of(&mut self, from: From) -> String {
+        let (From::Udp(link) | From::Tcp(link)) = from;
+        let stage = self.stage();
+        let address = stage.workers[0].link_address(link.link);
+        let running = stage.shared.live.load();
+        let upstream = running.policy.server.upstreams.iter().find(|upstream| Some(upstream.address) == address);
+        upstream.map_or("one that has left".to_owned(), |upstream| upstream.name.clone())
+    }
+
+    /// `query ID CLIENT NAME TYPE words...`
+    fn query(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        let id = parse(words.at(1)?, "id")?;
+        let (client, bytes) = message(id, words, 2)?;
+        self.queries.insert(id, bytes.clone());
+        self.send(client, &bytes)
+    }
+
+    fn send(&mut self, client: Client, bytes: &[u8]) -> Result<(), Wrong> {
+        let at = now(self.at);
+        let stage = self.stage();
+        stage.workers[0].begin_batch();
+        stage.workers[0].on_query(at, client, bytes, &mut stage.out);
+        self.deliver()
+    }
+
+    /// `flood COUNT CLIENT NAME TYPE [every=10ms] words...`; `%` in the name becomes the number of the query.
+    fn flood(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        self.nothing_left()?;
+        let count: u32 = parse(words.at(1)?, "count")?;
+        let every = words.values("every").next().map(duration).transpose()?;
+        self.tally = [0; 3];
+        for number in 0..count {
+            self.next_id = self.next_id.wrapping_add(1).max(40_000);
+            let line = words.0.replacen('%', &number.to_string(), 1);
+            let (client, bytes) = message(self.next_id, Words(&line), 2)?;
+            self.send(client, &bytes)?;
+            let kind = match self.replies.pop_front() {
+                None => 2,
+                Some(reply) if reply[2] & 2 != 0 => 1,
+                Some(_) => 0,
+            };
+            self.tally[kind] += 1;
+            if let Some(every) = every {
+                self.wait(every)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `tally answers=2 tc=3 silent=5`
+    fn check_tally(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        words.only(1, &["answers=", "tc=", "silent="])?;
+        for (key, got) in ["answers", "tc", "silent"].into_iter().zip(self.tally) {
+            let text = words.values(key).next().unwrap_or("0");
+            let (least, most) = text.split_once("..").unwrap_or((text, text));
+            let (least, most): (u32, u32) = (parse(least, "number")?, parse(most, "number")?);
+            if !(least..=most).contains(&got) {
+                return Err(format!("expected {text} {key}, got {got}: {:?} answers, TC=1, silent", self.tally));
+            }
+        }
+        Ok(())
+    }
+
+    /// `asks SERVER [tcp] [rd|nord] [opt|noopt]`, or `asks nobody`
+    fn check_asks(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        let wanted = words.at(1)?;
+        let next = self.asks.pop_front();
+        let Some((server, held)) = next else {
+            return if wanted == "nobody" { Ok(()) } else { Err(format!("expected {wanted} to be asked, nobody is")) };
+        };
+        if server != wanted {
+            return Err(format!("expected {wanted} to be asked, it is {server}"));
+        }
+        if matches!(held.from, From::Tcp(_)) != words.has("tcp") {
+            return Err("asked over the other transport".into());
+        }
+        self.held.entry(server).or_default().push_back(held);
+        Ok(())
+    }
+
+    fn take(&mut self, server: &str) -> Result<Held, Wrong> {
+        let held = self.held.get_mut(server).and_then(VecDeque::pop_front);
+        held.ok_or_else(|| format!("no message waits at {server}"))
+    }
+
+    /// `answer SERVER words...`: to the oldest message that waits there; what is spoilt leaves it waiting.
+    fn answer(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        let server = words.at(1)?;
+        let held = self.take(server)?;
+        let (bytes, elsewhere) = answer(words, 2, &held.bytes)?;
+        let at = now(self.at);
+        let from = match held.from {
+            From::Udp(mut link) if elsewhere => {
+                link.port = (link.port + 1) % 8;
+                From::Udp(link)
+            }
+            from => from,
+        };
+        let stage = self.stage();
+        stage.workers[0].begin_batch();
+        stage.workers[0].on_response(at, from, &bytes, &mut stage.out);
+        if ["id", "name", "port", "opcode", "query", "cut", "trailing", "case"].iter().any(|word| words.has(word)) {
+            self.held.entry(server.to_owned()).or_default().push_front(held);
+        }
+        self.deliver()
+    }
+
+    fn refuse(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        let held = self.take(words.at(1)?)?;
+        let at = now(self.at);
+        let stage = self.stage();
+        stage.workers[0].begin_batch();
+        stage.workers[0].on_unreachable(at, held.from, &mut stage.out);
+        self.deliver()
+    }
+
+    /// `reply ID words...`
+    fn check_reply(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        let id: u16 = parse(words.at(1)?, "id")?;
+        let place = self.replies.iter().position(|reply| id_of(reply) == id);
+        let reply = place.and_then(|place| self.replies.remove(place)).ok_or("expected a reply, there is none")?;
+        let query = self.queries.get(&id).ok_or("nobody asked with this id")?;
+        hold(words, 2, query, &reply)
+    }
+
+    fn check_count(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        let outcome = Outcome::ALL.into_iter().find(|outcome| Ok(outcome.name()) == words.at(1));
+        let reason = Reason::ALL.into_iter().find(|reason| Ok(reason.name()) == words.at(2));
+        let (outcome, reason) = (outcome.ok_or("no such outcome")?, reason.ok_or("no such reason")?);
+        let totals = self.stage().totals();
+        let got = totals.queries(outcome, reason, false) + totals.queries(outcome, reason, true);
+        equal(words.0, parse(words.at(3)?, "number")?, got)
+    }
+
+    /// `event SERVER EVENT NUMBER`
+    fn check_event(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        let name = words.at(1)?;
+        let stage = self.stage();
+        let running = stage.shared.live.load();
+        let upstream = running.routing.upstreams.iter().find(|upstream| upstream.settings.name == name);
+        let slot = upstream.ok_or("no such upstream")?.link.slot;
+        let event = UpstreamEvent::ALL.into_iter().find(|event| Ok(event.name()) == words.at(2));
+        equal(words.0, parse(words.at(3)?, "number")?, stage.totals().upstream(slot, event.ok_or("no such event")?))
+    }
+
+    /// No reply and no question to an upstream that the scenario has not spoken of.
+    fn nothing_left(&mut self) -> Result<(), Wrong> {
+        if let Some(reply) = self.replies.front() {
+            return Err(format!("a reply that was not expected: {:?}", crate::stage::message::read(reply)));
+        }
+        match self.asks.front() {
+            Some((server, _)) => Err(format!("{server} is asked, which was not expected")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn equal(what: &str, expected: u64, got: u64) -> Result<(), Wrong> {
+    if expected == got { Ok(()) } else { Err(format!("{what}: expected {expected}, got {got}")) }
+}
+
+/// A client and its message, from the words `CLIENT NAME TYPE words...` at a place.
+fn message(id: u16, words: Words<'_>, at: usize) -> Result<(Client, Vec<u8>), Wrong> {
+    words.only(at + 3, &QUERY_WORDS)?;
+    let ip: IpAddr = parse(words.at(at)?, "address")?;
+    let peer = SocketAddr::new(ip, 5353);
+    let client = if words.has("tcp") { tcp(peer, id.into()) } else { udp(peer) };
+    let mut query = Message::query(id, words.at(at + 1)?, qtype(words.at(at + 2)?)?);
+    let mut flags = if words.has("nord") { 0 } else { 0x0100 };
+    for (word, bit) in [("cd", 0x10), ("ad", 0x20), ("notify", 4 << 11), ("update", 5 << 11), ("qr", 0x8000)] {
+        flags |= if words.has(word) { bit } else { 0 };
+    }
+    flags |= words.number("opcode")?.map_or(0, |opcode| (opcode as u16) << 11);
+    query = query.flags(flags);
+    if words.values("class").next() == Some("CH") {
+        let end = query.0.len();
+        query.0[end - 1] = 3;
+    }
+    let mut options: Vec<u8> = words.values("option").flat_map(|code| option(code.parse().unwrap_or(0), b"")).collect();
+    if let Some(subnet) = words.values("ecs").next() {
+        options.extend(option(8, &client_subnet(subnet)?));
+    }
+    let payload = words.number("edns")?;
+    if payload.is_some() || words.has("edns") || words.has("do") || !options.is_empty() {
+        query = query.opt(payload.unwrap_or(1232) as u16, words.has("do"), &options);
+    }
+    if words.has("tsig") {
+        query = query.tsig();
+    }
+    let mut bytes = query.bytes();
+    if words.has("cut") {
+        bytes.pop();
+    }
+    Ok((client, bytes))
+}

@@ -1,0 +1,121 @@
+//! What a client of a scenario expects, from the words of a `reply` line, held against the reply.
+
+use crate::script::{Words, Wrong, rcode};
+use crate::stage::message::{extended_error, question_end, read};
+use hickory_proto::rr::RData;
+use std::fmt::Write;
+use weir::dns::query::Query;
+
+/// The words of an expectation. What is not named is expected to be absent: answers, TC, an extended error.
+const KNOWN: [&str; 20] = [
+    "noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "badvers", "A=", "AAAA=", "cname=", "txt",
+    "ttl=", "tc", "ede=", "soa", "size<=", "opt", "option=", "any", "tsig",
+];
+
+/// Holds a reply against what is expected.
+pub(crate) fn hold(words: Words<'_>, from: usize, query: &[u8], reply: &[u8]) -> Result<(), Wrong> {
+    words.only(from, &KNOWN)?;
+    let expected = Shape::expected(words, from)?;
+    let got = Shape::of(reply);
+    if reply[..2] != query[..2] || reply[2] & 0x80 == 0 {
+        return Err("the reply's id is another, or QR is not set".into());
+    }
+    let scanned = Query::scan(query);
+    if let Ok(scanned) = &scanned {
+        if reply.get(12..question_end(query)) != Some(scanned.question()) {
+            return Err("the question is not repeated byte for byte".into());
+        }
+        let has_opt = read(reply).edns.is_some();
+        if scanned.edns.is_some() != has_opt && !words.has("any") {
+            return Err(format!("OPT: asked with {}, answered with {has_opt}", scanned.edns.is_some()));
+        }
+    }
+    if let Some(limit) = words.number("size<")? {
+        let len = reply.len();
+        if len > limit as usize {
+            return Err(format!("expected at most {limit} bytes, got {len}"));
+        }
+    }
+    if words.has("any") || expected == got {
+        return Ok(());
+    }
+    Err(format!("expected {expected}\n         got {got}"))
+}
+
+/// What a reply says, as far as scenarios speak about it.
+#[derive(PartialEq, Eq)]
+struct Shape {
+    rcode: u16,
+    truncated: bool,
+    answers: Vec<String>,
+    ttl: Option<u32>,
+    soa: bool,
+    error: Option<u16>,
+    tsig: bool,
+}
+
+impl Shape {
+    fn expected(words: Words<'_>, from: usize) -> Result<Self, Wrong> {
+        let answers = words
+            .all()
+            .skip(from)
+            .filter(|word| ["A=", "AAAA=", "cname="].iter().any(|key| word.starts_with(key)) || *word == "txt");
+        Ok(Self {
+            rcode: words.all().skip(from).find_map(rcode).unwrap_or(0),
+            truncated: words.has("tc"),
+            answers: answers.map(str::to_owned).collect(),
+            ttl: words.number("ttl")?,
+            soa: words.has("soa"),
+            error: words.number("ede")?.map(|code| code as u16),
+            tsig: words.has("tsig"),
+        })
+    }
+
+    fn of(reply: &[u8]) -> Self {
+        let message = read(reply);
+        let text = |data: &RData| match data {
+            RData::A(a) => format!("A={}", a.0),
+            RData::AAAA(aaaa) => format!("AAAA={}", aaaa.0),
+            RData::CNAME(name) => format!("cname={}", name.0.to_string().trim_end_matches('.')),
+            RData::TXT(_) => "txt".to_owned(),
+            other => format!("{other}"),
+        };
+        let soa = message.authorities.iter().any(|record| matches!(record.data, RData::SOA(_)));
+        Self {
+            rcode: message.metadata.response_code.into(),
+            truncated: message.metadata.truncation,
+            answers: message.answers.iter().map(|record| text(&record.data)).collect(),
+            ttl: message.answers.iter().chain(&message.authorities).map(|record| record.ttl).min(),
+            soa,
+            error: extended_error(reply),
+            tsig: message.signature.is_some(),
+        }
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = ["noerror", "formerr", "servfail", "nxdomain", "notimp", "refused"];
+        let mut text =
+            names.get(usize::from(self.rcode)).map_or(format!("rcode {}", self.rcode), |name| (*name).into());
+        if self.truncated {
+            text.push_str(" tc");
+        }
+        for answer in &self.answers {
+            write!(text, " {answer}")?;
+        }
+        if self.soa {
+            text.push_str(" soa");
+        }
+        if let Some(ttl) = self.ttl {
+            write!(text, " ttl={ttl}")?;
+        }
+        if let Some(error) = self.error {
+            write!(text, " ede={error}")?;
+        }
+        if self.tsig {
+            text.push_str(" tsig");
+        }
+        f.write_str(&text)
+    }
+}

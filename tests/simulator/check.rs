@@ -1,0 +1,241 @@
+//! What must hold for every reply, whoever gets it and wherever it comes from.
+
+use crate::clients::{Kind, Sent};
+use crate::policies::{Block, Play, SINKHOLE};
+use crate::stage::message::{extended_error, id_of, question_end, question_name, question_type, read};
+use crate::truth::{FORGED_IP, FORGED_NAME, NEGATIVE_TTL, Truth, truth};
+use hickory_proto::op::{Message as Read, ResponseCode};
+use hickory_proto::rr::RData;
+use std::time::Duration;
+use weir::clock::Moment;
+use weir::dns::response::Response;
+use weir::gateway::Path;
+
+/// How long past their TTL answers may serve, in all policies.
+const STALE: Duration = Duration::from_secs(20);
+
+/// TTL of stale records at most (RFC 8767).
+const STALE_TTL: u32 = 30;
+
+/// A message of a client that may be answered.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) sent: Sent,
+    pub(crate) at: Moment,
+    /// The policy under which it came.
+    pub(crate) play: Play,
+}
+
+/// A reply, and what was known when it was sent.
+pub(crate) struct Reply<'r> {
+    pub(crate) bytes: &'r [u8],
+    pub(crate) at: Moment,
+    /// The policy that ran.
+    pub(crate) play: Play,
+    /// When the true answer to this question last reached the gateway.
+    pub(crate) delivered: Option<Moment>,
+}
+
+/// Checks a reply against everything that is true; the error says what is wrong.
+pub(crate) fn check(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
+    let (query, bytes) = (&asked.sent.bytes[..], reply.bytes);
+    if bytes[2] & 0x80 == 0 || (bytes[2] ^ query[2]) & 0x78 != 0 {
+        return Err("QR is not set or the opcode is another".into());
+    }
+    if contains(bytes, &FORGED_IP) || contains(bytes, FORGED_NAME.split('.').next().unwrap_or("").as_bytes()) {
+        return Err("forged data".into());
+    }
+    let waited = reply.at.since(asked.at);
+    let longest = asked.play.timeout.max(reply.play.timeout) + Duration::from_millis(60);
+    if waited > longest {
+        return Err(format!("answered after {waited:?}"));
+    }
+    match asked.sent.kind {
+        Kind::Broken => malformed(query, bytes, &read(bytes)),
+        // hickory reads no client-subnet option of a family that it does not know.
+        Kind::Mutated => Response::scan(bytes)
+            .map_err(|error| format!("{error:?}"))
+            .and_then(|_| if is_udp(asked) { small(bytes, 1232) } else { Ok(()) }),
+        Kind::Transfer | Kind::Opaque => question(query, bytes),
+        Kind::Plain => plain(asked, reply, &read(bytes)),
+    }
+}
+
+fn is_udp(asked: &Asked) -> bool {
+    matches!(asked.sent.client.path, Path::Udp { .. })
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+fn small(bytes: &[u8], limit: usize) -> Result<(), String> {
+    if bytes.len() > limit { Err(format!("{} bytes, {limit} are allowed", bytes.len())) } else { Ok(()) }
+}
+
+fn question(query: &[u8], bytes: &[u8]) -> Result<(), String> {
+    let end = question_end(query);
+    if bytes.get(12..end) == Some(&query[12..end]) { Ok(()) } else { Err("the question is another".into()) }
+}
+
+fn malformed(query: &[u8], bytes: &[u8], read: &Read) -> Result<(), String> {
+    // FORMERR, NOTIMP, BADVERS
+    if ![1, 4, 16].contains(&u16::from(read.metadata.response_code)) {
+        return Err(format!("a broken packet is answered {:?}", read.metadata.response_code));
+    }
+    if !read.answers.is_empty() || bytes.len() > query.len().max(12) + 11 {
+        return Err("the answer to a broken packet says more than that".into());
+    }
+    Ok(())
+}
+
+fn plain(asked: &Asked, reply: &Reply<'_>, read: &Read) -> Result<(), String> {
+    let (query, bytes) = (&asked.sent.bytes[..], reply.bytes);
+    question(query, bytes)?;
+    let edns = crate::stage::message::read(query).edns;
+    if edns.is_some() != read.edns.is_some() {
+        return Err("OPT belongs in the reply exactly when it was in the query".into());
+    }
+    if let (Some(theirs), Some(ours)) = (&edns, &read.edns)
+        && theirs.flags().dnssec_ok != ours.flags().dnssec_ok
+    {
+        return Err("DO is another".into());
+    }
+    let announced = edns.as_ref().map_or(512, |edns| usize::from(edns.max_payload()).clamp(512, 1232));
+    if is_udp(asked) {
+        small(bytes, announced)?;
+    }
+    if read.metadata.truncation {
+        let empty = read.answers.is_empty() && read.authorities.is_empty();
+        return if empty { Ok(()) } else { Err("TC=1 with records".into()) };
+    }
+    match read.metadata.response_code {
+        ResponseCode::ServFail => empty(read),
+        ResponseCode::Refused => refused(asked, reply).and_then(|()| empty(read)),
+        ResponseCode::NoError | ResponseCode::NXDomain => data(asked, reply, read),
+        other => Err(format!("response code {other:?}")),
+    }
+}
+
+fn empty(read: &Read) -> Result<(), String> {
+    if read.answers.is_empty() { Ok(()) } else { Err("an error with answers".into()) }
+}
+
+/// What policy speaks about the answer: that on the question when it was asked, that on CNAME targets now.
+fn block_of(asked: &Asked, reply: &Reply<'_>, truth: &Truth) -> Option<Block> {
+    let name = question_name(&asked.sent.bytes);
+    if let Some(block) = asked.play.blocks(&name) {
+        return Some(block);
+    }
+    if reply.play.exempts(&name) {
+        return None;
+    }
+    truth.chain.iter().find_map(|(_, target)| reply.play.blocks(target))
+}
+
+fn truth_of(asked: &Asked) -> Truth {
+    truth(&question_name(&asked.sent.bytes), question_type(&asked.sent.bytes))
+}
+
+fn refused(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
+    match block_of(asked, reply, &truth_of(asked)) {
+        Some(Block::Refused) => Ok(()),
+        _ => Err("REFUSED, and no policy says so".into()),
+    }
+}
+
+fn data(asked: &Asked, reply: &Reply<'_>, read: &Read) -> Result<(), String> {
+    let truth = truth_of(asked);
+    let absent = read.metadata.response_code == ResponseCode::NXDomain;
+    let addresses: Vec<_> = read.answers.iter().map(|record| &record.data).collect();
+    match block_of(asked, reply, &truth) {
+        Some(Block::Drop) => return Err("a name that is to be dropped is answered".into()),
+        Some(Block::Refused) => return Err("a name that is to be refused is answered".into()),
+        Some(Block::Nxdomain) if absent && addresses.is_empty() => return Ok(()),
+        Some(Block::Nodata) if !absent && addresses.is_empty() => return Ok(()),
+        Some(Block::Sinkhole) if !absent => {
+            let sink = |data: &&RData| matches!(data, RData::A(a) if a.0.octets() == SINKHOLE);
+            return if addresses.iter().all(sink) { Ok(()) } else { Err("data of a blocked name".into()) };
+        }
+        Some(block) => return Err(format!("blocked with {block:?}, but answered {read}")),
+        None => {}
+    }
+    if absent != truth.absent {
+        return Err(format!("existence: the truth is {truth:?}"));
+    }
+    records(asked, &truth, read)?;
+    lifetimes(reply, &truth, read)
+}
+
+/// Whether the answer section is the truth, whole.
+fn records(asked: &Asked, truth: &Truth, read: &Read) -> Result<(), String> {
+    let name = question_name(&asked.sent.bytes);
+    if read.answers.len() != truth.chain.len() + truth.data.len() {
+        return Err(format!("{} records, the truth is {truth:?}", read.answers.len()));
+    }
+    for (record, (owner, target)) in read.answers.iter().zip(&truth.chain) {
+        let RData::CNAME(cname) = &record.data else { return Err("no CNAME where one belongs".into()) };
+        if plain_text(&record.name) != *owner || plain_text(&cname.0) != *target {
+            return Err(format!("CNAME {record}, the truth is {owner} to {target}"));
+        }
+    }
+    for (record, data) in read.answers[truth.chain.len()..].iter().zip(&truth.data) {
+        let is_true = match &record.data {
+            RData::A(a) => a.0.octets()[..] == data[..],
+            RData::AAAA(aaaa) => aaaa.0.octets()[..] == data[..],
+            RData::TXT(txt) => {
+                let strings = txt.txt_data.iter();
+                strings
+                    .flat_map(|text| std::iter::once(text.len() as u8).chain(text.iter().copied()))
+                    .eq(data.iter().copied())
+            }
+            _ => false,
+        };
+        if !is_true || plain_text(&record.name) != truth.end(&name) {
+            return Err(format!("record {record}, the truth is {truth:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn plain_text(name: &hickory_proto::rr::Name) -> String {
+    name.to_string().to_ascii_lowercase().trim_end_matches('.').to_owned()
+}
+
+/// TTLs never rise and count down with the time since the answer was heard.
+fn lifetimes(reply: &Reply<'_>, truth: &Truth, read: &Read) -> Result<(), String> {
+    let negative = truth.data.is_empty() && !read.authorities.is_empty();
+    let most = if negative && truth.chain.is_empty() { NEGATIVE_TTL } else { truth.ttl };
+    let Some(delivered) = reply.delivered else { return Err("nobody ever said that".into()) };
+    let age = reply.at.since(delivered);
+    let whole = u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
+    let error = if read.edns.is_some() { extended_error(reply.bytes) } else { None };
+    let fresh_for = if negative { most.min(NEGATIVE_TTL) } else { most };
+    let may_be_stale = read.edns.is_none() || matches!(error, Some(3 | 19));
+    if age > Duration::from_secs(fresh_for.into()) + STALE + Duration::from_secs(1) {
+        return Err(format!("served {age:?} after it was heard"));
+    }
+    for record in read.answers.iter().chain(&read.authorities) {
+        let original =
+            if record.record_type() == hickory_proto::rr::RecordType::SOA { NEGATIVE_TTL } else { truth.ttl };
+        let fresh = record.ttl <= original.saturating_sub(whole).max(u32::from(original > 0 && whole < original));
+        let stale = may_be_stale && record.ttl <= STALE_TTL;
+        if !(fresh || stale) {
+            return Err(format!("TTL {} of {original}, {age:?} after it was heard; EDE {error:?}", record.ttl));
+        }
+    }
+    Ok(())
+}
+
+/// What an id and a client find again.
+pub(crate) fn key(sent: &Sent) -> Option<(String, u16)> {
+    (sent.bytes.len() >= 2).then(|| (who(&sent.client), id_of(&sent.bytes)))
+}
+
+/// A client's name in the book of what is open.
+pub(crate) fn who(client: &weir::gateway::Client) -> String {
+    match client.path {
+        Path::Udp { .. } => format!("udp {}", client.peer),
+        Path::Tcp(connection) => format!("tcp {}", connection.slot),
+    }
+}

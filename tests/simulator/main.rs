@@ -1,0 +1,86 @@
+//! The simulator: cores, upstream servers and clients in virtual time, with all randomness from one seed. Every reply is
+//! checked against the truth, every query must end exactly once.
+//!
+//! `WEIR_SIM_SEEDS=10000` runs as many worlds (default 200), `WEIR_SIM_SEED=17` only that one. A failure prints its seed.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly; clippy knows only test functions as tests")]
+
+mod calm;
+mod check;
+mod clients;
+mod policies;
+mod servers;
+#[path = "../stage/mod.rs"]
+mod stage;
+mod truth;
+mod world;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use weir::ledger::{Totals, UpstreamEvent};
+use weir::upstream::LINKS_MAX;
+use weir::verdict::{Outcome, Reason};
+use world::World;
+
+const SEEDS: u64 = 200;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn every_query_gets_one_true_answer_in_every_world() {
+    let seeds = match number("WEIR_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 1..number("WEIR_SIM_SEEDS").unwrap_or(SEEDS) + 1,
+    };
+    let many = seeds.end - seeds.start >= SEEDS;
+    let mut met = Met::default();
+    for seed in seeds {
+        match catch_unwind(AssertUnwindSafe(|| World::new(seed).run())) {
+            Ok(end) => met.add(&end.totals),
+            Err(panic) => {
+                eprintln!("seed {seed} failed; to see it again: WEIR_SIM_SEED={seed} cargo test --test simulator");
+                resume_unwind(panic);
+            }
+        }
+    }
+    assert!(!many || met.lacks().is_empty(), "no world came to {:?}", met.lacks());
+}
+
+/// What happened in any world, so that nobody believes in a world where nothing does.
+#[derive(Default)]
+struct Met {
+    outcomes: BTreeSet<&'static str>,
+    reasons: BTreeSet<&'static str>,
+    events: BTreeSet<&'static str>,
+}
+
+impl Met {
+    fn add(&mut self, totals: &Totals) {
+        self.outcomes.extend(Outcome::ALL.iter().filter(|outcome| totals.outcome(**outcome) > 0).map(|o| o.name()));
+        let reason = |reason: &&Reason| {
+            Outcome::ALL
+                .iter()
+                .any(|outcome| [false, true].into_iter().any(|tcp| totals.queries(*outcome, **reason, tcp) > 0))
+        };
+        self.reasons.extend(Reason::ALL.iter().filter(reason).map(|reason| reason.name()));
+        let event = |event: &&UpstreamEvent| (0..LINKS_MAX as u16).any(|slot| totals.upstream(slot, **event) > 0);
+        self.events.extend(UpstreamEvent::ALL.iter().filter(event).map(|event| event.name()));
+    }
+
+    fn lacks(&self) -> Vec<&'static str> {
+        let outcomes = Outcome::ALL.map(Outcome::name).into_iter().filter(|name| !self.outcomes.contains(name));
+        let reasons = Reason::ALL.map(Reason::name).into_iter().filter(|name| !self.reasons.contains(name));
+        let events = UpstreamEvent::ALL.map(UpstreamEvent::name).into_iter().filter(|name| !self.events.contains(name));
+        outcomes.chain(reasons).chain(events).collect()
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_world() {
+    for seed in 1..6 {
+        assert_eq!(World::new(seed).run().transcript, World::new(seed).run().transcript, "seed {seed}");
+    }
+    assert_ne!(World::new(1).run().transcript, World::new(2).run().transcript);
+}
