@@ -10,7 +10,7 @@ use crate::dns::edns::{option, options};
 use crate::dns::query::Query;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
-use crate::dns::{HEADER_LEN, put_u16, rcode, u16_at};
+use crate::dns::{HEADER_LEN, PLAIN_UDP_MAX, put_u16, rcode, u16_at};
 use crate::ledger::UpstreamEvent;
 use crate::policy::cookies::CookieMode;
 use crate::policy::rrl::{ResponseClass, RrlVerdict};
@@ -252,6 +252,12 @@ impl Desk {
                 return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Rrl), out);
             }
             RrlVerdict::Drop => return self.finish(view, case, Outcome::Dropped, Reason::Rrl, None),
+        }
+        // An upstream that is asked over TCP does not know what the client takes over UDP. What it announced is believed:
+        // unlike an answer of ours, this one cannot be made smaller.
+        let announced = case.query.edns.as_ref().map_or(0, |edns| usize::from(edns.payload)).max(PLAIN_UDP_MAX);
+        if !case.client.is_tcp() && packet.len() > announced {
+            return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Oversized), out);
         }
         let Some(room) = out.room(packet.len()) else {
             return self.finish(view, case, Outcome::Failed, Reason::Overload, None);
