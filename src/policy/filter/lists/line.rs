@@ -261,7 +261,7 @@ impl<'b> Reader<'b> {
         };
         let taken = prefix + read_name(&text[prefix..], &mut self.wire)?;
         match text[taken..] {
-            [] | [b'\n' | b'\r' | b' ' | b'\t', ..] => Ok((taken, reach)),
+            [] | [b'\n' | b'\r' | b' ' | b'\t' | b'\x0c', ..] => Ok((taken, reach)),
             [b'#', ..] if !text.get(taken..taken + 2).is_some_and(detect::hides) => Ok((taken, reach)),
             _ => Err(Problem::Character),
         }
@@ -318,10 +318,12 @@ fn better(found: Problem, line: &[u8], word: &[u8], format: Format) -> Problem {
     }
 }
 
+/// The blanks are those of `is_ascii_whitespace` but the line end, everywhere in this file: where one place took a form feed
+/// for a blank and another did not, a line was read for ever.
 #[inline]
 fn skip_blanks(text: &[u8]) -> &[u8] {
     let mut text = text;
-    while let [b' ' | b'\t' | b'\r', rest @ ..] = text {
+    while let [b' ' | b'\t' | b'\r' | b'\x0c', rest @ ..] = text {
         text = rest;
     }
     text

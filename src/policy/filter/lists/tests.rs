@@ -29,6 +29,16 @@ fn named(format: Format) -> Reading {
 }
 
 #[test]
+fn a_form_feed_is_a_blank_everywhere() {
+    let hosts = read("\n\n0\x0c\x0c\t", named(Format::Hosts));
+    assert_eq!(names(&hosts), [""; 0]);
+    let hosts = read("0.0.0.0\x0ca.example\x0c\x0cb.example\x0c# note\n", named(Format::Hosts));
+    assert_eq!(names(&hosts), ["a.example", "b.example"]);
+    let domains = read("\x0ca.example\x0c\nb.example \x0c# note\n", named(Format::Domains));
+    assert_eq!(names(&domains), ["a.example", "b.example"]);
+}
+
+#[test]
 fn plain_domains_with_everything_that_may_stand_around_them() {
     let text = "\u{feff}# a list\r\n! another\r\n; one more\r\n\r\nExample.COM\r\n  b.example.com.  # why\r\nc.example#x\n\
                 philadelphia_cbslocal.us.example\n=exact.example ; note\n*.below.example ! note\n_dns.resolver.arpa\n\
