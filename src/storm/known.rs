@@ -113,10 +113,10 @@ mod tests {
     #[test]
     fn what_was_seen_is_known_and_few_strangers_are_taken_for_it() {
         let known = KnownNames::new(NAMES_MAX);
-        (0..NAMES_MAX as u64).for_each(|n| known.learn(hash(n)));
+        (0..NAMES_MAX as u64 * 9 / 8).for_each(|n| known.learn(hash(n)));
         assert!((0..NAMES_MAX as u64).all(|n| known.has(hash(n))));
         let strangers = (0..100_000).filter(|n| known.has(hash(1 << 40 | n))).count();
-        assert!(strangers < 500, "{strangers} of 100000");
+        assert!(strangers < 700, "{strangers} of 100000");
         known.turn();
         assert!((0..100).all(|n| known.has(hash(n))), "the full one is still asked");
         (0..NAMES_MAX as u64 * 9 / 8).for_each(|n| known.learn(hash(1 << 50 | n)));

@@ -89,6 +89,11 @@ impl Storms {
         ZoneKey { wire, hash: self.hasher.hash_one(wire).max(1) }
     }
 
+    /// A keyed hash of anything.
+    pub fn hash(&self, of: &impl std::hash::Hash) -> u64 {
+        self.hasher.hash_one(of)
+    }
+
     /// Notes which zone answered a question for `name`: the owner of the SOA.
     pub fn learn_cut(&mut self, name: &Name, owner: &Name) {
         self.cuts.learn(name, owner);
