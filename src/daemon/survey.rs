@@ -60,6 +60,7 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
             srtt: (!srtt.is_zero()).then_some(srtt),
         }
     };
+    let happened = |event| site.tallies.iter().map(|tally| tally.of(event)).sum();
     Snapshot {
         totals: site.totals(),
         cache: site.shared.cache.counters(),
@@ -70,7 +71,8 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
             since_unix_ms: running.since_unix_ms,
         },
         in_flight: site.in_flight(),
-        outbox_lost: site.tallies.iter().map(|tally| tally.of(Event::OutboxLost)).sum(),
+        outbox_lost: happened(Event::OutboxLost),
+        driver_events: Event::ALL.iter().map(|event| (event.name(), happened(*event))).collect(),
         unix_ms: site.clock.now().unix_ms,
     }
 }

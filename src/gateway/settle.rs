@@ -97,7 +97,7 @@ impl Desk {
     fn answered(&mut self, view: &View<'_>, attempt: &Attempt) {
         self.ledger.upstream(attempt.route.link.slot, UpstreamEvent::Answered);
         if let Some(state) = self.links.state(attempt.route.link) {
-            state.on_answer(view.now.at.since(attempt.sent));
+            state.on_answer(view.now.at.since(attempt.sent), attempt.route.tcp);
         }
     }
 
