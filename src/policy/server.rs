@@ -151,7 +151,7 @@ pub struct TcpLimits {
 
 /// The largest settings that bound memory or work; what is over is a fault.
 /// The most retries of a query; a retry is load on servers that may be in trouble already.
-pub const RETRIES_MAX: u32 = 3;
+pub const RETRIES_MAX: u32 = 5;
 
 const WORKERS_MAX: usize = 256;
 const LISTENERS_MAX: usize = 64;
