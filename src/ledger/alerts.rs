@@ -38,6 +38,7 @@ impl AlertKind {
 
 /// What an alert is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // a box would be an allocation on the path of a query; alerts are few
 pub enum Subject {
     /// A zone that is asked for.
     Zone(Name),
@@ -69,6 +70,8 @@ pub struct Numbers {
     pub received: u64,
     /// Bytes of answers sent.
     pub sent: u64,
+    /// Bytes of answers that would have been sent without limits.
+    pub wanted: u64,
 }
 
 /// One alert.
@@ -98,6 +101,11 @@ impl Alerts {
     /// A queue for `capacity` alerts (at least 1), allocated now.
     pub fn new(capacity: usize) -> Self {
         Self { queue: ArrayQueue::new(capacity.max(1)), lost: AtomicU64::new(0) }
+    }
+
+    /// Bytes that a queue of `capacity` takes, about.
+    pub const fn size_bytes(capacity: usize) -> usize {
+        capacity * (size_of::<Alert>() + size_of::<usize>())
     }
 
     /// Queues an alert, or counts it as lost.

@@ -46,6 +46,11 @@ impl InFlight {
         a.min(b)
     }
 
+    /// Places that all zones hold together.
+    pub fn total(&self) -> u64 {
+        self.rows[0].iter().map(|counter| u64::from(counter.load(Relaxed))).sum()
+    }
+
     fn counters(&self, zone: u64) -> [&AtomicU32; 2] {
         let column = |shift: u32| (zone >> shift) as usize % COLUMNS;
         [&self.rows[0][column(0)], &self.rows[1][column(32)]]
@@ -87,6 +92,6 @@ mod tests {
         let workers: Vec<_> = (0..4).map(|_| worker()).collect();
         workers.into_iter().for_each(|worker| worker.join().unwrap());
         assert!((1..=2).contains(&most.load(Relaxed)), "{most:?}");
-        assert_eq!(inflight.of(42), 0);
+        assert_eq!((inflight.of(42), inflight.total()), (0, 0));
     }
 }
