@@ -24,6 +24,9 @@ const ANSWER_TTL: u32 = 1;
 /// RFC 9520 section 3.2: "Resolvers MUST cache resolution failures for at least 1 second." Not less after a recovery.
 const FAILURE_MIN: Duration = Duration::from_secs(1);
 
+/// One place in so many of a zone is kept for names that are known to exist.
+const KNOWN_PART: u32 = 4;
+
 /// Leave to ask an upstream, with the place that is held for it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Leave {
@@ -112,7 +115,10 @@ impl Desk {
         if held && self.hold(view, case, zone, Why::Unknown, out) {
             return None;
         }
-        if !common.inflight.enter(zone, places) {
+        // The last places are for names that are known to exist, so that a flood of others does not keep them out.
+        let open_to_all = places - places / KNOWN_PART;
+        let is_known = common.inflight.of(zone) >= open_to_all && common.known.has(name);
+        if !common.inflight.enter(zone, if is_known { places } else { open_to_all }) {
             if self.hold(view, case, zone, Why::Share, out) {
                 return None;
             }
