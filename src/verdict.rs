@@ -21,7 +21,7 @@ pub enum Outcome {
     Dropped,
     /// SERVFAIL of our own: no upstream answered in time, or we are full.
     Failed,
-    /// FORMERR, NOTIMP or BADVERS.
+    /// FORMERR, NOTIMP, BADVERS or BADCOOKIE.
     Rejected,
     /// Not a query at all: counted and dropped.
     Malformed,
@@ -83,6 +83,8 @@ pub enum Reason {
     Source,
     /// `limits.toml` `[rrl]`.
     Rrl,
+    /// `limits.toml` `[cookies]`.
+    Cookies,
     /// A rule of `filters/`.
     Filter,
     /// The packet was not a query that can be answered as asked.
@@ -99,7 +101,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::None,
         Self::Access,
         Self::Question,
@@ -108,6 +110,7 @@ impl Reason {
         Self::Update,
         Self::Source,
         Self::Rrl,
+        Self::Cookies,
         Self::Filter,
         Self::Malformed,
         Self::Oversized,
@@ -127,6 +130,7 @@ impl Reason {
             Self::Update => "update",
             Self::Source => "source",
             Self::Rrl => "rrl",
+            Self::Cookies => "cookies",
             Self::Filter => "filter",
             Self::Malformed => "malformed",
             Self::Oversized => "oversized",

@@ -3,6 +3,7 @@
 
 mod admit;
 mod ask;
+mod cookies;
 mod links;
 mod memory;
 pub mod outbox;

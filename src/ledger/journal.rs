@@ -136,6 +136,7 @@ pub fn is_denied(outcome: Outcome, reason: Reason) -> bool {
             | Reason::Update
             | Reason::Source
             | Reason::Rrl
+            | Reason::Cookies
             | Reason::Filter
     );
     let ended = matches!(outcome, Outcome::Denied | Outcome::Truncated | Outcome::Dropped | Outcome::Rejected);

@@ -74,7 +74,7 @@ pub struct Policy {
     /// limits.toml `[rrl]`.
     pub rrl: rrl::RrlPolicy,
     /// limits.toml `[cookies]`.
-    pub cookies: cookies::CookieMode,
+    pub cookies: cookies::CookiePolicy,
     /// limits.toml `[tcp]`.
     pub tcp: server::TcpLimits,
     /// filters/.

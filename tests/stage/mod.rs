@@ -15,6 +15,7 @@ use weir::gateway::{Client, ConnectionId, Gateway, Path};
 use weir::ledger::journal::Journal;
 use weir::ledger::{Ledger, Totals};
 use weir::live_policy::{LivePolicy, Running, Shared};
+use weir::policy::cookies::{CookieJar, Secret};
 use weir::policy::document::Files;
 use weir::policy::rrl::RrlTable;
 use weir::policy::source::SourceTables;
@@ -69,6 +70,7 @@ impl Stage {
         let shared = Arc::new(Shared {
             source: Arc::new(SourceTables::new(policy.source.memory, seed)),
             rrl: RrlTable::new(policy.rrl.memory, seed),
+            cookies: CookieJar::new(Secret::new([7; 16])),
             cache: Cache::new(policy.server.cache.size_bytes, seed, 4),
             journal: Journal::new(64),
             live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
