@@ -1,4 +1,5 @@
-//! The checks that a query passes before anything is spent on it: access, source limit, cookie, filter. Only what comes out of
+//! The checks that a query passes before anything is spent on it: access, source limit, cookie, filter, and, where
+//! no answer is remembered, the debt of its network. Only what comes out of
 //! here, an [`Admitted`], can be answered from the cache or forwarded.
 
 use super::outbox::Outbox;
@@ -11,6 +12,7 @@ use crate::policy::Mode;
 use crate::policy::access::{AccessVerdict, Asked};
 use crate::policy::clients::GroupSet;
 use crate::policy::filter::{Action, Rule, Subject};
+use crate::policy::rrl::RrlVerdict;
 use crate::policy::source::SourceVerdict;
 use crate::verdict::{Outcome, Reason};
 
@@ -136,6 +138,25 @@ impl Desk {
             Some(rule) => self.obey(view, case, rule, out),
             None => true,
         }
+    }
+
+    /// Whether a question that no memory answers may cost the upstream anything: one whose answer is in debt already is
+    /// decided here. In monitor mode the answer itself is counted, when it comes.
+    pub(super) fn pass_debt(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) -> bool {
+        let (case, policy) = (admitted.case, &view.running.policy.rrl);
+        if policy.mode != Mode::Enforce || view.is_verified(case) {
+            return true;
+        }
+        let Query { name, qtype, .. } = case.query;
+        match policy.check_ahead(&view.shared.rrl, view.now.at, case.client.peer.ip(), name, *qtype) {
+            None | Some(RrlVerdict::Answer) => return true,
+            Some(RrlVerdict::Slip) => {
+                let (body, outcome) = view.slip(case);
+                self.say(view, case, body, None, (outcome, Reason::Rrl), out);
+            }
+            Some(RrlVerdict::Drop) => self.drop_query(view, case, Reason::Rrl, None, out),
+        }
+        false
     }
 
     /// Does what a rule says; true when the query goes on.
