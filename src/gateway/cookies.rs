@@ -5,10 +5,10 @@
 
 use super::admit::Kind;
 use super::outbox::Outbox;
-use super::{Case, Desk, View};
-use crate::dns::edns::option;
+use super::{Case, Client, Desk, View};
+use crate::dns::edns::{self, option};
 use crate::dns::reply::Body;
-use crate::dns::{opcode, put_u16, rcode};
+use crate::dns::{HEADER_LEN, header, opcode, put_u16, rcode, u16_at};
 use crate::ledger::CookieEvent;
 use crate::policy::cookies::{COOKIE_LEN, CookieMode, Standing};
 use crate::verdict::{Outcome, Reason};
@@ -38,14 +38,30 @@ impl View<'_> {
 
     /// The COOKIE option of a reply, encoded: for each client that sent one, its own, whoever else gets the same answer.
     pub(super) fn cookie_option(&self, case: Case<'_>) -> Option<[u8; OPTION_LEN]> {
-        let (data, standing) = (case.cookie()?, self.standing(case)?);
-        let policy = &self.running.policy.cookies;
-        let cookie = policy.answer(&self.shared.cookies, self.now, case.client.peer.ip(), data, standing);
+        Some(self.answer_cookie(case.client, case.cookie()?)?.1)
+    }
+
+    /// The COOKIE option of a reply to a packet that is no query, where one can be found in it: in an OPT directly behind
+    /// the question, or behind the header when there is none.
+    pub(super) fn cookie_option_of(
+        &self,
+        client: Client,
+        packet: &[u8],
+        question_end: Option<usize>,
+    ) -> Option<(Standing, [u8; OPTION_LEN])> {
+        let edns = edns::read_opt(packet, question_end.unwrap_or(HEADER_LEN)).filter(|edns| edns.version == 0)?;
+        let (from, to) = edns.cookie?;
+        self.answer_cookie(client, packet.get(from..to)?)
+    }
+
+    fn answer_cookie(&self, client: Client, data: &[u8]) -> Option<(Standing, [u8; OPTION_LEN])> {
+        let (policy, jar, ip) = (&self.running.policy.cookies, &self.shared.cookies, client.peer.ip());
+        let standing = policy.judge(jar, self.now, ip, data)?;
         let mut encoded = [0; OPTION_LEN];
         put_u16(&mut encoded, 0, option::COOKIE);
         put_u16(&mut encoded, 2, COOKIE_LEN as u16);
-        encoded[4..].copy_from_slice(&cookie);
-        Some(encoded)
+        encoded[4..].copy_from_slice(&policy.answer(jar, self.now, ip, data, standing));
+        Some((standing, encoded))
     }
 
     /// Whether BADCOOKIE may be said to this query, one of this second's then: the client speaks cookies, has not shown a
@@ -54,7 +70,12 @@ impl View<'_> {
         !case.client.is_tcp()
             && Kind::of(case.query, false) == Kind::Plain
             && matches!(self.standing(case), Some(Standing::ClientOnly | Standing::Wrong))
-            && self.running.policy.cookies.take_badcookie(&self.shared.cookies, self.now)
+            && self.take_badcookie()
+    }
+
+    /// Takes one of this second's BADCOOKIE; false when there is none left.
+    pub(super) fn take_badcookie(&self) -> bool {
+        self.running.policy.cookies.take_badcookie(&self.shared.cookies, self.now)
     }
 
     /// What a UDP client gets instead of an answer that is over a limit, and may come back with: a cookie when it speaks
@@ -105,4 +126,13 @@ impl Desk {
         }
         true
     }
+}
+
+/// RFC 7873 section 5.4: a query "with an empty Question Section [...] provided that an OPT record is present with a COOKIE
+/// option", from a client that wants to learn its cookie and nothing else: OPT is all there is behind the header.
+pub(super) fn asks_for_cookie_alone(packet: &[u8]) -> bool {
+    let counts = [4, 6, 8, 10].map(|at| u16_at(packet, at));
+    let is_query = u16_at(packet, 2).is_some_and(|flags| header::opcode(flags) == opcode::QUERY);
+    let opt = edns::read_opt(packet, HEADER_LEN);
+    is_query && counts == [Some(0), Some(0), Some(0), Some(1)] && opt.is_some_and(|opt| opt.end == packet.len())
 }

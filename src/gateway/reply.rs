@@ -1,13 +1,14 @@
 //! The last steps of every answer: response-rate limiting, the client's limit, its id, letters, OPT and cookie; then the
 //! ledger.
 
-use super::cookies::OPTION_LEN;
+use super::cookies::{OPTION_LEN, asks_for_cookie_alone};
 use super::outbox::{Outbox, To};
 use super::{Case, Client, Desk, Path, View};
-use crate::dns::edns::ExtendedError;
+use crate::dns::edns::{ExtendedError, OPT_LEN};
 use crate::dns::reply::{self, Body, ReplyTo};
 use crate::dns::{HEADER_LEN, MESSAGE_MAX, put_u16, rcode};
 use crate::ledger::journal::{Entry, Quota, RuleId, is_denied};
+use crate::policy::cookies::Standing;
 use crate::policy::filter::Rule;
 use crate::policy::rrl::{Category, ResponseClass, RrlVerdict};
 use crate::policy::server::{LogQueries, LogSettings};
@@ -197,7 +198,7 @@ impl Desk {
         ending
     }
 
-    /// Answers a packet that is no query.
+    /// Answers a packet that is no query, or one that asks for nothing but a cookie.
     pub(super) fn say_malformed(
         &mut self,
         view: &View<'_>,
@@ -207,21 +208,29 @@ impl Desk {
         out: &mut Outbox,
     ) {
         let class = view.shared.rrl.class_of_own(rcode, false, &crate::dns::name::Name::root(), 0);
-        let ending = match self.limit_any(view, client, &class) {
-            RrlVerdict::Answer => {
-                let ra = view.running.policy.server.profile == Profile::Recursive;
-                match out.room(OWN_MAX) {
-                    Some(room) => {
-                        let len = reply::write_malformed(packet, rcode, question_end, edns, ra, room);
-                        out.commit(client.to(), len);
-                        (Outcome::Rejected, Reason::Malformed)
-                    }
-                    None => (Outcome::Failed, Reason::Overload),
-                }
-            }
-            RrlVerdict::Slip | RrlVerdict::Drop => (Outcome::Dropped, Reason::Rrl),
+        let tcp = client.is_tcp();
+        if self.limit_any(view, client, &class) != RrlVerdict::Answer {
+            return self.ledger.count(Outcome::Dropped, Reason::Rrl, tcp, None);
+        }
+        let Some(room) = out.room(OWN_MAX) else {
+            return self.ledger.count(Outcome::Failed, Reason::Overload, tcp, None);
         };
-        self.ledger.count(ending.0, ending.1, client.is_tcp(), None);
+        let cookie = view.cookie_option_of(client, packet, question_end);
+        let is_cookie_alone = cookie.is_some() && asks_for_cookie_alone(packet);
+        let (rcode, ending) = match &cookie {
+            Some((Standing::Wrong, _)) if is_cookie_alone && view.take_badcookie() => {
+                (rcode::BADCOOKIE, (Outcome::Rejected, Reason::Cookies))
+            }
+            Some(_) if is_cookie_alone => (rcode::NOERROR, (Outcome::Denied, Reason::Cookies)),
+            _ => (rcode, (Outcome::Rejected, Reason::Malformed)),
+        };
+        let edns = edns || is_cookie_alone;
+        let ra = view.running.policy.server.profile == Profile::Recursive;
+        let len = reply::write_malformed(packet, rcode, question_end, edns, ra, room);
+        let opt = if edns { len.checked_sub(OPT_LEN) } else { None };
+        let whole = opt.zip(cookie).and_then(|(opt, (_, option))| reply::extend_opt(room, opt, len, &option));
+        out.commit(client.to(), whole.unwrap_or(len));
+        self.ledger.count(ending.0, ending.1, tcp, None);
     }
 
     /// Response-rate limiting, for a client that may be anywhere: one with a valid cookie is where it says, and what is

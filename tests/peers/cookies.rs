@@ -44,6 +44,8 @@ fn dig_learns_a_cookie_and_is_accepted_with_it() {
     let retried = ask(&forged, &["+badcookie"]);
     assert_eq!((retried.status(), retried.data().len()), ("NOERROR", 2), "dig comes back by itself: {}", retried.0);
     assert_eq!(good_cookie(&ask("8899aabbccddeeff", &["+tcp"])).len(), 48);
+    let nothing_else = dig(weir.address, &["+header-only", "+cookie=8899aabbccddeeff"]);
+    assert_eq!((nothing_else.status(), good_cookie(&nothing_else).len()), ("NOERROR", 48), "{}", nothing_else.0);
     let without = ask::udp(weir.address, "www.plain.test", RecordType::A).expect("an answer");
     assert!(without.edns.is_none_or(|edns| edns.options().as_ref().is_empty()), "nobody asked for one");
     weir.stop();

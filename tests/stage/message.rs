@@ -159,6 +159,10 @@ pub(crate) fn read(reply: &[u8]) -> Read {
 /// The first extended error among a reply's options (RFC 8914).
 pub(crate) fn extended_error(reply: &[u8]) -> Option<u16> {
     use weir::dns::{edns, response::Response};
+    if reply[4..6] == [0, 0] {
+        // No scanner of answers takes one without a question.
+        return None;
+    }
     let response = Response::scan(reply).expect("a reply scans");
     edns::extended_error(reply, response.edns.as_ref()?).map(|(code, _)| code)
 }

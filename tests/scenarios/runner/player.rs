@@ -3,7 +3,7 @@
 use crate::answers::answer;
 use crate::replies::hold;
 use crate::script::{Words, Wrong, client_subnet, duration, option, parse, qtype};
-use crate::stage::message::{Message, cookies_of, id_of, question_name, read};
+use crate::stage::message::{Message, cookies_of, id_of, question_end, question_name, read};
 use crate::stage::{START, Stage, now, policy, tcp, udp};
 use hickory_proto::op::ResponseCode;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,9 +18,9 @@ use weir::verdict::{Outcome, Reason};
 const TICK: Duration = Duration::from_millis(10);
 
 /// The words of a query behind name and type.
-const QUERY_WORDS: [&str; 18] = [
+const QUERY_WORDS: [&str; 20] = [
     "tcp", "edns", "edns=", "do", "cd", "ad", "nord", "ecs=", "option=", "tsig", "notify", "update", "class=",
-    "every=", "cut", "qr", "opcode=", "cookie=",
+    "every=", "cut", "qr", "opcode=", "cookie=", "alone", "trailing",
 ];
 
 /// Server cookies by client cookie.
@@ -417,6 +417,13 @@ fn message(id: u16, words: Words<'_>, at: usize, cookies: &Cookies) -> Result<(C
         query = query.tsig();
     }
     let mut bytes = query.bytes();
+    if words.has("alone") {
+        bytes.drain(12..question_end(&bytes));
+        bytes[5] = 0;
+    }
+    if words.has("trailing") {
+        bytes.push(0);
+    }
     if words.has("cut") {
         bytes.pop();
     }
