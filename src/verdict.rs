@@ -87,6 +87,10 @@ pub enum Reason {
     Cookies,
     /// A rule of `filters/`.
     Filter,
+    /// `limits.toml` `[storm]`: the zone fails, or holds its share of the upstream.
+    Storm,
+    /// `limits.toml` `[storm]`: a name that is not known to exist, in a zone under random names.
+    Subdomains,
     /// The packet was not a query that can be answered as asked.
     Malformed,
     /// The answer exceeds what the client takes over UDP.
@@ -101,7 +105,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::None,
         Self::Access,
         Self::Question,
@@ -112,6 +116,8 @@ impl Reason {
         Self::Rrl,
         Self::Cookies,
         Self::Filter,
+        Self::Storm,
+        Self::Subdomains,
         Self::Malformed,
         Self::Oversized,
         Self::Timeout,
@@ -132,6 +138,8 @@ impl Reason {
             Self::Rrl => "rrl",
             Self::Cookies => "cookies",
             Self::Filter => "filter",
+            Self::Storm => "storm",
+            Self::Subdomains => "subdomains",
             Self::Malformed => "malformed",
             Self::Oversized => "oversized",
             Self::Timeout => "timeout",

@@ -9,6 +9,7 @@ use crate::ledger::journal::Journal;
 use crate::ledger::{CookieEvent, Totals, UpstreamEvent};
 use crate::listen::Event;
 use crate::live_policy::{Running, Shared};
+use crate::storm::Storms;
 use crate::telemetry::exposition::{PolicyRow, Snapshot, UpstreamRow};
 use crate::upstream::Upstream;
 use crate::verdict::{Outcome, Reason};
@@ -150,6 +151,7 @@ fn upstreams(running: &Running, totals: &Totals) -> Vec<UpstreamStatus> {
 /// What the configuration allows, part by part; the sum is the most that the parts which grow with traffic can take.
 pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<MemoryLimit> {
     let limit = |what: String, bytes: u64| MemoryLimit { what, bytes };
+    let zones = running.policy.storm.zones;
     let connections = running.policy.tcp.connections as u64;
     vec![
         limit("cache".to_owned(), shared.cache.counters().size_bytes),
@@ -158,6 +160,11 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
         limit(
             format!("queries in flight: {FLIGHTS_MAX} in each of {workers} workers"),
             (workers * Gateway::size_bytes(FLIGHTS_MAX)) as u64,
+        ),
+        limit("zones in flight and names known to exist".to_owned(), shared.storm.size_bytes() as u64),
+        limit(
+            format!("accounts of {zones} zones in each of {workers} workers"),
+            (workers * Storms::size_bytes(zones)) as u64,
         ),
         limit(format!("query log: {JOURNAL_ENTRIES} lines waiting"), Journal::size_bytes(JOURNAL_ENTRIES) as u64),
         limit(format!("queries of {connections} TCP connections"), connections * TCP_QUERY_BYTES),

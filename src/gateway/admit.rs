@@ -36,6 +36,11 @@ pub(super) struct Admitted<'q> {
 }
 
 impl<'q> Admitted<'q> {
+    /// A plain query that was admitted when it came, and has waited since for another one's answer.
+    pub(super) fn again(view: &View<'_>, case: Case<'q>) -> Self {
+        Self { case, kind: Kind::Plain, groups: view.running.policy.groups.of(case.client.peer.ip()) }
+    }
+
     pub(super) fn case(&self) -> Case<'q> {
         self.case
     }

@@ -16,6 +16,7 @@ pub mod networks;
 pub mod rrl;
 pub mod server;
 pub mod source;
+pub mod storm;
 
 pub use load::{Options, default_policy, load, load_files};
 use std::fmt;
@@ -75,6 +76,8 @@ pub struct Policy {
     pub rrl: rrl::RrlPolicy,
     /// limits.toml `[cookies]`.
     pub cookies: cookies::CookiePolicy,
+    /// limits.toml `[storm]`.
+    pub storm: storm::StormPolicy,
     /// limits.toml `[tcp]`.
     pub tcp: server::TcpLimits,
     /// filters/.

@@ -337,6 +337,7 @@ impl World {
         let counted = self.stage.totals().all();
         let open = self.asked - counted;
         let in_flight = self.stage.in_flight() as u64;
+        assert!(self.stage.shared.storm.inflight.total() <= in_flight, "a place that no query holds");
         assert_eq!(open, in_flight, "{} asked, {counted} counted", self.asked);
     }
 
@@ -347,6 +348,7 @@ impl World {
             [Outcome::Dropped, Outcome::Malformed, Outcome::Transferred].map(|o| totals.outcome(o)).iter().sum();
         assert_eq!(self.replies + silent, self.asked, "every query that is not dropped gets one reply");
         assert_eq!(self.stage.in_flight(), 0, "somebody still waits");
+        assert_eq!(self.stage.shared.storm.inflight.total(), 0, "a zone still holds a place");
         let unanswered = [Outcome::Dropped, Outcome::Malformed];
         let over_tcp = |outcome| Reason::ALL.iter().map(move |reason| (outcome, *reason));
         let unanswered = unanswered.into_iter().flat_map(over_tcp);

@@ -44,6 +44,10 @@ struct Player {
     held: BTreeMap<String, VecDeque<Held>>,
     /// Servers that answer everything at once, and how.
     always: BTreeMap<String, String>,
+    /// Servers and the zones to whose names they never answer.
+    mute: Vec<(String, String)>,
+    /// Questions that got no answer so.
+    ignored: u64,
     /// Servers that leave health probes without an answer.
     down: Vec<String>,
     transfers: usize,
@@ -91,6 +95,12 @@ impl Player {
             "asks" => self.check_asks(words),
             "answer" => self.answer(words),
             "refuse" => self.refuse(words),
+            "ignored" => {
+                let ignored = std::mem::take(&mut self.ignored);
+                within("ignored", words.at(1)?, ignored)
+            }
+            "replies" => self.check_replies(words),
+            "alert" => self.check_alert(words),
             "reply" => self.check_reply(words),
             "silence" => self.nothing_left(),
             "count" => self.check_count(words),
@@ -114,6 +124,11 @@ impl Player {
             }
             "never" => {
                 self.always.remove(words.at(1)?);
+            }
+            "mute" => self.mute.push((words.at(1)?.to_owned(), words.at(2)?.to_owned())),
+            "unmute" => {
+                let server = words.at(1)?;
+                self.mute.retain(|(mute, _)| mute != server);
             }
             "down" => self.down.push(words.at(1)?.to_owned()),
             "up" => {
@@ -188,6 +203,8 @@ impl Player {
                 let stage = self.stage();
                 stage.workers[0].on_response(at, from, &Message::answer_to(&bytes).bytes(), &mut stage.out);
             }
+        } else if self.is_mute(&name, &bytes) {
+            self.ignored += 1;
         } else if let Some(spec) = self.always.get(&name).cloned() {
             let (bytes, _) = answer(Words(&spec), 0, &bytes)?;
             let stage = self.stage();
@@ -196,6 +213,13 @@ impl Player {
             self.asks.push_back((name, Held { from, bytes }));
         }
         Ok(())
+    }
+
+    fn is_mute(&self, server: &str, question: &[u8]) -> bool {
+        let name = question_name(question).to_ascii_lowercase();
+        let below =
+            |zone: &String| name.strip_suffix(zone.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        self.mute.iter().any(|(mute, zone)| mute == server && below(zone))
     }
 
     fn server_of(&mut self, from: From) -> String {
@@ -233,8 +257,10 @@ impl Player {
             self.next_id = self.next_id.wrapping_add(1).max(40_000);
             let line = words.0.replacen('%', &number.to_string(), 1);
             let (client, bytes) = message(self.next_id, Words(&line), 2, &self.cookies)?;
+            self.queries.insert(self.next_id, bytes.clone());
             self.send(client, &bytes)?;
-            let kind = match self.replies.pop_front() {
+            let own = self.replies.iter().position(|reply| id_of(reply) == self.next_id);
+            let kind = match own.and_then(|own| self.replies.remove(own)) {
                 None => 2,
                 Some(reply) if reply[2] & 2 != 0 => 1,
                 Some(reply) if read(&reply).metadata.response_code == ResponseCode::BADCOOKIE => 3,
@@ -334,6 +360,30 @@ impl Player {
         hold(words, 2, query, &reply)
     }
 
+    /// `replies N words...`: so many wait, all alike.
+    fn check_replies(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        within("replies", words.at(1)?, self.replies.len() as u64)?;
+        while let Some(reply) = self.replies.pop_front() {
+            let query = self.queries.get(&id_of(&reply)).ok_or("nobody asked with this id")?;
+            hold(words, 2, query, &reply)?;
+        }
+        Ok(())
+    }
+
+    /// `alert KIND ZONE`: one was raised since the last time, and no other; `alert nothing`.
+    fn check_alert(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        let stage = self.stage();
+        let mut raised: Vec<_> = std::iter::from_fn(|| stage.shared.alerts.take())
+            .map(|alert| format!("{} {}", alert.kind.name(), alert.subject))
+            .collect();
+        raised.dedup();
+        let expected = match words.at(1)? {
+            "nothing" => vec![],
+            kind => vec![format!("{kind} {}", words.at(2)?)],
+        };
+        if raised == expected { Ok(()) } else { Err(format!("expected {expected:?}, raised were {raised:?}")) }
+    }
+
     fn check_count(&mut self, words: Words<'_>) -> Result<(), Wrong> {
         let outcome = Outcome::ALL.into_iter().find(|outcome| Ok(outcome.name()) == words.at(1));
         let reason = Reason::ALL.into_iter().find(|reason| Ok(reason.name()) == words.at(2));
@@ -383,6 +433,13 @@ fn cookie(text: &str, cookies: &Cookies) -> Result<Vec<u8>, Wrong> {
         _ => {}
     }
     Ok(cookie)
+}
+
+/// Whether a number is within `9..11`, or is the one.
+fn within(what: &str, range: &str, got: u64) -> Result<(), Wrong> {
+    let (least, most) = range.split_once("..").unwrap_or((range, range));
+    let (least, most): (u64, u64) = (parse(least, "number")?, parse(most, "number")?);
+    if (least..=most).contains(&got) { Ok(()) } else { Err(format!("{what}: expected {range}, got {got}")) }
 }
 
 /// A client and its message, from the words `CLIENT NAME TYPE words...` at a place.
