@@ -4,6 +4,7 @@ use crate::cache::Cache;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
 use crate::policy::Policy;
+use crate::policy::cookies::CookieJar;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
 use crate::storm;
@@ -77,6 +78,8 @@ pub struct Shared {
     pub source: Arc<SourceTables>,
     /// As above.
     pub rrl: RrlTable,
+    /// The secret of the process and the count of BADCOOKIE: as above.
+    pub cookies: CookieJar,
     /// Vetted answers; outlive a change of policy, entries know which policy vetted them.
     pub cache: Cache,
     /// What zones hold of the upstreams, and the names that are known to exist.

@@ -21,7 +21,7 @@ pub enum Outcome {
     Dropped,
     /// SERVFAIL of our own: no upstream answered in time, or we are full.
     Failed,
-    /// FORMERR, NOTIMP or BADVERS.
+    /// FORMERR, NOTIMP, BADVERS or BADCOOKIE.
     Rejected,
     /// Not a query at all: counted and dropped.
     Malformed,
@@ -83,6 +83,8 @@ pub enum Reason {
     Source,
     /// `limits.toml` `[rrl]`.
     Rrl,
+    /// `limits.toml` `[cookies]`.
+    Cookies,
     /// A rule of `filters/`.
     Filter,
     /// `limits.toml` `[storm]`: the zone fails, or holds its share of the upstream.
@@ -103,7 +105,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::None,
         Self::Access,
         Self::Question,
@@ -112,6 +114,7 @@ impl Reason {
         Self::Update,
         Self::Source,
         Self::Rrl,
+        Self::Cookies,
         Self::Filter,
         Self::Storm,
         Self::Subdomains,
@@ -133,6 +136,7 @@ impl Reason {
             Self::Update => "update",
             Self::Source => "source",
             Self::Rrl => "rrl",
+            Self::Cookies => "cookies",
             Self::Filter => "filter",
             Self::Storm => "storm",
             Self::Subdomains => "subdomains",

@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod cookie_secret;
 mod explain;
 mod output;
 mod run;
@@ -55,6 +56,8 @@ enum Command {
     Reload(AskArguments),
     /// Show how the running gateway is
     Status(StatusArguments),
+    /// Print a new secret for DNS cookies, a line for the file cookie.secrets of the policy directory
+    CookieSecret,
 }
 
 #[derive(Debug, Args)]
@@ -159,6 +162,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Reload(arguments) => ask::reload(&arguments),
         Command::Status(arguments) => ask::status(&arguments),
+        Command::CookieSecret => cookie_secret::cookie_secret(),
     };
     exit.into()
 }

@@ -1,10 +1,12 @@
 //! Puts together how the gateway is, from the counters of all workers and the policy that runs.
 
 use super::{FLIGHTS_MAX, JOURNAL_ENTRIES, Site};
-use crate::control::status::{self, CacheStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus};
+use crate::control::status::{
+    self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus,
+};
 use crate::gateway::Gateway;
 use crate::ledger::journal::Journal;
-use crate::ledger::{Totals, UpstreamEvent};
+use crate::ledger::{CookieEvent, Totals, UpstreamEvent};
 use crate::listen::Event;
 use crate::live_policy::{Running, Shared};
 use crate::storm::Storms;
@@ -37,6 +39,7 @@ pub(super) fn status(site: &Site) -> Status {
         listeners: running.policy.server.listen.iter().map(ToString::to_string).collect(),
         workers: site.workers,
         queries: queries(&totals, site.in_flight()),
+        cookies: cookies(&running, &totals),
         cache: cache(&site.shared, &totals),
         upstreams: upstreams(&running, &totals),
         memory: Memory {
@@ -99,6 +102,18 @@ fn queries(totals: &Totals, in_flight: u64) -> Queries {
         reasons: some(&by_reason),
         monitored: some(&|reason| totals.would(reason)),
         in_flight,
+    }
+}
+
+fn cookies(running: &Running, totals: &Totals) -> CookieStatus {
+    let policy = &running.policy.cookies;
+    CookieStatus {
+        mode: policy.mode.name().to_owned(),
+        require: policy.require,
+        secrets_of_file: policy.secrets.is_some(),
+        valid: totals.cookies(CookieEvent::Valid),
+        wrong: totals.cookies(CookieEvent::Wrong),
+        client_only: totals.cookies(CookieEvent::ClientOnly),
     }
 }
 

@@ -95,7 +95,7 @@ impl Desk {
             room[..query.packet.len()].copy_from_slice(query.packet);
             query.packet.len()
         } else {
-            write_ask(query, view.running.policy.cookies, &flips, room)
+            write_ask(query, view.running.policy.cookies.mode, &flips, room)
         };
         put_u16(room, 0, id);
         self.flights.add_attempt(flight, Attempt { id, flips, sent: view.now.at, ..Attempt::on(route) }, timer)?;

@@ -3,6 +3,7 @@
 
 mod admit;
 mod ask;
+mod cookies;
 mod guard;
 mod links;
 mod memory;
@@ -247,7 +248,7 @@ impl Desk {
         let Some(admitted) = self.admit(view, case, out) else { return };
         match admitted.kind() {
             admit::Kind::Plain => {
-                if !self.answer_from_memory(view, &admitted, out) {
+                if !self.answer_from_memory(view, &admitted, out) && self.pass_debt(view, &admitted, out) {
                     self.forward(view, &admitted, out);
                 }
             }

@@ -196,7 +196,7 @@ impl Desk {
         put_u16(room, 0, 0);
         room[HEADER_LEN..response.question_end - 4].make_ascii_lowercase();
         let mut kept = [0; OPTIONS_MAX];
-        let (kept_len, cacheable_options) = keep_options(response, view.running.policy.cookies, &mut kept);
+        let (kept_len, cacheable_options) = keep_options(response, view.running.policy.cookies.mode, &mut kept);
         if first
             && let Some(key) = key_of(case.query)
             && cacheable_options
@@ -221,10 +221,11 @@ impl Desk {
     /// Sends the first `len` bytes of the outbox's room with nothing but the client's id and letters put on, and AD taken
     /// off where nobody asked for it.
     fn send_as_is(&mut self, view: &View<'_>, case: Case<'_>, len: usize, class: &ResponseClass, out: &mut Outbox) {
-        match self.limit_response(view, case.client, class) {
+        match self.limit_response(view, case, class) {
             RrlVerdict::Answer => {}
             RrlVerdict::Slip => {
-                return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Rrl), out);
+                let (body, outcome) = view.slip(case);
+                return self.say(view, case, body, None, (outcome, Reason::Rrl), out);
             }
             RrlVerdict::Drop => return self.finish(view, case, Outcome::Dropped, Reason::Rrl, None),
         }
@@ -279,7 +280,7 @@ impl Desk {
                 view.shared.rrl.class_of_own(rcode, true, &case.query.name, case.query.qtype)
             }
         };
-        match self.limit_response(view, case.client, &class) {
+        match self.limit_response(view, case, &class) {
             RrlVerdict::Answer => {}
             RrlVerdict::Slip => {
                 return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Rrl), out);

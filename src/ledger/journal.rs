@@ -136,6 +136,7 @@ pub fn is_denied(outcome: Outcome, reason: Reason) -> bool {
             | Reason::Update
             | Reason::Source
             | Reason::Rrl
+            | Reason::Cookies
             | Reason::Filter
             | Reason::Storm
             | Reason::Subdomains

@@ -1,7 +1,7 @@
 //! limits.toml: the sections that bound how much and how often, read together because an incident mode lies over all of
 //! them. The sections themselves are read where their policies live.
 
-use super::cookies::CookieMode;
+use super::cookies::CookiePolicy;
 use super::document::{Context, Table};
 use super::rrl::RrlPolicy;
 use super::server::TcpLimits;
@@ -16,7 +16,7 @@ pub struct Limits {
     /// `[rrl]`
     pub rrl: RrlPolicy,
     /// `[cookies]`
-    pub cookies: CookieMode,
+    pub cookies: CookiePolicy,
     /// `[storm]`
     pub storm: StormPolicy,
     /// `[tcp]`
@@ -29,7 +29,7 @@ impl Limits {
         Self {
             source: SourcePolicy::read(&t.table("source"), context),
             rrl: RrlPolicy::read(&t.table("rrl"), context),
-            cookies: CookieMode::read(&t.table("cookies")),
+            cookies: CookiePolicy::read(&t.table("cookies"), context.files),
             storm: StormPolicy::read(&t.table("storm")),
             tcp: TcpLimits::read(&t.table("tcp")),
         }

@@ -75,7 +75,7 @@ pub struct Policy {
     /// limits.toml `[rrl]`.
     pub rrl: rrl::RrlPolicy,
     /// limits.toml `[cookies]`.
-    pub cookies: cookies::CookieMode,
+    pub cookies: cookies::CookiePolicy,
     /// limits.toml `[storm]`.
     pub storm: storm::StormPolicy,
     /// limits.toml `[tcp]`.

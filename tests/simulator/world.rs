@@ -292,6 +292,8 @@ impl World {
         let query = Query::scan(bytes).expect("what is sent upstream is well-formed");
         let opaque = query.opcode != 0 || query.signed;
         assert!(!opaque || self.opaque.contains(&bytes[2..]), "it passes byte for byte: {bytes:02x?}");
+        let has_cookie = query.edns.as_ref().is_some_and(|edns| edns.cookie.is_some());
+        assert!(!has_cookie || query.signed || !query.asks_for_records(), "an upstream sees a cookie: {bytes:02x?}");
         // The root is asked for by health probes.
         if !name.is_empty() {
             self.asked_for.entry(query.name.to_string()).or_default().1 += 1;

@@ -16,6 +16,7 @@ use weir::ledger::alerts::Alerts;
 use weir::ledger::journal::Journal;
 use weir::ledger::{Ledger, Totals};
 use weir::live_policy::{LivePolicy, Running, Shared};
+use weir::policy::cookies::{CookieJar, Secret};
 use weir::policy::document::Files;
 use weir::policy::rrl::RrlTable;
 use weir::policy::source::SourceTables;
@@ -71,6 +72,7 @@ impl Stage {
         let shared = Arc::new(Shared {
             source: Arc::new(SourceTables::new(policy.source.memory, seed)),
             rrl: RrlTable::new(policy.rrl.memory, seed),
+            cookies: CookieJar::new(Secret::new([7; 16])),
             cache: Cache::new(policy.server.cache.size_bytes, seed, 4),
             storm: storm::Common::new(seed, 4096),
             journal: Journal::new(64),

@@ -3,8 +3,9 @@
 use crate::answers::answer;
 use crate::replies::hold;
 use crate::script::{Words, Wrong, client_subnet, duration, option, parse, qtype};
-use crate::stage::message::{Message, id_of, question_name};
+use crate::stage::message::{Message, cookies_of, id_of, question_end, question_name, read};
 use crate::stage::{START, Stage, now, policy, tcp, udp};
+use hickory_proto::op::ResponseCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -17,10 +18,13 @@ use weir::verdict::{Outcome, Reason};
 const TICK: Duration = Duration::from_millis(10);
 
 /// The words of a query behind name and type.
-const QUERY_WORDS: [&str; 17] = [
+const QUERY_WORDS: [&str; 20] = [
     "tcp", "edns", "edns=", "do", "cd", "ad", "nord", "ecs=", "option=", "tsig", "notify", "update", "class=",
-    "every=", "cut", "qr", "opcode=",
+    "every=", "cut", "qr", "opcode=", "cookie=", "alone", "trailing",
 ];
+
+/// Server cookies by client cookie.
+type Cookies = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A message at an upstream that waits for its answer.
 struct Held {
@@ -47,8 +51,10 @@ struct Player {
     /// Servers that leave health probes without an answer.
     down: Vec<String>,
     transfers: usize,
-    /// What came of the last flood: answers, TC=1, silence.
-    tally: [u32; 3],
+    /// The server cookies that clients have got, by client cookie.
+    cookies: Cookies,
+    /// What came of the last flood: answers, TC=1, silence, BADCOOKIE.
+    tally: [u32; 4],
     next_id: u16,
 }
 
@@ -173,7 +179,12 @@ impl Player {
             }
             for (to, bytes) in messages {
                 match to {
-                    To::Client { .. } | To::Stream(_) => self.replies.push_back(bytes),
+                    To::Client { .. } | To::Stream(_) => {
+                        if let [cookie] = &cookies_of(&bytes)[..] {
+                            self.cookies.insert(cookie[..8].to_vec(), cookie[8..].to_vec());
+                        }
+                        self.replies.push_back(bytes);
+                    }
                     To::Upstream(link) => self.ask(From::Udp(link), bytes)?,
                     To::UpstreamStream(link) => self.ask(From::Tcp(link), bytes)?,
                     To::Transfer { .. } => self.transfers += 1,
@@ -223,7 +234,7 @@ impl Player {
     /// `query ID CLIENT NAME TYPE words...`
     fn query(&mut self, words: Words<'_>) -> Result<(), Wrong> {
         let id = parse(words.at(1)?, "id")?;
-        let (client, bytes) = message(id, words, 2)?;
+        let (client, bytes) = message(id, words, 2, &self.cookies)?;
         self.queries.insert(id, bytes.clone());
         self.send(client, &bytes)
     }
@@ -241,17 +252,18 @@ impl Player {
         self.nothing_left()?;
         let count: u32 = parse(words.at(1)?, "count")?;
         let every = words.values("every").next().map(duration).transpose()?;
-        self.tally = [0; 3];
+        self.tally = [0; 4];
         for number in 0..count {
             self.next_id = self.next_id.wrapping_add(1).max(40_000);
             let line = words.0.replacen('%', &number.to_string(), 1);
-            let (client, bytes) = message(self.next_id, Words(&line), 2)?;
+            let (client, bytes) = message(self.next_id, Words(&line), 2, &self.cookies)?;
             self.queries.insert(self.next_id, bytes.clone());
             self.send(client, &bytes)?;
             let own = self.replies.iter().position(|reply| id_of(reply) == self.next_id);
             let kind = match own.and_then(|own| self.replies.remove(own)) {
                 None => 2,
                 Some(reply) if reply[2] & 2 != 0 => 1,
+                Some(reply) if read(&reply).metadata.response_code == ResponseCode::BADCOOKIE => 3,
                 Some(_) => 0,
             };
             self.tally[kind] += 1;
@@ -264,19 +276,22 @@ impl Player {
 
     /// `tally answers=2 tc=3 silent=5`
     fn check_tally(&mut self, words: Words<'_>) -> Result<(), Wrong> {
-        words.only(1, &["answers=", "tc=", "silent="])?;
-        for (key, got) in ["answers", "tc", "silent"].into_iter().zip(self.tally) {
+        words.only(1, &["answers=", "tc=", "silent=", "badcookie="])?;
+        for (key, got) in ["answers", "tc", "silent", "badcookie"].into_iter().zip(self.tally) {
             let text = words.values(key).next().unwrap_or("0");
             let (least, most) = text.split_once("..").unwrap_or((text, text));
             let (least, most): (u32, u32) = (parse(least, "number")?, parse(most, "number")?);
             if !(least..=most).contains(&got) {
-                return Err(format!("expected {text} {key}, got {got}: {:?} answers, TC=1, silent", self.tally));
+                return Err(format!(
+                    "expected {text} {key}, got {got}: {:?} answers, TC=1, silent, BADCOOKIE",
+                    self.tally
+                ));
             }
         }
         Ok(())
     }
 
-    /// `asks SERVER [tcp] [rd|nord] [opt|noopt]`, or `asks nobody`
+    /// `asks SERVER [tcp] [cookie] [intact]`, or `asks nobody`
     fn check_asks(&mut self, words: Words<'_>) -> Result<(), Wrong> {
         let wanted = words.at(1)?;
         let next = self.asks.pop_front();
@@ -288,6 +303,13 @@ impl Player {
         }
         if matches!(held.from, From::Tcp(_)) != words.has("tcp") {
             return Err("asked over the other transport".into());
+        }
+        if cookies_of(&held.bytes).is_empty() == words.has("cookie") {
+            return Err(format!("the cookies that {server} sees: {:02x?}", cookies_of(&held.bytes)));
+        }
+        let same = |query: &Vec<u8>| query[2..] == held.bytes[2..];
+        if words.has("intact") && !self.queries.values().any(same) {
+            return Err("it is not what the client sent, apart from the id".into());
         }
         self.held.entry(server).or_default().push_back(held);
         Ok(())
@@ -398,6 +420,21 @@ fn equal(what: &str, expected: u64, got: u64) -> Result<(), Wrong> {
     if expected == got { Ok(()) } else { Err(format!("{what}: expected {expected}, got {got}")) }
 }
 
+/// The data of a client's COOKIE option. `NAME`: a client cookie alone; `NAME+`: with the server cookie that it got last;
+/// `NAME!`: with one that nobody gave it; `NAME?`: of a length that no cookie has.
+fn cookie(text: &str, cookies: &Cookies) -> Result<Vec<u8>, Wrong> {
+    let name = text.trim_end_matches(['+', '!', '?']);
+    let mut cookie = name.as_bytes().to_vec();
+    cookie.resize(8, b'_');
+    match &text[name.len()..] {
+        "+" => cookie.extend(cookies.get(&cookie).ok_or(format!("{name} has got no server cookie"))?.clone()),
+        "!" => cookie.extend(b"\x01\0\0\0not yours 12"),
+        "?" => cookie.extend(b"four"),
+        _ => {}
+    }
+    Ok(cookie)
+}
+
 /// Whether a number is within `9..11`, or is the one.
 fn within(what: &str, range: &str, got: u64) -> Result<(), Wrong> {
     let (least, most) = range.split_once("..").unwrap_or((range, range));
@@ -406,7 +443,7 @@ fn within(what: &str, range: &str, got: u64) -> Result<(), Wrong> {
 }
 
 /// A client and its message, from the words `CLIENT NAME TYPE words...` at a place.
-fn message(id: u16, words: Words<'_>, at: usize) -> Result<(Client, Vec<u8>), Wrong> {
+fn message(id: u16, words: Words<'_>, at: usize, cookies: &Cookies) -> Result<(Client, Vec<u8>), Wrong> {
     words.only(at + 3, &QUERY_WORDS)?;
     let ip: IpAddr = parse(words.at(at)?, "address")?;
     let peer = SocketAddr::new(ip, 5353);
@@ -423,6 +460,9 @@ fn message(id: u16, words: Words<'_>, at: usize) -> Result<(Client, Vec<u8>), Wr
         query.0[end - 1] = 3;
     }
     let mut options: Vec<u8> = words.values("option").flat_map(|code| option(code.parse().unwrap_or(0), b"")).collect();
+    if let Some(text) = words.values("cookie").next() {
+        options.extend(option(10, &cookie(text, cookies)?));
+    }
     if let Some(subnet) = words.values("ecs").next() {
         options.extend(option(8, &client_subnet(subnet)?));
     }
@@ -434,6 +474,13 @@ fn message(id: u16, words: Words<'_>, at: usize) -> Result<(Client, Vec<u8>), Wr
         query = query.tsig();
     }
     let mut bytes = query.bytes();
+    if words.has("alone") {
+        bytes.drain(12..question_end(&bytes));
+        bytes[5] = 0;
+    }
+    if words.has("trailing") {
+        bytes.push(0);
+    }
     if words.has("cut") {
         bytes.pop();
     }
