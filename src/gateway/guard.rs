@@ -105,10 +105,10 @@ impl Desk {
         let capacity = view.running.routing.capacity(pool);
         // It was opened a moment ago; should it not be there, nothing is known against the zone.
         let Some(account) = self.storms.account(at, zone) else { return Some(Leave::default()) };
-        // TC=1 says "come back over TCP": who is there already need not hear it.
+        // TC=1 asks for a proof that the client is where it says: who has given it need not hear that.
         let held = says == Says::Ask
-            && !case.client.is_tcp()
             && account.is_under_random_names(policy.unknown)
+            && !view.is_verified(case)
             && !common.known.has(name)
             && !account.admit_unknown(at, Storms::part(common, policy.unknown));
         let places = account.places(at, policy, capacity);

@@ -8,6 +8,7 @@ use super::{Asker, Case, Desk, View};
 use crate::cache::FailureKind;
 use crate::dns::query::Query;
 use crate::dns::response::Response;
+use crate::policy::cookies::CookieMode;
 use crate::upstream::flights::FlightId;
 use crate::verdict::{Outcome, Reason};
 
@@ -40,7 +41,10 @@ impl<'q> Same<'q> {
 impl Desk {
     /// The keyed hash of a question under which others may wait for it; 0: none may.
     pub(super) fn question_of(&self, view: &View<'_>, case: Case<'_>) -> u64 {
-        if view.running.policy.storm.waiters == 0 {
+        // A cookie that goes through makes the answer one client's own.
+        let has_cookie = case.query.edns.as_ref().is_some_and(|edns| edns.cookie.is_some());
+        let is_own = has_cookie && view.running.policy.cookies.mode == CookieMode::Pass;
+        if view.running.policy.storm.waiters == 0 || is_own {
             return 0;
         }
         // Neither 0 nor the mark of an empty place.
