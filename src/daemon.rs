@@ -20,7 +20,9 @@ use crate::control::reload::{Last, LastReload, Reloader};
 use crate::control::socket::ControlSocket;
 use crate::control::watch::{self, Digest};
 use crate::gateway::PORTS;
+use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
+use crate::ledger::samples::Samples;
 use crate::ledger::{Ledger, Totals};
 use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
@@ -42,6 +44,12 @@ pub const FLIGHTS_MAX: usize = 16_384;
 
 /// Queries that may wait to be written to the query log.
 pub const JOURNAL_ENTRIES: usize = 8_192;
+
+/// Alerts of workers that may wait to be told.
+pub const ALERTS: usize = 256;
+
+/// Samples of queries that may wait to be summed up: what 8 workers take in a quarter of a second.
+pub const SAMPLES: usize = 8_192;
 
 /// How long the end waits for what is in flight.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -178,6 +186,8 @@ fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
         rrl: RrlTable::new(policy.rrl.memory, random_number()?),
         cache: Cache::new(policy.server.cache.size_bytes, random_number()?, shards),
         journal: Journal::new(JOURNAL_ENTRIES),
+        alerts: Alerts::new(ALERTS),
+        samples: Samples::new(SAMPLES),
         live: LivePolicy::new(policy, clock.now().unix_ms).map_err(RunError::Upstreams)?,
     })
 }

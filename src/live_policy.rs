@@ -1,7 +1,9 @@
 //! The one place where a running policy is replaced: publishing another value is the only change there is.
 
 use crate::cache::Cache;
+use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
+use crate::ledger::samples::Samples;
 use crate::policy::Policy;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
@@ -79,4 +81,8 @@ pub struct Shared {
     pub cache: Cache,
     /// Queries on their way to the query log.
     pub journal: Journal,
+    /// Attacks that workers have noticed, on their way to whoever tells people.
+    pub alerts: Alerts,
+    /// Samples of what is asked, on their way to whoever makes out who it is.
+    pub samples: Samples,
 }

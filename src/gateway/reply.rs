@@ -71,6 +71,7 @@ impl Desk {
     ) {
         let took = view.now.at.since(case.received);
         self.ledger.count(outcome, reason, case.client.is_tcp(), Some(took));
+        self.watch(view, case, outcome, reason);
         let policy = &view.running.policy;
         let wanted = match policy.server.log.queries {
             LogQueries::None => false,
@@ -100,6 +101,7 @@ impl Desk {
     /// Counts and logs what a section or rule in monitor mode would have done; the query goes on.
     pub(super) fn would(&mut self, view: &View<'_>, case: Case<'_>, ending: Ending, rule: Option<&Rule>) {
         self.ledger.would(ending.1);
+        self.sampler.monitored(ending.1);
         if view.running.policy.server.log.queries != LogQueries::None {
             self.log(view, case, ending, rule, true);
         }
@@ -186,6 +188,7 @@ impl Desk {
             ending = (Outcome::Truncated, Reason::Oversized);
         }
         out.commit(case.client.to(), len);
+        self.sampler.answered(len);
         ending
     }
 
@@ -206,6 +209,7 @@ impl Desk {
                     Some(room) => {
                         let len = reply::write_malformed(packet, rcode, question_end, edns, ra, room);
                         out.commit(client.to(), len);
+                        self.sampler.answered(len);
                         (Outcome::Rejected, Reason::Malformed)
                     }
                     None => (Outcome::Failed, Reason::Overload),
@@ -213,7 +217,7 @@ impl Desk {
             }
             RrlVerdict::Slip | RrlVerdict::Drop => (Outcome::Dropped, Reason::Rrl),
         };
-        self.ledger.count(ending.0, ending.1, client.is_tcp(), None);
+        self.count_malformed(view, client, packet, ending);
     }
 
     /// Response-rate limiting: UDP only (a TCP client has shown that it is where it says), monitor mode only counts.
@@ -225,6 +229,7 @@ impl Desk {
         let verdict = policy.check(&view.shared.rrl, view.now.at, client.peer.ip(), class);
         if verdict != RrlVerdict::Answer && policy.mode == Mode::Monitor {
             self.ledger.would(Reason::Rrl);
+            self.sampler.monitored(Reason::Rrl);
             return RrlVerdict::Answer;
         }
         verdict
@@ -240,6 +245,7 @@ impl Desk {
         ending: Ending,
         out: &mut Outbox,
     ) {
+        self.sampler.will_answer(draft.len);
         let verdict = self.limit_response(view, case.client, &draft.class);
         if verdict == RrlVerdict::Drop {
             return self.finish(view, case, Outcome::Dropped, Reason::Rrl, None);
@@ -261,6 +267,7 @@ impl Desk {
             }
         };
         out.commit(case.client.to(), len);
+        self.sampler.answered(len);
         self.finish(view, case, ending.0, ending.1, None);
     }
 }

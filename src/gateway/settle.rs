@@ -198,6 +198,7 @@ impl Desk {
             let question = case.query.question();
             room[HEADER_LEN..HEADER_LEN + question.len()].copy_from_slice(question);
             out.commit(case.client.to(), len);
+            self.sampler.answered(len);
         }
         self.finish(view, case, Outcome::Forwarded, Reason::None, None);
     }
@@ -247,6 +248,7 @@ impl Desk {
         room.copy_from_slice(packet);
         put_u16(room, 0, case.query.id);
         out.commit(case.client.to(), packet.len());
+        self.sampler.answered(packet.len());
         self.finish(view, case, Outcome::Forwarded, Reason::None, None);
     }
 }

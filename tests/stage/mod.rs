@@ -12,7 +12,9 @@ use weir::cache::Cache;
 use weir::clock::{Moment, Now};
 use weir::gateway::outbox::Outbox;
 use weir::gateway::{Client, ConnectionId, Gateway, Path};
+use weir::ledger::alerts::Alerts;
 use weir::ledger::journal::Journal;
+use weir::ledger::samples::Samples;
 use weir::ledger::{Ledger, Totals};
 use weir::live_policy::{LivePolicy, Running, Shared};
 use weir::policy::document::Files;
@@ -71,6 +73,8 @@ impl Stage {
             rrl: RrlTable::new(policy.rrl.memory, seed),
             cache: Cache::new(policy.server.cache.size_bytes, seed, 4),
             journal: Journal::new(64),
+            alerts: Alerts::new(64),
+            samples: Samples::new(4096),
             live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
         });
         let ledgers: Vec<_> = (0..workers).map(|_| Arc::new(Ledger::default())).collect();
