@@ -69,6 +69,8 @@ pub struct Numbers {
     pub received: u64,
     /// Bytes of answers sent.
     pub sent: u64,
+    /// Bytes of answers that would have been sent without limits.
+    pub wanted: u64,
 }
 
 /// One alert.
