@@ -4,6 +4,7 @@ mod announce;
 mod engine;
 mod error;
 mod lab_thread;
+mod lookout;
 mod metrics;
 mod query_log;
 mod recipe;
@@ -23,6 +24,7 @@ use crate::gateway::PORTS;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
 use crate::ledger::samples::Samples;
+use crate::ledger::watch::Watch;
 use crate::ledger::{Ledger, Totals};
 use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
@@ -88,6 +90,8 @@ struct Site {
     /// Of the policy that runs.
     policy_warnings: Mutex<Vec<String>>,
     last: Last,
+    /// Who it is: summed up by the lookout, read by status and metrics.
+    watch: Mutex<Watch>,
 }
 
 /// Runs the gateway until a signal ends it. What it tells at the start goes to `say`, a line at a time.
@@ -152,11 +156,13 @@ async fn serve(
         warnings,
         policy_warnings: Mutex::new(policy_warnings),
         last: Last::default(),
+        watch: Mutex::new(Watch::new(clock.now().at)),
     });
     let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
     announce::announce(&site, &recipe, &running, socket.as_ref(), say);
     drop(running);
 
+    let lookout = tokio::task::spawn_local(lookout::keep(Arc::clone(&site)));
     let (mut reloader, asker) = Reloader::new(engine, digest, site.last.clone());
     let control = socket.map(|socket| {
         let site = Arc::clone(&site);
@@ -172,6 +178,7 @@ async fn serve(
         // The only error is the abort itself; the socket's file is gone after it.
         let _ = control.await;
     }
+    lookout.abort();
     tokio::select! {
         ended = reloader.engine().end(DRAIN_MAX) => ended,
         signal = signals.end.recv() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),

@@ -102,6 +102,11 @@ impl Alerts {
         Self { queue: ArrayQueue::new(capacity.max(1)), lost: AtomicU64::new(0) }
     }
 
+    /// Bytes that a queue of `capacity` takes, about.
+    pub const fn size_bytes(capacity: usize) -> usize {
+        capacity * (size_of::<Alert>() + size_of::<usize>())
+    }
+
     /// Queues an alert, or counts it as lost.
     pub fn raise(&self, alert: Alert) {
         if self.queue.push(alert).is_err() {

@@ -188,6 +188,13 @@ pub struct Server {
     pub log: LogSettings,
 }
 
+impl UpstreamSettings {
+    /// Whether it is asked over TCP for a client that came over TCP (`client_tcp`) or not.
+    pub fn is_asked_over_tcp(&self, client_tcp: bool) -> bool {
+        client_tcp || self.transport == Transport::Tcp
+    }
+}
+
 impl Server {
     /// Reads gateway.toml.
     pub fn read(t: &Table<'_>, surroundings: &Surroundings) -> Self {

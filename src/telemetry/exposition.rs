@@ -2,6 +2,7 @@
 //! label: both are the attacker's to choose, and each new value would be a time series.
 
 use crate::cache;
+use crate::ledger::alerts::AlertKind;
 use crate::ledger::{AnsweredBy, LATENCY_BOUNDS_US, Totals, UpstreamEvent};
 use crate::verdict::{Outcome, Reason};
 use std::fmt::{self, Write};
@@ -51,8 +52,14 @@ pub struct Snapshot {
     pub policy: PolicyRow,
     /// Queries that wait for an upstream.
     pub in_flight: u64,
+    /// Attacks noticed, by kind.
+    pub alerts: [(AlertKind, u64); AlertKind::ALL.len()],
+    /// Samples of queries that were lost before anybody summed them up.
+    pub samples_lost: u64,
     /// Messages lost because a worker's outbox was full.
     pub outbox_lost: u64,
+    /// What sockets and connections met with that is no query's outcome: name and count of each event.
+    pub driver_events: Vec<(&'static str, u64)>,
     /// Now, in milliseconds since 1970-01-01 UTC.
     pub unix_ms: u64,
 }
@@ -155,6 +162,21 @@ fn process(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
     single(out, "weir_query_log_lost_total", "counter", "Queries not logged: over the rate, or no room.", lost)?;
     let lost = snapshot.outbox_lost;
     single(out, "weir_outbox_lost_total", "counter", "Messages not sent for want of room in a batch.", lost)?;
+    head(
+        out,
+        "weir_driver_events_total",
+        "counter",
+        "What happened on sockets and connections, lost and refused too.",
+    )?;
+    for (event, count) in &snapshot.driver_events {
+        sample(out, "weir_driver_events_total", &[("event", event)], count)?;
+    }
+    head(out, "weir_alerts_total", "counter", "Attacks noticed, by kind; each once when it begins.")?;
+    for (kind, count) in snapshot.alerts {
+        sample(out, "weir_alerts_total", &[("kind", kind.name())], count)?;
+    }
+    let lost = snapshot.samples_lost;
+    single(out, "weir_samples_lost_total", "counter", "Samples lost: what `weir top` shows is too low.", lost)?;
     let policy = &snapshot.policy;
     head(out, "weir_policy_info", "gauge", "The policy that runs, by the hash of its files.")?;
     sample(out, "weir_policy_info", &[("id", &policy.id)], 1)?;
@@ -225,7 +247,10 @@ pub(super) mod tests {
             }],
             policy: PolicyRow { id: "0a1b2c".to_owned(), generation: 3, since_unix_ms: 1_000 },
             in_flight: 2,
+            alerts: AlertKind::ALL.map(|kind| (kind, kind as u64)),
+            samples_lost: 6,
             outbox_lost: 0,
+            driver_events: vec![("tcp-full", 4)],
             unix_ms: 3_500,
         }
     }
@@ -267,6 +292,7 @@ pub(super) mod tests {
             r#"weir_upstream_srtt_seconds{upstream="a \"quoted\\name\"\nx 1",pool="default",tier="1"} 0.0015"#,
             r#"weir_upstream_events_total{upstream="a \"quoted\\name\"\nx 1",pool="default",event="sent"} 1"#,
             r#"weir_cache_entries 5"#,
+            r#"weir_driver_events_total{event="tcp-full"} 4"#,
             r#"weir_policy_info{id="0a1b2c"} 1"#,
             r#"weir_policy_age_seconds 2.5"#,
         ] {

@@ -7,8 +7,8 @@ use super::wheel::Wheel;
 use super::{LINKS_MAX, LinkId};
 use crate::clock::Moment;
 
-/// Attempts at one query, the first included.
-pub const ATTEMPTS_MAX: usize = 4;
+/// Attempts at one query, the first included: one more than the most retries that a policy may ask for.
+pub const ATTEMPTS_MAX: usize = 6;
 
 /// Packets up to this many bytes are kept in the flight itself.
 const INLINE_MAX: usize = 512;
