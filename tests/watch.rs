@@ -5,7 +5,7 @@
 
 mod stage;
 
-use stage::message::{ANSWER, ANY, Message, TXT, question_end};
+use stage::message::{A, ANSWER, ANY, Message, TXT, question_end};
 use stage::{Stage, after, now, policy, tcp, udp};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl Scene {
         Self { stage, watch: Watch::new(after(0)), micros: 0, looked: 0, told: Vec::new() }
     }
 
-    /// Asks, and has the upstream answer at once with a TXT record of `answer_len` bytes.
+    /// Asks, and has the upstream answer at once with about `answer_len` bytes of records.
     fn ask(&mut self, client: Client, name: &str, qtype: u16, answer_len: usize) {
         let query = Message::query(7, name, qtype).opt(4096, false, b"").bytes();
         let at = now(after(0).plus(Duration::from_micros(self.micros)));
@@ -57,7 +57,10 @@ impl Scene {
             let data = [&[200][..], &text].concat();
             let mut answer = Message(asked[..question_end(&asked)].to_vec());
             answer.0[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0]);
-            for _ in 0..answer_len.div_ceil(212) {
+            if answer_len < 212 {
+                answer = answer.record(ANSWER, &[0xC0, 12], A, 300, &[192, 0, 2, 1]);
+            }
+            for _ in 0..answer_len / 212 {
                 answer = answer.record(ANSWER, &[0xC0, 12], TXT, 300, &data);
             }
             worker.on_response(at, from, &answer.bytes(), out);

@@ -37,6 +37,12 @@ const QUESTIONS_MAX: u32 = 16;
 /// The part of a flood's queries that is over the limit: three times what it may ask.
 const FLOOD_OVER: f64 = 2.0 / 3.0;
 
+/// The same over all that is remembered, so that a few samples do not make a flood.
+const FLOOD_OVER_SLOW: f64 = 0.4;
+
+/// How much faster fades what happens just now: a half-life of 0.2 s.
+const FAST: i32 = 5;
+
 /// The part of reflected queries that is over a limit.
 const REFLECTED_OVER: f64 = 0.5;
 
@@ -87,12 +93,18 @@ pub struct Traffic {
     /// Bytes of queries whose whole answer was known, and of those answers.
     asked: f64,
     whole: f64,
+    /// Queries, and those over the source limit, that fade [`FAST`] times as fast: what happens just now.
+    queries_now: f64,
+    over_now: f64,
     questions: Questions,
 }
 
 impl Account for Traffic {
     fn fade(&mut self, factor: f64) {
-        let Self { queries, unverified, over, limited, received, sent, asked, whole, questions } = self;
+        let Self { queries, unverified, over, limited, received, sent, asked, whole, queries_now, over_now, questions } =
+            self;
+        *queries_now *= factor.powi(FAST);
+        *over_now *= factor.powi(FAST);
         for weight in [queries, unverified, over, limited, received, sent, asked, whole] {
             *weight *= factor;
         }
@@ -115,9 +127,11 @@ impl Traffic {
         let weight = f64::from(sample.weight);
         let is = |reason| sample.reason == reason || sample.trace.monitored == Some(reason);
         self.queries += weight;
+        self.queries_now += weight;
         self.questions.note(question);
         if is(Reason::Source) {
             self.over += weight;
+            self.over_now += weight;
         }
         if sample.verified {
             return;
@@ -136,6 +150,16 @@ impl Traffic {
             self.asked += weight * received;
             self.whole += weight * whole;
         }
+    }
+
+    /// Queries a second just now: true half a second after a change.
+    pub fn rate_now(&self) -> f64 {
+        self.queries_now * RATE * f64::from(FAST)
+    }
+
+    /// The part of the queries of just now that was over the source limit, 0 to 1.
+    pub fn over_now(&self) -> f64 {
+        (self.over_now / self.queries_now.max(f64::MIN_POSITIVE)).min(1.0)
     }
 
     /// Distinct questions of the last second or less, about; among samples, so fewer than there are.
@@ -158,7 +182,10 @@ impl Traffic {
         if few && self.is_reflection() {
             return Some(Signature::Reflection);
         }
-        let floods = self.over * RATE >= RATE_MIN && self.over >= FLOOD_OVER * self.queries;
+        // A source may begin with its burst, so that what it does now says more than what it did a second ago.
+        let floods = self.over * RATE >= RATE_MIN
+            && self.over_now >= FLOOD_OVER * self.queries_now
+            && self.over >= FLOOD_OVER_SLOW * self.queries;
         floods.then_some(Signature::Flood)
     }
 

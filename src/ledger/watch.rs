@@ -153,10 +153,11 @@ impl Watch {
 }
 
 fn numbers_of(traffic: &Traffic, kind: AlertKind, sources: usize) -> Numbers {
-    let bad = if kind == AlertKind::Flood { traffic.over } else { traffic.over + traffic.limited };
+    let limited = || ((traffic.over + traffic.limited) / traffic.queries.max(f64::MIN_POSITIVE)).min(1.0);
+    let bad = if kind == AlertKind::Flood { traffic.over_now() } else { limited() };
     Numbers {
-        queries: (traffic.queries * RATE) as u32,
-        bad_permille: (1000.0 * (bad / traffic.queries.max(f64::MIN_POSITIVE)).min(1.0)) as u16,
+        queries: traffic.rate_now() as u32,
+        bad_permille: (1000.0 * bad) as u16,
         names: traffic.questions(),
         sources: u32::try_from(sources).unwrap_or(u32::MAX),
         received: (traffic.received * RATE) as u64,
