@@ -221,7 +221,7 @@ fn a_blocked_name() {
 fn a_refused_client() {
     let mut bench = Bench::new(OFF, Message::query(1, "www.test", A).opt(1232, false, b""));
     allocates_nothing("a refused client", &mut bench, &mut |bench, n| {
-        bench.ask(n, IpAddr::from([198, 51, 100, n as u8]))
+        bench.ask(n, IpAddr::from([198, 51, 100, n as u8]));
     });
     assert_eq!(bench.counted(Outcome::Denied, Reason::Access), OPERATIONS + 200);
 }

@@ -141,6 +141,15 @@ impl Desk {
         }
     }
 
+    /// As [`Self::vet`], for an answer that passes as it is or not at all.
+    fn passes_chain(&mut self, view: &View<'_>, case: Case<'_>, response: &Response<'_>, out: &mut Outbox) -> bool {
+        let groups = view.running.policy.groups.of(case.client.peer.ip());
+        match self.judge_chain(view, case, &groups, response) {
+            ChainVerdict::Pass { .. } => true,
+            ChainVerdict::Rule(rule) => self.obey(view, case, rule, out),
+        }
+    }
+
     fn keep_and_send(&mut self, view: &View<'_>, case: Case<'_>, vetted: &VettedAnswer<'_>, out: &mut Outbox) {
         let response = &vetted.response;
         let message = response.message;
@@ -239,6 +248,9 @@ impl Desk {
         debug_assert!(Kind::of(case.query, case.client.is_tcp()) != Kind::Plain);
         let class = match Response::scan(packet) {
             Ok(response) => {
+                if case.query.asks_for_records() && !self.passes_chain(view, case, &response, out) {
+                    return;
+                }
                 let zone = view.running.routing.pool_for(&case.query.name).1;
                 view.shared.rrl.class_of(&response, &case.query.name, case.query.qtype, zone)
             }

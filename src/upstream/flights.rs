@@ -6,9 +6,10 @@
 use super::wheel::Wheel;
 use super::{LINKS_MAX, LinkId};
 use crate::clock::Moment;
+use crate::policy::server::RETRIES_MAX;
 
-/// Attempts at one query, the first included: one more than the most retries that a policy may ask for.
-pub const ATTEMPTS_MAX: usize = 6;
+/// Attempts at one query, the first included.
+pub const ATTEMPTS_MAX: usize = 1 + RETRIES_MAX as usize;
 
 /// Packets up to this many bytes are kept in the flight itself.
 const INLINE_MAX: usize = 512;

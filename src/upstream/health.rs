@@ -31,8 +31,9 @@ pub const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 /// answer of it a forgery.
 const CASE_CHANGED_MIN: u32 = 3;
 
-/// Kept answers are counted up to here: then a forger would have to guess id and port as often.
-const CASE_KEPT_MAX: u32 = 1024;
+/// Kept answers are counted up to here: a forger would have to guess id and port as often in a row, and a server that is
+/// replaced by one which changes letters is understood after as many answers.
+const CASE_KEPT_MAX: u32 = 16;
 
 impl State {
     /// Whether it is up; a server is believed up until probes say otherwise.
@@ -114,6 +115,11 @@ impl State {
             if before < CASE_KEPT_MAX {
                 self.case_kept.store(before + 1, Relaxed);
             }
+            // Forgeries of a whole year must not add up.
+            let changed = self.case_changed.load(Relaxed);
+            if changed > 0 {
+                self.case_changed.store(changed - 1, Relaxed);
+            }
         } else {
             self.case_changed.store(self.case_changed.load(Relaxed).saturating_add(1), Relaxed);
         }
@@ -172,13 +178,25 @@ mod tests {
         assert!(state.randomise_case());
         state.on_case(false);
         assert!(!state.randomise_case());
+        state.on_case(false);
         state.on_case(true);
         assert!(!state.randomise_case(), "one kept answer is chance");
         (0..2).for_each(|_| state.on_case(true));
-        assert!(state.randomise_case(), "as many show that the others were forged");
+        assert!(state.randomise_case(), "more show that the others were forged");
+    }
+
+    #[test]
+    fn a_server_that_kept_letters_is_believed_for_long_but_not_for_ever() {
+        let state = State::default();
         (0..2000).for_each(|_| state.on_case(true));
-        (0..1000).for_each(|_| state.on_case(false));
+        (0..100).for_each(|_| {
+            state.on_case(false);
+            state.on_case(true);
+        });
+        (0..CASE_KEPT_MAX).for_each(|_| state.on_case(false));
         assert!(state.randomise_case());
+        state.on_case(false);
+        assert!(!state.randomise_case(), "another server has taken its address");
     }
 
     #[test]
