@@ -215,7 +215,7 @@ mod tests {
     fn busy() -> Top {
         let row =
             |what: String, traffic| Row { what, queries_per_s: 123_456_789.0, error_per_s: 0.0, share: 1.0, traffic };
-        let traffic = Some(TrafficRow { over: 1.0, received_per_s: 9e9, sent_per_s: 9.9e12, questions: 1_000 });
+        let traffic = Some(TrafficRow { over: 1.0, received_per_s: 9e9, sent_per_s: 9.9e13, questions: 1_000 });
         let list = |by: By| List {
             by,
             rows: (0..ROWS_ALONE)

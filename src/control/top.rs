@@ -5,7 +5,7 @@ use crate::clock::Now;
 use crate::ledger::alerts::{Alert, AlertKind, Numbers, Subject};
 use crate::ledger::hitters::{Account, Hitter, Hitters};
 use crate::ledger::traffic::{RATE, Traffic};
-use crate::ledger::watch::Watch;
+use crate::ledger::watch::{Refused, Watch};
 use crate::policy::document::words::TypeName;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display};
@@ -31,7 +31,7 @@ pub enum By {
     Name,
     /// Types.
     Type,
-    /// What refused, and which network.
+    /// What refused, or in monitor mode would have, and which network.
     Reason,
 }
 
@@ -59,7 +59,7 @@ pub struct Top {
     pub unix_ms: u64,
     /// Queries a second.
     pub queries_per_s: f64,
-    /// Of these, how many a policy refused or would have in monitor mode.
+    /// Of these, how many a policy refused; not what monitor mode would have.
     pub refused_per_s: f64,
     /// The alerts that go on, the oldest first.
     pub alerts: Vec<AlertRow>,
@@ -141,10 +141,7 @@ pub fn top(watch: &Watch, now: Now, rows: usize, samples_lost: u64) -> Top {
         list(By::Zone, plain_rows(&watch.zones, all, rows, ToString::to_string)),
         list(By::Name, plain_rows(&watch.names, all, rows, ToString::to_string)),
         list(By::Type, plain_rows(&watch.types, all, rows, type_text)),
-        list(
-            By::Reason,
-            plain_rows(&watch.denied, all, rows, |(reason, network)| format!("{} {network}", reason.name())),
-        ),
+        list(By::Reason, plain_rows(&watch.denied, all, rows, refused_text)),
     ];
     let alerts = watch.alerts.list(now).map(|(active, age)| AlertRow {
         kind: active.alert.kind.name().to_owned(),
@@ -158,12 +155,17 @@ pub fn top(watch: &Watch, now: Now, rows: usize, samples_lost: u64) -> Top {
     Top {
         unix_ms: now.unix_ms,
         queries_per_s: all * RATE,
-        refused_per_s: watch.denied.total() * RATE,
+        refused_per_s: watch.refused() * RATE,
         alerts: alerts.collect(),
         alerts_unlisted: watch.alerts.unlisted(),
         lists,
         samples_lost,
     }
+}
+
+fn refused_text(Refused { reason, monitored, network }: &Refused) -> String {
+    let would = if *monitored { "would: " } else { "" };
+    format!("{would}{} {network}", reason.name())
 }
 
 fn type_text(qtype: &u16) -> String {
@@ -268,5 +270,70 @@ impl Display for Top {
             writeln!(f, "  done      {done}\n  try       {suggestion}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use crate::dns::name::Name;
+    use crate::ledger::samples::{Sample, Trace};
+    use crate::verdict::{Outcome, Reason};
+
+    fn sample(client: &str, name: &str, reason: Reason, monitored: Option<Reason>) -> Sample {
+        let outcome = if reason == Reason::None { Outcome::CacheHit } else { Outcome::Dropped };
+        let trace = Trace { sent: 100, whole: 100, monitored };
+        let (client, name) = (client.parse().unwrap(), Name::from_text(name).unwrap());
+        Sample { weight: 10, client, verified: false, name, qtype: 28, outcome, reason, received: 40, trace }
+    }
+
+    #[test]
+    fn the_heaviest_are_named_and_what_only_would_be_refused_is_apart() {
+        let mut watch = Watch::new(Moment::ZERO);
+        for _ in 0..3 {
+            watch.note(&sample("192.0.2.1", "www.a.example", Reason::None, Some(Reason::Rrl)));
+        }
+        watch.note(&sample("2001:db8::1", "www.b.example", Reason::Filter, None));
+        watch.note(&sample("2001:db8::1", ".", Reason::Malformed, None));
+        let top = top(&watch, Now::default(), 1, 0);
+        let first = |by: By| top.list(by).iter().map(|row| row.what.as_str()).collect::<Vec<_>>();
+        let firsts = By::ALL.map(|by| first(by).join(" "));
+        let expected = ["192.0.2.1", "192.0.2.0/24", "a.example", "www.a.example", "AAAA", "would: rrl 192.0.2.0/24"];
+        assert_eq!(firsts, expected, "one row each");
+        assert!((top.queries_per_s - 50.0 * RATE).abs() < 1e-6 && (top.refused_per_s - 20.0 * RATE).abs() < 1e-6);
+        let row = &top.list(By::Source)[0];
+        let traffic = row.traffic.expect("of a source");
+        assert!((row.share - 0.6).abs() < 1e-6 && (traffic.over - 1.0).abs() < 1e-6, "{row:#?}");
+        assert!((traffic.sent_per_s / traffic.received_per_s - 2.5).abs() < 1e-6, "{row:#?}");
+        let json = serde_json::to_string(&top).unwrap();
+        assert_eq!(serde_json::from_str::<Top>(&json).unwrap().lists.len(), By::ALL.len());
+    }
+
+    #[test]
+    fn an_alert_says_why_and_what_may_be_done() {
+        let zone = Subject::Zone(Name::from_text("dead.example").unwrap());
+        let network = Subject::Network("192.0.2.0/24".parse().unwrap());
+        let numbers =
+            Numbers { queries: 900, bad_permille: 987, names: 2, sources: 3, received: 40, sent: 20, wanted: 1000 };
+        let cases = [
+            (AlertKind::RetryStorm, zone, "98% fail, 2 names, 3 sources", "weir block dead.example --for 1h"),
+            (AlertKind::RandomSubdomains, zone, "900 q/s", "weir mode under-attack --for 30m"),
+            (AlertKind::Reflection, network, "answers 25.0x the queries, sent 0.5x", "weir mode under-attack"),
+            (AlertKind::Flood, network, "98% over the source limit, 3 sources", "deny 192.0.2.0/24"),
+        ];
+        for (kind, subject, reason, way_out) in cases {
+            let alert = Alert { unix_ms: 0, kind, subject, numbers, done: "" };
+            assert!(why(&alert).contains(reason), "{}", why(&alert));
+            assert!(suggestion(&alert).contains(way_out), "{}", suggestion(&alert));
+        }
+    }
+
+    #[test]
+    fn rates_take_six_characters() {
+        for (rate, text) in [(0.0, "0.0"), (9.94, "9.9"), (9.96, "10"), (99_999.0, "99999"), (123_456.0, "123k")] {
+            assert_eq!(rate_text(rate), text);
+        }
+        assert!([1e-9, 9_999_499.0, 1e7, 9.9e9, 9.9e13].iter().all(|rate| rate_text(*rate).len() <= 6));
     }
 }

@@ -30,6 +30,17 @@ const IPV6_PREFIX: u8 = 56;
 /// A host has a network's attack to itself when so much of it comes from there.
 const ALONE: f64 = 0.8;
 
+/// What refuses, and whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Refused {
+    /// What decided.
+    pub reason: Reason,
+    /// It only would have: monitor mode.
+    pub monitored: bool,
+    /// Who asked.
+    pub network: IpNet,
+}
+
 /// What the gateway does about attacks that are noticed here, under the policy that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doing {
@@ -52,8 +63,10 @@ pub struct Watch {
     pub names: Hitters<Name>,
     /// Types; 0 for what could not be read.
     pub types: Hitters<u16>,
-    /// Who is refused for which reason, in monitor mode too: by network.
-    pub denied: Hitters<(Reason, IpNet)>,
+    /// Who is refused for which reason, by network.
+    pub denied: Hitters<Refused>,
+    /// The weight of what was refused, not only monitored.
+    refused: f64,
     /// What was noticed here and by the workers.
     pub alerts: ActiveAlerts,
     hasher: RandomState,
@@ -70,6 +83,7 @@ impl Watch {
             names: Hitters::new(KEYS),
             types: Hitters::new(KEYS),
             denied: Hitters::new(KEYS),
+            refused: 0.0,
             alerts: ActiveAlerts::default(),
             hasher: RandomState::new(),
             looked: at,
@@ -81,7 +95,7 @@ impl Watch {
         2 * Hitters::<IpNet, Traffic>::size_bytes(KEYS)
             + 2 * Hitters::<Name>::size_bytes(KEYS)
             + Hitters::<u16>::size_bytes(KEYS)
-            + Hitters::<(Reason, IpNet)>::size_bytes(KEYS)
+            + Hitters::<Refused>::size_bytes(KEYS)
     }
 
     /// Sums up one sample.
@@ -92,8 +106,11 @@ impl Watch {
         self.hosts.add(&host, weight).note(sample, question);
         self.networks.add(&network, weight).note(sample, question);
         self.types.add(&sample.qtype, weight);
-        if let Some(reason) = refused_for(sample) {
-            self.denied.add(&(reason, network), weight);
+        if let Some((reason, monitored)) = refused_for(sample) {
+            self.denied.add(&Refused { reason, monitored, network }, weight);
+            if !monitored {
+                self.refused += weight;
+            }
         }
         if sample.reason != Reason::Malformed {
             self.zones.add(&zone_of(&sample.name), weight);
@@ -115,9 +132,15 @@ impl Watch {
         self.names.fade(factor, FLOOR);
         self.types.fade(factor, FLOOR);
         self.denied.fade(factor, FLOOR);
+        self.refused *= factor;
         while let Some(ended) = self.alerts.expire(now) {
             tell(ended);
         }
+    }
+
+    /// The weight of what was refused, faded like that of the summaries.
+    pub fn refused(&self) -> f64 {
+        self.refused
     }
 
     /// Takes an alert that a worker has raised.
@@ -166,14 +189,17 @@ fn numbers_of(traffic: &Traffic, kind: AlertKind, sources: usize) -> Numbers {
     }
 }
 
-/// The reason for which a sample was refused, or would have been without monitor mode.
-fn refused_for(sample: &Sample) -> Option<Reason> {
+/// The reason for which a sample was refused; with true, would have been without monitor mode.
+fn refused_for(sample: &Sample) -> Option<(Reason, bool)> {
     let is_refused = matches!(
         sample.outcome,
         Outcome::Denied | Outcome::Truncated | Outcome::Dropped | Outcome::Rejected | Outcome::Malformed
     );
-    let reason = if is_refused { Some(sample.reason) } else { sample.trace.monitored };
-    reason.filter(|reason| *reason != Reason::None)
+    match sample.trace.monitored {
+        _ if is_refused && sample.reason != Reason::None => Some((sample.reason, false)),
+        Some(reason) => Some((reason, true)),
+        None => None,
+    }
 }
 
 /// The address and the network of a client.
