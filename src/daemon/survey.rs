@@ -88,6 +88,7 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
         },
         in_flight: site.in_flight(),
         alerts,
+        alerts_lost: site.shared.alerts.lost(),
         samples_lost: site.shared.samples.lost(),
         outbox_lost: happened(Event::OutboxLost),
         driver_events: Event::ALL.iter().map(|event| (event.name(), happened(*event))).collect(),

@@ -262,6 +262,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_worker_raises_again_and_again_is_told_once() {
+        let mut watch = Watch::new(Moment::ZERO);
+        let zone = Subject::Zone(Name::from_text("dead.example").unwrap());
+        let (kind, numbers) = (AlertKind::RetryStorm, Numbers::default());
+        let mut changes = Vec::new();
+        for second in 1..=3 {
+            let now = Now { at: Moment::from_nanos(second * 1_000_000_000), unix_ms: second * 1_000 };
+            let alert = Alert { unix_ms: now.unix_ms, kind, subject: zone, numbers, done: "probes only" };
+            watch.heed(now, alert, &mut |change| changes.push(change));
+            watch.look(now, &Doing { reflection: "", flood: "" }, &mut |change| changes.push(change));
+        }
+        assert!(matches!(changes[..], [Change::Begun(alert)] if alert.subject == zone), "{changes:#?}");
+        let later = Now { at: Moment::from_nanos(8_000_000_000), unix_ms: 8_000 };
+        watch.look(later, &Doing { reflection: "", flood: "" }, &mut |change| changes.push(change));
+        assert!(matches!(changes[..], [_, Change::Ended(_, lasted)] if lasted.as_secs() == 2), "{changes:#?}");
+        assert_eq!(watch.alerts.begun(AlertKind::RetryStorm), 1);
+    }
+
+    #[test]
     fn networks_are_of_the_real_family() {
         let [host, network] = networks_of("::ffff:192.0.2.7".parse().unwrap());
         assert_eq!((host.to_string(), network.to_string()), ("192.0.2.7/32".into(), "192.0.2.0/24".into()));

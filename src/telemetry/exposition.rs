@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub in_flight: u64,
     /// Attacks noticed, by kind.
     pub alerts: [(AlertKind, u64); AlertKind::ALL.len()],
+    /// Alerts of workers that were lost before anybody told them.
+    pub alerts_lost: u64,
     /// Samples of queries that were lost before anybody summed them up.
     pub samples_lost: u64,
     /// Messages lost because a worker's outbox was full.
@@ -175,6 +177,8 @@ fn process(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
     for (kind, count) in snapshot.alerts {
         sample(out, "weir_alerts_total", &[("kind", kind.name())], count)?;
     }
+    let lost = snapshot.alerts_lost;
+    single(out, "weir_alerts_lost_total", "counter", "Alerts of workers that found no room.", lost)?;
     let lost = snapshot.samples_lost;
     single(out, "weir_samples_lost_total", "counter", "Samples lost: what `weir top` shows is too low.", lost)?;
     let policy = &snapshot.policy;
@@ -248,6 +252,7 @@ pub(super) mod tests {
             policy: PolicyRow { id: "0a1b2c".to_owned(), generation: 3, since_unix_ms: 1_000 },
             in_flight: 2,
             alerts: AlertKind::ALL.map(|kind| (kind, kind as u64)),
+            alerts_lost: 8,
             samples_lost: 6,
             outbox_lost: 0,
             driver_events: vec![("tcp-full", 4)],
