@@ -1,7 +1,7 @@
 //! The alerts that go on: each told once when it begins and once when it has ended, whoever raised it and however often.
 //! Of each kind so many at a time; an attack from everywhere must not fill memory or the log with alerts.
 
-use super::alerts::{Alert, AlertKind};
+use super::alerts::{Alert, AlertKind, Subject};
 use crate::clock::Moment;
 use crate::clock::Now;
 use std::time::Duration;
@@ -43,9 +43,11 @@ pub struct ActiveAlerts {
 impl ActiveAlerts {
     /// Takes an alert: [`Change::Begun`] when it is new.
     pub fn heed(&mut self, now: Now, alert: Alert) -> Option<Change> {
-        let same = |active: &&mut Active| (active.alert.kind, active.alert.subject) == (alert.kind, alert.subject);
+        let same =
+            |active: &&mut Active| active.alert.kind == alert.kind && is_same(&active.alert.subject, &alert.subject);
         if let Some(active) = self.active.iter_mut().find(same) {
-            (active.alert, active.seen) = (alert, now.at);
+            let subject = active.alert.subject;
+            (active.alert, active.seen) = (Alert { subject, ..alert }, now.at);
             return None;
         }
         if self.active.iter().filter(|active| active.alert.kind == alert.kind).count() >= ACTIVE_MAX {
@@ -80,9 +82,17 @@ impl ActiveAlerts {
     }
 }
 
+/// Whether it is one attack: a network and a host in it take turns at being where most of it comes from.
+fn is_same(one: &Subject, other: &Subject) -> bool {
+    match (one, other) {
+        (Subject::Network(one), Subject::Network(other)) => one.contains(other) || other.contains(one),
+        _ => one == other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::alerts::{Numbers, Subject};
+    use super::super::alerts::Numbers;
     use super::*;
 
     fn now(ms: u64) -> Now {
@@ -108,6 +118,16 @@ mod tests {
         assert_eq!(alerts.expire(now(9_000)), None);
         assert!(alerts.heed(now(9_100), flood(9_100, 1)).is_some(), "another one");
         assert_eq!((alerts.begun(AlertKind::Flood), alerts.begun(AlertKind::Reflection)), (2, 0));
+    }
+
+    #[test]
+    fn a_host_and_its_network_are_one_attack() {
+        let mut alerts = ActiveAlerts::default();
+        alerts.heed(now(1), flood(1, 7));
+        let subject = Subject::Network("192.0.2.0/24".parse().unwrap());
+        assert_eq!(alerts.heed(now(2), Alert { subject, ..flood(2, 7) }), None);
+        let (active, _) = alerts.list(now(2)).next().expect("it goes on");
+        assert_eq!((active.alert.subject, active.alert.unix_ms), (flood(1, 7).subject, 2), "as it was told");
     }
 
     #[test]
