@@ -135,13 +135,21 @@ impl Desk {
         let mut decided: Option<&'v Rule> = None;
         let mut monitored: Option<&'v Rule> = None;
         if response.chain_len > 0 {
-            let filter = &view.running.policy.filter;
-            let tcp = case.client.is_tcp();
-            let decide = |name: &Name| filter.decide(&Subject { groups, name, qtype: case.query.qtype, tcp });
+            let (running, tcp) = (view.running, case.client.is_tcp());
+            let qtype = case.query.qtype;
+            let decide = |name: &Name| running.decide(&Subject { groups, name, qtype, tcp });
+            let emergency = |name: &Name| running.emergency.decide(&Subject { groups, name, qtype, tcp }).rule;
             response.chain(&mut |target| {
                 let was_untouched = untouched;
-                untouched &= filter.is_untouched(target);
-                if decided.is_some() || untouched {
+                untouched &= running.is_untouched(target);
+                if untouched {
+                    return;
+                }
+                // Not even a rule that allows the question comes before an emergency rule.
+                if let Some(rule) = emergency(target) {
+                    decided = Some(rule);
+                }
+                if decided.is_some() {
                     return;
                 }
                 if was_untouched {

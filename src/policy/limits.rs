@@ -8,7 +8,7 @@ use super::server::TcpLimits;
 use super::source::SourcePolicy;
 
 /// limits.toml, compiled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// `[source]`
     pub source: SourcePolicy,
