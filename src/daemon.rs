@@ -3,6 +3,7 @@
 mod announce;
 mod engine;
 mod error;
+mod incidents;
 mod lab_thread;
 mod metrics;
 mod query_log;
@@ -12,6 +13,7 @@ mod signals;
 mod survey;
 
 pub use error::RunError;
+pub use incidents::StatePlace;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -30,6 +32,7 @@ use crate::policy::source::SourceTables;
 use crate::sys;
 use crate::telemetry::{self, TracingFault};
 use engine::GatewayEngine;
+use incidents::IncidentDesk;
 use lab_thread::LabThread;
 use recipe::Recipe;
 use signals::Signals;
@@ -61,6 +64,8 @@ pub struct Options {
     pub resolv_conf: PathBuf,
     /// The control socket, instead of the policy's.
     pub socket: Option<PathBuf>,
+    /// Where modes, emergency rules and the audit log are kept.
+    pub state: StatePlace,
     /// Start the lab and ask it instead of every upstream.
     pub lab: bool,
 }
@@ -80,6 +85,7 @@ struct Site {
     /// Of the policy that runs.
     policy_warnings: Mutex<Vec<String>>,
     last: Last,
+    incidents: IncidentDesk,
 }
 
 /// Runs the gateway until a signal ends it. What it tells at the start goes to `say`, a line at a time.
@@ -92,7 +98,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
         Ok(()) | Err(TracingFault::AlreadyStarted) => {}
         Err(fault) => return Err(RunError::Tracing(fault)),
     }
-    let Options { origin, resolv_conf, socket, lab } = options;
+    let Options { origin, resolv_conf, socket, state, lab } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
     let recipe =
         Recipe { origin, resolv_conf, lab: lab.as_ref().map(|lab| lab.address), socket, seed: random_number()? };
@@ -105,7 +111,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
     let tasks = tokio::task::LocalSet::new();
     let warnings = report.short().lines().map(str::to_owned).collect();
-    let ended = tasks.block_on(&runtime, serve(recipe, policy, warnings, digest, say));
+    let ended = tasks.block_on(&runtime, serve(recipe, (policy, warnings), state, digest, say));
     drop(tasks);
     // A policy that is just being loaded is not waited for.
     runtime.shutdown_background();
@@ -114,8 +120,8 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
 
 async fn serve(
     recipe: Recipe,
-    policy: Policy,
-    policy_warnings: Vec<String>,
+    (policy, policy_warnings): (Policy, Vec<String>),
+    state: StatePlace,
     digest: Digest,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), RunError> {
@@ -127,12 +133,15 @@ async fn serve(
     let socket =
         policy.server.control_socket.as_deref().map(ControlSocket::bind).transpose().map_err(RunError::Socket)?;
     let shared = Arc::new(share(policy, clock)?);
+    // Before the first query: what was on before a restart is on from the start.
+    let incidents = IncidentDesk::open(&shared, clock, recipe.seed, &state);
     let running = shared.live.load();
     let workers = worker_threads(running.policy.server.workers);
     let warnings = raise_descriptors(&running, workers).into_iter().collect();
     let ledgers: Vec<_> = (0..workers).map(|_| Arc::new(Ledger::default())).collect();
     let log = query_log::open(running.policy.server.log.file.as_deref()).map_err(RunError::Log)?;
     let started = engine::start_workers(&shared, &ledgers, clock).await?;
+    incidents.follow(started.tcp_limits());
     let site = Arc::new(Site {
         shared,
         ledgers,
@@ -144,6 +153,7 @@ async fn serve(
         warnings,
         policy_warnings: Mutex::new(policy_warnings),
         last: Last::default(),
+        incidents,
     });
     let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
     announce::announce(&site, &recipe, &running, socket.as_ref(), say);
@@ -152,11 +162,12 @@ async fn serve(
     let (mut reloader, asker) = Reloader::new(engine, digest, site.last.clone());
     let control = socket.map(|socket| {
         let site = Arc::clone(&site);
-        let answer = move |command| requests::answer(Arc::clone(&site), asker.clone(), command);
+        let answer = move |command, peer| requests::answer(Arc::clone(&site), asker.clone(), command, peer);
         tokio::task::spawn_local(socket.serve(answer))
     });
     tokio::select! {
         () = reloader.run(&mut signals.hangup) => {}
+        () = incidents::run(Arc::clone(&site)) => {}
         signal = signals.end.recv() => tracing::info!("{signal}: what is in flight is answered, then it ends"),
     }
     if let Some(control) = control {
@@ -164,6 +175,7 @@ async fn serve(
         // The only error is the abort itself; the socket's file is gone after it.
         let _ = control.await;
     }
+    site.incidents.write().await;
     tokio::select! {
         ended = reloader.engine().end(DRAIN_MAX) => ended,
         signal = signals.end.recv() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),

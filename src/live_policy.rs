@@ -5,7 +5,7 @@ use crate::dns::name::Name;
 use crate::ledger::journal::Journal;
 use crate::policy::Policy;
 use crate::policy::emergency::Emergency;
-use crate::policy::filter::{Decision, Subject};
+use crate::policy::filter::{Action, Decision, Rule, Subject};
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
 use crate::upstream::{Registry, RegistryFull, Routing};
@@ -36,8 +36,17 @@ impl Running {
     /// What the filters say about a name: emergency rules first, whatever any zone allows.
     #[inline]
     pub fn decide(&self, subject: &Subject<'_>) -> Decision<'_> {
-        let decision = self.emergency.decide(subject);
-        if decision.rule.is_some() { decision } else { self.policy.filter.decide(subject) }
+        match self.emergency_rule(subject) {
+            Some(rule) => Decision { rule: Some(rule), monitored: None },
+            None => self.policy.filter.decide(subject),
+        }
+    }
+
+    /// The emergency rule that decides. Over TCP there is nothing to truncate: then it is as if there were no such rule.
+    #[inline]
+    pub fn emergency_rule(&self, subject: &Subject<'_>) -> Option<&Rule> {
+        let passes = |rule: &Rule| subject.tcp && rule.action == Action::Truncate;
+        self.emergency.decide(subject).rule.filter(|rule| !passes(rule))
     }
 
     /// Whether no rule of any filter could ever speak about `name`, for any client.

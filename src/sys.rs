@@ -436,6 +436,20 @@ pub fn raise_open_files(need: u64) -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Takes the lock on a whole file, if nobody holds it; it is held until the file is closed, by the system at the latest
+/// when the process ends.
+///
+/// # Errors
+/// What flock said, other than that it is held.
+pub fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: the descriptor is open for as long as it is borrowed.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    if error.kind() == io::ErrorKind::WouldBlock { Ok(false) } else { Err(error) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -138,7 +138,7 @@ impl Desk {
             let (running, tcp) = (view.running, case.client.is_tcp());
             let qtype = case.query.qtype;
             let decide = |name: &Name| running.decide(&Subject { groups, name, qtype, tcp });
-            let emergency = |name: &Name| running.emergency.decide(&Subject { groups, name, qtype, tcp }).rule;
+            let emergency = |name: &Name| running.emergency_rule(&Subject { groups, name, qtype, tcp });
             response.chain(&mut |target| {
                 let was_untouched = untouched;
                 untouched &= running.is_untouched(target);

@@ -41,6 +41,13 @@ pub struct EmergencyRule {
     pub action: Action,
 }
 
+impl EmergencyRule {
+    /// The id under which it is shown and logged.
+    pub fn id(&self) -> String {
+        format!("emergency-{}", self.number)
+    }
+}
+
 /// All emergency rules, compiled.
 #[derive(Clone, Debug)]
 pub struct Emergency {
@@ -94,7 +101,7 @@ impl Emergency {
 
 fn compile(rule: &EmergencyRule) -> Rule {
     Rule {
-        id: format!("emergency-{}", rule.number),
+        id: rule.id(),
         zone: ZONE.to_owned(),
         zone_number: 0,
         action: rule.action.clone(),

@@ -87,7 +87,7 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let context = Context { server: &server, groups: &groups, files, faults };
     let Limits { source, rrl, cookies, tcp } = Limits::read(&root(limits.as_ref(), faults), &context);
     let filter = filter::read(&context, options.seed);
-    let modes = modes::read(&context, limits.as_ref()).into();
+    let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory)).into();
     let expectations = expect::read(files, faults);
     let (id, server, groups, access) = (id_of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
     let policy = Policy { id, server, groups, access, source, rrl, cookies, tcp, filter, modes };

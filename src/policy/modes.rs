@@ -136,17 +136,20 @@ impl Policy {
     }
 }
 
+/// Bytes of the tables of `[source]` and `[rrl]`, which are made at the start.
+type Tables = (usize, usize);
+
 /// Compiles all modes, each over `limits`, the file limits.toml where there is one.
-pub fn read(context: &Context<'_>, limits: Option<&TomlFile<'_>>) -> Vec<IncidentMode> {
+pub fn read(context: &Context<'_>, limits: Option<&TomlFile<'_>>, tables: Tables) -> Vec<IncidentMode> {
     let paths: Vec<_> = context.files.within("modes", "toml").map(|(path, _)| path).collect();
     if paths.len() > MODES_MAX {
         let message = format!("more than {MODES_MAX} modes");
         context.faults.add(Code::TooMany, &Place::whole(paths[MODES_MAX]), message, "remove some");
     }
-    paths.into_iter().take(MODES_MAX).filter_map(|path| read_one(context, limits, path)).collect()
+    paths.into_iter().take(MODES_MAX).filter_map(|path| read_one(context, limits, tables, path)).collect()
 }
 
-fn read_one(context: &Context<'_>, limits: Option<&TomlFile<'_>>, path: &str) -> Option<IncidentMode> {
+fn read_one(context: &Context<'_>, limits: Option<&TomlFile<'_>>, tables: Tables, path: &str) -> Option<IncidentMode> {
     let faults = context.faults;
     let name = path.strip_prefix("modes/")?.strip_suffix(".toml")?;
     if name == NORMAL || name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_')) {
@@ -156,31 +159,24 @@ fn read_one(context: &Context<'_>, limits: Option<&TomlFile<'_>>, path: &str) ->
     let text = TomlText::of(context.files, path, faults)?;
     let file = TomlFile::parse(&text, faults);
     let own = file.root(faults);
-    refuse_tables(&own);
     let t = match limits {
         Some(limits) => own.over(&limits.root(faults)),
         None => own,
     };
     t.not_yet(&["access", "clients", "filter", "zone", "rule", "cache", "pool", "upstream", "route"]);
     let minute = Duration::from_secs(60);
-    Some(IncidentMode {
+    let mode = IncidentMode {
         name: name.to_owned(),
         title: t.text("title").map_or(name, |title| title.value).to_owned(),
         max_duration: t.duration("max_duration", minute..=DURATION_MAX, Duration::from_secs(4 * 3_600)),
         auto: Auto::read(&t.table("auto")),
         limits: Limits::read(&t, context),
-    })
-}
-
-/// The tables of limits are made once, at the start: a mode that asks for others would not get them.
-fn refuse_tables(own: &Table<'_>) {
-    for key in ["source", "rrl"] {
-        let section = own.table(key).over(&Table::absent(key, own.faults()));
-        if section.has("memory") {
-            let message = format!("{key}.memory cannot change with a mode");
-            section.fault("memory", Code::Conflict, message, "remove it here: the table is made once, at the start");
-        }
+    };
+    if (mode.limits.source.memory, mode.limits.rrl.memory) != tables {
+        let hint = "remove memory from [source] and [rrl] here: the tables are made once, at the start";
+        faults.add(Code::Conflict, &Place::whole(path), "a mode cannot change the memory of limits", hint);
     }
+    Some(mode)
 }
 
 #[cfg(test)]
