@@ -64,6 +64,7 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
             srtt: (!srtt.is_zero()).then_some(srtt),
         }
     };
+    let happened = |event| site.tallies.iter().map(|tally| tally.of(event)).sum();
     Snapshot {
         totals: site.totals(),
         cache: site.shared.cache.counters(),
@@ -76,7 +77,8 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
         mode: running.mode.clone().unwrap_or_else(|| NORMAL.to_owned()),
         emergency_rules: site.incidents.rules() as u64,
         in_flight: site.in_flight(),
-        outbox_lost: site.tallies.iter().map(|tally| tally.of(Event::OutboxLost)).sum(),
+        outbox_lost: happened(Event::OutboxLost),
+        driver_events: Event::ALL.iter().map(|event| (event.name(), happened(*event))).collect(),
         unix_ms: site.clock.now().unix_ms,
     }
 }
