@@ -13,7 +13,7 @@ const MODE: &str = "title = \"Under attack\"\nmax_duration = \"4h\"\n[source]\nr
 fn place() -> (Place, SocketAddr) {
     let (place, address) = (Place::new(), free_address());
     place.write_gateway(&[address], false, "");
-    let text = std::fs::read_to_string(place.path("policies/gateway.toml")).unwrap();
+    let text = std::fs::read_to_string(place.path("policies/gateway.toml")).expect("just written");
     place.write("policies/gateway.toml", &text.replace("workers = 1", "workers = 2"));
     place.write("policies/access.toml", "allow = [\"127.0.0.0/8\"]\n");
     place.write(
@@ -26,7 +26,7 @@ fn place() -> (Place, SocketAddr) {
 
 fn start(place: &Place) -> Running {
     let state = place.path("state");
-    place.start(&["--lab", "--state", state.to_str().unwrap()], &place.socket())
+    place.start(&["--lab", "--state", state.to_str().expect("paths of tests are text")], &place.socket())
 }
 
 fn status(place: &Place) -> Status {
@@ -36,12 +36,12 @@ fn status(place: &Place) -> Status {
 
 /// Of 20 queries that come at once, how many are answered.
 fn answered_of_twenty(address: SocketAddr) -> usize {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback is there");
+    socket.set_read_timeout(Some(Duration::from_millis(300))).expect("a time limit");
     let name = b"\x04mail\x03lab\x07example\x00\x00\x01\x00\x01";
     for id in 0..20_u8 {
         let query = [&[0, id, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], name].concat();
-        socket.send_to(&query, address).unwrap();
+        socket.send_to(&query, address).expect("loopback takes it");
     }
     let mut buffer = [0; 1024];
     std::iter::from_fn(|| socket.recv(&mut buffer).ok()).take(20).count()

@@ -102,7 +102,7 @@ impl Incidents {
                     incidents.mode = Some(active);
                 }
                 (None, _) => {
-                    records.push(Record::ended(now, Event::ModeEnded, &mode.name, "expired while it was down"))
+                    records.push(Record::ended(now, Event::ModeEnded, &mode.name, "expired while it was down"));
                 }
                 (_, None) => {
                     let why = "the policy does not have it any more";
