@@ -61,7 +61,7 @@ pub fn write(to: ReplyTo<'_>, body: Body<'_>, error: Option<(ExtendedError, &str
     write_with_options(to, body, &[], error, out)
 }
 
-/// As [`write`], with EDNS options (already encoded, a COOKIE for one) that are sent if the query had an OPT.
+/// As [`write()`], with EDNS options (already encoded, a COOKIE for one) that are sent if the query had an OPT.
 pub fn write_with_options(
     to: ReplyTo<'_>,
     body: Body<'_>,

@@ -1,5 +1,5 @@
 //! Policies: one file or folder each, `ls` is the list of features. [`Policy`] is the immutable value that runs; it is
-//! compiled whole from a directory ([`load`]) or not at all.
+//! compiled whole from a directory ([`load()`]) or not at all.
 
 pub mod access;
 pub mod accounts;

@@ -7,7 +7,7 @@ use crate::verdict::{Outcome, Reason};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-/// The content type of what [`write`] writes.
+/// The content type of what [`write()`] writes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// One upstream.
