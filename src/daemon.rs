@@ -209,7 +209,10 @@ fn random_number() -> Result<u64, RunError> {
 fn raise_descriptors(running: &Running, workers: usize) -> Option<String> {
     let Running { policy, routing, .. } = running;
     let per_worker = 2 * policy.server.listen.len() + routing.upstreams.len() * (PORTS + STREAMS) + OTHER_FILES;
-    let need = (workers * per_worker + policy.tcp.connections + OTHER_FILES) as u64;
+    // An incident mode may let more connections in.
+    let modes = policy.modes.iter().map(|mode| mode.limits.tcp.connections);
+    let connections = modes.fold(policy.tcp.connections, usize::max);
+    let need = (workers * per_worker + connections + OTHER_FILES) as u64;
     match sys::raise_open_files(need) {
         Ok(limit) if limit >= need => None,
         Ok(limit) => Some(format!(

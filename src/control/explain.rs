@@ -37,7 +37,7 @@ pub fn explain(policy: &Policy, question: &Question) -> Result<Explained, String
 /// Asks what runs: with the incident mode and the emergency rules.
 ///
 /// # Errors
-/// As [`explain`].
+/// As [`explain()`].
 pub fn explain_running(running: &Running, question: &Question) -> Result<Explained, String> {
     let besides = explain::Besides { mode: running.mode.as_deref(), emergency: Some(&running.emergency) };
     explain_with(&running.policy, besides, question)

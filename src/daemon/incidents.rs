@@ -58,6 +58,9 @@ pub(super) struct IncidentDesk {
     writing: tokio::sync::Mutex<()>,
     /// Something is not on the disk.
     unwritten: AtomicBool,
+    /// What was wrong with the state at the start; told until the end.
+    at_start: Option<String>,
+    /// Why something could not be written.
     fault: Mutex<Option<String>>,
     tcp_limits: OnceLock<watch::Sender<TcpLimits>>,
 }
@@ -87,16 +90,17 @@ impl IncidentDesk {
     pub(super) fn open(shared: &Arc<Shared>, clock: Clock, seed: u64, place: &StatePlace) -> Self {
         let directory = open(place, super::DRAIN_MAX + Duration::from_secs(1));
         let now = clock.now();
-        let mut fault = None;
-        let saved = match directory.as_ref().map(|directory| directory.load(now.unix_ms)) {
-            Ok(Ok(saved)) => saved,
-            Ok(Err(broken)) => {
-                tracing::error!("{broken}");
-                fault = Some(broken);
-                None
-            }
-            Err(_) => None,
+        let (saved, at_start) = match (&directory, place) {
+            (Ok(directory), _) => match directory.load(now.unix_ms) {
+                Ok(saved) => (saved, None),
+                Err(broken) => (None, Some(broken)),
+            },
+            (Err(_), StatePlace::Nowhere(_)) => (None, None),
+            (Err(why), StatePlace::OneOf(_)) => (None, Some(format!("the state is not kept: {why}"))),
         };
+        if let Some(warning) = &at_start {
+            tracing::error!("{warning}");
+        }
         let desk = Self {
             shared: Arc::clone(shared),
             clock,
@@ -105,8 +109,9 @@ impl IncidentDesk {
             directory,
             pending: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
-            unwritten: AtomicBool::new(fault.is_some()),
-            fault: Mutex::new(fault),
+            unwritten: AtomicBool::new(false),
+            at_start,
+            fault: Mutex::default(),
             tcp_limits: OnceLock::new(),
         };
         if let Some(saved) = saved {
@@ -156,7 +161,7 @@ impl IncidentDesk {
 
     /// What somebody should look at.
     pub(super) fn warnings(&self) -> Vec<String> {
-        lock(&self.fault).clone().into_iter().collect()
+        self.at_start.clone().into_iter().chain(lock(&self.fault).clone()).collect()
     }
 
     /// `weir mode`
@@ -205,7 +210,7 @@ impl IncidentDesk {
     fn not_kept(&self) -> Vec<String> {
         match &self.directory {
             Err(why) => vec![format!("this does not survive a restart: the state is not kept: {why}")],
-            Ok(_) => self.warnings(),
+            Ok(_) => lock(&self.fault).clone().into_iter().collect(),
         }
     }
 

@@ -173,6 +173,7 @@ fn both_survive_a_crash_with_their_ends() {
     // A state file that cannot be read is told and set aside, and the gateway serves.
     std::fs::write(place.path("state/state.json"), "{\"weir_state\":1,").unwrap();
     let mut running = start(&place);
+    std::thread::sleep(Duration::from_millis(1300));
     place.ask(&["status"]).works(&["warning     state file", "set aside", "mode        normal"]);
     assert_eq!(rcode(address, "mail.lab.example"), 0);
     let aside = std::fs::read_dir(place.path("state")).unwrap().map(|entry| entry.unwrap().file_name());
