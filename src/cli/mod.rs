@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod cookie_secret;
 mod explain;
 mod incident;
 mod output;
@@ -62,6 +63,8 @@ enum Command {
     Block(BlockArguments),
     /// Let a name go that was blocked by command
     Unblock(UnblockArguments),
+    /// Print a new secret for DNS cookies, a line for the file cookie.secrets of the policy directory
+    CookieSecret,
 }
 
 #[derive(Debug, Args)]
@@ -221,6 +224,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Mode(arguments) => incident::mode(arguments),
         Command::Block(arguments) => incident::block(arguments),
         Command::Unblock(arguments) => incident::unblock(arguments),
+        Command::CookieSecret => cookie_secret::cookie_secret(),
     };
     exit.into()
 }

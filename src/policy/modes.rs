@@ -131,13 +131,13 @@ impl Policy {
     /// This policy with a mode over it: its limits are those of the mode, the rest is shared.
     #[must_use]
     pub fn in_mode(&self, mode: &IncidentMode) -> Self {
-        let Limits { source, rrl, cookies, tcp } = mode.limits.clone();
-        Self { source, rrl, cookies, tcp, ..self.clone() }
+        let Limits { source, rrl, cookies, storm, tcp } = mode.limits.clone();
+        Self { source, rrl, cookies, storm, tcp, ..self.clone() }
     }
 }
 
-/// Bytes of the tables of `[source]` and `[rrl]`, which are made at the start.
-type Tables = (usize, usize);
+/// The sizes of the tables of `[source]`, `[rrl]` and `[storm]`, which are made at the start.
+type Tables = (usize, usize, usize);
 
 /// Compiles all modes, each over `limits`, the file limits.toml where there is one.
 pub fn read(context: &Context<'_>, limits: Option<&TomlFile<'_>>, tables: Tables) -> Vec<IncidentMode> {
@@ -172,9 +172,10 @@ fn read_one(context: &Context<'_>, limits: Option<&TomlFile<'_>>, tables: Tables
         auto: Auto::read(&t.table("auto")),
         limits: Limits::read(&t, context),
     };
-    if (mode.limits.source.memory, mode.limits.rrl.memory) != tables {
-        let hint = "remove memory from [source] and [rrl] here: the tables are made once, at the start";
-        faults.add(Code::Conflict, &Place::whole(path), "a mode cannot change the memory of limits", hint);
+    if (mode.limits.source.memory, mode.limits.rrl.memory, mode.limits.storm.zones) != tables {
+        let hint =
+            "remove memory from [source] and [rrl], and zones from [storm]: the tables are made once, at the start";
+        faults.add(Code::Conflict, &Place::whole(path), "a mode cannot change the size of tables", hint);
     }
     Some(mode)
 }
