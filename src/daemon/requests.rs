@@ -24,6 +24,7 @@ pub(super) async fn answer(site: Arc<Site>, asker: Asker, command: Command, peer
         Command::Mode(request) => value(&site.incidents.mode(&who(), &request).await?),
         Command::Block(request) => value(&site.incidents.block(&who(), &request).await?),
         Command::Unblock(request) => value(&site.incidents.unblock(&who(), &request).await?),
+        Command::Top { rows } => value(&survey::top(&site, rows)),
         Command::Explain(question) => {
             let running = site.shared.live.load();
             let explained = crate::control::explain::explain_running(&running, &question);

@@ -6,9 +6,11 @@
 //! | `running` | run with and without files, status, explain, the control socket, the end |
 //! | `incidents` | modes and emergency rules: at once, for a time, over a crash |
 //! | `reloading` | by command, by signal, by itself; listeners that come and go; a bad policy changes nothing |
+//! | `watching` | top, the status, alerts of attacks that go on |
 
 mod incidents;
 mod offline;
 mod place;
 mod reloading;
 mod running;
+mod watching;
