@@ -3,6 +3,7 @@
 mod announce;
 mod engine;
 mod error;
+mod incidents;
 mod lab_thread;
 mod lookout;
 mod metrics;
@@ -13,6 +14,7 @@ mod signals;
 mod survey;
 
 pub use error::RunError;
+pub use incidents::StatePlace;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -36,6 +38,7 @@ use crate::storm;
 use crate::sys;
 use crate::telemetry::{self, TracingFault};
 use engine::GatewayEngine;
+use incidents::IncidentDesk;
 use lab_thread::LabThread;
 use recipe::Recipe;
 use signals::Signals;
@@ -73,6 +76,8 @@ pub struct Options {
     pub resolv_conf: PathBuf,
     /// The control socket, instead of the policy's.
     pub socket: Option<PathBuf>,
+    /// Where modes, emergency rules and the audit log are kept.
+    pub state: StatePlace,
     /// Start the lab and ask it instead of every upstream.
     pub lab: bool,
 }
@@ -92,6 +97,7 @@ struct Site {
     /// Of the policy that runs.
     policy_warnings: Mutex<Vec<String>>,
     last: Last,
+    incidents: IncidentDesk,
     /// Who it is: summed up by the lookout, read by status and metrics.
     watch: Mutex<Watch>,
 }
@@ -106,7 +112,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
         Ok(()) | Err(TracingFault::AlreadyStarted) => {}
         Err(fault) => return Err(RunError::Tracing(fault)),
     }
-    let Options { origin, resolv_conf, socket, lab } = options;
+    let Options { origin, resolv_conf, socket, state, lab } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
     let recipe =
         Recipe { origin, resolv_conf, lab: lab.as_ref().map(|lab| lab.address), socket, seed: random_number()? };
@@ -119,7 +125,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
     let tasks = tokio::task::LocalSet::new();
     let warnings = report.short().lines().map(str::to_owned).collect();
-    let ended = tasks.block_on(&runtime, serve(recipe, policy, warnings, digest, say));
+    let ended = tasks.block_on(&runtime, serve(recipe, (policy, warnings), state, digest, say));
     drop(tasks);
     // A policy that is just being loaded is not waited for.
     runtime.shutdown_background();
@@ -128,8 +134,8 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
 
 async fn serve(
     recipe: Recipe,
-    policy: Policy,
-    policy_warnings: Vec<String>,
+    (policy, policy_warnings): (Policy, Vec<String>),
+    state: StatePlace,
     digest: Digest,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), RunError> {
@@ -141,12 +147,15 @@ async fn serve(
     let socket =
         policy.server.control_socket.as_deref().map(ControlSocket::bind).transpose().map_err(RunError::Socket)?;
     let shared = Arc::new(share(policy, clock)?);
+    // Before the first query: what was on before a restart is on from the start.
+    let incidents = IncidentDesk::open(&shared, clock, recipe.seed, &state);
     let running = shared.live.load();
     let workers = worker_threads(running.policy.server.workers);
     let warnings = raise_descriptors(&running, workers).into_iter().collect();
     let ledgers: Vec<_> = (0..workers).map(|_| Arc::new(Ledger::default())).collect();
     let log = query_log::open(running.policy.server.log.file.as_deref()).map_err(RunError::Log)?;
     let started = engine::start_workers(&shared, &ledgers, clock).await?;
+    incidents.follow(started.tcp_limits());
     let site = Arc::new(Site {
         shared,
         ledgers,
@@ -158,6 +167,7 @@ async fn serve(
         warnings,
         policy_warnings: Mutex::new(policy_warnings),
         last: Last::default(),
+        incidents,
         watch: Mutex::new(Watch::new(clock.now().at)),
     });
     let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
@@ -168,11 +178,12 @@ async fn serve(
     let (mut reloader, asker) = Reloader::new(engine, digest, site.last.clone());
     let control = socket.map(|socket| {
         let site = Arc::clone(&site);
-        let answer = move |command| requests::answer(Arc::clone(&site), asker.clone(), command);
+        let answer = move |command, peer| requests::answer(Arc::clone(&site), asker.clone(), command, peer);
         tokio::task::spawn_local(socket.serve(answer))
     });
     tokio::select! {
         () = reloader.run(&mut signals.hangup) => {}
+        () = incidents::run(Arc::clone(&site)) => {}
         signal = signals.end.recv() => tracing::info!("{signal}: what is in flight is answered, then it ends"),
     }
     if let Some(control) = control {
@@ -180,6 +191,7 @@ async fn serve(
         // The only error is the abort itself; the socket's file is gone after it.
         let _ = control.await;
     }
+    site.incidents.write().await;
     lookout.abort();
     tokio::select! {
         ended = reloader.engine().end(DRAIN_MAX) => ended,
@@ -218,7 +230,10 @@ fn random_number() -> Result<u64, RunError> {
 fn raise_descriptors(running: &Running, workers: usize) -> Option<String> {
     let Running { policy, routing, .. } = running;
     let per_worker = 2 * policy.server.listen.len() + routing.upstreams.len() * (PORTS + STREAMS) + OTHER_FILES;
-    let need = (workers * per_worker + policy.tcp.connections + OTHER_FILES) as u64;
+    // An incident mode may let more connections in.
+    let modes = policy.modes.iter().map(|mode| mode.limits.tcp.connections);
+    let connections = modes.fold(policy.tcp.connections, usize::max);
+    let need = (workers * per_worker + connections + OTHER_FILES) as u64;
     match sys::raise_open_files(need) {
         Ok(limit) if limit >= need => None,
         Ok(limit) => Some(format!(

@@ -1,11 +1,14 @@
 //! The one place where a running policy is replaced: publishing another value is the only change there is.
 
 use crate::cache::Cache;
+use crate::dns::name::Name;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
 use crate::ledger::samples::Samples;
 use crate::policy::Policy;
 use crate::policy::cookies::CookieJar;
+use crate::policy::emergency::Emergency;
+use crate::policy::filter::{Action, Decision, Rule, Subject};
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
 use crate::storm;
@@ -13,18 +16,84 @@ use crate::upstream::{Registry, RegistryFull, Routing};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A policy as the workers see it, with the routing that belongs to it.
-#[derive(Debug)]
+/// A policy as the workers see it, with the routing that belongs to it. One value: a mode and the emergency rules are part
+/// of it, so that no query asks whether there is an incident.
+#[derive(Clone, Debug)]
 pub struct Running {
-    /// What was compiled.
-    pub policy: Policy,
+    /// What acts: `base`, or a variant of it while an incident mode is on.
+    pub policy: Arc<Policy>,
+    /// What was compiled, without any mode.
+    pub base: Arc<Policy>,
+    /// The name of the incident mode that is on.
+    pub mode: Option<String>,
+    /// What is asked before the policy's filter.
+    pub emergency: Arc<Emergency>,
     /// Whom to ask.
-    pub routing: Routing,
+    pub routing: Arc<Routing>,
     /// 1 for the first policy of the process, one more for each that followed.
     pub generation: u64,
     /// Unix time, in milliseconds, when it was published.
     pub since_unix_ms: u64,
 }
+
+impl Running {
+    /// What the filters say about a name: emergency rules first, whatever any zone allows.
+    #[inline]
+    pub fn decide(&self, subject: &Subject<'_>) -> Decision<'_> {
+        match self.emergency_rule(subject) {
+            Some(rule) => Decision { rule: Some(rule), monitored: None },
+            None => self.policy.filter.decide(subject),
+        }
+    }
+
+    /// The emergency rule that decides. Over TCP there is nothing to truncate: then it is as if there were no such rule.
+    #[inline]
+    pub fn emergency_rule(&self, subject: &Subject<'_>) -> Option<&Rule> {
+        let passes = |rule: &Rule| subject.tcp && rule.action == Action::Truncate;
+        self.emergency.decide(subject).rule.filter(|rule| !passes(rule))
+    }
+
+    /// Whether no rule of any filter could ever speak about `name`, for any client.
+    #[inline]
+    pub fn is_untouched(&self, name: &Name) -> bool {
+        self.emergency.is_untouched(name) && self.policy.filter.is_untouched(name)
+    }
+
+    /// The one that follows when `change` is made to this one.
+    fn next(&self, unix_ms: u64, change: impl FnOnce(&mut Self)) -> Self {
+        let mut next = self.clone();
+        (next.generation, next.since_unix_ms) = (self.generation + 1, unix_ms);
+        change(&mut next);
+        next
+    }
+}
+
+/// What was published, and what it replaces: the caller drops that one on its own thread once no worker holds it.
+pub type Published = (Arc<Running>, Arc<Running>);
+
+/// Why a policy was not published; the running one stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublishError {
+    /// More upstreams than there are slots.
+    Upstreams(RegistryFull),
+    /// It lacks the incident mode that is on.
+    LacksMode(String),
+}
+
+impl std::fmt::Display for PublishError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Upstreams(full) => full.fmt(f),
+            Self::LacksMode(mode) => write!(
+                f,
+                "mode {mode} is on, and the new policy has no modes/{mode}.toml\n  put it back, or end the mode first: \
+                 `weir mode normal`"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PublishError {}
 
 /// The running policy: read by the workers once per batch, replaced whole by the control side.
 #[derive(Debug)]
@@ -40,8 +109,10 @@ impl LivePolicy {
     /// [`RegistryFull`]: more upstreams than there are slots.
     pub fn new(policy: Policy, unix_ms: u64) -> Result<Self, RegistryFull> {
         let mut registry = Registry::default();
-        let routing = Routing::new(&policy.server, &mut registry)?;
-        let running = Running { policy, routing, generation: 1, since_unix_ms: unix_ms };
+        let routing = Arc::new(Routing::new(&policy.server, &mut registry)?);
+        let (policy, emergency) = (Arc::new(policy), Arc::new(Emergency::none()));
+        let base = Arc::clone(&policy);
+        let running = Running { policy, base, mode: None, emergency, routing, generation: 1, since_unix_ms: unix_ms };
         Ok(Self { running: ArcSwap::from_pointee(running), registry: Mutex::new(registry) })
     }
 
@@ -55,18 +126,53 @@ impl LivePolicy {
         std::ptr::eq(Arc::as_ptr(&self.running.load()), Arc::as_ptr(running))
     }
 
-    /// Publishes another policy and returns it with the one that it replaces; the caller drops that one on its own
-    /// thread once no worker holds it. Publishers take turns.
+    /// Publishes another policy; the incident mode that is on and the emergency rules stay on. Publishers take turns.
     ///
     /// # Errors
-    /// [`RegistryFull`]; the running policy stays.
-    pub fn publish(&self, policy: Policy, unix_ms: u64) -> Result<(Arc<Running>, Arc<Running>), RegistryFull> {
+    /// [`PublishError`]; the running policy stays.
+    pub fn publish(&self, policy: Policy, unix_ms: u64) -> Result<Published, PublishError> {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        let routing = Routing::new(&policy.server, &mut registry)?;
-        let generation = self.running.load().generation + 1;
-        let next = Arc::new(Running { policy, routing, generation, since_unix_ms: unix_ms });
+        let running = self.running.load_full();
+        let base = Arc::new(policy);
+        let policy = in_mode(&base, running.mode.as_deref())?;
+        let routing = Arc::new(Routing::new(&base.server, &mut registry).map_err(PublishError::Upstreams)?);
+        let next = running.next(unix_ms, |next| (next.policy, next.base, next.routing) = (policy, base, routing));
+        Ok(self.swap(next))
+    }
+
+    /// Turns an incident mode on in place of any other, or with `None` off.
+    ///
+    /// # Errors
+    /// [`PublishError::LacksMode`].
+    pub fn set_mode(&self, mode: Option<&str>, unix_ms: u64) -> Result<Published, PublishError> {
+        let _turn = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running.load_full();
+        let policy = in_mode(&running.base, mode)?;
+        let mode = mode.map(str::to_owned);
+        Ok(self.swap(running.next(unix_ms, |next| (next.policy, next.mode) = (policy, mode))))
+    }
+
+    /// Puts these emergency rules in the place of those that act.
+    pub fn set_emergency(&self, emergency: Emergency, unix_ms: u64) -> Published {
+        let _turn = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = self.running.load_full().next(unix_ms, |next| next.emergency = Arc::new(emergency));
+        self.swap(next)
+    }
+
+    /// To be called with the registry locked.
+    fn swap(&self, next: Running) -> Published {
+        let next = Arc::new(next);
         let previous = self.running.swap(Arc::clone(&next));
-        Ok((next, previous))
+        (next, previous)
+    }
+}
+
+/// The variant of a policy for a mode.
+fn in_mode(base: &Arc<Policy>, mode: Option<&str>) -> Result<Arc<Policy>, PublishError> {
+    let Some(name) = mode else { return Ok(Arc::clone(base)) };
+    match base.mode(name) {
+        Some(mode) => Ok(Arc::new(base.in_mode(mode))),
+        None => Err(PublishError::LacksMode(name.to_owned())),
     }
 }
 

@@ -438,6 +438,17 @@ pub fn raise_open_files(need: u64) -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Takes the lock on a file, if nobody holds it, until the file is closed: with the end of the process at the latest.
+///
+/// # Errors
+/// What flock said, other than that it is held.
+pub fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: the descriptor is open for as long as it is borrowed.
+    let taken = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0;
+    let error = io::Error::last_os_error();
+    if taken || error.kind() == io::ErrorKind::WouldBlock { Ok(taken) } else { Err(error) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,6 +30,22 @@ pub(super) fn reload(arguments: &AskArguments) -> Exit {
     }
 }
 
+/// Has the gateway do something and shows what became of it.
+pub(super) fn carry_out<T: DeserializeOwned + std::fmt::Display>(
+    arguments: &AskArguments,
+    command: &Command,
+    json: bool,
+) -> Exit {
+    match ask(arguments.socket.as_ref(), command) {
+        Ok(value) if json => {
+            output::result(format_args!("{value:#}"));
+            Exit::Ok
+        }
+        Ok(value) => show::<T>(value),
+        Err(error) => failed(&error),
+    }
+}
+
 /// The sockets at which a gateway is looked for.
 pub(super) fn sockets(named: Option<&PathBuf>) -> Vec<PathBuf> {
     named.map_or_else(socket::default_paths, |path| vec![path.clone()])

@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod cookie_secret;
 mod explain;
+mod incident;
 mod output;
 mod run;
 mod top;
@@ -58,6 +59,12 @@ enum Command {
     Reload(AskArguments),
     /// Show how the running gateway is
     Status(StatusArguments),
+    /// Switch to an incident mode for a time, or back to normal; alone it lists the modes
+    Mode(ModeArguments),
+    /// Block a name at once, for a time, before everything that the policy says
+    Block(BlockArguments),
+    /// Let a name go that was blocked by command
+    Unblock(UnblockArguments),
     /// Print a new secret for DNS cookies, a line for the file cookie.secrets of the policy directory
     CookieSecret,
     /// Show who asks most and for what, and the attacks that go on; refreshes every second, q ends it
@@ -74,6 +81,10 @@ struct RunArguments {
     /// The control socket, instead of the one of the policy
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Keep modes, emergency rules and the audit log here [default: $STATE_DIRECTORY, else /var/lib/weir, else
+    /// $XDG_STATE_HOME/weir; with --lab nowhere]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     #[command(flatten)]
     system: SystemArguments,
 }
@@ -151,6 +162,54 @@ struct StatusArguments {
 }
 
 #[derive(Debug, Args)]
+struct ModeArguments {
+    /// The mode to switch to, a file of modes/, or normal
+    name: Option<String>,
+    /// How long, such as 30m; it ends by itself
+    #[arg(long = "for", value_name = "TIME")]
+    lasts: Option<String>,
+    /// Why; kept in the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+struct BlockArguments {
+    /// As in a rule: x is x and all below, =x is x alone, *.x is only what is below
+    name: String,
+    /// How long, such as 1h; it ends by itself
+    #[arg(long = "for", value_name = "TIME")]
+    lasts: Option<String>,
+    /// Why; kept in the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// What the client gets: nxdomain, nodata, refused, drop, truncate
+    #[arg(long, value_name = "ACTION", default_value = "nxdomain")]
+    action: String,
+    /// Even a top-level domain, or a zone that has a route of its own
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+struct UnblockArguments {
+    /// As it was blocked
+    name: String,
+    /// Why; kept in the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
 struct TopArguments {
     /// One list alone, longer
     #[arg(long, value_enum)]
@@ -204,6 +263,9 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Reload(arguments) => ask::reload(&arguments),
         Command::Status(arguments) => ask::status(&arguments),
+        Command::Mode(arguments) => incident::mode(arguments),
+        Command::Block(arguments) => incident::block(arguments),
+        Command::Unblock(arguments) => incident::unblock(arguments),
         Command::CookieSecret => cookie_secret::cookie_secret(),
         Command::Top(arguments) => top::top(&arguments),
     };

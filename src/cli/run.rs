@@ -1,8 +1,9 @@
 //! `weir run`: the gateway, in the foreground; supervisors such as systemd want it there.
 
 use super::{Exit, RunArguments, output};
+use crate::control::incidents::state;
 use crate::control::origin::{self, Origin};
-use crate::daemon::{self, Options, RunError};
+use crate::daemon::{self, Options, RunError, StatePlace};
 
 /// `weir run`
 pub(super) fn run(arguments: RunArguments) -> Exit {
@@ -13,8 +14,9 @@ pub(super) fn run(arguments: RunArguments) -> Exit {
         output::error(missing);
         return Exit::Faults;
     }
-    let options =
-        Options { origin, resolv_conf: arguments.system.resolv_conf, socket: arguments.socket, lab: arguments.lab };
+    let state = state_place(&arguments);
+    let RunArguments { lab, socket, system, .. } = arguments;
+    let options = Options { origin, resolv_conf: system.resolv_conf, socket, state, lab };
     match daemon::run(options, &mut |line| output::result(line)) {
         Ok(()) => Exit::Ok,
         Err(RunError::Policy { origin, report }) => {
@@ -26,5 +28,15 @@ pub(super) fn run(arguments: RunArguments) -> Exit {
             output::error(error);
             Exit::Failed
         }
+    }
+}
+
+/// Where the state is kept. A lab keeps none unless told to: whoever tries things beside a gateway that serves must not
+/// take over its mode, nor leave one behind for it.
+fn state_place(arguments: &RunArguments) -> StatePlace {
+    match &arguments.state {
+        Some(directory) => StatePlace::OneOf(vec![directory.clone()]),
+        None if arguments.lab => StatePlace::Nowhere("a lab keeps none; `--state DIR` does"),
+        None => StatePlace::OneOf(state::candidates(state::environment)),
     }
 }

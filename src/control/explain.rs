@@ -2,6 +2,7 @@
 
 use super::protocol::Question;
 use crate::dns::name::Name;
+use crate::live_policy::Running;
 use crate::policy::Policy;
 use crate::policy::document::words;
 use crate::policy::explain::{self, Subject};
@@ -30,13 +31,26 @@ impl fmt::Display for Explained {
 /// # Errors
 /// What is wrong with the question, for the user.
 pub fn explain(policy: &Policy, question: &Question) -> Result<Explained, String> {
+    explain_with(policy, explain::Besides::default(), question)
+}
+
+/// Asks what runs: with the incident mode and the emergency rules.
+///
+/// # Errors
+/// As [`explain()`].
+pub fn explain_running(running: &Running, question: &Question) -> Result<Explained, String> {
+    let besides = explain::Besides { mode: running.mode.as_deref(), emergency: Some(&running.emergency) };
+    explain_with(&running.policy, besides, question)
+}
+
+fn explain_with(policy: &Policy, besides: explain::Besides<'_>, question: &Question) -> Result<Explained, String> {
     let Question { name, qtype, client, tcp } = question;
     let parsed = Name::from_text(name).map_err(|error| format!("name {name:?}: {error}"))?;
     let Some(qtype) = words::qtype(qtype) else {
         return Err(format!("type {qtype:?}: no such record type; names such as AAAA, or TYPE65, are taken"));
     };
     let subject = Subject { tcp: *tcp, ..Subject::new(*client, parsed, qtype) };
-    let explanation = explain::explain(policy, &subject);
+    let explanation = explain::explain_with(policy, besides, &subject);
     let text = explanation.to_string();
     let explanation = serde_json::to_value(explanation).map_err(|error| error.to_string())?;
     Ok(Explained { policy: policy.id.to_string(), text, explanation })

@@ -5,6 +5,7 @@
 //! `{"weir":1,"ok":false,"error":{"code":...,"message":...}}`. The number is the version of the protocol: it changes
 //! when a field changes its meaning, not when one is added.
 
+use super::incidents::request::{BlockRequest, ModeRequest, UnblockRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +34,12 @@ pub enum Command {
     },
     /// What the running policy would do with a question.
     Explain(Question),
+    /// Which modes there are and which is on, or a switch: see [`super::incidents::report::Modes`].
+    Mode(ModeRequest),
+    /// Block names, at once and for a time: see [`super::incidents::report::Done`].
+    Block(BlockRequest),
+    /// Let names go again: see [`super::incidents::report::Done`].
+    Unblock(UnblockRequest),
 }
 
 impl Command {
@@ -98,6 +105,8 @@ pub enum FailureCode {
     CannotListen,
     /// A file that the new policy writes to could not be opened; the running policy stays.
     CannotOpen,
+    /// As many as there may be are there already.
+    Full,
     /// The gateway is ending, or a part of it did not answer.
     Unavailable,
 }

@@ -110,16 +110,34 @@ impl LastReload {
 
 /// Where the outcome of the last reload is kept for whoever wants to read it.
 #[derive(Clone, Debug, Default)]
-pub struct Last(Arc<Mutex<Option<LastReload>>>);
+pub struct Last(Arc<Mutex<Outcomes>>);
+
+/// Outcomes that nobody has taken yet at the most.
+const FRESH_MAX: usize = 64;
+
+#[derive(Debug, Default)]
+struct Outcomes {
+    last: Option<LastReload>,
+    fresh: Vec<LastReload>,
+}
 
 impl Last {
     /// The outcome, when there was a reload.
     pub fn outcome(&self) -> Option<LastReload> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last.clone()
+    }
+
+    /// The outcomes since this was called last, for the audit log; of very many the first.
+    pub fn take_fresh(&self) -> Vec<LastReload> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).fresh)
     }
 
     fn set(&self, last: LastReload) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        let mut outcomes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if outcomes.fresh.len() < FRESH_MAX {
+            outcomes.fresh.push(last.clone());
+        }
+        outcomes.last = Some(last);
     }
 }
 

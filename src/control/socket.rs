@@ -139,10 +139,10 @@ impl ControlSocket {
         &self.path
     }
 
-    /// Serves until it is dropped: `answer` gets each command and says what becomes of it.
+    /// Serves until it is dropped: `answer` gets each command with who gave it, and says what becomes of it.
     pub async fn serve<A, F>(self, answer: A)
     where
-        A: Fn(Command) -> F + Clone + 'static,
+        A: Fn(Command, Peer) -> F + Clone + 'static,
         F: Future<Output = Result<Value, Failure>> + 'static,
     {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -152,16 +152,20 @@ impl ControlSocket {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            if let Err(failure) = admit(&stream, self.owner) {
-                turn_away(&stream, failure);
-                continue;
-            }
+            let peer = match admit(&stream, self.owner) {
+                Ok(peer) => peer,
+                Err(failure) => {
+                    turn_away(&stream, failure);
+                    continue;
+                }
+            };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 let message = format!("{CONNECTIONS_MAX} others use the control socket; try again later");
                 turn_away(&stream, Failure::new(FailureCode::Busy, message));
                 continue;
             };
             let answer = answer.clone();
+            let answer = move |command| answer(command, peer);
             tokio::task::spawn_local(async move {
                 if let Err(error) = converse(stream, answer).await {
                     tracing::debug!("control connection: {error}");
@@ -214,10 +218,19 @@ fn refuse_if_taken(path: &Path) -> Result<(), SocketError> {
     }
 }
 
+/// Who speaks, as the system tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user.
+    pub uid: u32,
+    /// The process, while it lives.
+    pub pid: Option<i32>,
+}
+
 /// Root and the owner of the socket may speak. The mode of the file says the same; this holds where it was changed.
-fn admit(stream: &UnixStream, owner: u32) -> Result<(), Failure> {
+fn admit(stream: &UnixStream, owner: u32) -> Result<Peer, Failure> {
     match stream.peer_cred() {
-        Ok(peer) if peer.uid() == 0 || peer.uid() == owner => Ok(()),
+        Ok(peer) if peer.uid() == 0 || peer.uid() == owner => Ok(Peer { uid: peer.uid(), pid: peer.pid() }),
         Ok(peer) => Err(Failure::new(
             FailureCode::NotAllowed,
             format!("user {} may not control this gateway; root and user {owner} may", peer.uid()),
@@ -296,7 +309,7 @@ mod tests {
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&runtime, async {
             let socket = ControlSocket::bind(path).unwrap();
-            let server = tokio::task::spawn_local(socket.serve(|command| async move {
+            let server = tokio::task::spawn_local(socket.serve(|command, _peer| async move {
                 match command {
                     Command::Reload {} => Err(Failure::new(FailureCode::PolicyFaults, "two faults")),
                     other => Ok(serde_json::json!({ "asked": format!("{other:?}") })),

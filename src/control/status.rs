@@ -1,6 +1,7 @@
 //! How the gateway is, as a value: for programs as JSON, for people as text. Only [`Status::top`] names clients and names
-//! that were asked for.
+//! that were asked for; names that were blocked by command are there as well.
 
+use super::incidents::report::IncidentStatus;
 use super::reload::LastReload;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,6 +18,9 @@ pub struct Status {
     pub uptime_s: u64,
     /// What runs.
     pub policy: PolicyStatus,
+    /// The mode that is on, and the names that are blocked by command.
+    #[serde(flatten)]
+    pub incidents: IncidentStatus,
     /// The last reload, when there was one.
     pub last_reload: Option<LastReload>,
     /// Addresses that are listened on, UDP and TCP.
@@ -183,6 +187,7 @@ impl fmt::Display for Status {
         let PolicyStatus { id, generation, origin, age_s } = &self.policy;
         writeln!(f, "weir {}, pid {}, up {}", self.version, self.pid, seconds_text(self.uptime_s))?;
         writeln!(f, "policy      {id}, generation {generation}, {} old, from {origin}", seconds_text(*age_s))?;
+        self.incidents.fmt(f)?;
         match &self.last_reload {
             Some(reload) => writeln!(f, "reload      {reload}")?,
             None => writeln!(f, "reload      none since the start")?,
@@ -281,6 +286,7 @@ mod tests {
             pid: 7,
             uptime_s: 61,
             policy: PolicyStatus { id: "abc".into(), generation: 2, origin: "policies".into(), age_s: 5 },
+            incidents: IncidentStatus::default(),
             last_reload: None,
             listeners: vec!["127.0.0.1:1053".into()],
             workers: 2,

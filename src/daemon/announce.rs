@@ -39,6 +39,14 @@ pub(super) fn announce(
         Some(socket) => say(&format!("control socket: {}", socket.path().display())),
         None => say("control socket: none; `weir status` and `weir reload` have nothing to speak to"),
     }
+    say(&format!("state: {}", site.incidents.place()));
+    let on = site.incidents.status();
+    if on.mode.term.is_some() {
+        say(&format!("mode: {}", on.mode));
+    }
+    if !on.emergency.is_empty() {
+        say(&format!("emergency rules: {}; `weir status` lists them", on.emergency.len()));
+    }
     if let Some(metrics) = server.metrics {
         say(&format!("metrics: http://{metrics}/metrics"));
     }
@@ -47,7 +55,7 @@ pub(super) fn announce(
     for limit in limits {
         say(&format!("  {:<10}{}", bytes_text(limit.bytes), limit.what));
     }
-    for warning in site.warnings() {
+    for warning in site.warnings().into_iter().chain(site.incidents.warnings()) {
         say(&format!("warning: {warning}"));
     }
 }

@@ -12,7 +12,7 @@ use crate::control::reload::{Engine, Loaded};
 use crate::gateway::Gateway;
 use crate::ledger::Ledger;
 use crate::listen::{Settings, StartError, Workers};
-use crate::live_policy::{Running, Shared};
+use crate::live_policy::{PublishError, Running, Shared};
 use crate::policy::Policy;
 use crate::telemetry::query_log::QueryLog;
 use std::fmt::Display;
@@ -143,7 +143,7 @@ impl Engine for GatewayEngine {
             log.reopen();
         }
         let (recipe, running) = (Arc::clone(&self.recipe), self.running());
-        move || load(&recipe, &running.policy)
+        move || load(&recipe, &running.base)
     }
 
     /// The workers serve on old and new addresses then; for an instant that is still under the old policy.
@@ -165,13 +165,17 @@ impl Engine for GatewayEngine {
 
     async fn publish(&mut self, candidate: Candidate, opened: Opened) -> Result<u64, Failure> {
         let Candidate { policy, warnings } = candidate;
-        let (cache_bytes, tcp) = (policy.server.cache.size_bytes, policy.tcp.clone());
+        let cache_bytes = policy.server.cache.size_bytes;
         let published = self.site.shared.live.publish(policy, self.site.clock.now().unix_ms);
         let (next, previous) = match published {
             Ok(published) => published,
             Err(error) => {
                 self.retire().await;
-                return Err(stays(FailureCode::Unavailable, error));
+                let code = match error {
+                    PublishError::Upstreams(_) => FailureCode::Unavailable,
+                    PublishError::LacksMode(_) => FailureCode::PolicyFaults,
+                };
+                return Err(stays(code, error));
             }
         };
         self.site.set_policy_warnings(warnings);
@@ -180,7 +184,7 @@ impl Engine for GatewayEngine {
             log.write_to(opened);
         }
         if let Some(workers) = &self.workers {
-            workers.set_tcp_limits(tcp);
+            workers.set_tcp_limits(next.policy.tcp.clone());
         }
         if cache_bytes != previous.policy.server.cache.size_bytes {
             let (shared, at) = (Arc::clone(&self.site.shared), self.site.clock.now().at);
@@ -213,7 +217,7 @@ fn stays(code: FailureCode, cause: impl Display) -> Failure {
     Failure::new(code, format!("{cause}\n  the running policy stays, whole"))
 }
 
-async fn free(mut running: Arc<Running>) {
+pub(super) async fn free(mut running: Arc<Running>) {
     // A worker lets go with its next batch or tick; a status request may hold it for a moment as well.
     loop {
         running = match Arc::try_unwrap(running) {

@@ -7,6 +7,7 @@ use crate::policy::document::Report;
 use crate::policy::server::{Server, Transport, UpstreamSettings};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// See above.
 #[derive(Clone, Debug)]
@@ -36,14 +37,14 @@ impl Recipe {
         }
         let (mut policy, report) = self.origin.load(&options)?;
         if let Some(lab) = self.lab {
-            ask_only(&mut policy.server, lab);
+            ask_only(Arc::make_mut(&mut policy.server), lab);
         }
         if let Some(socket) = &self.socket {
-            policy.server.control_socket = Some(socket.clone());
+            Arc::make_mut(&mut policy.server).control_socket = Some(socket.clone());
         }
         if self.origin.directory().is_none() {
             // Nobody wrote these addresses, so a machine without IPv6 is no fault of anybody's.
-            policy.server.listen.retain(|address| is_of_this_machine(*address));
+            Arc::make_mut(&mut policy.server).listen.retain(|address| is_of_this_machine(*address));
         }
         Ok((policy, report))
     }

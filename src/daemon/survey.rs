@@ -1,6 +1,7 @@
 //! Puts together how the gateway is, from the counters of all workers and the policy that runs.
 
 use super::{ALERTS, FLIGHTS_MAX, JOURNAL_ENTRIES, SAMPLES, Site};
+use crate::control::incidents::auto::Sample;
 use crate::control::status::{
     self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus,
 };
@@ -13,12 +14,14 @@ use crate::ledger::watch::Watch;
 use crate::ledger::{CookieEvent, Totals, UpstreamEvent};
 use crate::listen::Event;
 use crate::live_policy::{Running, Shared};
+use crate::policy::modes::NORMAL;
 use crate::storm::Storms;
 use crate::telemetry::exposition::{PolicyRow, Snapshot, UpstreamRow};
 use crate::upstream::Upstream;
 use crate::verdict::{Outcome, Reason};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
+use std::time::Instant;
 
 /// What one client connection takes to read a query: the greatest with its length (RFC 1035 section 4.2.2).
 const TCP_QUERY_BYTES: u64 = 65_537;
@@ -40,6 +43,7 @@ pub(super) fn status(site: &Site) -> Status {
             origin: site.origin.to_string(),
             age_s: site.clock.now().unix_ms.saturating_sub(running.since_unix_ms) / 1000,
         },
+        incidents: site.incidents.status(),
         last_reload: site.last_reload(),
         listeners: running.policy.server.listen.iter().map(ToString::to_string).collect(),
         workers: site.workers,
@@ -90,6 +94,8 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
             generation: running.generation,
             since_unix_ms: running.since_unix_ms,
         },
+        mode: running.mode.clone().unwrap_or_else(|| NORMAL.to_owned()),
+        emergency_rules: site.incidents.rules() as u64,
         in_flight: site.in_flight(),
         alerts,
         alerts_lost: site.shared.alerts.lost(),
@@ -198,8 +204,50 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
     ]
 }
 
+/// Measures what happened since it was asked last, for modes that begin by themselves.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    at: Instant,
+    before: [u64; 3],
+}
+
+impl Sampler {
+    pub(super) fn new(site: &Site) -> Self {
+        Self { at: Instant::now(), before: counts(&site.totals()) }
+    }
+
+    pub(super) fn take(&mut self, site: &Site) -> Sample {
+        let (now, counted) = (Instant::now(), counts(&site.totals()));
+        let milliseconds = u64::try_from(now.duration_since(self.at).as_millis()).unwrap_or(u64::MAX).max(1);
+        let [queries, dropped, overload] = [0, 1, 2].map(|n| counted[n].saturating_sub(self.before[n]));
+        (self.at, self.before) = (now, counted);
+        let per_second = |count: u64| count.saturating_mul(1000) / milliseconds;
+        let routing = &site.shared.live.load().routing;
+        let is_down = |pool: usize| {
+            let mut members = routing.upstreams.iter().filter(|upstream| upstream.settings.pool == pool).peekable();
+            members.peek().is_some() && members.all(|upstream| !upstream.state.is_up())
+        };
+        Sample {
+            queries: per_second(queries),
+            dropped_percent: (dropped * 100).checked_div(queries).unwrap_or(0),
+            overload: per_second(overload),
+            upstream_down: (0..routing.pools.len()).any(is_down),
+        }
+    }
+}
+
+/// All queries; those that a policy dropped or truncated; those that found a bounded table full.
+fn counts(totals: &Totals) -> [u64; 3] {
+    let of = |outcome, reason| totals.queries(outcome, reason, false) + totals.queries(outcome, reason, true);
+    let by_policy = Reason::ALL.iter().filter(|reason| !matches!(reason, Reason::Oversized | Reason::Overload));
+    let dropped = by_policy.map(|reason| of(Outcome::Dropped, *reason) + of(Outcome::Truncated, *reason)).sum();
+    let overload = Outcome::ALL.iter().map(|outcome| of(*outcome, Reason::Overload)).sum();
+    [totals.all(), dropped, overload]
+}
+
 fn warnings(site: &Site, running: &Running) -> Vec<String> {
     let mut warnings = site.warnings();
+    warnings.extend(site.incidents.warnings());
     for upstream in &running.routing.upstreams {
         let name = &upstream.settings.name;
         if !upstream.state.is_up() {

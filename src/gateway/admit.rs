@@ -135,7 +135,7 @@ impl Desk {
     fn pass_filter(&mut self, view: &View<'_>, case: Case<'_>, groups: &GroupSet, out: &mut Outbox) -> bool {
         let query = case.query;
         let subject = Subject { groups, name: &query.name, qtype: query.qtype, tcp: case.client.is_tcp() };
-        let decision = view.running.policy.filter.decide(&subject);
+        let decision = view.running.decide(&subject);
         if let Some(rule) = decision.monitored {
             self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
         }

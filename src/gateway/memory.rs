@@ -136,17 +136,26 @@ impl Desk {
         groups: &GroupSet,
         response: &Response<'_>,
     ) -> ChainVerdict<'v> {
+        let tcp = case.client.is_tcp();
+        let passes = |rule: &Rule| rule.action == Action::Allow || tcp && rule.action == Action::Truncate;
         let mut untouched = true;
         let mut decided: Option<&'v Rule> = None;
         let mut monitored: Option<&'v Rule> = None;
         if response.chain_len > 0 {
-            let filter = &view.running.policy.filter;
-            let tcp = case.client.is_tcp();
-            let decide = |name: &Name| filter.decide(&Subject { groups, name, qtype: case.query.qtype, tcp });
+            let (running, qtype) = (view.running, case.query.qtype);
+            let decide = |name: &Name| running.decide(&Subject { groups, name, qtype, tcp });
+            let emergency = |name: &Name| running.emergency_rule(&Subject { groups, name, qtype, tcp });
             response.chain(&mut |target| {
                 let was_untouched = untouched;
-                untouched &= filter.is_untouched(target);
-                if decided.is_some() || untouched {
+                untouched &= running.is_untouched(target);
+                if untouched || decided.is_some_and(|rule| !passes(rule)) {
+                    return;
+                }
+                // Not even a rule that allows the question comes before an emergency rule.
+                if let Some(rule) = emergency(target) {
+                    decided = Some(rule);
+                }
+                if decided.is_some() {
                     return;
                 }
                 if was_untouched {
@@ -163,8 +172,7 @@ impl Desk {
         if let Some(rule) = monitored {
             self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
         }
-        let passes_tcp = |rule: &Rule| rule.action == Action::Truncate && case.client.is_tcp();
-        match decided.filter(|rule| rule.action != Action::Allow && !passes_tcp(rule)) {
+        match decided.filter(|rule| !passes(rule)) {
             Some(rule) => ChainVerdict::Rule(rule),
             None => ChainVerdict::Pass { untouched },
         }

@@ -192,6 +192,11 @@ impl Workers {
         self.limits.send_replace(limits);
     }
 
+    /// The same for whoever cannot have the workers themselves.
+    pub fn tcp_limits(&self) -> watch::Sender<TcpLimits> {
+        self.limits.clone()
+    }
+
     /// Whether all worker threads are alive.
     pub fn is_running(&self) -> bool {
         self.handles.iter().all(|handle| !handle.thread.is_finished())

@@ -2,8 +2,9 @@
 //! functions decide here and on the path, so an explanation cannot differ from what happens.
 
 use super::access::{AccessVerdict, Asked};
-use super::clients::Groups;
+use super::clients::{GroupSet, Groups};
 use super::document::words::TypeName;
+use super::emergency::Emergency;
 use super::filter::{self, Action, Rule};
 use super::{Mode, Policy};
 use crate::dns::name::Name;
@@ -115,7 +116,7 @@ impl Serialize for Answer {
 /// One rule that was looked at.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
-    /// `access`, `transfer`, `source`, `filter`, `route` and so on: the name of a [`Reason`], or `route`.
+    /// `access`, `transfer`, `source`, `filter` and so on: the name of a [`Reason`], or `emergency`, or `route`.
     pub policy: &'static str,
     /// The rule's id, or the number of a question rule; empty for a section as a whole.
     pub rule: String,
@@ -138,6 +139,9 @@ pub struct Explanation {
     pub qtype: String,
     /// `udp` or `tcp`.
     pub transport: &'static str,
+    /// The incident mode that is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
     /// What was looked at.
     pub steps: Vec<Step>,
     /// What the client gets.
@@ -154,8 +158,22 @@ pub struct Explanation {
     pub pool: Option<String>,
 }
 
+/// What runs besides the policy's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Besides<'r> {
+    /// The incident mode that is on; the policy asked is its variant.
+    pub mode: Option<&'r str>,
+    /// Names that are blocked by command.
+    pub emergency: Option<&'r Emergency>,
+}
+
 /// Explains what becomes of a question. Limits are named and not applied: they depend on what came before.
 pub fn explain(policy: &Policy, subject: &Subject) -> Explanation {
+    explain_with(policy, Besides::default(), subject)
+}
+
+/// As [`explain`], with what runs besides.
+pub fn explain_with(policy: &Policy, besides: Besides<'_>, subject: &Subject) -> Explanation {
     let groups = policy.groups.of(subject.client);
     let mut explanation = Explanation {
         client: subject.client,
@@ -163,6 +181,7 @@ pub fn explain(policy: &Policy, subject: &Subject) -> Explanation {
         name: subject.name.to_string(),
         qtype: TypeName(subject.qtype).to_string(),
         transport: if subject.tcp { "tcp" } else { "udp" },
+        mode: besides.mode.map(str::to_owned),
         steps: Vec::new(),
         answer: Answer::Forward,
         reason: Reason::None.name(),
@@ -177,6 +196,11 @@ pub fn explain(policy: &Policy, subject: &Subject) -> Explanation {
     explanation.name_source_limit(policy, subject.client);
     // Transfers pass the filter by: they are for those whom [transfer] names.
     let is_transfer = matches!(subject.qtype, rtype::AXFR | rtype::IXFR);
+    if let Some(emergency) = besides.emergency.filter(|_| !is_transfer)
+        && explanation.ask_emergency(emergency, subject, &groups)
+    {
+        return explanation;
+    }
     if !is_transfer && explanation.ask_filter(policy, subject, &groups) {
         return explanation;
     }
@@ -238,30 +262,46 @@ impl Explanation {
         self.steps.push(Step { policy: Reason::Source.name(), rule: String::new(), says, decides: false });
     }
 
-    /// Goes through the filter; true when a rule decides that the question does not go on.
-    fn ask_filter(&mut self, policy: &Policy, subject: &Subject, groups: &super::clients::GroupSet) -> bool {
+    /// Goes through the emergency rules; true when one decides that the question does not go on.
+    fn ask_emergency(&mut self, emergency: &Emergency, subject: &Subject, groups: &GroupSet) -> bool {
         let Subject { name, qtype, tcp, .. } = *subject;
         let subject = filter::Subject { groups, name: &name, qtype, tcp };
-        for considered in policy.filter.considered(&subject) {
+        self.add_steps("emergency", emergency.considered(&subject), tcp);
+        self.decided(emergency.decide(&subject).rule, tcp)
+    }
+
+    fn add_steps(&mut self, policy: &'static str, considered: Vec<filter::Considered<'_>>, tcp: bool) {
+        for considered in considered {
             let decides = considered.why == filter::Why::Decides;
             let action = Answer::of_rule(considered.rule, tcp).name();
             let says = match decides {
                 true => format!("{action}, by {}", considered.matched),
                 false => format!("{action}, by {}, but {}", considered.matched, considered.why),
             };
-            let rule = considered.rule.id.clone();
-            self.steps.push(Step { policy: Reason::Filter.name(), rule, says, decides });
+            self.steps.push(Step { policy, rule: considered.rule.id.clone(), says, decides });
         }
-        let decision = policy.filter.decide(&subject);
-        if self.monitored.is_none() {
-            self.monitored = decision.monitored.map(|rule| rule.id.clone());
-        }
-        let Some(rule) = decision.rule else { return false };
+    }
+
+    /// Takes note of the rule that decides; true when the question does not go on.
+    fn decided(&mut self, rule: Option<&Rule>, tcp: bool) -> bool {
+        let Some(rule) = rule else { return false };
         self.answer = Answer::of_rule(rule, tcp);
         self.reason = Reason::Filter.name();
         self.rule = Some(rule.id.clone());
         self.zone = Some(rule.zone.clone());
         !matches!(self.answer, Answer::Forward | Answer::Allow)
+    }
+
+    /// Goes through the filter; true when a rule decides that the question does not go on.
+    fn ask_filter(&mut self, policy: &Policy, subject: &Subject, groups: &super::clients::GroupSet) -> bool {
+        let Subject { name, qtype, tcp, .. } = *subject;
+        let subject = filter::Subject { groups, name: &name, qtype, tcp };
+        self.add_steps(Reason::Filter.name(), policy.filter.considered(&subject), tcp);
+        let decision = policy.filter.decide(&subject);
+        if self.monitored.is_none() {
+            self.monitored = decision.monitored.map(|rule| rule.id.clone());
+        }
+        self.decided(decision.rule, tcp)
     }
 
     fn name_pool(&mut self, policy: &Policy, name: &Name) {
@@ -290,6 +330,9 @@ impl fmt::Display for Explanation {
         let Self { name, qtype, client, transport, .. } = self;
         write!(f, "{name} {qtype} for {client} over {transport}")?;
         let groups: Vec<_> = self.groups.iter().map(|name| format!("@{name}")).collect();
+        if let Some(mode) = &self.mode {
+            write!(f, ", in mode {mode}")?;
+        }
         writeln!(f, ", in {}", if groups.is_empty() { "no group".to_owned() } else { groups.join(" ") })?;
         let named = |step: &Step| match step.rule.as_str() {
             "" => step.policy.to_owned(),

@@ -9,7 +9,7 @@ use super::source::SourcePolicy;
 use super::storm::StormPolicy;
 
 /// limits.toml, compiled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// `[source]`
     pub source: SourcePolicy,

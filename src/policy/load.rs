@@ -11,6 +11,7 @@ use super::{Policy, PolicyId, expect, filter, modes};
 use crate::policy::document::nearest;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a load needs besides the directory.
 #[derive(Clone, Debug, Default)]
@@ -87,9 +88,10 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let context = Context { server: &server, groups: &groups, files, faults };
     let Limits { source, rrl, cookies, storm, tcp } = Limits::read(&root(limits.as_ref(), faults), &context);
     let filter = filter::read(&context, options.seed);
-    let modes = modes::read(&context, limits.as_ref());
+    let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
-    let policy = Policy { id: id_of(files), server, groups, access, source, rrl, cookies, storm, tcp, filter, modes };
+    let (id, server, groups, access) = (id_of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
+    let policy = Policy { id, server, groups, access, source, rrl, cookies, storm, tcp, filter, modes };
     // The verdicts of a policy that is not what was meant would only be noise.
     if !faults.has_errors() {
         expect::check(&expectations, &policy, faults);

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod clients;
 pub mod cookies;
 pub mod document;
+pub mod emergency;
 pub mod expect;
 pub mod explain;
 pub mod filter;
@@ -20,6 +21,7 @@ pub mod storm;
 
 pub use load::{Options, default_policy, load, load_files};
 use std::fmt;
+use std::sync::Arc;
 
 /// Whether a section or rule acts, only counts what it would have done, or is not looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,17 +61,17 @@ impl fmt::Debug for PolicyId {
     }
 }
 
-/// One immutable policy, as it runs.
-#[derive(Debug)]
+/// One immutable policy, as it runs. A clone shares all that is large.
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// Hash of what it was compiled from.
     pub id: PolicyId,
     /// gateway.toml: where it listens, whom it asks, cache, control, metrics, log.
-    pub server: server::Server,
+    pub server: Arc<server::Server>,
     /// clients.toml.
-    pub groups: clients::Groups,
+    pub groups: Arc<clients::Groups>,
     /// access.toml.
-    pub access: access::Access,
+    pub access: Arc<access::Access>,
     /// limits.toml `[source]`.
     pub source: source::SourcePolicy,
     /// limits.toml `[rrl]`.
@@ -82,6 +84,6 @@ pub struct Policy {
     pub tcp: server::TcpLimits,
     /// filters/.
     pub filter: filter::Filter,
-    /// modes/, checked.
-    pub modes: Vec<modes::IncidentMode>,
+    /// modes/, compiled.
+    pub modes: Arc<[modes::IncidentMode]>,
 }

@@ -50,6 +50,10 @@ pub struct Snapshot {
     pub upstreams: Vec<UpstreamRow>,
     /// The policy that runs.
     pub policy: PolicyRow,
+    /// The incident mode that is on, or `normal`.
+    pub mode: String,
+    /// Names that are blocked by command.
+    pub emergency_rules: u64,
     /// Queries that wait for an upstream.
     pub in_flight: u64,
     /// Attacks noticed, by kind.
@@ -191,6 +195,10 @@ fn process(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
     single(out, "weir_policy_generation", "gauge", "Policies published since the start.", policy.generation)?;
     let age = Duration::from_millis(snapshot.unix_ms.saturating_sub(policy.since_unix_ms)).as_secs_f64();
     single(out, "weir_policy_age_seconds", "gauge", "Time since the policy was published.", age)?;
+    head(out, "weir_mode_info", "gauge", "The incident mode that is on, or normal.")?;
+    sample(out, "weir_mode_info", &[("mode", &snapshot.mode)], 1)?;
+    let rules = snapshot.emergency_rules;
+    single(out, "weir_emergency_rules", "gauge", "Names that are blocked by command.", rules)?;
     head(out, "weir_build_info", "gauge", "The version that runs.")?;
     sample(out, "weir_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1)
 }
@@ -254,6 +262,8 @@ pub(super) mod tests {
                 srtt: Some(Duration::from_micros(1500)),
             }],
             policy: PolicyRow { id: "0a1b2c".to_owned(), generation: 3, since_unix_ms: 1_000 },
+            mode: "under-attack".to_owned(),
+            emergency_rules: 3,
             in_flight: 2,
             alerts: AlertKind::ALL.map(|kind| (kind, kind as u64)),
             alerts_lost: 8,
@@ -304,6 +314,8 @@ pub(super) mod tests {
             r#"weir_driver_events_total{event="tcp-full"} 4"#,
             r#"weir_policy_info{id="0a1b2c"} 1"#,
             r#"weir_policy_age_seconds 2.5"#,
+            r#"weir_mode_info{mode="under-attack"} 1"#,
+            r#"weir_emergency_rules 3"#,
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

@@ -154,7 +154,7 @@ fn text(name: &Name) -> String {
 }
 
 /// A time as RFC 3339 has it, in UTC with milliseconds.
-fn utc(unix_ms: u64) -> String {
+pub fn utc(unix_ms: u64) -> String {
     const DAY: u64 = 86_400;
     const DAYS_OF_400_YEARS: u64 = 146_097;
     let (secs, ms) = (unix_ms / 1000, unix_ms % 1000);

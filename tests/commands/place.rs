@@ -94,6 +94,7 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(arguments).current_dir(&self.root).stdin(Stdio::null());
+        command.env("STATE_DIRECTORY", self.path("state"));
         command.env("XDG_RUNTIME_DIR", self.path("xdg")).env_remove("RUST_LOG").env_remove("WEIR_LOG");
         command
     }

@@ -110,6 +110,7 @@ impl Weir {
             .arg("run")
             .arg(&weir.directory)
             .args(setup.arguments)
+            .env("STATE_DIRECTORY", scratch.path(&format!("state-{port}")))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)

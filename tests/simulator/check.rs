@@ -142,7 +142,8 @@ fn block_of(asked: &Asked, reply: &Reply<'_>, truth: &Truth) -> Option<Block> {
         return Some(block);
     }
     if reply.play.exempts(&name) {
-        return None;
+        let by_emergency = truth.chain.iter().any(|(_, target)| reply.play.blocks_by_emergency(target));
+        return by_emergency.then_some(Block::Refused);
     }
     truth.chain.iter().find_map(|(_, target)| reply.play.blocks(target))
 }

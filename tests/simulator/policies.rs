@@ -30,7 +30,17 @@ pub(crate) struct Play {
     pub(crate) attempts_max: u64,
     /// The longest that a query waits.
     pub(crate) timeout: Duration,
+    /// An emergency rule refuses [`EMERGENCY`] besides.
+    pub(crate) emergency: bool,
 }
+
+/// The zone that the emergency rule is about: the end of most chains.
+pub(crate) const EMERGENCY: &str = "end.plain.test";
+
+/// The mode of every policy.
+pub(crate) const MODE: &str = "strict";
+
+const STRICT: &str = "[source]\nmode = \"enforce\"\nrate = 4\nburst = 4\n[rrl]\nmode = \"enforce\"\nresponses = 3\n";
 
 const OPEN: &str =
     "allow = [\"0.0.0.0/0\", \"::/0\"]\n[notify]\nallow = [\"10.0.0.0/8\"]\n[update]\nallow = [\"10.0.0.0/8\"]\n";
@@ -49,6 +59,7 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[],
         attempts_max: 2,
         timeout: Duration::from_millis(400),
+        emergency: false,
     },
     Play {
         name: "blocking",
@@ -61,6 +72,7 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[("blocked.test", Block::Nxdomain), ("wild.test", Block::Nodata)],
         attempts_max: 3,
         timeout: Duration::from_millis(400),
+        emergency: false,
     },
     Play {
         name: "sinkholing",
@@ -77,6 +89,7 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[("blocked.test", Block::Sinkhole), ("n3.plain.test", Block::Refused), ("n4.plain.test", Block::Drop)],
         attempts_max: 2,
         timeout: Duration::from_millis(600),
+        emergency: false,
     },
     Play {
         name: "strict",
@@ -90,6 +103,7 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[("blocked.test", Block::Nodata)],
         attempts_max: 4,
         timeout: Duration::from_millis(500),
+        emergency: false,
     },
     Play {
         name: "uncached",
@@ -101,6 +115,7 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[],
         attempts_max: 2,
         timeout: Duration::from_millis(300),
+        emergency: false,
     },
     Play {
         name: "closed",
@@ -115,6 +130,7 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[("blocked.test", Block::Refused)],
         attempts_max: 2,
         timeout: Duration::from_millis(400),
+        emergency: false,
     },
 ];
 
@@ -136,19 +152,35 @@ impl Play {
             "schema = 1\n{head}{tables}[cache]\nsize = {size}\nstale = \"20s\"\nfailure_ttl = \"4s\"\n[log]\nqueries = \"all\"\n"
         );
         let filter = format!("[zone]\ntitle = \"{}\"\n{}", self.name, self.filter);
-        let files = [("gateway.toml", &*gateway), ("access.toml", self.access), ("limits.toml", self.limits)];
+        let files = [
+            ("gateway.toml", &*gateway),
+            ("access.toml", self.access),
+            ("limits.toml", self.limits),
+            ("modes/strict.toml", STRICT),
+        ];
         let filter = (!self.filter.is_empty()).then_some(("filters/10-all.toml", &*filter));
         crate::stage::policy(files.into_iter().chain(filter))
     }
 
     /// What it does with a lower-case name; `question`: it is asked for, and no target of a CNAME.
     pub(crate) fn blocks(&self, name: &str) -> Option<Block> {
-        let is_within = |zone: &str| name == zone || name.strip_suffix(zone).is_some_and(|front| front.ends_with('.'));
-        self.blocks.iter().find(|(zone, _)| is_within(zone)).map(|(_, block)| *block)
+        if self.blocks_by_emergency(name) {
+            return Some(Block::Refused);
+        }
+        self.blocks.iter().find(|(zone, _)| is_within(name, zone)).map(|(_, block)| *block)
+    }
+
+    /// Whether the emergency rule is on and speaks about a name.
+    pub(crate) fn blocks_by_emergency(&self, name: &str) -> bool {
+        self.emergency && is_within(name, EMERGENCY)
     }
 
     /// Whether the answer to this question passes whatever names it leads through.
     pub(crate) fn exempts(&self, question: &str) -> bool {
         self.name == "closed" && question == "n1.alias.test"
     }
+}
+
+fn is_within(name: &str, zone: &str) -> bool {
+    name == zone || name.strip_suffix(zone).is_some_and(|front| front.ends_with('.'))
 }

@@ -3,7 +3,7 @@
 
 use crate::check::{Asked, Reply, check, key, who};
 use crate::clients::{self, Kind, Sent};
-use crate::policies::{PLAYS, Play};
+use crate::policies::{EMERGENCY, MODE, PLAYS, Play};
 use crate::servers::{Back, Server};
 use crate::stage::message::{id_of, question_name, question_type};
 use crate::stage::{START, Stage, now};
@@ -19,6 +19,8 @@ use weir::dns::query::Query;
 use weir::gateway::outbox::To;
 use weir::gateway::{Client, From, LinkPort, Path};
 use weir::ledger::{Totals, UpstreamEvent};
+use weir::policy::emergency::EmergencyRule;
+use weir::policy::filter::{Action, Pattern};
 use weir::upstream::LINKS_MAX;
 use weir::verdict::{Outcome, Reason};
 
@@ -35,6 +37,10 @@ enum Event {
     Unreachable(usize, From),
     Tick(usize),
     Reload(Play),
+    /// To the mode of every policy, or to none.
+    Mode(bool),
+    /// The emergency rule comes or goes.
+    Emergency(bool),
     Mood(usize),
 }
 
@@ -132,6 +138,14 @@ impl World {
             let (server, at) = (self.rng.random_range(0..self.servers.len()), self.moment_within(span));
             self.push(at, Event::Mood(server));
         }
+        for _ in 0..self.rng.random_range(0..3) {
+            let (on, at) = (self.rng.random_bool(0.5), self.moment_within(span));
+            self.push(at, Event::Mode(on));
+        }
+        for _ in 0..self.rng.random_range(0..3) {
+            let (on, at) = (self.rng.random_bool(0.6), self.moment_within(span));
+            self.push(at, Event::Emergency(on));
+        }
     }
 
     fn plan_query(&mut self, span: Duration, sent: Sent) {
@@ -203,8 +217,17 @@ impl World {
             }
             Event::Tick(worker) => self.tick(worker),
             Event::Reload(play) => {
+                let emergency = self.play.emergency;
                 self.play = play;
+                self.play.emergency = emergency;
                 self.stage.reload(self.at, play.compile());
+            }
+            Event::Mode(on) => self.stage.switch(self.at, on.then_some(MODE)),
+            Event::Emergency(on) => {
+                self.play.emergency = on;
+                let pattern = Pattern::parse(EMERGENCY).expect("a name");
+                let rule = EmergencyRule { number: 1, pattern, action: Action::Refused };
+                self.stage.block(self.at, if on { std::slice::from_ref(&rule) } else { &[] });
             }
             Event::Mood(server) => {
                 let server = self.servers.values_mut().nth(server).expect("a server");

@@ -19,6 +19,7 @@ use weir::ledger::{Ledger, Totals};
 use weir::live_policy::{LivePolicy, Running, Shared};
 use weir::policy::cookies::{CookieJar, Secret};
 use weir::policy::document::Files;
+use weir::policy::emergency::{Emergency, EmergencyRule};
 use weir::policy::rrl::RrlTable;
 use weir::policy::source::SourceTables;
 use weir::policy::{Options, Policy, load_files};
@@ -95,6 +96,18 @@ impl Stage {
     pub(crate) fn reload(&mut self, at: Moment, policy: Policy) {
         self.shared.cache.resize(at, policy.server.cache.size_bytes);
         let (_, previous) = self.shared.live.publish(policy, now(at).unix_ms).expect("few upstreams");
+        self.previous.push(previous);
+    }
+
+    /// Turns an incident mode on, or with `None` off, as the control side does.
+    pub(crate) fn switch(&mut self, at: Moment, mode: Option<&str>) {
+        let (_, previous) = self.shared.live.set_mode(mode, now(at).unix_ms).expect("the policy has the mode");
+        self.previous.push(previous);
+    }
+
+    /// Puts these emergency rules in force, as the control side does.
+    pub(crate) fn block(&mut self, at: Moment, rules: &[EmergencyRule]) {
+        let (_, previous) = self.shared.live.set_emergency(Emergency::new(rules, 7), now(at).unix_ms);
         self.previous.push(previous);
     }
 

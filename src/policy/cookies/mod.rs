@@ -51,7 +51,7 @@ impl CookieMode {
 /// secrets    = "cookie.secrets"   # when the file exists; else a secret of the process
 /// badcookies = 1000
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CookiePolicy {
     /// terminate (default), pass or off.
     pub mode: CookieMode,

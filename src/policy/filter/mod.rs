@@ -9,6 +9,7 @@
 mod consider;
 mod index;
 pub mod lists;
+mod pattern;
 mod rule;
 mod sets;
 mod table;
@@ -16,6 +17,7 @@ mod zone;
 
 pub use consider::{Considered, Why};
 pub use index::Folded;
+pub use pattern::Pattern;
 pub use table::{Hit, Table, TableBuilder, TooManyNames};
 pub use zone::read;
 

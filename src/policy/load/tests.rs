@@ -120,12 +120,15 @@ fn a_mode_is_checked_over_limits_toml_before_it_is_needed() {
             "modes/a.toml",
             "max_duration = \"31d\"\n[tcp]\nper_client = 11\n[source]\nrat = 1\n[cookies]\nrequire = true\n[storm]\nzone_inflight = 0.01\n[access]\n",
         ),
+        ("modes/b.toml", "auto = { when = \"weather > 3\" }\n[rrl]\nmemory = \"32MiB\"\n"),
     ];
     let expected = [
         "modes/a.toml:1:16 E-RANGE",
         "modes/a.toml:3:14 E-CONFLICT",
         "modes/a.toml:5:1 E-UNKNOWN-KEY",
         "modes/a.toml:10:1 E-NOT-YET",
+        "modes/b.toml:1:1 E-CONFLICT",
+        "modes/b.toml:1:17 E-VALUE",
         "modes/normal.toml:1:1 E-VALUE",
     ];
     assert_eq!(faults(&files), expected);

@@ -42,7 +42,7 @@ use table::{Charge, Outcome, SECOND};
 /// exempt      = []
 /// memory      = "16MiB"     # read at start only
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RrlPolicy {
     /// enforce, monitor or off; default enforce, profile recursive monitor, until an operator has looked.
     pub mode: Mode,

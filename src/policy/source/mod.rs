@@ -37,7 +37,7 @@ use tables::{Store, Visit};
 /// exempt = ["@resolvers"]
 /// memory = "16MiB"        # read at start only
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SourcePolicy {
     /// enforce (default), monitor or off.
     pub mode: Mode,

@@ -10,9 +10,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use weir::clock::Moment;
+use weir::control::incidents::action;
 use weir::gateway::outbox::To;
 use weir::gateway::{Client, From};
 use weir::ledger::UpstreamEvent;
+use weir::policy::emergency::EmergencyRule;
+use weir::policy::filter::Pattern;
 use weir::verdict::{Outcome, Reason};
 
 const TICK: Duration = Duration::from_millis(10);
@@ -51,6 +54,8 @@ struct Player {
     /// Servers that leave health probes without an answer.
     down: Vec<String>,
     transfers: usize,
+    /// Emergency rules.
+    blocks: Vec<EmergencyRule>,
     /// The server cookies that clients have got, by client cookie.
     cookies: Cookies,
     /// What came of the last flood: answers, TC=1, silence, BADCOOKIE.
@@ -139,6 +144,24 @@ impl Player {
                 let policy = policy(self.files.iter().map(|(path, text)| (&**path, &**text)));
                 let at = self.at;
                 self.stage().reload(at, policy);
+            }
+            "mode" => {
+                let (at, name) = (self.at, words.at(1)?);
+                self.stage().switch(at, (name != "normal").then_some(name));
+            }
+            "block" => {
+                let pattern = Pattern::parse(words.at(1)?)?;
+                let action = action(words.at(2)?).ok_or("no such action")?;
+                let number = 1 + self.blocks.len() as u64;
+                self.blocks.push(EmergencyRule { number, pattern, action });
+                let (at, blocks) = (self.at, self.blocks.clone());
+                self.stage().block(at, &blocks);
+            }
+            "unblock" => {
+                let pattern = Pattern::parse(words.at(1)?)?;
+                self.blocks.retain(|rule| rule.pattern != pattern);
+                let (at, blocks) = (self.at, self.blocks.clone());
+                self.stage().block(at, &blocks);
             }
             _ => return Err(format!("no such step: {verb:?}")),
         }

@@ -1,5 +1,7 @@
 //! Names as parsed, packed one behind the other: a `Vec` of boxes would take three times the memory and the time.
 
+use super::super::Pattern;
+
 /// Names in wire form, each with what it means; in the order they were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameList {
@@ -17,6 +19,13 @@ impl NameList {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// The names of one pattern.
+    pub fn of(pattern: &Pattern) -> Self {
+        let mut list = Self::default();
+        list.push(pattern.reach, pattern.name.as_wire());
+        list
     }
 
     pub(in super::super) fn reserve(&mut self, bytes: usize) {
