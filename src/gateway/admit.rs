@@ -62,7 +62,10 @@ impl Kind {
 impl Desk {
     /// Judges a query; what is not admitted has been answered and counted.
     pub(super) fn admit<'q>(&mut self, view: &View<'_>, case: Case<'q>, out: &mut Outbox) -> Option<Admitted<'q>> {
-        if !self.pass_access(view, case, out) || !self.pass_source(view, case, out) {
+        if !self.pass_access(view, case, out)
+            || !self.pass_overload(view, case, out)
+            || !self.pass_source(view, case, out)
+        {
             return None;
         }
         let kind = Kind::of(case.query, case.client.is_tcp());

@@ -37,12 +37,24 @@ pub use workers::{Settings, StartError, Workers};
 use crate::clock::Now;
 use crate::gateway::outbox::Outbox;
 use crate::gateway::{Client, From, Gateway, LinkId, LinkPort};
-use std::net::SocketAddr;
+use crate::policy::overload::Pressure;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// What a worker drives: the gateway, or in tests something simpler. The methods are those of [`Gateway`].
 pub trait Core: 'static {
     /// Called before each batch: take notice of a new policy.
     fn begin_batch(&mut self);
+    /// Whether the worker keeps up, from the next query on.
+    fn set_pressure(&mut self, _pressure: Pressure) {}
+    /// Whether a datagram comes too late to be looked at, having waited for so long; it has been counted then.
+    fn is_late(&mut self, _client: Client, _waited: Duration) -> bool {
+        false
+    }
+    /// Whether a source is never shed.
+    fn is_spared(&self, _client: IpAddr) -> bool {
+        false
+    }
     /// A message from a client.
     fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox);
     /// A message from an upstream.
@@ -62,6 +74,18 @@ pub trait Core: 'static {
 impl Core for Gateway {
     fn begin_batch(&mut self) {
         Self::begin_batch(self);
+    }
+
+    fn set_pressure(&mut self, pressure: Pressure) {
+        Self::set_pressure(self, pressure);
+    }
+
+    fn is_late(&mut self, client: Client, waited: Duration) -> bool {
+        Self::is_late(self, client, waited)
+    }
+
+    fn is_spared(&self, client: IpAddr) -> bool {
+        Self::is_spared(self, client)
     }
 
     fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox) {

@@ -3,6 +3,7 @@
 
 use super::cookies::CookieMode;
 use super::document::{Code, Context, Table};
+use super::overload::OverloadPolicy;
 use super::rrl::RrlPolicy;
 use super::server::TcpLimits;
 use super::source::SourcePolicy;
@@ -18,6 +19,8 @@ pub struct Limits {
     pub cookies: CookieMode,
     /// `[tcp]`
     pub tcp: TcpLimits,
+    /// `[overload]`
+    pub overload: OverloadPolicy,
 }
 
 impl Limits {
@@ -29,6 +32,7 @@ impl Limits {
             rrl: RrlPolicy::read(&t.table("rrl"), context),
             cookies: CookieMode::read(&t.table("cookies")),
             tcp: TcpLimits::read(&t.table("tcp")),
+            overload: OverloadPolicy::read(&t.table("overload")),
         }
     }
 }

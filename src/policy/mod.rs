@@ -13,6 +13,7 @@ pub mod limits;
 pub mod load;
 pub mod modes;
 pub mod networks;
+pub mod overload;
 pub mod rrl;
 pub mod server;
 pub mod source;
@@ -77,6 +78,8 @@ pub struct Policy {
     pub cookies: cookies::CookieMode,
     /// limits.toml `[tcp]`.
     pub tcp: server::TcpLimits,
+    /// limits.toml `[overload]`.
+    pub overload: overload::OverloadPolicy,
     /// filters/.
     pub filter: filter::Filter,
     /// modes/, checked.
