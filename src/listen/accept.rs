@@ -78,7 +78,7 @@ async fn serve<C: Core>(worker: Rc<Worker<C>>, listener: TcpListener, index: u16
 
 fn welcome<C: Core>(worker: &Rc<Worker<C>>, stream: TcpStream, peer: SocketAddr, listener: u16, finishing: bool) {
     // Read anew each time, so that a reload acts on the next connection.
-    let limits = worker.limits.borrow().clone();
+    let limits = worker.limits.borrow().tcp.clone();
     let permit = match worker.census.admit(peer.ip(), &limits) {
         Ok(permit) => permit,
         Err(Refused::Full) => return worker.tally.one(Event::TcpFull),

@@ -10,6 +10,7 @@
 //! | `worker` | one thread: what it holds, its tasks, and one batch through the core |
 //! | `post` | what the core wants sent, sorted by socket |
 //! | `datagrams`, `links` | UDP listeners; UDP sockets toward upstreams |
+//! | `strain`, `heavy`, `sieve`, `overload` | whether a worker keeps up, who floods it, and thinning that in the kernel |
 //! | `accept`, `connection`, `census` | TCP listeners and connections (RFC 7766); how many each client has |
 //! | `streams`, `transfer`, `transfer_end` | TCP toward upstreams: shared connections; zone transfers and where they end |
 //! | `frames` | messages on a stream, in and out |
@@ -21,8 +22,12 @@ mod census;
 mod connection;
 mod datagrams;
 mod frames;
+mod heavy;
 mod links;
+mod overload;
 mod post;
+mod sieve;
+mod strain;
 mod streams;
 mod tally;
 mod transfer;

@@ -34,6 +34,13 @@ events! {
     UdpRepliesLost = "udp-replies-lost",
     /// Datagrams that the kernel dropped because a listener's receive buffer was full.
     UdpOverflow = "udp-overflow",
+    /// Datagrams that the kernel dropped for a source that floods a worker which is behind; while one is thinned, drops for
+    /// want of room are counted here too.
+    UdpThinned = "udp-thinned",
+    /// Sources that were caught flooding a worker which was behind.
+    FloodSources = "flood-sources",
+    /// Times that a worker could not keep up for longer than a burst lasts.
+    Overloads = "overloads",
     /// A listener or upstream socket reported an error of its own on reading.
     UdpErrors = "udp-errors",
     /// Datagrams that the kernel took for upstreams.

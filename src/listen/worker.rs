@@ -7,6 +7,7 @@ use super::census::Census;
 use super::connection::Connections;
 use super::datagrams::{self, Listener};
 use super::links::Links;
+use super::overload::Load;
 use super::post::Post;
 use super::streams::Streams;
 use super::tally::{Event, Tally};
@@ -14,6 +15,7 @@ use super::{Core, From};
 use crate::clock::{Clock, Now};
 use crate::gateway::Client;
 use crate::gateway::outbox::Outbox;
+use crate::policy::overload::OverloadPolicy;
 use crate::policy::server::TcpLimits;
 use crate::sys::Receiver;
 use std::cell::{Cell, RefCell};
@@ -62,12 +64,19 @@ pub(super) enum Command {
     Drain { deadline: Duration },
 }
 
+/// What the control side may change while workers run.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    pub(super) tcp: TcpLimits,
+    pub(super) overload: OverloadPolicy,
+}
+
 /// What a worker is born with.
 #[derive(Debug)]
 pub(super) struct Birth {
     pub(super) sockets: Vec<Bound>,
     pub(super) clock: Clock,
-    pub(super) limits: watch::Receiver<TcpLimits>,
+    pub(super) limits: watch::Receiver<Limits>,
     pub(super) census: Arc<Census>,
     pub(super) tally: Arc<Tally>,
     pub(super) commands: mpsc::Receiver<Command>,
@@ -94,7 +103,9 @@ pub(super) struct Worker<C: Core> {
     pub(super) transfers: Cell<usize>,
     /// Paths that failed since the core was last told.
     pub(super) unreachable: RefCell<Vec<From>>,
-    pub(super) limits: watch::Receiver<TcpLimits>,
+    pub(super) limits: watch::Receiver<Limits>,
+    /// Whether it keeps up, and who floods it.
+    pub(super) load: RefCell<Load>,
     pub(super) census: Arc<Census>,
     pub(super) tally: Arc<Tally>,
 }
@@ -130,6 +141,7 @@ async fn live<C: Core>(birth: Birth, core: C, ready: std::sync::mpsc::Sender<io:
         transfers: Cell::new(0),
         unreachable: RefCell::new(Vec::new()),
         limits,
+        load: RefCell::new(Load::new()),
         census,
         tally,
     });
@@ -203,6 +215,16 @@ impl<C: Core> Turn<'_, C> {
         self.worker.tally.one(Event::UpstreamUnreachable);
         self.core.on_unreachable(self.now, from, self.outbox);
         self.keep_room();
+    }
+
+    /// The time of this batch.
+    pub(super) fn now(&self) -> Now {
+        self.now
+    }
+
+    /// The core, for what the drivers ask it.
+    pub(super) fn core(&mut self) -> &mut C {
+        self.core
     }
 
     fn tick(&mut self) {

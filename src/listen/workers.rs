@@ -4,8 +4,9 @@ use super::Core;
 use super::bind::{Bound, ListenError, bind, settle};
 use super::census::Census;
 use super::tally::{Event, Tally};
-use super::worker::{Birth, Command, LISTENERS_MAX, run};
+use super::worker::{Birth, Command, LISTENERS_MAX, Limits, run};
 use crate::clock::Clock;
+use crate::policy::overload::OverloadPolicy;
 use crate::policy::server::TcpLimits;
 use std::fmt;
 use std::io;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub workers: usize,
     /// Limits on client connections.
     pub tcp: TcpLimits,
+    /// What a worker does that cannot keep up.
+    pub overload: OverloadPolicy,
     /// The clock that the cores are told.
     pub clock: Clock,
 }
@@ -92,7 +95,7 @@ pub struct Workers {
     handles: Vec<Handle>,
     places: Vec<Place>,
     changes: u64,
-    limits: watch::Sender<TcpLimits>,
+    limits: watch::Sender<Limits>,
     census: Arc<Census>,
 }
 
@@ -118,7 +121,7 @@ impl Workers {
     {
         let workers = settings.workers.max(1);
         let change = plan(&[], 0, &settings.listen, workers)?;
-        let (limits, limits_seen) = watch::channel(settings.tcp);
+        let (limits, limits_seen) = watch::channel(Limits { tcp: settings.tcp, overload: settings.overload });
         let mut started =
             Self { handles: Vec::new(), places: change.places, changes: 1, limits, census: Census::new() };
         let core = Arc::new(core);
@@ -189,7 +192,12 @@ impl Workers {
 
     /// Changes the limits on client connections, from the next accepted one on.
     pub fn set_tcp_limits(&self, limits: TcpLimits) {
-        self.limits.send_replace(limits);
+        self.limits.send_modify(|all| all.tcp = limits);
+    }
+
+    /// Changes what workers do that cannot keep up, from the next batch on.
+    pub fn set_overload(&self, overload: OverloadPolicy) {
+        self.limits.send_modify(|all| all.overload = overload);
     }
 
     /// Whether all worker threads are alive.

@@ -88,7 +88,8 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let filter = filter::read(&context, options.seed);
     let modes = modes::read(&context, limits.as_ref());
     let expectations = expect::read(files, faults);
-    let policy = Policy { id: id_of(files), server, groups, access, source, rrl, cookies, tcp, overload, filter, modes };
+    let policy =
+        Policy { id: id_of(files), server, groups, access, source, rrl, cookies, tcp, overload, filter, modes };
     // The verdicts of a policy that is not what was meant would only be noise.
     if !faults.has_errors() {
         expect::check(&expectations, &policy, faults);

@@ -61,8 +61,7 @@ fn a_datagram_over_the_buffer_is_cut_and_marked_and_the_next_is_whole() {
     b.connect(a.local_addr().unwrap()).unwrap();
     let large = vec![7; BUFFER_LEN + 1];
     let items = [&large[..], &large[..BUFFER_LEN], b""];
-    let sent =
-        Sender::new().send(a.as_fd(), 3, &mut |i| Outgoing { bytes: items[i], to: None, from: None }).unwrap();
+    let sent = Sender::new().send(a.as_fd(), 3, &mut |i| Outgoing { bytes: items[i], to: None, from: None }).unwrap();
     assert_eq!(sent, 3);
     let mut receiver = Receiver::unnamed();
     assert_eq!(receiver.receive(b.as_fd()).unwrap(), 3);
