@@ -174,7 +174,11 @@ async fn keep_time<C: Core>(worker: Rc<Worker<C>>) {
     loop {
         let waiting = worker.core.borrow().in_flight() > 0;
         sleep(if waiting { TICK } else { TICK_IDLE }).await;
-        worker.turn(|turn| turn.tick());
+        worker.turn(|turn| {
+            turn.tick();
+            // While all that comes is thinned there may be no batch to do it.
+            worker.review_sources(turn);
+        });
         let rotated = || worker.core.borrow_mut().take_rotated();
         while let Some(port) = rotated() {
             worker.links.borrow_mut().close(port);

@@ -49,6 +49,17 @@ pub(crate) fn policy<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>) ->
     }
 }
 
+/// What workers share, under `policy`.
+pub(crate) fn share(policy: Policy, seed: u64) -> Arc<Shared> {
+    Arc::new(Shared {
+        source: Arc::new(SourceTables::new(policy.source.memory, seed)),
+        rrl: RrlTable::new(policy.rrl.memory, seed),
+        cache: Cache::new(policy.server.cache.size_bytes, seed, 4),
+        journal: Journal::new(64),
+        live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
+    })
+}
+
 /// Workers over what they share.
 pub(crate) struct Stage {
     /// Shared by all workers.
@@ -66,13 +77,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// `workers` cores under `policy`; `seed` feeds all their randomness.
     pub(crate) fn new(policy: Policy, workers: usize, flights_max: usize, seed: u64) -> Self {
-        let shared = Arc::new(Shared {
-            source: Arc::new(SourceTables::new(policy.source.memory, seed)),
-            rrl: RrlTable::new(policy.rrl.memory, seed),
-            cache: Cache::new(policy.server.cache.size_bytes, seed, 4),
-            journal: Journal::new(64),
-            live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
-        });
+        let shared = share(policy, seed);
         let ledgers: Vec<_> = (0..workers).map(|_| Arc::new(Ledger::default())).collect();
         let core = |(number, ledger)| {
             let mut bytes = [number as u8; 32];
