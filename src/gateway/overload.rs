@@ -51,8 +51,7 @@ impl Desk {
             return true;
         }
         let (client, verified) = (case.client.peer.ip(), case.client.is_tcp());
-        if policy.source.exempt.contains(client) || self.share.take(view.now.at, client, policy.overload.rate, verified)
-        {
+        if policy.source.exempt.contains(client) || self.share.take(&policy.overload, view.now.at, client, verified) {
             return true;
         }
         if policy.overload.mode == Mode::Monitor {

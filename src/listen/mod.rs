@@ -11,7 +11,8 @@
 //! | `post` | what the core wants sent, sorted by socket |
 //! | `datagrams`, `links` | UDP listeners; UDP sockets toward upstreams |
 //! | `strain`, `heavy`, `sieve`, `overload` | whether a worker keeps up, who floods it, and thinning that in the kernel |
-//! | `accept`, `connection`, `census` | TCP listeners and connections (RFC 7766); how many each client has |
+//! | `accept`, `connection`, `connections` | TCP listeners and connections (RFC 7766); which goes when there is no room |
+//! | `census`, `gate` | how many connections each client has and how fast it opens them; TCP's share of a worker |
 //! | `streams`, `transfer`, `transfer_end` | TCP toward upstreams: shared connections; zone transfers and where they end |
 //! | `frames` | messages on a stream, in and out |
 //! | `tally` | what the drivers count |
@@ -20,8 +21,10 @@ mod accept;
 mod bind;
 mod census;
 mod connection;
+mod connections;
 mod datagrams;
 mod frames;
+mod gate;
 mod heavy;
 mod links;
 mod overload;

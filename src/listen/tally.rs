@@ -63,10 +63,15 @@ events! {
     StreamsLost = "streams-lost",
     /// Client connections accepted.
     TcpAccepted = "tcp-accepted",
-    /// Client connections closed at once: too many altogether.
+    /// Accepting had to wait: connections were at their bound, and none was idle.
     TcpFull = "tcp-full",
     /// Client connections closed at once: too many of that client; in monitor mode, those that would have been.
     TcpClientFull = "tcp-client-full",
+    /// Client connections closed at once: opened too fast by that client or the network around it; in monitor mode, those
+    /// that would have been.
+    TcpRate = "tcp-rate",
+    /// Idle client connections closed for new ones, the bound being reached.
+    TcpEvicted = "tcp-evicted",
     /// accept(2) failed, of descriptors or memory.
     TcpAcceptErrors = "tcp-accept-errors",
     /// Messages read from client connections.

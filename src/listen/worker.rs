@@ -4,8 +4,9 @@
 use super::accept::{self, Doors};
 use super::bind::Bound;
 use super::census::Census;
-use super::connection::Connections;
+use super::connections::Connections;
 use super::datagrams::{self, Listener};
+use super::gate::Gate;
 use super::links::Links;
 use super::overload::Load;
 use super::post::Post;
@@ -87,7 +88,7 @@ pub(super) struct Worker<C: Core> {
     pub(super) core: RefCell<C>,
     outbox: RefCell<Outbox>,
     post: RefCell<Post>,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// Buffers of the UDP listeners: filled and emptied within one poll, so one set serves them all.
     pub(super) queries: RefCell<Receiver>,
     /// Buffers of the sockets toward upstreams, likewise.
@@ -98,6 +99,8 @@ pub(super) struct Worker<C: Core> {
     doors: RefCell<Doors>,
     pub(super) links: RefCell<Links>,
     pub(super) connections: RefCell<Connections>,
+    /// What connections pass before they read.
+    pub(super) gate: Gate,
     pub(super) streams: RefCell<Streams>,
     /// Transfers that run.
     pub(super) transfers: Cell<usize>,
@@ -137,6 +140,7 @@ async fn live<C: Core>(birth: Birth, core: C, ready: std::sync::mpsc::Sender<io:
         doors: RefCell::default(),
         links: RefCell::new(Links::new()),
         connections: RefCell::default(),
+        gate: Gate::new(),
         streams: RefCell::default(),
         transfers: Cell::new(0),
         unreachable: RefCell::new(Vec::new()),
@@ -151,6 +155,10 @@ async fn live<C: Core>(birth: Birth, core: C, ready: std::sync::mpsc::Sender<io:
         return;
     }
     tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
+    tokio::task::spawn_local({
+        let worker = Rc::clone(&worker);
+        async move { worker.gate.pace().await }
+    });
     while let Some(command) = commands.recv().await {
         match command {
             Command::Listen { add, remove, done } => {

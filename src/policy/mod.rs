@@ -16,6 +16,7 @@ pub mod networks;
 pub mod overload;
 pub mod rrl;
 pub mod server;
+pub mod shares;
 pub mod source;
 
 pub use load::{Options, default_policy, load, load_files};

@@ -6,10 +6,9 @@
 //! Queueing delay as the sign of overload, rather than the length of a queue, is RFC 8289's (CoDel).
 
 use super::Mode;
-use super::accounts::Accounts;
 use super::document::Table;
+use super::shares::{Levels, Shares, Terms};
 use crate::clock::Moment;
-use ahash::RandomState;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -56,23 +55,20 @@ pub enum Pressure {
     Sustained,
 }
 
-/// Prefix length and multiple of the rate.
-pub const IPV4_LEVELS: [(u32, u32); 2] = [(32, 1), (24, 32)];
+/// The networks that have a share: of IPv4 an address and a /24.
+pub const IPV4_LEVELS: Levels = [(32, 1), (24, 32)];
 /// As above: one subscriber's link, and a site.
-pub const IPV6_LEVELS: [(u32, u32); 2] = [(64, 1), (56, 3)];
+pub const IPV6_LEVELS: Levels = [(64, 1), (56, 3)];
 
 /// How many times the rate a source gets that cannot be forged.
 const VERIFIED_TIMES: u64 = 10;
 
-/// What may come at once, in nanoseconds' worth of the rate: a page of a browser is a burst.
-const BURST_NS: u64 = 250_000_000;
+/// So much time's worth of the rate may come at once: a page of a browser is a burst.
+const BURST: Duration = Duration::from_millis(250);
 
 /// One worker's accounts: a share is a share of this worker.
 #[derive(Debug)]
-pub struct FairShare {
-    accounts: Accounts,
-    hasher: RandomState,
-}
+pub struct FairShare(Shares);
 
 impl FairShare {
     /// Bytes of a worker's accounts: enough for 65 536 networks.
@@ -80,33 +76,15 @@ impl FairShare {
 
     /// Allocates the accounts; they never grow. `seed` keys the hashes.
     pub fn new(seed: u64) -> Self {
-        let hasher =
-            RandomState::with_seeds(seed, !seed, seed.rotate_left(11), seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        Self { accounts: Accounts::new(Self::BYTES), hasher }
+        Self(Shares::new(Self::BYTES, seed))
     }
 
-    /// Whether a query of `client` is within its share of `rate` a second; charged when it is, on all levels or none.
-    pub fn take(&self, now: Moment, client: IpAddr, rate: u32, verified: bool) -> bool {
-        let (address, bits, levels): (u128, u32, _) = match client.to_canonical() {
-            IpAddr::V4(v4) => (v4.to_bits().into(), 32, IPV4_LEVELS),
-            IpAddr::V6(v6) => (v6.to_bits(), 128, IPV6_LEVELS),
-        };
-        let now = now.as_nanos();
-        let rate = u64::from(rate) * if verified { VERIFIED_TIMES } else { 1 };
-        let visits = levels.map(|(length, multiple)| {
-            let network = address >> (bits - length);
-            let account = self.accounts.find(self.hasher.hash_one((network, length, bits, verified)));
-            let cost = (1_000_000_000 / (rate * u64::from(multiple))).max(1);
-            let due = account.state.max(now);
-            (account, due, cost)
-        });
-        if visits.iter().any(|(_, due, cost)| due - now + cost > BURST_NS.max(*cost)) {
-            return false;
-        }
-        for (account, due, cost) in visits {
-            account.write(due + cost);
-        }
-        true
+    /// Whether a query of `client` is within its share under `policy`; charged when it is.
+    pub fn take(&self, policy: &OverloadPolicy, now: Moment, client: IpAddr, verified: bool) -> bool {
+        let times = if verified { VERIFIED_TIMES } else { 1 };
+        let rate = u64::from(policy.rate) * times;
+        let terms = Terms { rate, burst: BURST, ipv4: IPV4_LEVELS, ipv6: IPV6_LEVELS };
+        self.0.take(now, client, &terms, u8::from(verified))
     }
 }
 
@@ -115,45 +93,15 @@ mod tests {
     use super::*;
     use crate::policy::document::probe;
 
-    fn served(share: &FairShare, from: u64, client: &str, rate: u32, verified: bool) -> usize {
-        let client = client.parse().unwrap();
-        // 10 000 queries within one second.
-        let at = |i: u64| Moment::from_nanos(from + i * 100_000);
-        (0..10_000).filter(|i| share.take(at(*i), client, rate, verified)).count()
-    }
-
     #[test]
-    fn a_source_gets_its_rate_and_a_small_burst_and_another_loses_nothing_by_it() {
+    fn a_verified_source_has_ten_times_the_share_in_an_account_of_its_own() {
         let share = FairShare::new(1);
-        let second = 1_000_000_000;
-        let flood = served(&share, second, "192.0.2.1", 100, false);
-        assert!((120..=126).contains(&flood), "{flood}");
-        assert!(share.take(Moment::from_nanos(2 * second), "192.0.2.2".parse().unwrap(), 100, false));
-        let again = served(&share, 2 * second, "192.0.2.1", 100, false);
-        assert!((95..=126).contains(&again), "{again}");
-        let verified = served(&share, second, "192.0.2.1", 100, true);
-        assert!((1240..=1260).contains(&verified), "{verified}");
-    }
-
-    #[test]
-    fn a_link_of_ipv6_is_one_source_and_a_network_has_a_share_too() {
-        let share = FairShare::new(1);
+        let policy = OverloadPolicy { mode: Mode::Enforce, max_wait: Duration::from_secs(1), rate: 100 };
         let at = Moment::from_nanos(1_000_000_000);
-        let link = (0..500u32).filter(|i| share.take(at, format!("2001:db8::{i:x}").parse().unwrap(), 100, false));
-        assert_eq!(link.count(), 25);
-        let hosts = (0..250u32).map(|i| format!("198.51.100.{i}").parse().unwrap());
-        let network: usize =
-            hosts.map(|host: IpAddr| (0..20).filter(|_| share.take(at, host, 100, false)).count()).sum();
-        assert_eq!(network, 800, "32 times 25");
-    }
-
-    #[test]
-    fn a_share_under_one_query_in_a_burst_is_still_a_share() {
-        let share = FairShare::new(1);
         let client = "192.0.2.1".parse().unwrap();
-        assert!(share.take(Moment::from_nanos(1), client, 1, false));
-        assert!(!share.take(Moment::from_nanos(2), client, 1, false));
-        assert!(share.take(Moment::from_nanos(1_000_000_002), client, 1, false));
+        let took =
+            [false, true].map(|verified| (0..1000).filter(|_| share.take(&policy, at, client, verified)).count());
+        assert_eq!(took, [25, 250]);
     }
 
     #[test]

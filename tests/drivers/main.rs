@@ -7,6 +7,7 @@
 
 mod bench;
 mod overload;
+mod slowloris;
 #[path = "../stage/mod.rs"]
 mod stage;
 mod tcp;

@@ -4,7 +4,7 @@ use crate::bench::{block_on, until};
 use crate::stage::{self, policy};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use weir::clock::Clock;
@@ -22,18 +22,28 @@ const FILTER: &str =
     "[zone]\ntitle = \"t\"\n[[rule]]\nid = \"r\"\nnames = [\"blocked.example\"]\naction = \"nxdomain\"\n";
 
 fn overloaded(overload: &str) -> Policy {
-    let limits = format!("[source]\nmode = \"off\"\n[rrl]\nmode = \"off\"\n[overload]\n{overload}");
+    limited(&format!("[overload]\n{overload}"))
+}
+
+/// No limits but those of `limits`.
+pub(crate) fn limited(limits: &str) -> Policy {
+    let limits = format!("[source]\nmode = \"off\"\n[rrl]\nmode = \"off\"\n{limits}");
     policy([("gateway.toml", GATEWAY), ("limits.toml", &limits), ("filters/10-t.toml", FILTER)])
 }
 
-struct Served {
-    workers: Workers,
+/// The whole gateway on one worker.
+pub(crate) struct Served {
+    /// One flood at a time: there are two cores.
+    _turn: MutexGuard<'static, ()>,
+    pub(crate) workers: Workers,
     ledger: Arc<Ledger>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
+static TURN: Mutex<()> = Mutex::new(());
+
 impl Served {
-    fn start(policy: Policy) -> Self {
+    pub(crate) fn start(policy: Policy) -> Self {
         let shared: Arc<Shared> = stage::share(policy, 7);
         let running = shared.live.load();
         let settings = Settings {
@@ -48,23 +58,25 @@ impl Served {
         let core = move |worker| Gateway::new(&shared, &counted, worker, 1024, [7; 32]);
         let workers = Workers::start(settings, core).expect("loopback is free");
         let address = workers.listeners()[0];
-        Self { workers, ledger, address }
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { _turn, workers, ledger, address }
     }
 
-    fn end(self) -> Totals {
+    pub(crate) fn end(self) -> Totals {
         assert!(block_on(self.workers.drain(Duration::from_secs(5))));
         Totals::of([&*self.ledger])
     }
 }
 
-fn question(id: u16) -> Vec<u8> {
+pub(crate) fn question(id: u16) -> Vec<u8> {
     let mut query = id.to_be_bytes().to_vec();
     query.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     query.extend(b"\x03www\x07blocked\x07example\0\0\x01\0\x01");
     query
 }
 
-fn client(last: [u8; 2], server: SocketAddr) -> UdpSocket {
+/// A client at 127.0.`last`.
+pub(crate) fn client(last: [u8; 2], server: SocketAddr) -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, last[0], last[1]), 0)).unwrap();
     socket.connect(server).unwrap();
     socket.set_nonblocking(true).unwrap();
