@@ -70,9 +70,14 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
             since_unix_ms: running.since_unix_ms,
         },
         in_flight: site.in_flight(),
-        outbox_lost: site.tallies.iter().map(|tally| tally.of(Event::OutboxLost)).sum(),
+        drivers: Event::ALL.iter().map(|event| (event.name(), count_of(site, *event))).collect(),
+        outbox_lost: count_of(site, Event::OutboxLost),
         unix_ms: site.clock.now().unix_ms,
     }
+}
+
+fn count_of(site: &Site, event: Event) -> u64 {
+    site.tallies.iter().map(|tally| tally.of(event)).sum()
 }
 
 fn pool_name(running: &Running, pool: usize) -> &str {

@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub policy: PolicyRow,
     /// Queries that wait for an upstream.
     pub in_flight: u64,
+    /// What the drivers counted: name of the event, how often.
+    pub drivers: Vec<(&'static str, u64)>,
     /// Messages lost because a worker's outbox was full.
     pub outbox_lost: u64,
     /// Now, in milliseconds since 1970-01-01 UTC.
@@ -155,6 +157,9 @@ fn process(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
     single(out, "weir_query_log_lost_total", "counter", "Queries not logged: over the rate, or no room.", lost)?;
     let lost = snapshot.outbox_lost;
     single(out, "weir_outbox_lost_total", "counter", "Messages not sent for want of room in a batch.", lost)?;
+    let name = "weir_driver_events_total";
+    head(out, name, "counter", "What happened on sockets and connections.")?;
+    snapshot.drivers.iter().try_for_each(|(event, count)| sample(out, name, &[("event", event)], count))?;
     let policy = &snapshot.policy;
     head(out, "weir_policy_info", "gauge", "The policy that runs, by the hash of its files.")?;
     sample(out, "weir_policy_info", &[("id", &policy.id)], 1)?;
@@ -225,6 +230,7 @@ pub(super) mod tests {
             }],
             policy: PolicyRow { id: "0a1b2c".to_owned(), generation: 3, since_unix_ms: 1_000 },
             in_flight: 2,
+            drivers: vec![("tcp-evicted", 4)],
             outbox_lost: 0,
             unix_ms: 3_500,
         }
@@ -267,6 +273,7 @@ pub(super) mod tests {
             r#"weir_upstream_srtt_seconds{upstream="a \"quoted\\name\"\nx 1",pool="default",tier="1"} 0.0015"#,
             r#"weir_upstream_events_total{upstream="a \"quoted\\name\"\nx 1",pool="default",event="sent"} 1"#,
             r#"weir_cache_entries 5"#,
+            r#"weir_driver_events_total{event="tcp-evicted"} 4"#,
             r#"weir_policy_info{id="0a1b2c"} 1"#,
             r#"weir_policy_age_seconds 2.5"#,
         ] {

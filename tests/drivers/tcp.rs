@@ -186,22 +186,26 @@ fn connections_are_counted_over_all_workers_and_limits_can_change() {
         send(client, &query(1, order::ECHO, 0, 0));
         assert!(receive(client).is_some());
     }
-    let mut busy = Vec::new();
-    for mut client in open {
-        send(&mut client, &query(2, order::HOLD, 0, 0));
-        busy.push(client);
+    drop(open);
+    until("none is in", || workers.connections() == 0);
+    end(workers);
+}
+
+#[test]
+fn accepting_waits_while_all_connections_are_in_use() {
+    let (workers, _, server) = start(1, TcpLimits { connections: 3, ..limits() });
+    let mut busy: Vec<_> = (0..3).map(|_| tcp_client(server)).collect();
+    for client in &mut busy {
+        send(client, &query(1, order::HOLD, 0, 0));
     }
-    until("all are busy", || workers.count(Event::TcpQueries) == 16);
-    let mut ninth = tcp_client(server);
-    send(&mut ninth, &query(3, order::ECHO, 0, 0));
-    until("a ninth of all waits", || workers.count(Event::TcpFull) > 0);
-    assert_eq!((workers.count(Event::TcpEvicted), workers.connections()), (0, 8));
+    until("all are busy", || workers.count(Event::TcpQueries) == 3);
+    let mut fourth = tcp_client(server);
+    send(&mut fourth, &query(2, order::RELEASE, 0, 0));
+    until("a fourth waits", || workers.count(Event::TcpFull) > 0);
+    assert_eq!((workers.count(Event::TcpEvicted), workers.connections()), (0, 3));
     drop(busy.pop());
-    assert_eq!(id_of(&receive(&mut ninth).unwrap()), 3, "as soon as there is a place");
-    drop(busy);
-    send(&mut ninth, &query(4, order::RELEASE, 0, 0));
-    assert_eq!(id_of(&receive(&mut ninth).unwrap()), 4);
-    drop(ninth);
+    assert_eq!(id_of(&receive(&mut fourth).unwrap()), 2, "as soon as there is a place");
+    drop((busy, fourth));
     until("none is in", || workers.connections() == 0);
     end(workers);
 }

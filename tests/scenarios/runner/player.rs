@@ -113,7 +113,8 @@ impl Player {
             "event" => self.check_event(words),
             "pressure" => {
                 let choices = [("none", Pressure::None), ("sustained", Pressure::Sustained)];
-                let (_, pressure) = choices.into_iter().find(|(word, _)| Ok(*word) == words.at(1)).ok_or("none or sustained")?;
+                let (_, pressure) =
+                    choices.into_iter().find(|(word, _)| Ok(*word) == words.at(1)).ok_or("none or sustained")?;
                 self.stage().workers[0].set_pressure(pressure);
                 Ok(())
             }
