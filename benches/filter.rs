@@ -49,6 +49,14 @@ fn parsed(text: &str) -> Arc<NameList> {
     Arc::new(parse(text.as_bytes(), Reading::default()).expect("it is a list").names)
 }
 
+/// Cache lines that lead from one to the next in random order, through all of them.
+fn circle(len: usize, rng: &mut StdRng) -> Vec<[u32; 16]> {
+    let mut next: Vec<u32> = (0..len as u32).collect();
+    // Sattolo's shuffle: one single circle.
+    (1..len).rev().for_each(|at| next.swap(at, rng.random_range(0..at)));
+    next.into_iter().map(|next| [next; 16]).collect()
+}
+
 fn filter(c: &mut Criterion) {
     let mut rng = StdRng::seed_from_u64(1);
     let names: Vec<String> = (0..NAMES).map(|_| made_name(&mut rng)).collect();
@@ -63,6 +71,16 @@ fn filter(c: &mut Criterion) {
     group.bench_function("parse a million", |b| b.iter(|| parsed(black_box(&text))));
     group.bench_function("compile a million", |b| {
         b.iter_batched(|| (), |()| compile(black_box(&list)), BatchSize::PerIteration);
+    });
+
+    // What memory costs here and now, to hold the decisions against: each read needs the one before it.
+    let lines = circle(filter.bytes() / 64, &mut rng);
+    let mut at = 0;
+    group.bench_function("floor: one read of as much memory", |b| {
+        b.iter(|| {
+            at = lines[at][0] as usize;
+            at
+        });
     });
 
     let groups = GroupSet::default();

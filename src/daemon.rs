@@ -166,7 +166,7 @@ async fn serve(
     }
     tokio::select! {
         ended = reloader.engine().end(DRAIN_MAX) => ended,
-        signal = signals.end.recv() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),
+        signal = signals.end.again() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),
     }
 }
 

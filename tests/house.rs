@@ -132,7 +132,8 @@ fn policies_do_not_import_each_other() {
         let relative = relative(&path);
         let Some(inside) = relative.strip_prefix("policy/") else { continue };
         let own = module(inside);
-        if !POLICIES.contains(&own) {
+        // Tests may build what they need of another policy.
+        if !POLICIES.contains(&own) || inside.contains("/tests") {
             continue;
         }
         let text = fs::read_to_string(&path).expect("readable");

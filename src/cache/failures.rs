@@ -55,6 +55,7 @@ struct Place {
     /// How long it was remembered the last time; zero: nobody is here.
     delay: Duration,
     kind: FailureKind,
+    rd: bool,
     cd: bool,
     qtype: u16,
     qclass: u16,
@@ -66,6 +67,7 @@ impl Place {
         !self.delay.is_zero()
             && self.qtype == question.qtype
             && self.qclass == question.qclass
+            && self.rd == question.rd
             && self.cd == question.cd
             && self.name == *question.name
     }
@@ -89,6 +91,7 @@ impl Failures {
             until: Moment::ZERO,
             delay: Duration::ZERO,
             kind: FailureKind::Timeout,
+            rd: false,
             cd: false,
             qtype: 0,
             qclass: 0,
@@ -133,6 +136,7 @@ impl Failures {
             until: now.plus(delay),
             delay,
             kind,
+            rd: question.rd,
             cd: question.cd,
             qtype: question.qtype,
             qclass: question.qclass,
@@ -188,7 +192,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(30);
 
     fn failing(name: &Name) -> Failing<'_> {
-        Failing { name, qtype: 1, qclass: 1, cd: false }
+        Failing { name, qtype: 1, qclass: 1, rd: true, cd: false }
     }
 
     #[test]
@@ -227,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_of_one_name_type_class_and_cd() {
+    fn a_failure_is_of_one_name_type_class_rd_and_cd() {
         let mut failures = Failures::new(4096);
         let (zone, other) = (name("z.example"), name("y.example"));
         failures.fail(at(1), 9, &failing(&zone), FailureKind::Timeout, LONG);
@@ -236,6 +240,7 @@ mod tests {
             Failing { qtype: 28, ..failing(&zone) },
             Failing { qclass: 3, ..failing(&zone) },
             Failing { cd: true, ..failing(&zone) },
+            Failing { rd: false, ..failing(&zone) },
         ] {
             assert_eq!(failures.failed(at(1), 9, &different), None);
         }

@@ -179,6 +179,8 @@ pub struct Failing<'a> {
     pub qtype: u16,
     /// The class asked for.
     pub qclass: u16,
+    /// Recursion desired: a server that will not look something up for RD=0 may answer those who ask with RD=1.
+    pub rd: bool,
     /// Checking disabled: what fails validation may be had without it.
     pub cd: bool,
 }
@@ -186,8 +188,8 @@ pub struct Failing<'a> {
 impl<'a> Key<'a> {
     /// The question as the memory of failures knows it.
     pub fn failing(&self) -> Failing<'a> {
-        let cd = self.flags.0 & Flags::CD.0 != 0;
-        Failing { name: self.name, qtype: self.qtype, qclass: self.qclass, cd }
+        let has = |flag: Flags| self.flags.0 & flag.0 != 0;
+        Failing { name: self.name, qtype: self.qtype, qclass: self.qclass, rd: has(Flags::RD), cd: has(Flags::CD) }
     }
 }
 
@@ -422,7 +424,13 @@ impl Cache {
     }
 
     fn hash_failing(&self, question: &Failing<'_>) -> u64 {
-        self.hash_parts(question.name.as_wire(), question.qtype, question.qclass, u8::from(question.cd), &[])
+        self.hash_parts(
+            question.name.as_wire(),
+            question.qtype,
+            question.qclass,
+            u8::from(question.rd) << 1 | u8::from(question.cd),
+            &[],
+        )
     }
 
     fn hash_parts(&self, name: &[u8], qtype: u16, qclass: u16, flags: u8, subnet: &[u8]) -> u64 {

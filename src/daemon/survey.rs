@@ -60,6 +60,7 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
             srtt: (!srtt.is_zero()).then_some(srtt),
         }
     };
+    let happened = |event| site.tallies.iter().map(|tally| tally.of(event)).sum();
     Snapshot {
         totals: site.totals(),
         cache: site.shared.cache.counters(),
@@ -70,14 +71,10 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
             since_unix_ms: running.since_unix_ms,
         },
         in_flight: site.in_flight(),
-        drivers: Event::ALL.iter().map(|event| (event.name(), count_of(site, *event))).collect(),
-        outbox_lost: count_of(site, Event::OutboxLost),
+        outbox_lost: happened(Event::OutboxLost),
+        driver_events: Event::ALL.iter().map(|event| (event.name(), happened(*event))).collect(),
         unix_ms: site.clock.now().unix_ms,
     }
-}
-
-fn count_of(site: &Site, event: Event) -> u64 {
-    site.tallies.iter().map(|tally| tally.of(event)).sum()
 }
 
 fn pool_name(running: &Running, pool: usize) -> &str {

@@ -153,6 +153,11 @@ impl<'p> Query<'p> {
         Ok(())
     }
 
+    /// An ordinary question: no transfer, NOTIFY or UPDATE.
+    pub fn asks_for_records(&self) -> bool {
+        self.opcode == opcode::QUERY && !matches!(self.qtype, rtype::AXFR | rtype::IXFR)
+    }
+
     /// The question byte for byte, in the client's letter case.
     pub fn question(&self) -> &'p [u8] {
         &self.packet[super::HEADER_LEN..self.question_end]

@@ -11,7 +11,6 @@ use crate::dns::reply::{self, Body};
 use crate::dns::{HEADER_LEN, put_u16, rcode};
 use crate::ledger::UpstreamEvent;
 use crate::policy::cookies::CookieMode;
-use crate::policy::server::Transport;
 use crate::upstream::flights::{ATTEMPTS_MAX, Attempt, FlightId, Full, Route};
 use crate::upstream::select::{Choice, Chosen};
 use crate::verdict::{Outcome, Reason};
@@ -29,7 +28,7 @@ impl Desk {
     pub(super) fn forward(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) {
         let case = admitted.case();
         let plain = admitted.kind() == Kind::Plain;
-        let Some(server) = self.choose(view, case.query, &[]) else {
+        let Some(server) = self.choose(view, case.query, case.client.is_tcp(), &[]) else {
             return self.fail(view, case, FailureKind::Unreachable, out);
         };
         // All are down: whoever can be served from old data need not wait for the deadline to learn it.
@@ -52,7 +51,7 @@ impl Desk {
     pub(super) fn transfer(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) {
         let case = admitted.case();
         let Path::Tcp(client) = case.client.path else { return };
-        let Some(server) = self.choose(view, case.query, &[]) else {
+        let Some(server) = self.choose(view, case.query, case.client.is_tcp(), &[]) else {
             return self.fail(view, case, FailureKind::Unreachable, out);
         };
         let upstream = LinkPort { link: view.running.routing.upstreams[server.upstream].link, port: 0 };
@@ -74,8 +73,7 @@ impl Desk {
     ) -> Result<(), Full> {
         let (deadline, opaque) = (self.flights.flight(flight).deadline, self.flights.flight(flight).opaque);
         let upstream = &view.running.routing.upstreams[upstream];
-        let client_tcp = matches!(self.flights.flight(flight).asker, Asker::Client(client) if client.is_tcp());
-        let tcp = client_tcp || upstream.settings.transport == Transport::Tcp;
+        let tcp = upstream.settings.is_asked_over_tcp(self.is_over_tcp(flight));
         let link = upstream.link;
         let random = self.rng.random();
         let port = if tcp { 0 } else { self.links.port(link, random) };
@@ -103,22 +101,28 @@ impl Desk {
         Ok(())
     }
 
-    fn choose(&mut self, view: &View<'_>, query: &Query<'_>, tried: &[Attempt]) -> Option<Chosen> {
+    fn choose(&mut self, view: &View<'_>, query: &Query<'_>, tcp: bool, tried: &[Attempt]) -> Option<Chosen> {
         self.turn = self.turn.wrapping_add(1);
         let routing = &view.running.routing;
         let (pool, _) = routing.pool_for(&query.name);
         let (random, turn) = (self.rng.random(), self.turn);
-        routing.choose(pool, &Choice { at: view.now.at, name: &query.name, tried, random, turn })
+        routing.choose(pool, &Choice { at: view.now.at, name: &query.name, tried, tcp, random, turn })
     }
 
     /// A server for another attempt: one that was not tried; with all tried, or a single one, the same again, because
     /// over UDP the message may have been lost.
     fn choose_again(&mut self, view: &View<'_>, flight: FlightId, query: &Query<'_>) -> Option<Chosen> {
         let mut tried = [Attempt::on(Route::default()); ATTEMPTS_MAX];
+        let tcp = self.is_over_tcp(flight);
         let attempts = self.flights.flight(flight).attempts();
         let tried = &mut tried[..attempts.len()];
         tried.copy_from_slice(attempts);
-        self.choose(view, query, tried).or_else(|| self.choose(view, query, &[]))
+        self.choose(view, query, tcp, tried).or_else(|| self.choose(view, query, tcp, &[]))
+    }
+
+    /// Whether a client on TCP waits, whose query goes on over TCP.
+    fn is_over_tcp(&self, flight: FlightId) -> bool {
+        matches!(self.flights.flight(flight).asker, Asker::Client(client) if client.is_tcp())
     }
 
     pub(super) fn free_id(&mut self, route: Route) -> Result<u16, Full> {
@@ -151,7 +155,9 @@ impl Desk {
         let routing = &view.running.routing;
         if let Some(upstream) = routing.upstreams.iter().find(|upstream| upstream.link == route.link) {
             let health = &routing.pools[upstream.settings.pool].settings.health;
-            if upstream.state.on_refused(view.now.at, health.fall).is_some() {
+            upstream.state.on_refused(view.now.at, route.tcp);
+            let as_probed = route.tcp == upstream.settings.is_asked_over_tcp(false);
+            if as_probed && upstream.state.on_probe_refused(health.fall).is_some() {
                 tracing::warn!(upstream = upstream.settings.name, address = %upstream.settings.address, "upstream refuses");
             }
         }
@@ -207,7 +213,12 @@ impl Desk {
     /// No upstream answers: stale data, else SERVFAIL with the reason; never silence.
     pub(super) fn fail(&mut self, view: &View<'_>, case: Case<'_>, why: FailureKind, out: &mut Outbox) {
         let opaque = Kind::of(case.query, case.client.is_tcp()) != Kind::Plain;
-        if !opaque && let Some(key) = key_of(case.query) {
+        // That TCP cannot be had is no failure of the question: over UDP it may be answered.
+        let of_transport = why == FailureKind::Unreachable && case.client.is_tcp();
+        if !opaque
+            && !of_transport
+            && let Some(key) = key_of(case.query)
+        {
             let failure_ttl = view.running.policy.server.cache.failure_ttl;
             view.shared.cache.fail(view.now.at, &key.failing(), why, failure_ttl);
         }

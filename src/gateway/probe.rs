@@ -6,7 +6,7 @@ use crate::clock::Moment;
 use crate::dns::response::Response;
 use crate::dns::{HEADER_LEN, class, put_u16, rcode};
 use crate::ledger::UpstreamEvent;
-use crate::policy::server::{Health, Transport};
+use crate::policy::server::Health;
 use crate::upstream::Upstream;
 use crate::upstream::flights::{Attempt, FlightId, Route};
 
@@ -44,7 +44,7 @@ impl Desk {
     /// A probe that cannot be sent because a table is full says nothing about the upstream, so nothing is noted.
     fn send_probe(&mut self, view: &View<'_>, upstream: &Upstream, health: &Health, out: &mut Outbox) {
         let link = upstream.link;
-        let tcp = upstream.settings.transport == Transport::Tcp;
+        let tcp = upstream.settings.is_asked_over_tcp(false);
         let port = if tcp { 0 } else { self.links.port(link, view.now.at.as_nanos()) };
         let route = Route { link, port, tcp };
         let Ok(id) = self.free_id(route) else { return };

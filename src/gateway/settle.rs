@@ -10,10 +10,10 @@ use crate::dns::edns::{option, options};
 use crate::dns::query::Query;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
-use crate::dns::{HEADER_LEN, put_u16, rcode, u16_at};
+use crate::dns::{HEADER_LEN, PLAIN_UDP_MAX, put_u16, rcode, u16_at};
 use crate::ledger::UpstreamEvent;
 use crate::policy::cookies::CookieMode;
-use crate::policy::rrl::RrlVerdict;
+use crate::policy::rrl::{ResponseClass, RrlVerdict};
 use crate::upstream::flights::{Attempt, FlightId, Route};
 use crate::verdict::{Outcome, Reason};
 
@@ -97,7 +97,7 @@ impl Desk {
     fn answered(&mut self, view: &View<'_>, attempt: &Attempt) {
         self.ledger.upstream(attempt.route.link.slot, UpstreamEvent::Answered);
         if let Some(state) = self.links.state(attempt.route.link) {
-            state.on_answer(view.now.at.since(attempt.sent));
+            state.on_answer(view.now.at.since(attempt.sent), attempt.route.tcp);
         }
     }
 
@@ -141,10 +141,22 @@ impl Desk {
         }
     }
 
+    /// As [`Self::vet`], for an answer that passes as it is or not at all.
+    fn passes_chain(&mut self, view: &View<'_>, case: Case<'_>, response: &Response<'_>, out: &mut Outbox) -> bool {
+        let groups = view.running.policy.groups.of(case.client.peer.ip());
+        match self.judge_chain(view, case, &groups, response) {
+            ChainVerdict::Pass { .. } => true,
+            ChainVerdict::Rule(rule) => self.obey(view, case, rule, out),
+        }
+    }
+
     fn keep_and_send(&mut self, view: &View<'_>, case: Case<'_>, vetted: &VettedAnswer<'_>, out: &mut Outbox) {
         let response = &vetted.response;
         let message = response.message;
         let room_len = message.len() + OPT_MAX;
+        let rrl = &view.shared.rrl;
+        let zone = view.running.routing.pool_for(&case.query.name).1;
+        let class = rrl.class_of(response, &case.query.name, case.query.qtype, zone);
         let Some(room) = out.room(room_len) else {
             return self.finish(view, case, Outcome::Failed, Reason::Overload, None);
         };
@@ -156,16 +168,13 @@ impl Desk {
         };
         room[..len].copy_from_slice(&message[..len]);
         if !opt_cut {
-            return self.send_as_is(view, case, len, out);
+            return self.send_as_is(view, case, len, &class, out);
         }
         if response.edns.is_some() {
             put_u16(room, 10, response.additionals - 1);
         }
         put_u16(room, 0, 0);
         room[HEADER_LEN..response.question_end - 4].make_ascii_lowercase();
-        let rrl = &view.shared.rrl;
-        let zone = view.running.routing.pool_for(&case.query.name).1;
-        let class = rrl.class_of(response, &case.query.name, case.query.qtype, zone);
         let mut kept = [0; OPTIONS_MAX];
         let (kept_len, cacheable_options) = keep_options(response, view.running.policy.cookies, &mut kept);
         if let Some(key) = key_of(case.query)
@@ -188,17 +197,29 @@ impl Desk {
         self.deliver(view, case, &draft, room_len, (Outcome::Forwarded, Reason::None), out);
     }
 
-    /// Sends the first `len` bytes of the outbox's room with nothing but the client's id and letters put on.
-    fn send_as_is(&mut self, view: &View<'_>, case: Case<'_>, len: usize, out: &mut Outbox) {
+    /// Sends the first `len` bytes of the outbox's room with nothing but the client's id and letters put on, and AD taken
+    /// off where nobody asked for it.
+    fn send_as_is(&mut self, view: &View<'_>, case: Case<'_>, len: usize, class: &ResponseClass, out: &mut Outbox) {
+        match self.limit_response(view, case.client, class) {
+            RrlVerdict::Answer => {}
+            RrlVerdict::Slip => {
+                return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Rrl), out);
+            }
+            RrlVerdict::Drop => return self.finish(view, case, Outcome::Dropped, Reason::Rrl, None),
+        }
         if !case.client.is_tcp() && len > case.query.udp_limit() {
             return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Oversized), out);
         }
-        if let Some(room) = out.room(len) {
-            put_u16(room, 0, case.query.id);
-            let question = case.query.question();
-            room[HEADER_LEN..HEADER_LEN + question.len()].copy_from_slice(question);
-            out.commit(case.client.to(), len);
+        let Some(room) = out.room(len) else {
+            return self.finish(view, case, Outcome::Failed, Reason::Overload, None);
+        };
+        put_u16(room, 0, case.query.id);
+        let question = case.query.question();
+        room[HEADER_LEN..HEADER_LEN + question.len()].copy_from_slice(question);
+        if !case.query.ad && !case.query.dnssec_ok() {
+            room[3] &= !0x20;
         }
+        out.commit(case.client.to(), len);
         self.finish(view, case, Outcome::Forwarded, Reason::None, None);
     }
 
@@ -226,6 +247,9 @@ impl Desk {
         debug_assert!(Kind::of(case.query, case.client.is_tcp()) != Kind::Plain);
         let class = match Response::scan(packet) {
             Ok(response) => {
+                if case.query.asks_for_records() && !self.passes_chain(view, case, &response, out) {
+                    return;
+                }
                 let zone = view.running.routing.pool_for(&case.query.name).1;
                 view.shared.rrl.class_of(&response, &case.query.name, case.query.qtype, zone)
             }
@@ -240,6 +264,12 @@ impl Desk {
                 return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Rrl), out);
             }
             RrlVerdict::Drop => return self.finish(view, case, Outcome::Dropped, Reason::Rrl, None),
+        }
+        // An upstream that is asked over TCP does not know what the client takes over UDP. What it announced is believed:
+        // unlike an answer of ours, this one cannot be made smaller.
+        let announced = case.query.edns.as_ref().map_or(0, |edns| usize::from(edns.payload)).max(PLAIN_UDP_MAX);
+        if !case.client.is_tcp() && packet.len() > announced {
+            return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Oversized), out);
         }
         let Some(room) = out.room(packet.len()) else {
             return self.finish(view, case, Outcome::Failed, Reason::Overload, None);

@@ -139,7 +139,6 @@ async fn serve<C: Core>(worker: Rc<Worker<C>>, listener: Rc<Listener>) {
 
 fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize) {
     let batch = worker.queries.borrow();
-    worker.tally.add(Event::UdpQueries, count as u64);
     worker.turn(|turn| {
         let delay = waited(turn.now(), batch.datagram(0).arrived_unix_ms);
         worker.feel(turn, delay);
@@ -152,7 +151,11 @@ fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize)
                 worker.tally.add(event, u64::from(more));
             }
             // No reply could ever be sent to port 0.
-            let Some(peer) = datagram.peer.filter(|peer| peer.port() != 0) else { continue };
+            let Some(peer) = datagram.peer.filter(|peer| peer.port() != 0) else {
+                worker.tally.one(Event::UdpUnanswerable);
+                continue;
+            };
+            worker.tally.one(Event::UdpQueries);
             // A query over the buffer's length is handed on as it was cut: it is malformed then, and counted as such.
             let client = Client { peer, path: Path::Udp { listener: listener.index, local: datagram.local } };
             if let Some(load) = &mut watched {

@@ -26,8 +26,10 @@ macro_rules! events {
 }
 
 events! {
-    /// Datagrams read from listeners.
+    /// Datagrams read from listeners and handed to the core.
     UdpQueries = "udp-queries",
+    /// Datagrams from port 0, which is always forged and where nobody could be answered: dropped.
+    UdpUnanswerable = "udp-unanswerable",
     /// Datagrams that the kernel took for clients.
     UdpReplies = "udp-replies",
     /// Replies that the kernel did not take (no room, no route): lost, as on any full queue of a network.

@@ -77,7 +77,7 @@ pub struct PoolSettings {
     pub balance: Balance,
     /// For the whole query, retries included.
     pub timeout: Duration,
-    /// Further attempts, on another server where there is one.
+    /// Further attempts, on another server where there is one; at most [`RETRIES_MAX`].
     pub retries: u32,
     /// Health checks.
     pub health: Health,
@@ -153,6 +153,9 @@ pub struct TcpLimits {
 }
 
 /// The largest settings that bound memory or work; what is over is a fault.
+/// The most retries of a query; a retry is load on servers that may be in trouble already.
+pub const RETRIES_MAX: u32 = 5;
+
 const WORKERS_MAX: usize = 256;
 const LISTENERS_MAX: usize = 64;
 
@@ -189,6 +192,13 @@ pub struct Server {
     pub metrics: Option<SocketAddr>,
     /// `[log]`
     pub log: LogSettings,
+}
+
+impl UpstreamSettings {
+    /// Whether it is asked over TCP for a client that came over TCP (`client_tcp`) or not.
+    pub fn is_asked_over_tcp(&self, client_tcp: bool) -> bool {
+        client_tcp || self.transport == Transport::Tcp
+    }
 }
 
 impl Server {

@@ -51,10 +51,10 @@ pub struct Snapshot {
     pub policy: PolicyRow,
     /// Queries that wait for an upstream.
     pub in_flight: u64,
-    /// What the drivers counted: name of the event, how often.
-    pub drivers: Vec<(&'static str, u64)>,
     /// Messages lost because a worker's outbox was full.
     pub outbox_lost: u64,
+    /// What sockets and connections met with that is no query's outcome: name and count of each event.
+    pub driver_events: Vec<(&'static str, u64)>,
     /// Now, in milliseconds since 1970-01-01 UTC.
     pub unix_ms: u64,
 }
@@ -157,9 +157,15 @@ fn process(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
     single(out, "weir_query_log_lost_total", "counter", "Queries not logged: over the rate, or no room.", lost)?;
     let lost = snapshot.outbox_lost;
     single(out, "weir_outbox_lost_total", "counter", "Messages not sent for want of room in a batch.", lost)?;
-    let name = "weir_driver_events_total";
-    head(out, name, "counter", "What happened on sockets and connections.")?;
-    snapshot.drivers.iter().try_for_each(|(event, count)| sample(out, name, &[("event", event)], count))?;
+    head(
+        out,
+        "weir_driver_events_total",
+        "counter",
+        "What happened on sockets and connections, lost and refused too.",
+    )?;
+    for (event, count) in &snapshot.driver_events {
+        sample(out, "weir_driver_events_total", &[("event", event)], count)?;
+    }
     let policy = &snapshot.policy;
     head(out, "weir_policy_info", "gauge", "The policy that runs, by the hash of its files.")?;
     sample(out, "weir_policy_info", &[("id", &policy.id)], 1)?;
@@ -230,8 +236,8 @@ pub(super) mod tests {
             }],
             policy: PolicyRow { id: "0a1b2c".to_owned(), generation: 3, since_unix_ms: 1_000 },
             in_flight: 2,
-            drivers: vec![("tcp-evicted", 4)],
             outbox_lost: 0,
+            driver_events: vec![("tcp-full", 4)],
             unix_ms: 3_500,
         }
     }
@@ -273,7 +279,7 @@ pub(super) mod tests {
             r#"weir_upstream_srtt_seconds{upstream="a \"quoted\\name\"\nx 1",pool="default",tier="1"} 0.0015"#,
             r#"weir_upstream_events_total{upstream="a \"quoted\\name\"\nx 1",pool="default",event="sent"} 1"#,
             r#"weir_cache_entries 5"#,
-            r#"weir_driver_events_total{event="tcp-evicted"} 4"#,
+            r#"weir_driver_events_total{event="tcp-full"} 4"#,
             r#"weir_policy_info{id="0a1b2c"} 1"#,
             r#"weir_policy_age_seconds 2.5"#,
         ] {

@@ -6,9 +6,10 @@
 use super::wheel::Wheel;
 use super::{LINKS_MAX, LinkId};
 use crate::clock::Moment;
+use crate::policy::server::RETRIES_MAX;
 
 /// Attempts at one query, the first included.
-pub const ATTEMPTS_MAX: usize = 4;
+pub const ATTEMPTS_MAX: usize = 1 + RETRIES_MAX as usize;
 
 /// Packets up to this many bytes are kept in the flight itself.
 const INLINE_MAX: usize = 512;

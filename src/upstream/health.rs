@@ -17,8 +17,8 @@ pub struct State {
     srtt_us: AtomicU32,
     case_kept: AtomicU32,
     case_changed: AtomicU32,
-    /// Moment of the last refused or unreachable send, in nanoseconds.
-    refused_at: AtomicU64,
+    /// Moment of the last refused or unreachable send over UDP and over TCP, in nanoseconds.
+    refused_at: [AtomicU64; 2],
     probe_truncated: AtomicBool,
 }
 
@@ -31,8 +31,9 @@ pub const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 /// answer of it a forgery.
 const CASE_CHANGED_MIN: u32 = 3;
 
-/// Kept answers are counted up to here: then a forger would have to guess id and port as often.
-const CASE_KEPT_MAX: u32 = 1024;
+/// Kept answers are counted up to here: a forger would have to guess id and port as often in a row, and a server that is
+/// replaced by one which changes letters is understood after as many answers.
+const CASE_KEPT_MAX: u32 = 16;
 
 impl State {
     /// Whether it is up; a server is believed up until probes say otherwise.
@@ -57,22 +58,28 @@ impl State {
         Some(!up)
     }
 
-    /// A send was refused or the server cannot be reached: as good as a failed probe.
-    pub fn on_refused(&self, at: Moment, fall: u32) -> Option<bool> {
-        self.refused_at.store(at.as_nanos(), Relaxed);
+    /// A send was refused or the server cannot be reached over this transport. The other may serve all the same: a
+    /// server whose TCP is closed or full, which any client can bring about, has not failed.
+    pub fn on_refused(&self, at: Moment, tcp: bool) {
+        self.refused_at[usize::from(tcp)].store(at.as_nanos(), Relaxed);
+    }
+
+    /// A send over the transport of its probes was refused: as good as a failed probe.
+    pub fn on_probe_refused(&self, fall: u32) -> Option<bool> {
         if self.is_up() { self.on_probe(false, fall, u32::MAX) } else { None }
     }
 
-    /// Whether it refused less than [`REFUSED_PAUSE`] ago.
-    pub fn refused_lately(&self, at: Moment) -> bool {
-        let refused = self.refused_at.load(Relaxed);
+    /// Whether it refused this transport less than [`REFUSED_PAUSE`] ago.
+    pub fn refused_lately(&self, at: Moment, tcp: bool) -> bool {
+        let refused = self.refused_at[usize::from(tcp)].load(Relaxed);
         refused != 0 && at.since(Moment::from_nanos(refused)) < REFUSED_PAUSE
     }
 
-    /// It answered: what was refused is over.
-    pub fn on_answer(&self, took: Duration) {
-        if self.refused_at.load(Relaxed) != 0 {
-            self.refused_at.store(0, Relaxed);
+    /// It answered over this transport: what was refused there is over.
+    pub fn on_answer(&self, took: Duration, tcp: bool) {
+        let refused_at = &self.refused_at[usize::from(tcp)];
+        if refused_at.load(Relaxed) != 0 {
+            refused_at.store(0, Relaxed);
         }
         let sample = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
         let old = self.srtt_us.load(Relaxed);
@@ -107,6 +114,11 @@ impl State {
             let before = self.case_kept.load(Relaxed);
             if before < CASE_KEPT_MAX {
                 self.case_kept.store(before + 1, Relaxed);
+            }
+            // Forgeries of a whole year must not add up.
+            let changed = self.case_changed.load(Relaxed);
+            if changed > 0 {
+                self.case_changed.store(changed - 1, Relaxed);
             }
         } else {
             self.case_changed.store(self.case_changed.load(Relaxed).saturating_add(1), Relaxed);
@@ -148,13 +160,15 @@ mod tests {
     fn a_refusal_pauses_until_it_answers() {
         let state = State::default();
         let at = Moment::from_nanos(5_000_000_000);
-        assert!(!state.refused_lately(at));
-        state.on_refused(at, 3);
-        assert!(state.refused_lately(at.plus(Duration::from_millis(99))));
-        assert!(!state.refused_lately(at.plus(Duration::from_millis(100))));
-        state.on_refused(at, 3);
-        state.on_answer(Duration::from_millis(1));
-        assert!(!state.refused_lately(at));
+        assert!(!state.refused_lately(at, false));
+        state.on_refused(at, false);
+        assert!(state.refused_lately(at.plus(Duration::from_millis(99)), false));
+        assert!(!state.refused_lately(at.plus(Duration::from_millis(100)), false));
+        state.on_refused(at, false);
+        state.on_answer(Duration::from_millis(1), true);
+        assert!(state.refused_lately(at, false), "an answer over TCP says nothing about UDP");
+        state.on_answer(Duration::from_millis(1), false);
+        assert!(!state.refused_lately(at, false));
     }
 
     #[test]
@@ -164,21 +178,33 @@ mod tests {
         assert!(state.randomise_case());
         state.on_case(false);
         assert!(!state.randomise_case());
+        state.on_case(false);
         state.on_case(true);
         assert!(!state.randomise_case(), "one kept answer is chance");
         (0..2).for_each(|_| state.on_case(true));
-        assert!(state.randomise_case(), "as many show that the others were forged");
+        assert!(state.randomise_case(), "more show that the others were forged");
+    }
+
+    #[test]
+    fn a_server_that_kept_letters_is_believed_for_long_but_not_for_ever() {
+        let state = State::default();
         (0..2000).for_each(|_| state.on_case(true));
-        (0..1000).for_each(|_| state.on_case(false));
+        (0..100).for_each(|_| {
+            state.on_case(false);
+            state.on_case(true);
+        });
+        (0..CASE_KEPT_MAX).for_each(|_| state.on_case(false));
         assert!(state.randomise_case());
+        state.on_case(false);
+        assert!(!state.randomise_case(), "another server has taken its address");
     }
 
     #[test]
     fn round_trip_time_is_smoothed() {
         let state = State::default();
-        state.on_answer(Duration::from_millis(8));
+        state.on_answer(Duration::from_millis(8), false);
         assert_eq!(state.srtt(), Duration::from_millis(8));
-        state.on_answer(Duration::from_millis(16));
+        state.on_answer(Duration::from_millis(16), false);
         assert_eq!(state.srtt(), Duration::from_millis(9));
     }
 }

@@ -18,6 +18,8 @@ pub struct Choice<'a> {
     pub name: &'a Name,
     /// Attempts that were made for this query: their servers are not chosen again.
     pub tried: &'a [Attempt],
+    /// The client is on TCP, so that any server is asked over TCP.
+    pub tcp: bool,
     /// A random number.
     pub random: u64,
     /// Counts the worker's choices, for round-robin.
@@ -39,7 +41,11 @@ impl Routing {
     /// or all refused within the last moment. O(n) in the servers of the pool.
     pub fn choose(&self, pool: &Pool, choice: &Choice<'_>) -> Option<Chosen> {
         let tried = |at: usize| choice.tried.iter().any(|attempt| attempt.route.link == self.upstreams[at].link);
-        let fresh = |at: &usize| !self.upstreams[*at].state.refused_lately(choice.at) && !tried(*at);
+        let refused = |at: usize| {
+            let Upstream { settings, state, .. } = &self.upstreams[at];
+            state.refused_lately(choice.at, settings.is_asked_over_tcp(choice.tcp))
+        };
+        let fresh = |at: &usize| !refused(*at) && !tried(*at);
         for tier in &pool.tiers {
             let up = |at: &usize| fresh(at) && self.upstreams[*at].state.is_up();
             if let Some(upstream) = self.pick(pool, &tier.members, &up, choice) {
@@ -140,7 +146,8 @@ mod tests {
         let attempt =
             |slot: &u16| Attempt::on(Route { link: LinkId { slot: *slot, generation: 0 }, port: 0, tcp: false });
         let tried: Vec<_> = tried.iter().map(attempt).collect();
-        let choice = Choice { at: Moment::from_nanos(1_000_000_000), name: &name, tried: &tried, random, turn };
+        let choice =
+            Choice { at: Moment::from_nanos(1_000_000_000), name: &name, tried: &tried, tcp: false, random, turn };
         routing.choose(&routing.pools[0], &choice)
     }
 
@@ -178,8 +185,8 @@ mod tests {
     #[test]
     fn latency_prefers_the_faster_and_keeps_asking_the_slower_a_little() {
         let routing = routing(Balance::Latency, &[(0, 1), (0, 1)]);
-        routing.upstreams[0].state.on_answer(Duration::from_millis(50));
-        routing.upstreams[1].state.on_answer(Duration::from_millis(1));
+        routing.upstreams[0].state.on_answer(Duration::from_millis(50), false);
+        routing.upstreams[1].state.on_answer(Duration::from_millis(1), false);
         let slow = (0..4000).filter(|turn| choose(&routing, *turn, &[]).unwrap().upstream == 0).count();
         assert!((500..1500).contains(&slow), "a quarter of the pairs is (slow, slow): {slow}");
     }
@@ -189,7 +196,7 @@ mod tests {
         let routing = routing(Balance::Hash, &[(0, 1), (0, 1), (0, 1)]);
         let place = |n: u32| {
             let name = Name::from_text(&format!("n{n}.example")).unwrap();
-            let choice = Choice { at: Moment::ZERO, name: &name, tried: &[], random: 0, turn: 0 };
+            let choice = Choice { at: Moment::ZERO, name: &name, tried: &[], tcp: false, random: 0, turn: 0 };
             routing.choose(&routing.pools[0], &choice).unwrap().upstream
         };
         let before: Vec<_> = (0..300).map(place).collect();

@@ -1,6 +1,7 @@
 //! UDP listeners: batches, the right source address, listeners that come and go, drains, start errors.
 
 use crate::bench::*;
+use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashSet;
 use std::net::{SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 use std::process::Command;
@@ -43,6 +44,25 @@ fn ten_thousand_datagrams_from_many_sockets_are_each_answered_once() {
     assert_eq!(workers.count(Event::UdpQueries), 10_000);
     until("all are counted", || workers.count(Event::UdpReplies) == 10_000);
     assert_eq!(workers.count(Event::UdpRepliesLost), 0);
+    end(workers);
+}
+
+/// Port 0 as a source can only be forged: nobody can be answered there.
+#[test]
+fn datagrams_from_port_0_are_counted_and_are_no_queries() {
+    let (workers, _, server) = start(1, limits());
+    let Ok(raw) = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)) else {
+        return eprintln!("skipped: raw sockets need CAP_NET_RAW");
+    };
+    let message = query(1, order::ECHO, 1, 2);
+    let words = [0, server.port(), 8 + message.len() as u16, 0];
+    let datagram: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).chain(message).collect();
+    for _ in 0..3 {
+        raw.send_to(&datagram, &SocketAddr::new(server.ip(), 0).into()).unwrap();
+    }
+    until("all are counted", || workers.count(Event::UdpUnanswerable) == 3);
+    echo(&udp_client(server), 1);
+    assert_eq!(workers.count(Event::UdpQueries), 1);
     end(workers);
 }
 

@@ -6,6 +6,8 @@ use super::harness::{Scratch, eventually};
 use super::servers::nsd;
 use super::weir::{Setup, Weir};
 use hickory_proto::rr::RecordType;
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// Every query by what became of it.
@@ -42,6 +44,21 @@ fn outcomes_sum_to_the_queries_that_were_sent() {
     );
     assert_eq!(weir.metric(QUERIES, "outcome=\"dropped\""), 1.0);
     assert_eq!(weir.metric(QUERIES, "outcome=\"denied\""), 20.0);
+    weir.stop();
+}
+
+/// Whatever arrives on a socket is a query with an outcome or a counted event.
+#[test]
+fn what_never_was_a_query_is_on_the_page_too() {
+    let scratch = Scratch::new("events");
+    let nsd = nsd(&scratch);
+    let weir = Weir::start(&scratch, &Setup::before("authoritative", nsd.address, "plain.test SOA"));
+    let count = |event: &str| weir.metric("weir_driver_events_total", &format!("event=\"{event}\""));
+    assert_eq!(count("tcp-garbage"), 0.0);
+    let mut stream = TcpStream::connect(weir.address).expect("weir accepts");
+    stream.write_all(&[0, 0]).expect("weir reads");
+    assert!(eventually(Duration::from_secs(3), || count("tcp-garbage") == 1.0), "{}", weir.scrape());
+    assert!(count("tcp-accepted") >= 1.0 && weir.scrape().contains("event=\"udp-overflow\"} 0"));
     weir.stop();
 }
 

@@ -43,8 +43,9 @@ pub(crate) struct Server {
     pub(crate) mood: Mood,
     /// Sends the question back in the letter case in which it came.
     keeps_case: bool,
-    /// It has kept the case of a long name, so that the gateway can know.
-    shown_case: bool,
+    /// How often it has kept the case of many letters, so that the gateway knows, and how often it lied about them.
+    kept_case: u32,
+    changed_case: u32,
     latency_ms: u64,
 }
 
@@ -66,7 +67,8 @@ impl Server {
         Self {
             mood: Mood::Good,
             keeps_case: rng.random_bool(0.8),
-            shown_case: false,
+            kept_case: 0,
+            changed_case: 0,
             latency_ms: rng.random_range(1..60),
         }
     }
@@ -120,7 +122,8 @@ impl Server {
             message = head.truncated();
         }
         if self.keeps_case {
-            self.shown_case |= !tcp && name.bytes().filter(u8::is_ascii_alphabetic).count() >= 40;
+            let letters = name.bytes().filter(u8::is_ascii_alphabetic).count();
+            self.kept_case += u32::from(self.mood == Mood::Good && !tcp && letters >= 8);
         } else {
             message.0[12..question_end(asked) - 4].make_ascii_lowercase();
         }
@@ -131,7 +134,7 @@ impl Server {
     }
 
     /// Something that must not be believed.
-    fn lie(&self, asked: &[u8], tcp: bool, opaque: bool, rng: &mut StdRng) -> Back {
+    fn lie(&mut self, asked: &[u8], tcp: bool, opaque: bool, rng: &mut StdRng) -> Back {
         let end = question_end(asked);
         let forged = Message::answer_to(asked).record(ANSWER, &[0xC0, 12], A, 3600, &FORGED_IP);
         let mut bytes = forged.clone().bytes();
@@ -158,12 +161,11 @@ impl Server {
             14 => bytes = forged.opt(1232, false, &[0, 8, 0, 9]).bytes(),
             15 => bytes[end + rng.random_range(0..2)] = 0xFF,
             16 => bytes = (0..rng.random_range(0..64)).map(|_| rng.random()).collect(),
-            // A server that never kept the letters is forgiven when it changes them; then there is nothing to tell by.
-            _ if self.shown_case && !tcp => bytes[12..end - 4].iter_mut().for_each(|byte| {
-                if byte.is_ascii_alphabetic() {
-                    *byte ^= 0x20;
-                }
-            }),
+            // A server that changes letters as often as it keeps them is forgiven; then there is nothing to tell by.
+            _ if !tcp && self.kept_case >= 8 * (self.changed_case + 1) => {
+                self.changed_case += 1;
+                bytes[12..end - 4].iter_mut().filter(|byte| byte.is_ascii_alphabetic()).for_each(|byte| *byte ^= 0x20);
+            }
             _ => return Back::Elsewhere(bytes),
         }
         Back::Lie(bytes)

@@ -20,7 +20,7 @@ use weir::gateway::outbox::To;
 use weir::gateway::{Client, From, LinkPort, Path};
 use weir::ledger::{Totals, UpstreamEvent};
 use weir::upstream::LINKS_MAX;
-use weir::verdict::Outcome;
+use weir::verdict::{Outcome, Reason};
 
 /// Flights of a core: few, so that some seeds fill them.
 const FLIGHTS_MAX: usize = 96;
@@ -61,6 +61,8 @@ pub(crate) struct World {
     open: BTreeMap<(String, u16), Vec<Asked>>,
     asked: u64,
     replies: u64,
+    /// Queries over TCP whose driver was told that nothing will come.
+    silences: u64,
     /// When the truth about a question last reached a core.
     delivered: BTreeMap<Question, Moment>,
     /// Queries and messages to upstreams, by question.
@@ -92,6 +94,7 @@ impl World {
             open: BTreeMap::new(),
             asked: 0,
             replies: 0,
+            silences: 0,
             delivered: BTreeMap::new(),
             asked_for: BTreeMap::new(),
             opaque: BTreeSet::new(),
@@ -258,7 +261,8 @@ impl World {
                 }
                 To::Upstream(link) => self.forward(worker, From::Udp(link), link, &bytes),
                 To::UpstreamStream(link) => self.forward(worker, From::Tcp(link), link, &bytes),
-                To::Transfer { .. } | To::Silence(_) => {}
+                To::Transfer { .. } => {}
+                To::Silence(_) => self.silences += 1,
             }
         }
     }
@@ -341,6 +345,11 @@ impl World {
             [Outcome::Dropped, Outcome::Malformed, Outcome::Transferred].map(|o| totals.outcome(o)).iter().sum();
         assert_eq!(self.replies + silent, self.asked, "every query that is not dropped gets one reply");
         assert_eq!(self.stage.in_flight(), 0, "somebody still waits");
+        let unanswered = [Outcome::Dropped, Outcome::Malformed];
+        let over_tcp = |outcome| Reason::ALL.iter().map(move |reason| (outcome, *reason));
+        let unanswered = unanswered.into_iter().flat_map(over_tcp);
+        let silent: u64 = unanswered.map(|(outcome, reason)| totals.queries(outcome, reason, true)).sum();
+        assert_eq!(self.silences, silent, "who waits on a connection is told that nothing will come");
         let attempts = PLAYS.iter().map(|play| play.attempts_max).max().unwrap_or(1);
         for (name, (queries, sent)) in &self.asked_for {
             assert!(*sent <= queries * attempts, "{name}: {sent} messages for {queries} queries");

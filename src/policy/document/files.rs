@@ -143,6 +143,11 @@ impl Reader<'_> {
                 let message = format!("{path} is a link to a directory");
                 return self.faults.add(Code::Path, &Place::whole(path), message, "link single files, or none");
             }
+            // Passed over, it would leave the defaults in force where rules were meant to be.
+            if path.ends_with(".toml") {
+                let message = format!("cannot read {path}: it is a directory");
+                return self.faults.add(Code::Io, &Place::whole(path), message, "a file of that name is meant here");
+            }
             if depth == DEPTH_MAX {
                 return self.fault(Code::TooMany, path, format!("directories are nested deeper than {DEPTH_MAX}"));
             }

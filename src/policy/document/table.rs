@@ -427,8 +427,13 @@ impl Drop for Table<'_> {
     }
 }
 
-/// Reads a domain name; a bad one is a fault.
+/// Reads a domain name; a bad one is a fault, and so is what could be a name but was meant to be something else.
 pub fn name(text: &At<&str>, faults: &Faults) -> Option<At<Name>> {
+    if let Some(meant) = other_than_name(text.value) {
+        let hint = "the name alone is meant; where a name does have '/', ':' or '?' in it, write that byte as \\DDD";
+        faults.add(Code::Name, &text.place, format!("{:?} is {meant}, not a domain name", text.value), hint);
+        return None;
+    }
     match Name::from_text(text.value) {
         Ok(name) => Some(At { value: name, place: text.place.clone() }),
         Err(error) => {
@@ -438,6 +443,14 @@ pub fn name(text: &At<&str>, faults: &Faults) -> Option<At<Name>> {
             None
         }
     }
+}
+
+/// What a text is when it is a valid name that nobody asks for: a rule with it would never act, and nobody be told.
+fn other_than_name(text: &str) -> Option<&'static str> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Some("an address");
+    }
+    text.contains(['/', ':', '?']).then_some("a URL or has a port")
 }
 
 /// Reads `IP` or `IP:port` (IPv6 with a port in brackets); a bad one is a fault.

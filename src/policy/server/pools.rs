@@ -1,7 +1,7 @@
 //! Whom the gateway asks: `[[upstream]]`, `[pool.NAME]` and `[[route]]` of gateway.toml, and the nameservers of
 //! resolv.conf when there is no upstream at all.
 
-use super::{Balance, Health, PoolSettings, RouteSettings, Surroundings, Transport, UpstreamSettings};
+use super::{Balance, Health, PoolSettings, RETRIES_MAX, RouteSettings, Surroundings, Transport, UpstreamSettings};
 use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::policy::document::table::{name, qtype};
@@ -186,7 +186,7 @@ impl PoolSettings {
         Self {
             balance: t.choice("balance", &balances, default.balance),
             timeout: t.duration("timeout", Duration::from_millis(10)..=Duration::from_secs(60), default.timeout),
-            retries: t.number("retries", 0..=5, default.retries),
+            retries: t.number("retries", 0..=RETRIES_MAX, default.retries),
             health: Health::read(&t.table("health"), &default.health),
             name: default.name,
         }

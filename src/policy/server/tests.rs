@@ -133,7 +133,7 @@ pool = "corp"
 zone = "Y.example."
 pool = "corp"
 [pool.nobody]
-retries = 9
+retries = 6
 "#;
     let expected = [
         "1:27 E-DUPLICATE",

@@ -86,24 +86,8 @@ impl Player {
             "asks" => self.check_asks(words),
             "answer" => self.answer(words),
             "refuse" => self.refuse(words),
-            "always" => {
-                let rest: Vec<_> = words.all().skip(2).collect();
-                self.always.insert(words.at(1)?.to_owned(), rest.join(" "));
-                Ok(())
-            }
-            "never" => Ok(drop(self.always.remove(words.at(1)?))),
-            "down" => Ok(self.down.push(words.at(1)?.to_owned())),
-            "up" => {
-                let name = words.at(1)?;
-                Ok(self.down.retain(|down| down != name))
-            }
             "reply" => self.check_reply(words),
             "silence" => self.nothing_left(),
-            "reload" => {
-                let policy = policy(self.files.iter().map(|(path, text)| (&**path, &**text)));
-                let at = self.at;
-                Ok(self.stage().reload(at, policy))
-            }
             "count" => self.check_count(words),
             "would" => {
                 let reason = Reason::ALL.into_iter().find(|reason| Ok(reason.name()) == words.at(1));
@@ -119,8 +103,33 @@ impl Player {
                 Ok(())
             }
             "transfers" => equal("transfers", parse(words.at(1)?, "number")?, self.transfers as u64),
-            _ => Err(format!("no such step: {verb:?}")),
+            _ => self.arrange(verb, words),
         }
+    }
+
+    /// The steps that change the world around the core.
+    fn arrange(&mut self, verb: &str, words: Words<'_>) -> Result<(), Wrong> {
+        match verb {
+            "always" => {
+                let rest: Vec<_> = words.all().skip(2).collect();
+                self.always.insert(words.at(1)?.to_owned(), rest.join(" "));
+            }
+            "never" => {
+                self.always.remove(words.at(1)?);
+            }
+            "down" => self.down.push(words.at(1)?.to_owned()),
+            "up" => {
+                let name = words.at(1)?;
+                self.down.retain(|down| down != name);
+            }
+            "reload" => {
+                let policy = policy(self.files.iter().map(|(path, text)| (&**path, &**text)));
+                let at = self.at;
+                self.stage().reload(at, policy);
+            }
+            _ => return Err(format!("no such step: {verb:?}")),
+        }
+        Ok(())
     }
 
     fn stage(&mut self) -> &mut Stage {

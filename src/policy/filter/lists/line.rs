@@ -261,7 +261,8 @@ impl<'b> Reader<'b> {
         };
         let taken = prefix + read_name(&text[prefix..], &mut self.wire)?;
         match text[taken..] {
-            [] | [b'\n' | b'\r' | b' ' | b'\t' | b'\x0c', ..] => Ok((taken, reach)),
+            [] | [b'\n', ..] => Ok((taken, reach)),
+            [next, ..] if is_blank(next) => Ok((taken, reach)),
             [b'#', ..] if !text.get(taken..taken + 2).is_some_and(detect::hides) => Ok((taken, reach)),
             _ => Err(Problem::Character),
         }
@@ -290,15 +291,15 @@ impl<'b> Reader<'b> {
 
     fn bad(&mut self, start: usize, problem: Problem) {
         let line = self.line_at(start);
-        let blanks = self.bytes[start..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let blanks = self.bytes[start..].len() - skip_blanks(&self.bytes[start..]).len();
         self.problems.add(problem, self.line, start + blanks, line);
     }
 
     /// The line that begins at `start`, without its end and the blanks around it.
     fn line_at(&self, start: usize) -> &'b [u8] {
-        let rest = &self.bytes[start..];
+        let rest = skip_blanks(&self.bytes[start..]);
         let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-        rest[..end].trim_ascii()
+        rest[..end].trim_ascii_end()
     }
 
     fn next_line(&self, at: usize) -> usize {
@@ -318,12 +319,18 @@ fn better(found: Problem, line: &[u8], word: &[u8], format: Format) -> Problem {
     }
 }
 
-/// The blanks are those of `is_ascii_whitespace` but the line end, everywhere in this file: where one place took a form feed
-/// for a blank and another did not, a line was read for ever.
+/// What may stand between words. One definition for all: where two disagree, a reader stands still.
+#[inline]
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\x0b' | b'\x0c')
+}
+
 #[inline]
 fn skip_blanks(text: &[u8]) -> &[u8] {
     let mut text = text;
-    while let [b' ' | b'\t' | b'\r' | b'\x0c', rest @ ..] = text {
+    while let [first, rest @ ..] = text
+        && is_blank(*first)
+    {
         text = rest;
     }
     text
@@ -337,6 +344,6 @@ fn is_empty(text: &[u8]) -> bool {
 
 /// Up to the next blank, comment or line end.
 fn word_of(text: &[u8]) -> &[u8] {
-    let end = text.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'#').unwrap_or(text.len());
+    let end = text.iter().position(|byte| is_blank(*byte) || matches!(byte, b'\n' | b'#')).unwrap_or(text.len());
     &text[..end]
 }

@@ -91,6 +91,17 @@ fn hosts_files_name_many_on_a_line_and_the_machine_itself() {
 }
 
 #[test]
+fn every_kind_of_blank_separates_words_and_none_stops_the_reader() {
+    for blank in [" ", "\t", "\r", "\x0b", "\x0c", " \x0c "] {
+        let hosts =
+            read(&format!("{blank}0.0.0.0{blank}a.example{blank}b.example{blank}#{blank}x\n"), named(Format::Hosts));
+        assert_eq!((names(&hosts), problems(&hosts)), (vec!["a.example".to_owned(), "b.example".to_owned()], vec![]));
+        let domains = read(&format!("{blank}a.example{blank}\n{blank}\n"), named(Format::Domains));
+        assert_eq!((names(&domains), problems(&domains)), (vec!["a.example".to_owned()], vec![]));
+    }
+}
+
+#[test]
 fn wildcard_lists_mean_what_is_below() {
     let parsed = read("# x\n*.007angels.com\n*.0.0.0.0.beeglivesex.com\nbare.example\n", Reading::default());
     assert_eq!(parsed.format, Format::Wildcards);

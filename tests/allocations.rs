@@ -1,0 +1,308 @@
+//! The path of a query allocates nothing, and what it remembers does not grow: held by an allocator that counts.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly; clippy knows only test functions as tests")]
+#![allow(unsafe_code, reason = "an allocator cannot be written without; it only counts and passes on")]
+
+mod stage;
+
+use stage::message::{A, ANSWER, AUTHORITY, Message, question_end};
+use stage::{Stage, after, inside, now, policy, udp};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use weir::gateway::From;
+use weir::gateway::outbox::To;
+use weir::verdict::{Outcome, Reason};
+
+/// Counts what each thread allocates.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static LIVE_BYTES: Cell<i64> = const { Cell::new(0) };
+}
+
+fn note(allocations: u64, bytes: i64) {
+    // While a thread ends there is nowhere to count, and nobody who asks.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + allocations));
+    let _ = LIVE_BYTES.try_with(|live| live.set(live.get() + bytes));
+}
+
+// SAFETY: every call goes to the system's allocator as it came; counting touches no memory that was allocated.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(1, layout.size() as i64);
+        // SAFETY: the caller keeps the promises of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note(1, layout.size() as i64);
+        // SAFETY: the caller keeps the promises of `alloc_zeroed`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note(1, size as i64 - layout.size() as i64);
+        // SAFETY: the caller keeps the promises of `realloc`.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        note(0, -(layout.size() as i64));
+        // SAFETY: the caller keeps the promises of `dealloc`.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const OPERATIONS: u64 = 10_000;
+
+const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.1\"\n[[upstream]]\nname = \"b\"\n\
+                       address = \"192.0.2.2\"\n[cache]\nsize = \"4MiB\"\n[log]\nqueries = \"all\"\n";
+const FILTER: &str = "[zone]\ntitle = \"t\"\n[[rule]]\nid = \"n\"\nnames = [\"blocked.test\"]\naction = \"nxdomain\"\n\
+                      [[rule]]\nid = \"d\"\nnames = [\"dropped.test\"]\naction = \"drop\"\n";
+
+/// The workers with what an operation needs at hand.
+struct Bench {
+    stage: Stage,
+    /// Milliseconds since the start.
+    millis: u64,
+    query: Vec<u8>,
+    asked: Vec<u8>,
+    from: Option<From>,
+}
+
+impl Bench {
+    fn new(limits: &str, query: Message) -> Self {
+        let files = [("gateway.toml", GATEWAY), ("filters/10-t.toml", FILTER), ("limits.toml", limits)];
+        let stage = Stage::new(policy(files), 1, 4096, 1);
+        Self { stage, millis: 0, query: query.bytes(), asked: Vec::with_capacity(2048), from: None }
+    }
+
+    /// A query, numbered in its id and in the first label, which has to be ten digits.
+    fn ask(&mut self, number: u64, ip: IpAddr) {
+        self.query[..2].copy_from_slice(&(number as u16).to_be_bytes());
+        if self.query.get(12) == Some(&10) {
+            let mut rest = number;
+            for digit in self.query[13..23].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        let at = now(after(self.millis));
+        self.stage.workers[0].begin_batch();
+        self.stage.workers[0].on_query(at, udp(SocketAddr::new(ip, 5353)), &self.query, &mut self.stage.out);
+        self.from = None;
+        let out = &self.stage.out;
+        for message in out.messages() {
+            if let To::Upstream(link) = message.to {
+                self.from = Some(From::Udp(link));
+                self.asked.clear();
+                self.asked.extend_from_slice(out.bytes(message));
+            }
+        }
+        self.stage.out.clear();
+    }
+
+    /// Answers what was asked last, with the records of `template` behind its question.
+    fn answer(&mut self, template: &[u8]) {
+        let end = question_end(template);
+        self.asked.truncate(question_end(&self.asked));
+        self.asked.extend_from_slice(&template[end..]);
+        self.asked[2..12].copy_from_slice(&template[2..12]);
+        let from = self.from.take().expect("an upstream was asked");
+        self.stage.workers[0].on_response(now(after(self.millis)), from, &self.asked, &mut self.stage.out);
+        self.stage.out.clear();
+    }
+
+    fn tick(&mut self) {
+        self.millis += 10;
+        self.stage.workers[0].begin_batch();
+        self.stage.workers[0].on_tick(now(after(self.millis)), &mut self.stage.out);
+        while self.stage.workers[0].take_rotated().is_some() {}
+        self.stage.out.clear();
+    }
+
+    fn counted(&self, outcome: Outcome, reason: Reason) -> u64 {
+        self.stage.totals().queries(outcome, reason, false)
+    }
+}
+
+/// Does something often, after a little warming up, and holds that it allocates nothing and keeps nothing.
+fn allocates_nothing(what: &str, bench: &mut Bench, operation: &mut dyn FnMut(&mut Bench, u64)) {
+    (0..200).for_each(|number| operation(bench, number));
+    let before = (ALLOCATIONS.get(), LIVE_BYTES.get());
+    for number in 200..200 + OPERATIONS {
+        bench.millis += 1;
+        operation(bench, number);
+    }
+    let after = (ALLOCATIONS.get(), LIVE_BYTES.get());
+    assert_eq!(before, after, "{what}: allocations and live bytes");
+}
+
+const OFF: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
+
+fn positive() -> Vec<u8> {
+    Message::query(0, "x", A)
+        .flags(0x8180)
+        .record(ANSWER, &[0xC0, 12], A, 300, &[192, 0, 2, 1])
+        .opt(1232, false, b"")
+        .bytes()
+}
+
+#[test]
+fn the_allocator_counts() {
+    let before = ALLOCATIONS.get();
+    drop(vec![1, 2, 3]);
+    assert!(ALLOCATIONS.get() > before);
+}
+
+#[test]
+fn a_cached_answer() {
+    let mut bench = Bench::new(OFF, Message::query(1, "www.test", A).opt(1232, true, b""));
+    bench.ask(0, inside(1));
+    bench.answer(&positive());
+    allocates_nothing("a cached answer", &mut bench, &mut |bench, n| bench.ask(n, inside(n as u32)));
+    // It lives for 300 s; the operations take 10.
+    assert_eq!(bench.counted(Outcome::CacheHit, Reason::None), OPERATIONS + 200);
+}
+
+#[test]
+fn a_forwarded_query_and_its_answer() {
+    let mut bench = Bench::new(OFF, Message::query(1, "0000000000.www.test", A).opt(1232, false, b""));
+    let (positive, negative) = (positive(), Message::query(0, "x", A).flags(0x8183).soa("test", 60).bytes());
+    allocates_nothing("a forwarded query", &mut bench, &mut |bench, n| {
+        bench.ask(n, inside(n as u32));
+        bench.answer(if n % 3 == 0 { &negative } else { &positive });
+    });
+    assert_eq!(bench.counted(Outcome::Forwarded, Reason::None), OPERATIONS + 200);
+}
+
+#[test]
+fn an_answer_that_is_malformed_or_late() {
+    let mut bench = Bench::new(OFF, Message::query(1, "0000000000.www.test", A));
+    let broken = [&positive()[..], b"x"].concat();
+    allocates_nothing("a malformed response", &mut bench, &mut |bench, n| {
+        bench.ask(n, inside(n as u32));
+        bench.answer(&broken);
+        // The retry, the failure, the SERVFAIL.
+        if n % 8 == 0 {
+            (0..220).for_each(|_| bench.tick());
+        }
+    });
+    assert!(bench.counted(Outcome::Failed, Reason::Timeout) > OPERATIONS / 2);
+}
+
+#[test]
+fn a_refused_upstream() {
+    let mut bench = Bench::new(OFF, Message::query(1, "0000000000.www.test", A));
+    allocates_nothing("an unreachable upstream", &mut bench, &mut |bench, n| {
+        bench.ask(n, inside(n as u32));
+        if let Some(from) = bench.from {
+            let at = now(after(bench.millis));
+            bench.stage.workers[0].on_unreachable(at, from, &mut bench.stage.out);
+            bench.stage.out.clear();
+        }
+        bench.tick();
+    });
+}
+
+#[test]
+fn a_blocked_name() {
+    let mut bench = Bench::new(OFF, Message::query(1, "0000000000.blocked.test", A).opt(1232, false, b""));
+    allocates_nothing("a blocked name", &mut bench, &mut |bench, n| bench.ask(n, inside(n as u32)));
+    assert_eq!(bench.counted(Outcome::Denied, Reason::Filter), OPERATIONS + 200);
+}
+
+#[test]
+fn a_refused_client() {
+    let mut bench = Bench::new(OFF, Message::query(1, "www.test", A).opt(1232, false, b""));
+    allocates_nothing("a refused client", &mut bench, &mut |bench, n| {
+        bench.ask(n, IpAddr::from([198, 51, 100, n as u8]));
+    });
+    assert_eq!(bench.counted(Outcome::Denied, Reason::Access), OPERATIONS + 200);
+}
+
+#[test]
+fn a_client_over_its_limit() {
+    let limits =
+        "[source]\nrate = 1\nburst = 1\nslip = 2\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
+    let mut bench = Bench::new(limits, Message::query(1, "www.blocked.test", A));
+    allocates_nothing("a limited source", &mut bench, &mut |bench, n| bench.ask(n, inside(1)));
+    let over = bench.counted(Outcome::Dropped, Reason::Source) + bench.counted(Outcome::Truncated, Reason::Source);
+    assert!(over > OPERATIONS - 20, "{over}");
+}
+
+#[test]
+fn a_limited_response() {
+    let limits =
+        "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"enforce\"\nnxdomains = 1\nmemory = \"1MiB\"\n";
+    let mut bench = Bench::new(limits, Message::query(1, "www.blocked.test", A));
+    allocates_nothing("a limited response", &mut bench, &mut |bench, n| bench.ask(n, inside(1)));
+    let over = bench.counted(Outcome::Dropped, Reason::Rrl) + bench.counted(Outcome::Truncated, Reason::Rrl);
+    assert!(over > OPERATIONS - 20, "{over}");
+}
+
+#[test]
+fn a_packet_that_is_no_query() {
+    let mut broken = Message::query(1, "www.test", A).record(AUTHORITY, &[0], A, 0, b"");
+    broken.0.push(7);
+    let mut bench = Bench::new(OFF, broken);
+    allocates_nothing("a malformed packet", &mut bench, &mut |bench, n| bench.ask(n, inside(n as u32)));
+    assert_eq!(bench.counted(Outcome::Rejected, Reason::Malformed), OPERATIONS + 200);
+}
+
+#[test]
+fn a_tick() {
+    let mut bench = Bench::new(OFF, Message::query(1, "0000000000.www.test", A));
+    allocates_nothing("a tick", &mut bench, &mut |bench, n| {
+        if n % 16 == 0 {
+            bench.ask(n, inside(n as u32));
+        }
+        bench.tick();
+    });
+}
+
+/// Two million forged sources within a second, each once, and a hundred honest clients between them: nothing is allocated
+/// for anybody, and no honest query is limited.
+#[test]
+fn two_million_forged_sources() {
+    const FORGED: u64 = 2_000_000;
+    const HONEST: u32 = 100;
+    let limits = "[source]\nrate = 20\nburst = 50\nslip = 2\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
+    let files = [
+        ("gateway.toml", &*GATEWAY.replace("queries = \"all\"", "queries = \"none\"")),
+        ("filters/10-t.toml", FILTER),
+        ("limits.toml", limits),
+        ("access.toml", "allow = [\"0.0.0.0/0\"]\n"),
+    ];
+    let mut stage = Stage::new(policy(files), 1, 256, 1);
+    let flood = Message::query(7, "dropped.test", A).bytes();
+    let honest = Message::query(8, "www.blocked.test", A).bytes();
+    let before = (ALLOCATIONS.get(), LIVE_BYTES.get());
+    let mut replies = 0;
+    for number in 0..FORGED {
+        let at = now(stage::START.plus(std::time::Duration::from_nanos(number * 500)));
+        // A full-period generator: no address comes twice.
+        let forged = (number as u32).wrapping_mul(0x9E37_79B1).wrapping_add(12_345);
+        let peer = SocketAddr::new(IpAddr::from(forged.to_be_bytes()), 53);
+        stage.workers[0].on_query(at, udp(peer), &flood, &mut stage.out);
+        // Ten queries of each honest client within the second.
+        if number % (FORGED / u64::from(HONEST * 10)) == 0 {
+            assert!(stage.out.messages().is_empty(), "what is forged gets no answer");
+            let client = SocketAddr::new(inside(((number / 2000) as u32 % HONEST) << 14), 53);
+            stage.workers[0].on_query(at, udp(client), &honest, &mut stage.out);
+            replies += stage.out.messages().len();
+        }
+        // Over a limit of its network a forged source gets TC=1 now and then.
+        stage.out.clear();
+    }
+    assert_eq!((ALLOCATIONS.get(), LIVE_BYTES.get()), before, "allocations and live bytes");
+    let totals = stage.totals();
+    assert_eq!(totals.all(), FORGED + u64::from(HONEST) * 10);
+    assert_eq!(replies, HONEST as usize * 10, "every honest query is answered");
+    assert_eq!(totals.queries(Outcome::Denied, Reason::Filter, false), u64::from(HONEST) * 10);
+}
