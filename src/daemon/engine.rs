@@ -40,7 +40,6 @@ pub(super) async fn start_workers(
         listen: running.policy.server.listen.clone(),
         workers: ledgers.len(),
         tcp: running.policy.tcp.clone(),
-        overload: running.policy.overload,
         clock,
     };
     let (shared, ledgers) = (Arc::clone(shared), ledgers.to_vec());
@@ -182,7 +181,6 @@ impl Engine for GatewayEngine {
         }
         if let Some(workers) = &self.workers {
             workers.set_tcp_limits(tcp);
-            workers.set_overload(next.policy.overload);
         }
         if cache_bytes != previous.policy.server.cache.size_bytes {
             let (shared, at) = (Arc::clone(&self.site.shared), self.site.clock.now().at);

@@ -37,6 +37,12 @@ impl Gateway {
         }
     }
 
+    /// What one source may have each second while the worker is behind; `None`: nobody is shed.
+    pub fn shed_rate(&self) -> Option<u32> {
+        let overload = &self.running.policy.overload;
+        (overload.mode == Mode::Enforce).then_some(overload.rate)
+    }
+
     /// Whether a source is never shed: `[source] exempt`.
     pub fn is_spared(&self, client: IpAddr) -> bool {
         self.running.policy.source.exempt.contains(client)

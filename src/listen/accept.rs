@@ -105,7 +105,7 @@ fn welcome<C: Core>(
     finishing: bool,
 ) -> Option<TcpStream> {
     // Read anew each time, so that a reload acts on the next connection.
-    let limits = worker.limits.borrow().tcp.clone();
+    let limits = worker.limits.borrow().clone();
     let admit = || worker.census.admit(worker.clock.now().at, peer.ip(), &limits);
     let admitted = match admit() {
         Err(Refused::Full) if worker.connections.borrow_mut().evict() => admit(),

@@ -59,6 +59,10 @@ pub trait Core: 'static {
     fn is_late(&mut self, _client: Client, _waited: Duration) -> bool {
         false
     }
+    /// What one source may have each second while the worker is behind; `None`: nobody is shed.
+    fn shed_rate(&self) -> Option<u32> {
+        None
+    }
     /// Whether a source is never shed.
     fn is_spared(&self, _client: IpAddr) -> bool {
         false
@@ -90,6 +94,10 @@ impl Core for Gateway {
 
     fn is_late(&mut self, client: Client, waited: Duration) -> bool {
         Self::is_late(self, client, waited)
+    }
+
+    fn shed_rate(&self) -> Option<u32> {
+        Self::shed_rate(self)
     }
 
     fn is_spared(&self, client: IpAddr) -> bool {

@@ -5,7 +5,6 @@ use super::heavy::{Changes, Heavy};
 use super::strain::Strain;
 use super::tally::Event;
 use super::worker::{Turn, Worker};
-use crate::policy::Mode;
 use crate::policy::overload::Pressure;
 use std::cell::RefMut;
 use std::rc::Rc;
@@ -56,17 +55,11 @@ impl<C: Core> Worker<C> {
         if !load.watches {
             return;
         }
-        let overload = self.limits.borrow().overload;
-        let enforces = overload.mode == Mode::Enforce;
-        if !enforces && !load.heavy.holds_any() {
-            return;
-        }
-        let behind = load.strain.is_behind();
-        let now = turn.now().at;
+        let (behind, now) = (load.strain.is_behind(), turn.now().at);
         let core = turn.core();
-        let changes = match enforces {
-            true => load.heavy.review(now, overload.rate, behind, |source| core.is_spared(source)),
-            false => load.heavy.let_all_go(),
+        let changes = match core.shed_rate() {
+            Some(rate) => load.heavy.review(now, rate, behind, |source| core.is_spared(source)),
+            None => load.heavy.let_all_go(),
         };
         if changes == Changes::default() {
             return;

@@ -16,7 +16,6 @@ use super::{Core, From};
 use crate::clock::{Clock, Now};
 use crate::gateway::Client;
 use crate::gateway::outbox::Outbox;
-use crate::policy::overload::OverloadPolicy;
 use crate::policy::server::TcpLimits;
 use crate::sys::Receiver;
 use std::cell::{Cell, RefCell};
@@ -65,19 +64,12 @@ pub(super) enum Command {
     Drain { deadline: Duration },
 }
 
-/// What the control side may change while workers run.
-#[derive(Clone, Debug)]
-pub(super) struct Limits {
-    pub(super) tcp: TcpLimits,
-    pub(super) overload: OverloadPolicy,
-}
-
 /// What a worker is born with.
 #[derive(Debug)]
 pub(super) struct Birth {
     pub(super) sockets: Vec<Bound>,
     pub(super) clock: Clock,
-    pub(super) limits: watch::Receiver<Limits>,
+    pub(super) limits: watch::Receiver<TcpLimits>,
     pub(super) census: Arc<Census>,
     pub(super) tally: Arc<Tally>,
     pub(super) commands: mpsc::Receiver<Command>,
@@ -106,7 +98,7 @@ pub(super) struct Worker<C: Core> {
     pub(super) transfers: Cell<usize>,
     /// Paths that failed since the core was last told.
     pub(super) unreachable: RefCell<Vec<From>>,
-    pub(super) limits: watch::Receiver<Limits>,
+    pub(super) limits: watch::Receiver<TcpLimits>,
     /// Whether it keeps up, and who floods it.
     pub(super) load: RefCell<Load>,
     pub(super) census: Arc<Census>,

@@ -4,9 +4,8 @@ use super::Core;
 use super::bind::{Bound, ListenError, bind, settle};
 use super::census::Census;
 use super::tally::{Event, Tally};
-use super::worker::{Birth, Command, LISTENERS_MAX, Limits, run};
+use super::worker::{Birth, Command, LISTENERS_MAX, run};
 use crate::clock::Clock;
-use crate::policy::overload::OverloadPolicy;
 use crate::policy::server::TcpLimits;
 use std::fmt;
 use std::io;
@@ -28,8 +27,6 @@ pub struct Settings {
     pub workers: usize,
     /// Limits on client connections.
     pub tcp: TcpLimits,
-    /// What a worker does that cannot keep up.
-    pub overload: OverloadPolicy,
     /// The clock that the cores are told.
     pub clock: Clock,
 }
@@ -95,7 +92,7 @@ pub struct Workers {
     handles: Vec<Handle>,
     places: Vec<Place>,
     changes: u64,
-    limits: watch::Sender<Limits>,
+    limits: watch::Sender<TcpLimits>,
     census: Arc<Census>,
 }
 
@@ -121,7 +118,7 @@ impl Workers {
     {
         let workers = settings.workers.max(1);
         let change = plan(&[], 0, &settings.listen, workers)?;
-        let (limits, limits_seen) = watch::channel(Limits { tcp: settings.tcp, overload: settings.overload });
+        let (limits, limits_seen) = watch::channel(settings.tcp);
         let mut started =
             Self { handles: Vec::new(), places: change.places, changes: 1, limits, census: Census::new() };
         let core = Arc::new(core);
@@ -192,12 +189,7 @@ impl Workers {
 
     /// Changes the limits on client connections, from the next accepted one on.
     pub fn set_tcp_limits(&self, limits: TcpLimits) {
-        self.limits.send_modify(|all| all.tcp = limits);
-    }
-
-    /// Changes what workers do that cannot keep up, from the next batch on.
-    pub fn set_overload(&self, overload: OverloadPolicy) {
-        self.limits.send_modify(|all| all.overload = overload);
+        self.limits.send_replace(limits);
     }
 
     /// Whether all worker threads are alive.

@@ -12,7 +12,6 @@ use weir::gateway::outbox::{Outbox, To};
 use weir::gateway::{Client, From, LinkId, LinkPort, Path};
 use weir::listen::{Core, Settings, StartError, Workers};
 use weir::policy::Mode;
-use weir::policy::overload::OverloadPolicy;
 use weir::policy::server::TcpLimits;
 
 /// The longest that a test waits for anything.
@@ -182,8 +181,7 @@ pub(crate) fn try_start(
 ) -> Result<(Workers, Arc<World>), StartError> {
     let world = Arc::new(World::default());
     let shared = Arc::clone(&world);
-    let overload = OverloadPolicy { mode: Mode::Enforce, max_wait: PATIENCE, rate: 100 };
-    let settings = Settings { listen: listen.to_vec(), workers, tcp, overload, clock: Clock::start() };
+    let settings = Settings { listen: listen.to_vec(), workers, tcp, clock: Clock::start() };
     let core = move |_| Orders { world: Arc::clone(&shared), held: Vec::new(), asked: VecDeque::new() };
     Workers::start(settings, core).map(|workers| (workers, world))
 }

@@ -50,7 +50,6 @@ impl Served {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             workers: 1,
             tcp: running.policy.tcp.clone(),
-            overload: running.policy.overload,
             clock: Clock::start(),
         };
         let ledger = Arc::new(Ledger::default());
