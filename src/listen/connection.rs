@@ -293,6 +293,10 @@ impl<C: Core> Conversation<'_, C> {
                             Ok(messages) => self.worker.gate.spend(messages),
                             Err(_) => return End::Failed,
                         }
+                        // Who always has something to read would keep the timer from ever being looked at.
+                        if let Some(end) = self.expired() {
+                            return end;
+                        }
                     }
                 }
                 () = timer.as_mut() => {

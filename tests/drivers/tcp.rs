@@ -200,11 +200,12 @@ fn accepting_waits_while_all_connections_are_in_use() {
     }
     until("all are busy", || workers.count(Event::TcpQueries) == 3);
     let mut fourth = tcp_client(server);
-    send(&mut fourth, &query(2, order::RELEASE, 0, 0));
+    send(&mut fourth, &query(2, order::ECHO, 0, 0));
     until("a fourth waits", || workers.count(Event::TcpFull) > 0);
     assert_eq!((workers.count(Event::TcpEvicted), workers.connections()), (0, 3));
-    drop(busy.pop());
-    assert_eq!(id_of(&receive(&mut fourth).unwrap()), 2, "as soon as there is a place");
+    udp_client(server).send(&query(3, order::RELEASE, 0, 0)).unwrap();
+    assert_eq!(id_of(&receive(&mut fourth).unwrap()), 2, "as soon as one is idle");
+    assert_eq!(workers.count(Event::TcpEvicted), 1);
     drop((busy, fourth));
     until("none is in", || workers.connections() == 0);
     end(workers);
