@@ -3,7 +3,8 @@
 mod announce;
 mod engine;
 mod error;
-mod lab_thread;
+pub(crate) mod in_process;
+pub(crate) mod lab_thread;
 mod metrics;
 mod query_log;
 mod recipe;
