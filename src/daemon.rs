@@ -21,13 +21,16 @@ use crate::control::reload::{Last, LastReload, Reloader};
 use crate::control::socket::ControlSocket;
 use crate::control::watch::{self, Digest};
 use crate::gateway::PORTS;
+use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
 use crate::ledger::{Ledger, Totals};
 use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
 use crate::policy::Policy;
+use crate::policy::cookies::{CookieJar, Secret};
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
+use crate::storm;
 use crate::sys;
 use crate::telemetry::{self, TracingFault};
 use engine::GatewayEngine;
@@ -43,6 +46,9 @@ pub const FLIGHTS_MAX: usize = 16_384;
 
 /// Queries that may wait to be written to the query log.
 pub const JOURNAL_ENTRIES: usize = 8_192;
+
+/// Alerts that may wait to be told.
+const ALERTS: usize = 256;
 
 /// How long the end waits for what is in flight.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -177,8 +183,11 @@ fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
     Ok(Shared {
         source: Arc::new(SourceTables::new(policy.source.memory, random_number()?)),
         rrl: RrlTable::new(policy.rrl.memory, random_number()?),
+        cookies: CookieJar::new(Secret::new(random()?)),
         cache: Cache::new(policy.server.cache.size_bytes, random_number()?, shards),
+        storm: storm::Common::new(random_number()?, storm::KNOWN_NAMES),
         journal: Journal::new(JOURNAL_ENTRIES),
+        alerts: Alerts::new(ALERTS),
         live: LivePolicy::new(policy, clock.now().unix_ms).map_err(RunError::Upstreams)?,
     })
 }

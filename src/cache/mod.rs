@@ -3,7 +3,7 @@
 //!
 //! A cache in front of every query must cost one copy and never be the way to run the gateway out of memory. So all of
 //! it is allocated at the start and none later: shards, each a ring of bytes in which entries lie whole one behind the
-//! other ([`shard`]), found through buckets of fixed size ([`index`]). A shard whose lock is taken is not waited for: a
+//! other (`shard`), found through buckets of fixed size (`index`). A shard whose lock is taken is not waited for: a
 //! look-up counts as a miss and an insert is skipped, and both are counted. Which entries share a bucket is decided by a
 //! keyed hash, and a hit is one only when every byte of the key is the same.
 

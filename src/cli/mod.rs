@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod cookie_secret;
 mod drill;
 mod explain;
 mod output;
@@ -58,6 +59,8 @@ enum Command {
     Reload(AskArguments),
     /// Show how the running gateway is
     Status(StatusArguments),
+    /// Print a new secret for DNS cookies, a line for the file cookie.secrets of the policy directory
+    CookieSecret,
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +179,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Drill(arguments) => drill::drill(&arguments),
         Command::Reload(arguments) => ask::reload(&arguments),
         Command::Status(arguments) => ask::status(&arguments),
+        Command::CookieSecret => cookie_secret::cookie_secret(),
     };
     exit.into()
 }

@@ -1,6 +1,6 @@
 //! A domain name on the stack, in lower-case wire form, because lookups and hashes need one spelling (RFC 1035, 4343).
 //!
-//! Every reading of a name from a packet goes through [`walk`], so that there is one rule for pointers and lengths.
+//! Every reading of a name from a packet goes through `walk`, so that there is one rule for pointers and lengths.
 
 use std::fmt::{self, Write as _};
 

@@ -3,6 +3,8 @@
 
 mod admit;
 mod ask;
+mod cookies;
+mod guard;
 mod links;
 mod memory;
 pub mod outbox;
@@ -10,6 +12,7 @@ mod overload;
 mod probe;
 mod reply;
 mod settle;
+mod waiters;
 
 use crate::clock::{Moment, Now};
 use crate::dns::MESSAGE_MAX;
@@ -18,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::live_policy::{Running, Shared};
 use crate::policy::overload::{FairShare, Pressure};
 use crate::policy::source::SourceLimit;
+use crate::storm::Storms;
 use crate::upstream::flights::{Flights, Route};
 pub use crate::upstream::{LINKS_MAX, LinkId};
 use links::Links;
@@ -140,6 +144,7 @@ struct Desk {
     limit: SourceLimit,
     pressure: Pressure,
     share: FairShare,
+    storms: Storms,
     prober: Option<Prober>,
     /// Probes among the flights.
     probes: usize,
@@ -164,6 +169,7 @@ impl Gateway {
             limit: SourceLimit::new(&shared.source, &running.policy.source),
             pressure: Pressure::None,
             share: FairShare::new(u64::from_le_bytes(std::array::from_fn(|i| seed[i]))),
+            storms: Storms::new(&shared.storm, running.policy.storm.zones),
             prober: (worker == 0).then(Prober::new),
             probes: 0,
             rng: StdRng::from_seed(seed),
@@ -215,6 +221,7 @@ impl Gateway {
         let view = View { now, running: &self.running, shared: &self.shared };
         self.desk.expire(&view, out);
         self.desk.probe(&view, out);
+        self.shared.storm.known.turn();
         self.desk.links.rotate(now.at, &self.running.routing);
     }
 
@@ -247,7 +254,7 @@ impl Desk {
         let Some(admitted) = self.admit(view, case, out) else { return };
         match admitted.kind() {
             admit::Kind::Plain => {
-                if !self.answer_from_memory(view, &admitted, out) {
+                if !self.answer_from_memory(view, &admitted, out) && self.pass_debt(view, &admitted, out) {
                     self.forward(view, &admitted, out);
                 }
             }

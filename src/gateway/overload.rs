@@ -56,7 +56,7 @@ impl Desk {
         if self.pressure == Pressure::None || policy.overload.mode == Mode::Off {
             return true;
         }
-        let (client, verified) = (case.client.peer.ip(), case.client.is_tcp());
+        let (client, verified) = (case.client.peer.ip(), view.is_verified(case));
         if policy.source.exempt.contains(client) || self.share.take(&policy.overload, view.now.at, client, verified) {
             return true;
         }

@@ -1,5 +1,5 @@
 //! Policies: one file or folder each, `ls` is the list of features. [`Policy`] is the immutable value that runs; it is
-//! compiled whole from a directory ([`load`]) or not at all.
+//! compiled whole from a directory ([`load()`]) or not at all.
 
 pub mod access;
 pub mod accounts;
@@ -18,6 +18,7 @@ pub mod rrl;
 pub mod server;
 pub mod shares;
 pub mod source;
+pub mod storm;
 
 pub use load::{Options, default_policy, load, load_files};
 use std::fmt;
@@ -76,7 +77,9 @@ pub struct Policy {
     /// limits.toml `[rrl]`.
     pub rrl: rrl::RrlPolicy,
     /// limits.toml `[cookies]`.
-    pub cookies: cookies::CookieMode,
+    pub cookies: cookies::CookiePolicy,
+    /// limits.toml `[storm]`.
+    pub storm: storm::StormPolicy,
     /// limits.toml `[tcp]`.
     pub tcp: server::TcpLimits,
     /// limits.toml `[overload]`.

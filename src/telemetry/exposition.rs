@@ -2,12 +2,12 @@
 //! label: both are the attacker's to choose, and each new value would be a time series.
 
 use crate::cache;
-use crate::ledger::{AnsweredBy, LATENCY_BOUNDS_US, Totals, UpstreamEvent};
+use crate::ledger::{AnsweredBy, CookieEvent, LATENCY_BOUNDS_US, Totals, UpstreamEvent};
 use crate::verdict::{Outcome, Reason};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-/// The content type of what [`write`] writes.
+/// The content type of what [`write()`] writes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// One upstream.
@@ -88,6 +88,10 @@ fn queries(out: &mut String, totals: &Totals) -> fmt::Result {
     head(out, "weir_monitored_total", "counter", "Decisions that a section or rule in monitor mode would have taken.")?;
     for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::None) {
         sample(out, "weir_monitored_total", &[("reason", reason.name())], totals.would(*reason))?;
+    }
+    head(out, "weir_cookies_total", "counter", "Queries with a DNS cookie, by what it said.")?;
+    for event in CookieEvent::ALL {
+        sample(out, "weir_cookies_total", &[("cookie", event.name())], totals.cookies(event))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What works, and what is said, without a gateway that runs.
 
 use super::place::Place;
+use std::os::unix::fs::PermissionsExt;
 
 const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.53\"\n";
 const FILTER: &str =
@@ -16,6 +17,8 @@ fn wrong_usage_ends_with_two_and_a_hint() {
     place.weir(&["explain", "a.example", "--client", "nobody"]).fails(2, &["nobody"]);
     place.weir(&["explain", "a.example", "--dir", "x", "--socket", "y"]).fails(2, &["--dir", "--socket"]);
     place.weir(&["run", "a", "b"]).fails(2, &["unexpected"]);
+    place.weir(&["drill", "stormy"]).fails(2, &["stormy", "forged-flood", "tcp-exhaustion"]);
+    place.weir(&["drill", "forged-flood", "--upstream", "192.0.2.1:53"]).fails(1, &["loopback"]);
     place.weir(&["--help"]).works(&["run", "check", "explain", "reload", "status"]);
     place.weir(&["--version"]).works(&[env!("CARGO_PKG_VERSION")]);
 }
@@ -140,4 +143,37 @@ fn without_a_gateway_the_socket_and_the_way_out_are_named() {
     let ended = place.ask(&["status"]);
     assert_eq!(ended.code, Some(1), "{ended:#?}");
     assert_eq!(std::fs::read_to_string(place.socket()).unwrap(), "precious");
+}
+
+#[test]
+fn a_cookie_secret_is_drawn_anew_each_time_and_fits_the_file() {
+    let place = Place::new();
+    let secrets = [place.weir(&["cookie-secret"]), place.weir(&["cookie-secret"])];
+    secrets.iter().for_each(|ended| ended.works(&[]));
+    assert_ne!(secrets[0].out, secrets[1].out);
+    place.write("policies/gateway.toml", GATEWAY);
+    place.write("policies/cookie.secrets", &format!("{}{}", secrets[0].out, secrets[1].out));
+    let file = place.path("policies/cookie.secrets");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    place.weir(&["check", "--strict"]).works(&["policy"]);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let open = place.weir(&["check"]);
+    let said = format!("{}{}", open.out, open.err);
+    assert!(open.code == Some(2) && said.contains("every user of this machine"), "{open:#?}");
+    assert!(!said.contains(secrets[0].out.trim()), "a report shows no secret: {open:#?}");
+}
+
+#[test]
+fn a_drill_shows_that_lies_deceive_nobody_through_the_gateway() {
+    let place = Place::new();
+    let ended = place.weir(&["drill", "lying-upstream"]);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let row = |title: &str| {
+        let line = ended.out.lines().find_map(|line| line.strip_prefix(title)).unwrap_or_else(|| panic!("{ended:#?}"));
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let deceived = row("honest clients deceived");
+    assert!(deceived[0].parse::<u64>().unwrap() > 0, "{ended:#?}");
+    assert_eq!(deceived[1], "0", "{ended:#?}");
+    assert_ne!(row("noticed after")[1], "-", "{ended:#?}");
 }

@@ -12,13 +12,16 @@ use weir::cache::Cache;
 use weir::clock::{Moment, Now};
 use weir::gateway::outbox::Outbox;
 use weir::gateway::{Client, ConnectionId, Gateway, Path};
+use weir::ledger::alerts::Alerts;
 use weir::ledger::journal::Journal;
 use weir::ledger::{Ledger, Totals};
 use weir::live_policy::{LivePolicy, Running, Shared};
+use weir::policy::cookies::{CookieJar, Secret};
 use weir::policy::document::Files;
 use weir::policy::rrl::RrlTable;
 use weir::policy::source::SourceTables;
 use weir::policy::{Options, Policy, load_files};
+use weir::storm;
 
 /// Unix time at the start of virtual time: 2026-01-01T00:00:00Z.
 const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -54,8 +57,11 @@ pub(crate) fn share(policy: Policy, seed: u64) -> Arc<Shared> {
     Arc::new(Shared {
         source: Arc::new(SourceTables::new(policy.source.memory, seed)),
         rrl: RrlTable::new(policy.rrl.memory, seed),
+        cookies: CookieJar::new(Secret::new([7; 16])),
         cache: Cache::new(policy.server.cache.size_bytes, seed, 4),
+        storm: storm::Common::new(seed, 4096),
         journal: Journal::new(64),
+        alerts: Alerts::new(1024),
         live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
     })
 }
