@@ -97,8 +97,9 @@ fn serve(socket: &UdpSocket, other: &UdpSocket, manner: Manner, seen: &AtomicU64
     }
 }
 
-/// What a forger may send before the true answer comes: another id, another port, another question, other letters, no
-/// answer at all, half of one.
+/// What a forger may send before the true answer comes: another id, another port, another question, no answer at all, half
+/// of one. Not one that differs in the letters of the name alone: who knows port and id is on the path, and a server
+/// that changes letters in every answer is taken for one that cannot keep them.
 fn lie(socket: &UdpSocket, other: &UdpSocket, client: SocketAddr, query: &[u8]) {
     let Some(lie) = wire::answer(query, wire::FALSE_ADDRESS) else { return };
     let spoil = |at: usize, bits: u8| {
@@ -109,7 +110,7 @@ fn lie(socket: &UdpSocket, other: &UdpSocket, client: SocketAddr, query: &[u8]) 
         spoilt
     };
     let _ = other.send_to(&lie, client);
-    for spoilt in [spoil(1, 0xff), spoil(2, 0x80), spoil(13, 0x01), spoil(13, 0x20)] {
+    for spoilt in [spoil(1, 0xff), spoil(2, 0x80), spoil(13, 0x01)] {
         let _ = socket.send_to(&spoilt, client);
     }
     let _ = socket.send_to(&lie[..lie.len() - 6], client);
