@@ -5,6 +5,7 @@ mod engine;
 mod error;
 pub(crate) mod in_process;
 pub(crate) mod lab_thread;
+mod lookout;
 mod metrics;
 mod query_log;
 mod recipe;
@@ -23,6 +24,8 @@ use crate::control::watch::{self, Digest};
 use crate::gateway::PORTS;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
+use crate::ledger::samples::Samples;
+use crate::ledger::watch::Watch;
 use crate::ledger::{Ledger, Totals};
 use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
@@ -47,8 +50,11 @@ pub const FLIGHTS_MAX: usize = 16_384;
 /// Queries that may wait to be written to the query log.
 pub const JOURNAL_ENTRIES: usize = 8_192;
 
-/// Alerts that may wait to be told.
-const ALERTS: usize = 256;
+/// Alerts of workers that may wait to be told.
+pub const ALERTS: usize = 256;
+
+/// Samples of queries that may wait to be summed up: what 8 workers take in a quarter of a second.
+pub const SAMPLES: usize = 8_192;
 
 /// How long the end waits for what is in flight.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -87,6 +93,8 @@ struct Site {
     /// Of the policy that runs.
     policy_warnings: Mutex<Vec<String>>,
     last: Last,
+    /// Who it is: summed up by the lookout, read by status and metrics.
+    watch: Mutex<Watch>,
 }
 
 /// Runs the gateway until a signal ends it. What it tells at the start goes to `say`, a line at a time.
@@ -151,11 +159,13 @@ async fn serve(
         warnings,
         policy_warnings: Mutex::new(policy_warnings),
         last: Last::default(),
+        watch: Mutex::new(Watch::new(clock.now().at)),
     });
     let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
     announce::announce(&site, &recipe, &running, socket.as_ref(), say);
     drop(running);
 
+    let lookout = tokio::task::spawn_local(lookout::keep(Arc::clone(&site)));
     let (mut reloader, asker) = Reloader::new(engine, digest, site.last.clone());
     let control = socket.map(|socket| {
         let site = Arc::clone(&site);
@@ -171,6 +181,7 @@ async fn serve(
         // The only error is the abort itself; the socket's file is gone after it.
         let _ = control.await;
     }
+    lookout.abort();
     tokio::select! {
         ended = reloader.engine().end(DRAIN_MAX) => ended,
         signal = signals.end.again() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),
@@ -188,6 +199,7 @@ fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
         storm: storm::Common::new(random_number()?, storm::KNOWN_NAMES),
         journal: Journal::new(JOURNAL_ENTRIES),
         alerts: Alerts::new(ALERTS),
+        samples: Samples::new(SAMPLES),
         live: LivePolicy::new(policy, clock.now().unix_ms).map_err(RunError::Upstreams)?,
     })
 }

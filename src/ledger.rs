@@ -1,10 +1,13 @@
 //! Counters: every query exactly once. Each worker has a ledger of its own and adds with a plain load and store, which
 //! costs under a nanosecond where an addition that other cores share costs 5 to 18; who reads sums over the ledgers.
 
+pub mod active;
 pub mod alerts;
 pub mod hitters;
 pub mod journal;
 pub mod samples;
+pub mod traffic;
+pub mod watch;
 
 use crate::verdict::{Outcome, Reason};
 use std::sync::atomic::{AtomicU64, Ordering};

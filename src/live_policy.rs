@@ -3,6 +3,7 @@
 use crate::cache::Cache;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
+use crate::ledger::samples::Samples;
 use crate::policy::Policy;
 use crate::policy::cookies::CookieJar;
 use crate::policy::rrl::RrlTable;
@@ -86,6 +87,8 @@ pub struct Shared {
     pub storm: storm::Common,
     /// Queries on their way to the query log.
     pub journal: Journal,
-    /// Alerts of attacks on their way to whoever tells people.
+    /// Attacks that workers have noticed, on their way to whoever tells people.
     pub alerts: Alerts,
+    /// Samples of what is asked, on their way to whoever makes out who it is.
+    pub samples: Samples,
 }

@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod terminal;
+
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
 use std::mem::{size_of, zeroed};

@@ -8,7 +8,9 @@ mod drill;
 mod explain;
 mod output;
 mod run;
+mod top;
 
+use crate::control::top::By;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -61,6 +63,8 @@ enum Command {
     Status(StatusArguments),
     /// Print a new secret for DNS cookies, a line for the file cookie.secrets of the policy directory
     CookieSecret,
+    /// Show who asks most and for what, and the attacks that go on; refreshes every second, q ends it
+    Top(TopArguments),
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +166,44 @@ struct StatusArguments {
     ask: AskArguments,
 }
 
+#[derive(Debug, Args)]
+struct TopArguments {
+    /// One list alone, longer
+    #[arg(long, value_enum)]
+    by: Option<ListName>,
+    /// Once, not every second
+    #[arg(long)]
+    once: bool,
+    /// JSON instead of text: one object a line, or with --once one that is indented
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ListName {
+    Source,
+    Network,
+    Zone,
+    Name,
+    Type,
+    Reason,
+}
+
+impl TopArguments {
+    fn by(&self) -> Option<By> {
+        self.by.map(|by| match by {
+            ListName::Source => By::Source,
+            ListName::Network => By::Network,
+            ListName::Zone => By::Zone,
+            ListName::Name => By::Name,
+            ListName::Type => By::Type,
+            ListName::Reason => By::Reason,
+        })
+    }
+}
+
 /// Carries out what the command line says.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
@@ -180,6 +222,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Reload(arguments) => ask::reload(&arguments),
         Command::Status(arguments) => ask::status(&arguments),
         Command::CookieSecret => cookie_secret::cookie_secret(),
+        Command::Top(arguments) => top::top(&arguments),
     };
     exit.into()
 }

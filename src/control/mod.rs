@@ -12,4 +12,5 @@ pub mod protocol;
 pub mod reload;
 pub mod socket;
 pub mod status;
+pub mod top;
 pub mod watch;

@@ -25,8 +25,20 @@ pub enum Command {
     Status {},
     /// Load the policy directory again: see [`super::reload::Reloaded`].
     Reload {},
+    /// Who it is: see [`super::top::Top`].
+    Top {
+        /// Rows of each list, at most [`super::top::ROWS_MAX`].
+        #[serde(default = "Command::default_rows")]
+        rows: usize,
+    },
     /// What the running policy would do with a question.
     Explain(Question),
+}
+
+impl Command {
+    fn default_rows() -> usize {
+        5
+    }
 }
 
 /// The question of `explain`.
@@ -169,7 +181,7 @@ mod tests {
     fn requests_survive_the_wire() {
         let question =
             Question { name: "a.example".into(), qtype: "AAAA".into(), client: [192, 0, 2, 1].into(), tcp: true };
-        for command in [Command::Status {}, Command::Reload {}, Command::Explain(question)] {
+        for command in [Command::Status {}, Command::Reload {}, Command::Top { rows: 7 }, Command::Explain(question)] {
             let line = write_request(&command);
             assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
             assert_eq!(read_request(line.trim_end().as_bytes()), Ok(command));

@@ -1,5 +1,5 @@
-//! How the gateway is, as a value: for programs as JSON, for people as text. Nothing in it names a client or a name that
-//! was asked for.
+//! How the gateway is, as a value: for programs as JSON, for people as text. Only [`Status::top`] names clients and names
+//! that were asked for.
 
 use super::reload::LastReload;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub struct Status {
     pub upstreams: Vec<UpstreamStatus>,
     /// What it may use and what it uses.
     pub memory: Memory,
+    /// Who asks most and for what, and the attacks that go on.
+    #[serde(default)]
+    pub top: super::top::Top,
     /// What somebody should look at.
     pub warnings: Vec<String>,
 }
@@ -191,6 +194,7 @@ impl fmt::Display for Status {
         self.write_cache(f)?;
         self.write_upstreams(f)?;
         self.write_memory(f)?;
+        self.top.fmt(f)?;
         self.warnings.iter().try_for_each(|warning| writeln!(f, "warning     {warning}"))
     }
 }
@@ -297,6 +301,7 @@ mod tests {
                 resident_bytes: 1 << 20,
                 limits: vec![MemoryLimit { what: "cache".into(), bytes: 1 << 21 }],
             },
+            top: super::super::top::Top::default(),
             warnings: vec!["too few descriptors".into()],
         };
         let text = status.to_string();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub(super) async fn answer(site: Arc<Site>, asker: Asker, command: Command) -> Result<Value, Failure> {
     match command {
         Command::Status {} => value(&survey::status(&site)),
+        Command::Top { rows } => value(&survey::top(&site, rows)),
         Command::Reload {} => value(&asker.reload().await?),
         Command::Explain(question) => {
             let running = site.shared.live.load();

@@ -1,11 +1,15 @@
 //! Puts together how the gateway is, from the counters of all workers and the policy that runs.
 
-use super::{FLIGHTS_MAX, JOURNAL_ENTRIES, Site};
+use super::{ALERTS, FLIGHTS_MAX, JOURNAL_ENTRIES, SAMPLES, Site};
 use crate::control::status::{
     self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus,
 };
+use crate::control::top::{self, STATUS_ROWS, Top};
 use crate::gateway::Gateway;
+use crate::ledger::alerts::{AlertKind, Alerts};
 use crate::ledger::journal::Journal;
+use crate::ledger::samples::Samples;
+use crate::ledger::watch::Watch;
 use crate::ledger::{CookieEvent, Totals, UpstreamEvent};
 use crate::listen::Event;
 use crate::live_policy::{Running, Shared};
@@ -14,6 +18,7 @@ use crate::telemetry::exposition::{PolicyRow, Snapshot, UpstreamRow};
 use crate::upstream::Upstream;
 use crate::verdict::{Outcome, Reason};
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 /// What one client connection takes to read a query: the greatest with its length (RFC 1035 section 4.2.2).
 const TCP_QUERY_BYTES: u64 = 65_537;
@@ -46,13 +51,24 @@ pub(super) fn status(site: &Site) -> Status {
             resident_bytes: status::resident_bytes(),
             limits: limits(&site.shared, &running, site.workers),
         },
+        top: top(site, STATUS_ROWS),
         warnings: warnings(site, &running),
     }
+}
+
+/// Who it is, now.
+pub(super) fn top(site: &Site, rows: usize) -> Top {
+    let watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
+    top::top(&watch, site.clock.now(), rows, site.shared.samples.lost())
 }
 
 /// What is exposed as metrics now.
 pub(super) fn snapshot(site: &Site) -> Snapshot {
     let running = site.shared.live.load();
+    let alerts = {
+        let watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        AlertKind::ALL.map(|kind| (kind, watch.alerts.begun(kind)))
+    };
     let row = |upstream: &Upstream| {
         let (settings, srtt) = (&upstream.settings, upstream.state.srtt());
         UpstreamRow {
@@ -75,6 +91,9 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
             since_unix_ms: running.since_unix_ms,
         },
         in_flight: site.in_flight(),
+        alerts,
+        alerts_lost: site.shared.alerts.lost(),
+        samples_lost: site.shared.samples.lost(),
         outbox_lost: happened(Event::OutboxLost),
         driver_events: Event::ALL.iter().map(|event| (event.name(), happened(*event))).collect(),
         unix_ms: site.clock.now().unix_ms,
@@ -167,6 +186,10 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
             (workers * Storms::size_bytes(zones)) as u64,
         ),
         limit(format!("query log: {JOURNAL_ENTRIES} lines waiting"), Journal::size_bytes(JOURNAL_ENTRIES) as u64),
+        limit(
+            format!("who it is: {SAMPLES} samples and {ALERTS} alerts waiting, and the summaries"),
+            (Samples::size_bytes(SAMPLES) + Alerts::size_bytes(ALERTS) + Watch::size_bytes()) as u64,
+        ),
         limit(format!("queries of {connections} TCP connections"), connections * TCP_QUERY_BYTES),
         limit(
             format!("answers that TCP clients have not taken, in {workers} workers"),

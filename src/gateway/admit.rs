@@ -196,19 +196,20 @@ impl Desk {
         let tcp = client.is_tcp();
         let Malformed::Answer { rcode, question_end, edns } = why else {
             client.expect_nothing(out);
-            return self.ledger.count(Outcome::Malformed, Reason::Malformed, tcp, None);
+            return self.count_malformed(view, client, packet, (Outcome::Malformed, Reason::Malformed));
         };
         let policy = &view.running.policy;
         let admitted = policy.access.admits(client.peer.ip());
         let within = self.limit.check(&policy.source, view.now.at, client.peer.ip(), tcp) == SourceVerdict::Within;
         if !within && policy.source.mode == Mode::Monitor {
             self.ledger.would(Reason::Source);
+            self.sampler.monitored(Reason::Source);
         }
         let over = !within && policy.source.mode != Mode::Monitor;
         if !admitted || over {
             let reason = if admitted { Reason::Source } else { Reason::Access };
             client.expect_nothing(out);
-            return self.ledger.count(Outcome::Dropped, reason, tcp, None);
+            return self.count_malformed(view, client, packet, (Outcome::Dropped, reason));
         }
         self.say_malformed(view, client, packet, (rcode, question_end, edns), out);
     }

@@ -90,7 +90,7 @@ impl Desk {
         let key = self.storms.zone_of(&case.query.name, route);
         let says = self.storms.question(at, key, name, case.client.peer.ip()).breaker(at);
         let zone = key.hash;
-        self.watch(view, zone);
+        self.watch_zone(view, zone);
         if says == Says::Fails && self.hold(view, case, zone, Why::Fails, out) {
             return None;
         }
@@ -195,7 +195,7 @@ impl Desk {
         let zone = self.storms.zone_of(&case.query.name, route);
         let account = self.storms.question(at, zone, common.hash(&case.query.name), case.client.peer.ip());
         let (says, recovered_at) = (account.breaker(at), account.recovered_at());
-        self.watch(view, zone.hash);
+        self.watch_zone(view, zone.hash);
         let recovered = says == Says::Ask && recovered_at > failed.since && at.since(failed.since) >= FAILURE_MIN;
         if recovered {
             view.shared.cache.succeeded(&key.failing());
@@ -248,7 +248,7 @@ impl Desk {
     }
 
     /// Raises the alarm about a zone that fails, or from which nothing comes though many wait and its servers do answer.
-    fn watch(&mut self, view: &View<'_>, zone: u64) {
+    fn watch_zone(&mut self, view: &View<'_>, zone: u64) {
         let at = view.now.at;
         let Some(account) = self.storms.account(at, zone) else { return };
         let (fails, stalled) = (account.fails(), account.is_stalled(at));

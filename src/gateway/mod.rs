@@ -13,11 +13,13 @@ mod probe;
 mod reply;
 mod settle;
 mod waiters;
+mod watch;
 
 use crate::clock::{Moment, Now};
 use crate::dns::MESSAGE_MAX;
 use crate::dns::query::Query;
 use crate::ledger::Ledger;
+use crate::ledger::samples::Sampler;
 use crate::live_policy::{Running, Shared};
 use crate::policy::overload::{FairShare, Pressure};
 use crate::policy::source::SourceLimit;
@@ -150,6 +152,7 @@ struct Desk {
     probes: usize,
     rng: StdRng,
     ledger: Arc<Ledger>,
+    sampler: Sampler,
     /// For a message that is taken apart and put together again.
     scratch: Box<[u8]>,
     /// Counts choices of a server.
@@ -174,6 +177,7 @@ impl Gateway {
             probes: 0,
             rng: StdRng::from_seed(seed),
             ledger: Arc::clone(ledger),
+            sampler: Sampler::new(u64::from_ne_bytes(seed[..8].try_into().unwrap_or_default()), shared.samples.is_on()),
             scratch: vec![0; MESSAGE_MAX].into_boxed_slice(),
             turn: 0,
         };

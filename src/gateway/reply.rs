@@ -74,6 +74,7 @@ impl Desk {
     ) {
         let took = view.now.at.since(case.received);
         self.ledger.count(outcome, reason, case.client.is_tcp(), Some(took));
+        self.watch(view, case, outcome, reason);
         let policy = &view.running.policy;
         let wanted = match policy.server.log.queries {
             LogQueries::None => false,
@@ -103,6 +104,7 @@ impl Desk {
     /// Counts and logs what a section or rule in monitor mode would have done; the query goes on.
     pub(super) fn would(&mut self, view: &View<'_>, case: Case<'_>, ending: Ending, rule: Option<&Rule>) {
         self.ledger.would(ending.1);
+        self.sampler.monitored(ending.1);
         if view.running.policy.server.log.queries != LogQueries::None {
             self.log(view, case, ending, rule, true);
         }
@@ -195,6 +197,7 @@ impl Desk {
             ending = (Outcome::Truncated, Reason::Oversized);
         }
         out.commit(case.client.to(), len);
+        self.sampler.answered(len);
         ending
     }
 
@@ -208,12 +211,11 @@ impl Desk {
         out: &mut Outbox,
     ) {
         let class = view.shared.rrl.class_of_own(rcode, false, &crate::dns::name::Name::root(), 0);
-        let tcp = client.is_tcp();
         if self.limit_any(view, client, &class) != RrlVerdict::Answer {
-            return self.ledger.count(Outcome::Dropped, Reason::Rrl, tcp, None);
+            return self.count_malformed(view, client, packet, (Outcome::Dropped, Reason::Rrl));
         }
         let Some(room) = out.room(OWN_MAX) else {
-            return self.ledger.count(Outcome::Failed, Reason::Overload, tcp, None);
+            return self.count_malformed(view, client, packet, (Outcome::Failed, Reason::Overload));
         };
         let cookie = view.cookie_option_of(client, packet, question_end);
         let is_cookie_alone = cookie.is_some() && asks_for_cookie_alone(packet);
@@ -229,8 +231,10 @@ impl Desk {
         let len = reply::write_malformed(packet, rcode, question_end, edns, ra, room);
         let opt = if edns { len.checked_sub(OPT_LEN) } else { None };
         let whole = opt.zip(cookie).and_then(|(opt, (_, option))| reply::extend_opt(room, opt, len, &option));
-        out.commit(client.to(), whole.unwrap_or(len));
-        self.ledger.count(ending.0, ending.1, tcp, None);
+        let len = whole.unwrap_or(len);
+        out.commit(client.to(), len);
+        self.sampler.answered(len);
+        self.count_malformed(view, client, packet, ending);
     }
 
     /// Response-rate limiting, for a client that may be anywhere: one with a valid cookie is where it says, and what is
@@ -251,6 +255,7 @@ impl Desk {
         let verdict = policy.check(&view.shared.rrl, view.now.at, client.peer.ip(), class);
         if verdict != RrlVerdict::Answer && policy.mode == Mode::Monitor {
             self.ledger.would(Reason::Rrl);
+            self.sampler.monitored(Reason::Rrl);
             return RrlVerdict::Answer;
         }
         verdict
@@ -266,6 +271,7 @@ impl Desk {
         ending: Ending,
         out: &mut Outbox,
     ) {
+        self.sampler.will_answer(draft.len);
         let verdict = self.limit_response(view, case, &draft.class);
         if verdict == RrlVerdict::Drop {
             return self.finish(view, case, Outcome::Dropped, Reason::Rrl, None);
@@ -295,6 +301,7 @@ impl Desk {
             }
         };
         out.commit(case.client.to(), len);
+        self.sampler.answered(len);
         self.finish(view, case, ending.0, ending.1, None);
     }
 }

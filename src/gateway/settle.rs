@@ -242,6 +242,7 @@ impl Desk {
             room[3] &= !0x20;
         }
         out.commit(case.client.to(), len);
+        self.sampler.answered(len);
         self.finish(view, case, Outcome::Forwarded, Reason::None, None);
     }
 
@@ -299,6 +300,7 @@ impl Desk {
         room.copy_from_slice(packet);
         put_u16(room, 0, case.query.id);
         out.commit(case.client.to(), packet.len());
+        self.sampler.answered(packet.len());
         self.finish(view, case, Outcome::Forwarded, Reason::None, None);
     }
 }

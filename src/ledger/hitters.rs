@@ -262,7 +262,8 @@ mod tests {
                 hitters.fade(0.9, 0.5);
             }
         }
-        assert_eq!((hitters.heap.capacity(), hitters.places.capacity()), room);
+        // A hash table tells less room while it remembers where keys were, and clears that in place.
+        assert!(hitters.heap.capacity() == room.0 && hitters.places.capacity() <= room.1);
         assert!(hitters.heap.len() <= 64 && hitters.places.len() == hitters.heap.len());
     }
 

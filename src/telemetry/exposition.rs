@@ -2,6 +2,7 @@
 //! label: both are the attacker's to choose, and each new value would be a time series.
 
 use crate::cache;
+use crate::ledger::alerts::AlertKind;
 use crate::ledger::{AnsweredBy, CookieEvent, LATENCY_BOUNDS_US, Totals, UpstreamEvent};
 use crate::verdict::{Outcome, Reason};
 use std::fmt::{self, Write};
@@ -51,6 +52,12 @@ pub struct Snapshot {
     pub policy: PolicyRow,
     /// Queries that wait for an upstream.
     pub in_flight: u64,
+    /// Attacks noticed, by kind.
+    pub alerts: [(AlertKind, u64); AlertKind::ALL.len()],
+    /// Alerts of workers that were lost before anybody told them.
+    pub alerts_lost: u64,
+    /// Samples of queries that were lost before anybody summed them up.
+    pub samples_lost: u64,
     /// Messages lost because a worker's outbox was full.
     pub outbox_lost: u64,
     /// What sockets and connections met with that is no query's outcome: name and count of each event.
@@ -170,6 +177,14 @@ fn process(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
     for (event, count) in &snapshot.driver_events {
         sample(out, "weir_driver_events_total", &[("event", event)], count)?;
     }
+    head(out, "weir_alerts_total", "counter", "Attacks noticed, by kind; each once when it begins.")?;
+    for (kind, count) in snapshot.alerts {
+        sample(out, "weir_alerts_total", &[("kind", kind.name())], count)?;
+    }
+    let lost = snapshot.alerts_lost;
+    single(out, "weir_alerts_lost_total", "counter", "Alerts of workers that found no room.", lost)?;
+    let lost = snapshot.samples_lost;
+    single(out, "weir_samples_lost_total", "counter", "Samples lost: what `weir top` shows is too low.", lost)?;
     let policy = &snapshot.policy;
     head(out, "weir_policy_info", "gauge", "The policy that runs, by the hash of its files.")?;
     sample(out, "weir_policy_info", &[("id", &policy.id)], 1)?;
@@ -240,6 +255,9 @@ pub(super) mod tests {
             }],
             policy: PolicyRow { id: "0a1b2c".to_owned(), generation: 3, since_unix_ms: 1_000 },
             in_flight: 2,
+            alerts: AlertKind::ALL.map(|kind| (kind, kind as u64)),
+            alerts_lost: 8,
+            samples_lost: 6,
             outbox_lost: 0,
             driver_events: vec![("tcp-full", 4)],
             unix_ms: 3_500,

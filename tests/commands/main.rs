@@ -5,8 +5,10 @@
 //! | `offline` | usage, check, explain on a directory, and what is said when nothing runs |
 //! | `running` | run with and without files, status, explain, the control socket, the end |
 //! | `reloading` | by command, by signal, by itself; listeners that come and go; a bad policy changes nothing |
+//! | `watching` | top, the status, alerts of attacks that go on |
 
 mod offline;
 mod place;
 mod reloading;
 mod running;
+mod watching;

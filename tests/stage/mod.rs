@@ -14,6 +14,7 @@ use weir::gateway::outbox::Outbox;
 use weir::gateway::{Client, ConnectionId, Gateway, Path};
 use weir::ledger::alerts::Alerts;
 use weir::ledger::journal::Journal;
+use weir::ledger::samples::Samples;
 use weir::ledger::{Ledger, Totals};
 use weir::live_policy::{LivePolicy, Running, Shared};
 use weir::policy::cookies::{CookieJar, Secret};
@@ -62,6 +63,7 @@ pub(crate) fn share(policy: Policy, seed: u64) -> Arc<Shared> {
         storm: storm::Common::new(seed, 4096),
         journal: Journal::new(64),
         alerts: Alerts::new(1024),
+        samples: Samples::new(4096),
         live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
     })
 }

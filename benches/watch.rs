@@ -1,0 +1,123 @@
+//! What it costs a query to be watched: cached answers through the whole core with the sampler on and off by turns (A B A B),
+//! at the load at which it counts, and what the control side pays for a sample.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use weir::cache::Cache;
+use weir::clock::{Moment, Now};
+use weir::gateway::outbox::{Outbox, To};
+use weir::gateway::{Client, From, Gateway, Path};
+use weir::ledger::Ledger;
+use weir::ledger::alerts::Alerts;
+use weir::ledger::journal::Journal;
+use weir::ledger::samples::Samples;
+use weir::ledger::watch::Watch;
+use weir::live_policy::{LivePolicy, Shared};
+use weir::policy::cookies::{CookieJar, Secret};
+use weir::policy::document::Files;
+use weir::policy::rrl::RrlTable;
+use weir::policy::source::SourceTables;
+use weir::policy::{Options, load_files};
+
+const GATEWAY: &[u8] = b"schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.1\"\n[cache]\nsize = \"4MiB\"\n";
+const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x0dvideo-clients\x07example\0\0\x01\0\x01";
+
+/// Between two queries: a worker that is busy without a pause.
+const GAP_NS: u64 = 3_000;
+
+struct Scene {
+    gateway: Gateway,
+    shared: Arc<Shared>,
+    out: Outbox,
+    nanos: u64,
+    asked: u64,
+}
+
+impl Scene {
+    /// A core with the answer cached; `samples` as in [`Samples::new`].
+    fn new(samples: usize) -> Self {
+        let files: Files = [("gateway.toml", GATEWAY.to_vec())].into_iter().collect();
+        let (policy, _) = load_files(files, &Options::default()).expect("a policy without faults");
+        let shared = Arc::new(Shared {
+            source: Arc::new(SourceTables::new(policy.source.memory, 7)),
+            rrl: RrlTable::new(policy.rrl.memory, 7),
+            cookies: CookieJar::new(Secret::new([7; 16])),
+            cache: Cache::new(policy.server.cache.size_bytes, 7, 4),
+            storm: weir::storm::Common::new(7, 4096),
+            journal: Journal::new(64),
+            alerts: Alerts::new(64),
+            samples: Samples::new(samples),
+            live: LivePolicy::new(policy, 0).expect("few upstreams"),
+        });
+        let gateway = Gateway::new(&shared, &Arc::new(Ledger::default()), 1, 64, [7; 32]);
+        let out = Outbox::new(64, 1 << 20);
+        let mut scene = Self { gateway, shared, out, nanos: 1_000_000_000, asked: 0 };
+        scene.cache_the_answer();
+        scene
+    }
+
+    fn now(&self) -> Now {
+        Now { at: Moment::from_nanos(self.nanos), unix_ms: 0 }
+    }
+
+    fn ask(&mut self) {
+        self.nanos += GAP_NS;
+        self.asked += 1;
+        // Many clients, each within its limit.
+        let [.., b, c, d] = (self.asked % (1 << 20)).to_be_bytes();
+        let peer = SocketAddr::from(([127, b, c, d], 5353));
+        let client = Client { peer, path: Path::Udp { listener: 0, local: None } };
+        self.out.clear();
+        self.gateway.on_query(self.now(), client, black_box(QUERY), &mut self.out);
+    }
+
+    fn cache_the_answer(&mut self) {
+        self.ask();
+        let asked = self.out.messages().iter().find_map(|message| match message.to {
+            To::Upstream(link) => Some((link, self.out.bytes(message).to_vec())),
+            _ => None,
+        });
+        let (link, mut answer) = asked.expect("an upstream is asked");
+        answer[2..8].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1]);
+        answer.extend(b"\xc0\x0c\0\x01\0\x01\0\x01\x51\x80\0\x04\xc0\0\x02\x01");
+        self.out.clear();
+        self.gateway.on_response(self.now(), From::Udp(link), &answer, &mut self.out);
+    }
+}
+
+fn watch(c: &mut Criterion) {
+    let mut group = c.benchmark_group("watch");
+    for round in 1..=3 {
+        for (title, samples) in [("off", 0), ("on", 8_192)] {
+            let mut scene = Scene::new(samples);
+            group.bench_function(format!("cached_answer_sampler_{title}_{round}"), |b| {
+                b.iter(|| {
+                    scene.ask();
+                    // As the control side does, so that the queue never stands full.
+                    if scene.asked.is_multiple_of(32_768) {
+                        while scene.shared.samples.take().is_some() {}
+                    }
+                });
+            });
+        }
+    }
+    let mut scene = Scene::new(8_192);
+    let (mut watch, mut samples) = (Watch::new(Moment::ZERO), Vec::new());
+    for _ in 0..10_000 {
+        scene.ask();
+        samples.extend(scene.shared.samples.take());
+    }
+    let mut turn = 0;
+    group.bench_function("sum_up_a_sample", |b| {
+        b.iter(|| {
+            turn = (turn + 1) % samples.len();
+            watch.note(black_box(&samples[turn]));
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, watch);
+criterion_main!(benches);

@@ -1,0 +1,339 @@
+//! Who it is, as a value: the heaviest sources, names and what is refused, and the alerts that go on, with what the gateway
+//! does about each and what it suggests. For programs as JSON; `weir top` and `weir status` write it as text.
+
+use crate::clock::Now;
+use crate::ledger::alerts::{Alert, AlertKind, Numbers, Subject};
+use crate::ledger::hitters::{Account, Hitter, Hitters};
+use crate::ledger::traffic::{RATE, Traffic};
+use crate::ledger::watch::{Refused, Watch};
+use crate::policy::document::words::TypeName;
+use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display};
+use std::hash::Hash;
+
+/// Rows of a list at the most.
+pub const ROWS_MAX: usize = 100;
+
+/// Rows of each list in the status.
+pub const STATUS_ROWS: usize = 3;
+
+/// What a list is ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// Addresses of clients.
+    Source,
+    /// Their networks: /24 of IPv4, /56 of IPv6.
+    Network,
+    /// Zones, about: what somebody has registered.
+    Zone,
+    /// Names.
+    Name,
+    /// Types.
+    Type,
+    /// What refused, or in monitor mode would have, and which network.
+    Reason,
+}
+
+impl By {
+    /// All, in the order in which they are shown.
+    pub const ALL: [Self; 6] = [Self::Source, Self::Network, Self::Zone, Self::Name, Self::Type, Self::Reason];
+
+    /// The word on the command line and over a list.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Network => "network",
+            Self::Zone => "zone",
+            Self::Name => "name",
+            Self::Type => "type",
+            Self::Reason => "reason",
+        }
+    }
+}
+
+/// What goes on now. Numbers are of the last seconds, and estimates: they come from samples. Fields are only ever added.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Top {
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub unix_ms: u64,
+    /// Queries a second.
+    pub queries_per_s: f64,
+    /// Of these, how many a policy refused; not what monitor mode would have.
+    pub refused_per_s: f64,
+    /// The alerts that go on, the oldest first.
+    pub alerts: Vec<AlertRow>,
+    /// How often an alert was raised that had no room among them, since the start.
+    #[serde(default)]
+    pub alerts_unlisted: u64,
+    /// The heaviest of each kind.
+    pub lists: Vec<List>,
+    /// Samples lost, since the start: the numbers are too low when it grows.
+    #[serde(default)]
+    pub samples_lost: u64,
+}
+
+/// The heaviest of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct List {
+    /// Which kind.
+    pub by: By,
+    /// The heaviest first.
+    pub rows: Vec<Row>,
+}
+
+/// One of the heaviest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Who or what; names as master-file text, ASCII with escapes.
+    pub what: String,
+    /// Queries a second, at least.
+    pub queries_per_s: f64,
+    /// So many more at the most.
+    pub error_per_s: f64,
+    /// The part of all queries, 0 to 1.
+    pub share: f64,
+    /// Of a source or network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficRow>,
+}
+
+/// What a source or network asks and gets.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrafficRow {
+    /// The part of its queries that was over a limit, or would have been in monitor mode: 0 to 1.
+    pub over: f64,
+    /// Bytes a second that came over UDP, and that went.
+    pub received_per_s: f64,
+    /// See above.
+    pub sent_per_s: f64,
+    /// Distinct questions of about the last second, among samples.
+    pub questions: u32,
+}
+
+/// An alert that goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertRow {
+    /// Which attack.
+    pub kind: String,
+    /// On which zone, or from or toward which network.
+    pub subject: String,
+    /// When it began, in milliseconds since 1970-01-01 UTC.
+    pub since_unix_ms: u64,
+    /// Seconds since then.
+    pub age_s: u64,
+    /// The numbers that gave it away.
+    pub why: String,
+    /// What the gateway does.
+    pub done: String,
+    /// What somebody may do.
+    pub suggestion: String,
+}
+
+/// What goes on now, with `rows` rows of each list.
+pub fn top(watch: &Watch, now: Now, rows: usize, samples_lost: u64) -> Top {
+    let rows = rows.min(ROWS_MAX);
+    let all = watch.types.total();
+    let list = |by, rows| List { by, rows };
+    let lists = vec![
+        list(By::Source, traffic_rows(&watch.hosts, rows, |host| host.addr().to_string())),
+        list(By::Network, traffic_rows(&watch.networks, rows, ToString::to_string)),
+        list(By::Zone, plain_rows(&watch.zones, all, rows, ToString::to_string)),
+        list(By::Name, plain_rows(&watch.names, all, rows, ToString::to_string)),
+        list(By::Type, plain_rows(&watch.types, all, rows, type_text)),
+        list(By::Reason, plain_rows(&watch.denied, all, rows, refused_text)),
+    ];
+    let alerts = watch.alerts.list(now).map(|(active, age)| AlertRow {
+        kind: active.alert.kind.name().to_owned(),
+        subject: active.alert.subject.to_string(),
+        since_unix_ms: active.since_unix_ms,
+        age_s: age.as_secs(),
+        why: why(&active.alert),
+        done: active.alert.done.to_owned(),
+        suggestion: suggestion(&active.alert),
+    });
+    Top {
+        unix_ms: now.unix_ms,
+        queries_per_s: all * RATE,
+        refused_per_s: watch.refused() * RATE,
+        alerts: alerts.collect(),
+        alerts_unlisted: watch.alerts.unlisted(),
+        lists,
+        samples_lost,
+    }
+}
+
+fn refused_text(Refused { reason, monitored, network }: &Refused) -> String {
+    let would = if *monitored { "would: " } else { "" };
+    format!("{would}{} {network}", reason.name())
+}
+
+fn type_text(qtype: &u16) -> String {
+    if *qtype == 0 { "unreadable".to_owned() } else { TypeName(*qtype).to_string() }
+}
+
+fn plain_rows<K: Clone + Eq + Hash, V: Account>(
+    hitters: &Hitters<K, V>,
+    all: f64,
+    rows: usize,
+    text: impl Fn(&K) -> String,
+) -> Vec<Row> {
+    hitters.top(rows).iter().map(|hitter| row(hitter, all, &text)).collect()
+}
+
+fn traffic_rows<K: Clone + Eq + Hash>(
+    hitters: &Hitters<K, Traffic>,
+    rows: usize,
+    text: impl Fn(&K) -> String,
+) -> Vec<Row> {
+    let with_traffic = |hitter: &Hitter<'_, K, Traffic>| {
+        let Traffic { queries, over, limited, received, sent, .. } = hitter.account;
+        let over = ((over + limited) / queries.max(f64::MIN_POSITIVE)).min(1.0);
+        let (received_per_s, sent_per_s, questions) = (received * RATE, sent * RATE, hitter.account.questions());
+        let traffic = Some(TrafficRow { over, received_per_s, sent_per_s, questions });
+        Row { traffic, ..row(hitter, hitters.total(), &text) }
+    };
+    hitters.top(rows).iter().map(with_traffic).collect()
+}
+
+fn row<K, V>(hitter: &Hitter<'_, K, V>, all: f64, text: &impl Fn(&K) -> String) -> Row {
+    let certain = hitter.weight - hitter.error;
+    Row {
+        what: text(hitter.key),
+        queries_per_s: certain * RATE,
+        error_per_s: hitter.error * RATE,
+        share: (certain / all.max(f64::MIN_POSITIVE)).min(1.0),
+        traffic: None,
+    }
+}
+
+/// The numbers that gave an attack away, as a sentence without an end.
+pub fn why(alert: &Alert) -> String {
+    let Numbers { queries, bad_permille, names, sources, received, sent, wanted } = alert.numbers;
+    let percent = bad_permille / 10;
+    let times = |bytes: u64| bytes as f64 / received.max(1) as f64;
+    match alert.kind {
+        AlertKind::RetryStorm | AlertKind::RandomSubdomains => {
+            format!("{queries} q/s, {percent}% fail, {names} names, {sources} sources")
+        }
+        AlertKind::Reflection => format!(
+            "{queries} q/s over UDP, {names} questions, answers {:.1}x the queries, sent {:.1}x, {percent}% over limits",
+            times(wanted),
+            times(sent)
+        ),
+        AlertKind::Flood => format!("{queries} q/s, {percent}% over the source limit, {sources} sources"),
+    }
+}
+
+/// What somebody may do about an attack: a command, where there is one.
+pub fn suggestion(alert: &Alert) -> String {
+    match (alert.kind, &alert.subject) {
+        (AlertKind::RetryStorm, Subject::Zone(zone)) => {
+            format!("weir block {zone} --for 1h --reason \"retry storm\"")
+        }
+        (AlertKind::Flood, Subject::Network(network)) => {
+            format!("weir mode under-attack --for 30m --reason \"flood\"; or deny {network} in access.toml")
+        }
+        (kind, _) => format!("weir mode under-attack --for 30m --reason \"{}\"", kind.name()),
+    }
+}
+
+/// A number of queries or bytes a second in at most 6 characters.
+pub fn rate_text(rate: f64) -> String {
+    match rate {
+        _ if rate < 9.95 => format!("{rate:.1}"),
+        _ if rate < 99_999.5 => format!("{rate:.0}"),
+        _ if rate < 9_999_500.0 => format!("{:.0}k", rate / 1e3),
+        _ if rate < 9_999_500_000.0 => format!("{:.0}M", rate / 1e6),
+        _ => format!("{:.0}G", rate / 1e9),
+    }
+}
+
+impl Top {
+    /// The list of a kind.
+    pub fn list(&self, by: By) -> &[Row] {
+        self.lists.iter().find(|list| list.by == by).map_or(&[], |list| &list.rows)
+    }
+}
+
+/// The lines of the status: the heaviest of each kind, and each alert.
+impl Display for Top {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for by in By::ALL.into_iter().filter(|by| !self.list(*by).is_empty()) {
+            let text = |row: &Row| format!("{} {}/s", row.what, rate_text(row.queries_per_s));
+            let rows: Vec<_> = self.list(by).iter().take(STATUS_ROWS).map(text).collect();
+            writeln!(f, "top {:<8}{}", by.name(), rows.join(", "))?;
+        }
+        for alert in &self.alerts {
+            let AlertRow { kind, subject, age_s, why, done, suggestion, .. } = alert;
+            writeln!(f, "ALERT       {kind} {subject}, for {}: {why}", super::status::seconds_text(*age_s))?;
+            writeln!(f, "  done      {done}\n  try       {suggestion}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use crate::dns::name::Name;
+    use crate::ledger::samples::{Sample, Trace};
+    use crate::verdict::{Outcome, Reason};
+
+    fn sample(client: &str, name: &str, reason: Reason, monitored: Option<Reason>) -> Sample {
+        let outcome = if reason == Reason::None { Outcome::CacheHit } else { Outcome::Dropped };
+        let trace = Trace { sent: 100, whole: 100, monitored };
+        let (client, name) = (client.parse().unwrap(), Name::from_text(name).unwrap());
+        Sample { weight: 10, client, verified: false, name, qtype: 28, outcome, reason, received: 40, trace }
+    }
+
+    #[test]
+    fn the_heaviest_are_named_and_what_only_would_be_refused_is_apart() {
+        let mut watch = Watch::new(Moment::ZERO);
+        for _ in 0..3 {
+            watch.note(&sample("192.0.2.1", "www.a.example", Reason::None, Some(Reason::Rrl)));
+        }
+        watch.note(&sample("2001:db8::1", "www.b.example", Reason::Filter, None));
+        watch.note(&sample("2001:db8::1", ".", Reason::Malformed, None));
+        let top = top(&watch, Now::default(), 1, 0);
+        let first = |by: By| top.list(by).iter().map(|row| row.what.as_str()).collect::<Vec<_>>();
+        let firsts = By::ALL.map(|by| first(by).join(" "));
+        let expected = ["192.0.2.1", "192.0.2.0/24", "a.example", "www.a.example", "AAAA", "would: rrl 192.0.2.0/24"];
+        assert_eq!(firsts, expected, "one row each");
+        assert!((top.queries_per_s - 50.0 * RATE).abs() < 1e-6 && (top.refused_per_s - 20.0 * RATE).abs() < 1e-6);
+        let row = &top.list(By::Source)[0];
+        let traffic = row.traffic.expect("of a source");
+        assert!((row.share - 0.6).abs() < 1e-6 && (traffic.over - 1.0).abs() < 1e-6, "{row:#?}");
+        assert!((traffic.sent_per_s / traffic.received_per_s - 2.5).abs() < 1e-6, "{row:#?}");
+        let json = serde_json::to_string(&top).unwrap();
+        assert_eq!(serde_json::from_str::<Top>(&json).unwrap().lists.len(), By::ALL.len());
+    }
+
+    #[test]
+    fn an_alert_says_why_and_what_may_be_done() {
+        let zone = Subject::Zone(Name::from_text("dead.example").unwrap());
+        let network = Subject::Network("192.0.2.0/24".parse().unwrap());
+        let numbers =
+            Numbers { queries: 900, bad_permille: 987, names: 2, sources: 3, received: 40, sent: 20, wanted: 1000 };
+        let cases = [
+            (AlertKind::RetryStorm, zone, "98% fail, 2 names, 3 sources", "weir block dead.example --for 1h"),
+            (AlertKind::RandomSubdomains, zone, "900 q/s", "weir mode under-attack --for 30m"),
+            (AlertKind::Reflection, network, "answers 25.0x the queries, sent 0.5x", "weir mode under-attack"),
+            (AlertKind::Flood, network, "98% over the source limit, 3 sources", "deny 192.0.2.0/24"),
+        ];
+        for (kind, subject, reason, way_out) in cases {
+            let alert = Alert { unix_ms: 0, kind, subject, numbers, done: "" };
+            assert!(why(&alert).contains(reason), "{}", why(&alert));
+            assert!(suggestion(&alert).contains(way_out), "{}", suggestion(&alert));
+        }
+    }
+
+    #[test]
+    fn rates_take_six_characters() {
+        for (rate, text) in [(0.0, "0.0"), (9.94, "9.9"), (9.96, "10"), (99_999.0, "99999"), (123_456.0, "123k")] {
+            assert_eq!(rate_text(rate), text);
+        }
+        assert!([1e-9, 9_999_499.0, 1e7, 9.9e9, 9.9e13].iter().all(|rate| rate_text(*rate).len() <= 6));
+    }
+}

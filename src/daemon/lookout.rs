@@ -1,0 +1,76 @@
+//! Looks at what the workers have sampled and noticed, ten times a second, and tells of attacks that begin and end.
+
+use super::Site;
+use crate::clock::Now;
+use crate::control::top::{suggestion, why};
+use crate::ledger::active::Change;
+use crate::ledger::watch::{Doing, LOOK, Watch};
+use crate::live_policy::{Running, Shared};
+use crate::policy::Mode;
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError};
+use tokio::time::MissedTickBehavior;
+
+/// Samples taken out at one look: what 20 workers make in its time, so that the control side always comes to an end.
+const SAMPLES_PER_LOOK: usize = 8_192;
+
+/// Looks until it is dropped.
+pub(super) async fn keep(site: Arc<Site>) -> Infallible {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let running = site.shared.live.load();
+        let mut watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&mut watch, &site.shared, &running, site.clock.now());
+    }
+}
+
+/// One look.
+fn look(watch: &mut Watch, shared: &Shared, running: &Running, now: Now) {
+    for _ in 0..SAMPLES_PER_LOOK {
+        let Some(sample) = shared.samples.take() else { break };
+        watch.note(&sample);
+    }
+    while let Some(alert) = shared.alerts.take() {
+        watch.heed(now, alert, &mut |change| tell(&change));
+    }
+    watch.look(now, &doing(running), &mut |change| tell(&change));
+}
+
+fn doing(running: &Running) -> Doing {
+    let (source, rrl) = (running.policy.source.mode, running.policy.rrl.mode);
+    Doing {
+        reflection: match (rrl, source) {
+            (Mode::Enforce, _) => "[rrl] withholds answers over its rate, some as TC=1",
+            (Mode::Monitor, Mode::Enforce) => "[source] limits each address; [rrl] only monitors",
+            (Mode::Monitor, _) => "nothing: [rrl] only monitors; set mode = \"enforce\"",
+            (Mode::Off, Mode::Enforce) => "[source] limits each address; [rrl] is off",
+            (Mode::Off, _) => "nothing: [rrl] is off; set mode = \"enforce\"",
+        },
+        flood: match source {
+            Mode::Enforce => "[source] drops what is over its rate, some as TC=1",
+            Mode::Monitor => "nothing: [source] only monitors; set mode = \"enforce\"",
+            Mode::Off => "nothing: [source] is off",
+        },
+    }
+}
+
+fn tell(change: &Change) {
+    match change {
+        Change::Begun(alert) => tracing::warn!(
+            kind = alert.kind.name(),
+            subject = %alert.subject,
+            why = why(alert),
+            done = alert.done,
+            suggestion = suggestion(alert),
+            "attack"
+        ),
+        Change::Ended(alert, lasted) => tracing::info!(
+            kind = alert.kind.name(),
+            subject = %alert.subject,
+            lasted_s = lasted.as_secs(),
+            "attack is over"
+        ),
+    }
+}
