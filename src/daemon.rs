@@ -3,8 +3,9 @@
 mod announce;
 mod engine;
 mod error;
+pub(crate) mod in_process;
 mod incidents;
-mod lab_thread;
+pub(crate) mod lab_thread;
 mod lookout;
 mod metrics;
 mod query_log;

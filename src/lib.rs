@@ -6,6 +6,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`cli`] | the commands, as a person types them |
+//! | [`drill`] | attacks as a command, beside ordinary clients, to convince oneself |
 //! | [`daemon`] | wiring: policy in, workers out, signals |
 //! | [`lab`] | a small authoritative upstream of our own, for `--lab`, drills and tests |
 //! | [`control`] | the control socket, reload, file watch, status |
@@ -29,6 +30,7 @@ pub mod clock;
 pub mod control;
 pub mod daemon;
 pub mod dns;
+pub mod drill;
 pub mod gateway;
 pub mod lab;
 pub mod ledger;

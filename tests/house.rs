@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Top to bottom, as in the table of `src/lib.rs`: a module may use those behind it, never those before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "cli",
+    "drill",
     "daemon",
     "lab",
     "control",

@@ -4,6 +4,7 @@
 mod ask;
 mod check;
 mod cookie_secret;
+mod drill;
 mod explain;
 mod incident;
 mod output;
@@ -55,6 +56,8 @@ enum Command {
     Check(CheckArguments),
     /// Say what the policy would do with a question, and why
     Explain(ExplainArguments),
+    /// Attack a gateway started for it on loopback, beside ordinary clients, and print what became of them
+    Drill(DrillArguments),
     /// Make the running gateway load its policy directory again
     Reload(AskArguments),
     /// Show how the running gateway is
@@ -87,6 +90,19 @@ struct RunArguments {
     state: Option<PathBuf>,
     #[command(flatten)]
     system: SystemArguments,
+}
+
+#[derive(Debug, Args)]
+struct DrillArguments {
+    /// The attack
+    #[arg(value_enum)]
+    name: crate::drill::Drill,
+    /// Attacks a second [default: each drill has its own]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rate: Option<u64>,
+    /// A server on loopback to ask instead of an upstream of the drill
+    #[arg(long, value_name = "ADDR")]
+    upstream: Option<std::net::SocketAddr>,
 }
 
 #[derive(Debug, Args)]
@@ -261,6 +277,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Explain(arguments) => explain::explain(arguments),
+        Command::Drill(arguments) => drill::drill(&arguments),
         Command::Reload(arguments) => ask::reload(&arguments),
         Command::Status(arguments) => ask::status(&arguments),
         Command::Mode(arguments) => incident::mode(arguments),

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 /// A running lab; dropping it ends it.
 #[derive(Debug)]
-pub(super) struct LabThread {
+pub(crate) struct LabThread {
     /// Where it answers.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -21,7 +21,7 @@ impl LabThread {
     ///
     /// # Errors
     /// Why there is no thread, no runtime or no port.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (started, address) = mpsc::channel();
         let (end, ended) = oneshot::channel::<()>();

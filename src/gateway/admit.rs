@@ -74,7 +74,10 @@ impl Desk {
         }
         self.count_cookie(view, case);
         let kind = Kind::of(case.query, case.client.is_tcp());
-        if !self.pass_source(view, case, out) || !self.pass_cookie(view, case, kind, out) {
+        if !self.pass_overload(view, case, out)
+            || !self.pass_source(view, case, out)
+            || !self.pass_cookie(view, case, kind, out)
+        {
             return None;
         }
         let groups = view.running.policy.groups.of(case.client.peer.ip());

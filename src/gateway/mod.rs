@@ -8,6 +8,7 @@ mod guard;
 mod links;
 mod memory;
 pub mod outbox;
+mod overload;
 mod probe;
 mod reply;
 mod settle;
@@ -20,6 +21,7 @@ use crate::dns::query::Query;
 use crate::ledger::Ledger;
 use crate::ledger::samples::Sampler;
 use crate::live_policy::{Running, Shared};
+use crate::policy::overload::{FairShare, Pressure};
 use crate::policy::source::SourceLimit;
 use crate::storm::Storms;
 use crate::upstream::flights::{Flights, Route};
@@ -142,6 +144,8 @@ struct Desk {
     flights: Flights<Asker>,
     links: Links,
     limit: SourceLimit,
+    pressure: Pressure,
+    share: FairShare,
     storms: Storms,
     prober: Option<Prober>,
     /// Probes among the flights.
@@ -166,6 +170,8 @@ impl Gateway {
             flights: Flights::new(flights_max, Asker::Probe),
             links,
             limit: SourceLimit::new(&shared.source, &running.policy.source),
+            pressure: Pressure::None,
+            share: FairShare::new(u64::from_le_bytes(std::array::from_fn(|i| seed[i]))),
             storms: Storms::new(&shared.storm, running.policy.storm.zones),
             prober: (worker == 0).then(Prober::new),
             probes: 0,
@@ -180,7 +186,7 @@ impl Gateway {
 
     /// Bytes that a core with room for `flights_max` queries takes, all of it from the start.
     pub fn size_bytes(flights_max: usize) -> usize {
-        Flights::<Asker>::size_bytes(flights_max) + MESSAGE_MAX
+        Flights::<Asker>::size_bytes(flights_max) + MESSAGE_MAX + FairShare::BYTES
     }
 
     /// Takes notice of a new policy, once per batch; everything until the next call sees one policy. Letting go of the

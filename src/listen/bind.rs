@@ -106,6 +106,7 @@ fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = socket(address, Protocol::Udp, Sharing::Shared)?;
     sys::set_receive_buffer(socket.as_fd(), RECEIVE_BUFFER)?;
     sys::receive_drops(socket.as_fd())?;
+    sys::receive_times(socket.as_fd())?;
     if address.ip().is_unspecified() {
         sys::receive_packet_info(socket.as_fd(), address.is_ipv6())?;
     }

@@ -1,15 +1,20 @@
-//! How many TCP connections there are, altogether and of each client, over all workers, in fixed memory.
+//! How many TCP connections there are, altogether and of each client, and how fast each opens them, over all workers, in
+//! fixed memory.
 //!
 //! A client's connections are counted in two cells that a keyed hash chooses, and the smaller one is believed: a table of
 //! addresses would grow with the clients. Two clients that share both cells (with ten thousand connections open about one
 //! in ten million pairs) share a limit.
 
+use super::sieve::source_of;
+use crate::clock::Moment;
 use crate::policy::Mode;
 use crate::policy::server::TcpLimits;
+use crate::policy::shares::{Shares, Terms};
 use ahash::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 /// Cells in each of the two rows: 128 KiB together.
 const CELLS: usize = 16_384;
@@ -20,7 +25,11 @@ pub(super) struct Census {
     total: AtomicUsize,
     cells: Box<[AtomicU32]>,
     keys: RandomState,
+    rates: Shares,
 }
+
+/// Bytes of the accounts of rates.
+const RATES: usize = 1 << 20;
 
 /// Why a connection is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +38,8 @@ pub(super) enum Refused {
     Full,
     /// Too many of this client.
     ClientFull,
+    /// Too many in too short a time.
+    Rate,
 }
 
 /// A connection that is counted until this is dropped.
@@ -36,8 +47,8 @@ pub(super) enum Refused {
 pub(super) struct Permit {
     census: Arc<Census>,
     cells: [usize; 2],
-    /// The client is over its limit, but the limit only watches.
-    pub(super) watched: bool,
+    /// What would have refused it, did the limits not only watch.
+    pub(super) watched: Option<Refused>,
 }
 
 impl Census {
@@ -45,28 +56,41 @@ impl Census {
         Arc::new(Self {
             total: AtomicUsize::new(0),
             cells: (0..2 * CELLS).map(|_| AtomicU32::new(0)).collect(),
+            rates: Shares::new(RATES, RandomState::new().hash_one(0)),
             keys: RandomState::new(),
         })
     }
 
     /// Counts a connection of `client`, if the limits have room for it.
-    pub(super) fn admit(self: &Arc<Self>, client: IpAddr, limits: &TcpLimits) -> Result<Permit, Refused> {
-        let hash = self.keys.hash_one(client) as usize;
+    pub(super) fn admit(self: &Arc<Self>, now: Moment, client: IpAddr, limits: &TcpLimits) -> Result<Permit, Refused> {
+        let client = client.to_canonical();
+        let hash = self.keys.hash_one(source_of(client)) as usize;
         let cells = [hash % CELLS, CELLS + (hash / CELLS) % CELLS];
         // Counted first and looked at then, so that two workers cannot both take the last place.
         let total = self.total.fetch_add(1, Relaxed);
         let of_client = cells.map(|cell| self.cells[cell].fetch_add(1, Relaxed) as usize);
-        let mut permit = Permit { census: Arc::clone(self), cells, watched: false };
+        let mut permit = Permit { census: Arc::clone(self), cells, watched: None };
         if total >= limits.connections {
             return Err(Refused::Full);
         }
         let over = of_client.into_iter().min() >= Some(limits.per_client);
-        match limits.mode {
-            Mode::Enforce if over => return Err(Refused::ClientFull),
-            Mode::Monitor => permit.watched = over,
-            Mode::Enforce | Mode::Off => {}
+        let refused = match limits.mode {
+            Mode::Off => None,
+            Mode::Enforce | Mode::Monitor if over => Some(Refused::ClientFull),
+            // Asked last, so that who is refused for something else is not charged.
+            Mode::Enforce | Mode::Monitor => (!self.is_within_rate(now, client, limits)).then_some(Refused::Rate),
+        };
+        match refused {
+            Some(refused) if limits.mode == Mode::Enforce => return Err(refused),
+            watched => permit.watched = watched,
         }
         Ok(permit)
+    }
+
+    fn is_within_rate(&self, now: Moment, client: IpAddr, limits: &TcpLimits) -> bool {
+        let (ipv4, ipv6) = ([(32, 1), (24, 8)], [(64, 1), (56, 3)]);
+        let terms = Terms { rate: limits.rate.into(), burst: Duration::from_secs(2), ipv4, ipv6 };
+        self.rates.take(now, client, &terms, 0)
     }
 
     /// Open connections.
@@ -87,13 +111,15 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    const NOW: Moment = Moment::from_nanos(1_000_000_000);
 
     fn limits(mode: Mode) -> TcpLimits {
         TcpLimits {
             mode,
             connections: 5,
             per_client: 2,
+            rate: 1000,
             idle: Duration::from_secs(10),
             stall: Duration::from_secs(5),
             pipeline: 8,
@@ -105,14 +131,14 @@ mod tests {
         let census = Census::new();
         let [a, b, c]: [IpAddr; 3] = ["192.0.2.1", "192.0.2.2", "2001:db8::1"].map(|ip| ip.parse().unwrap());
         let limits = limits(Mode::Enforce);
-        let first = census.admit(a, &limits).unwrap();
-        let mut others = vec![census.admit(a, &limits).unwrap()];
-        assert_eq!(census.admit(a, &limits).unwrap_err(), Refused::ClientFull);
-        others.extend([b, b, c].map(|client| census.admit(client, &limits).unwrap()));
-        assert_eq!(census.admit(c, &limits).unwrap_err(), Refused::Full);
+        let first = census.admit(NOW, a, &limits).unwrap();
+        let mut others = vec![census.admit(NOW, a, &limits).unwrap()];
+        assert_eq!(census.admit(NOW, a, &limits).unwrap_err(), Refused::ClientFull);
+        others.extend([b, b, c].map(|client| census.admit(NOW, client, &limits).unwrap()));
+        assert_eq!(census.admit(NOW, c, &limits).unwrap_err(), Refused::Full);
         drop(first);
         assert_eq!(census.total(), 4, "a refused connection is not counted");
-        others.push(census.admit(a, &limits).unwrap());
+        others.push(census.admit(NOW, a, &limits).unwrap());
         drop(others);
         assert!(census.total() == 0 && census.cells.iter().all(|cell| cell.load(Relaxed) == 0));
     }
@@ -121,10 +147,36 @@ mod tests {
     fn monitor_marks_and_off_does_not_look_but_the_total_always_holds() {
         let census = Census::new();
         let a: IpAddr = "192.0.2.1".parse().unwrap();
-        let marks: Vec<_> = (0..4).map(|_| census.admit(a, &limits(Mode::Monitor)).unwrap()).collect();
-        assert_eq!(marks.iter().map(|permit| permit.watched).collect::<Vec<_>>(), [false, false, true, true]);
-        let fifth = census.admit(a, &limits(Mode::Off)).unwrap();
-        assert!(!fifth.watched);
-        assert_eq!(census.admit(a, &limits(Mode::Off)).unwrap_err(), Refused::Full);
+        let marks: Vec<_> = (0..4).map(|_| census.admit(NOW, a, &limits(Mode::Monitor)).unwrap()).collect();
+        assert_eq!(
+            marks.iter().map(|permit| permit.watched).collect::<Vec<_>>(),
+            [None, None, Some(Refused::ClientFull), Some(Refused::ClientFull)]
+        );
+        let fifth = census.admit(NOW, a, &limits(Mode::Off)).unwrap();
+        assert_eq!(fifth.watched, None);
+        assert_eq!(census.admit(NOW, a, &limits(Mode::Off)).unwrap_err(), Refused::Full);
+    }
+
+    #[test]
+    fn a_link_of_ipv6_is_one_client() {
+        let census = Census::new();
+        let open = |ip: &str| census.admit(NOW, ip.parse().unwrap(), &limits(Mode::Enforce));
+        let held = [open("2001:db8::1"), open("2001:db8::2"), open("2001:db8:0:1::1")];
+        assert!(held.iter().all(Result::is_ok));
+        assert_eq!(open("2001:db8::3").unwrap_err(), Refused::ClientFull);
+    }
+
+    #[test]
+    fn who_opens_connections_too_fast_is_refused_until_time_has_passed() {
+        let census = Census::new();
+        let limits = TcpLimits { rate: 3, ..limits(Mode::Enforce) };
+        let client = "192.0.2.1".parse().unwrap();
+        let open = |secs: u64| census.admit(Moment::from_nanos(secs * 1_000_000_000), client, &limits).map(drop);
+        assert_eq!((0..8).filter(|_| open(1).is_ok()).count(), 6, "two seconds' worth");
+        assert_eq!(open(1), Err(Refused::Rate));
+        assert_eq!((0..8).filter(|_| open(2).is_ok()).count(), 3);
+        let watching = TcpLimits { mode: Mode::Monitor, ..limits.clone() };
+        let permit = census.admit(Moment::from_nanos(2_000_000_000), client, &watching).unwrap();
+        assert_eq!(permit.watched, Some(Refused::Rate));
     }
 }

@@ -21,7 +21,6 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 /// Bytes that wait for a client before its next query is read.
@@ -39,9 +38,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long a connection that is told to finish is still read: what had arrived by then is answered.
 const LAST_LOOK: Duration = Duration::from_millis(10);
 
-/// How much a read brought before others get a turn.
-const MESSAGES_FAIR: usize = 16;
-
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -50,6 +46,8 @@ enum Phase {
     Finishing,
     /// Ends now.
     Cut,
+    /// Ends now, to make room.
+    Evicted,
 }
 
 /// A client's connection as the rest of the worker sees it.
@@ -72,8 +70,40 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    pub(super) fn new(id: ConnectionId, listener: u16, buffered: Rc<Cell<usize>>) -> Self {
+        Self {
+            id,
+            listener,
+            phase: Cell::new(Phase::Open),
+            out: RefCell::default(),
+            waiting: Cell::new(0),
+            transfers: Cell::new(0),
+            wake: Notify::new(),
+            taken: Notify::new(),
+            buffered,
+        }
+    }
+
+    pub(super) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub(super) fn listener(&self) -> u16 {
+        self.listener
+    }
+
+    /// Whether nothing is owed on it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.get() == 0 && self.transfers.get() == 0 && self.unsent() == 0
+    }
+
+    /// One more query waits for its answer.
+    pub(super) fn asks(&self) {
+        self.waiting.set(self.waiting.get() + 1);
+    }
+
     fn queue(&self, message: &[u8]) -> bool {
-        if self.phase.get() == Phase::Cut {
+        if self.is_gone() {
             return false;
         }
         let mut out = self.out.borrow_mut();
@@ -124,7 +154,13 @@ impl Connection {
 
     /// Whether nothing more can be sent.
     pub(super) fn is_gone(&self) -> bool {
-        self.phase.get() == Phase::Cut
+        matches!(self.phase.get(), Phase::Cut | Phase::Evicted)
+    }
+
+    /// Ends the connection at once, to make room for another.
+    pub(super) fn evict(&self) {
+        self.phase.set(Phase::Evicted);
+        self.wake.notify_one();
     }
 
     /// Ends the connection at once.
@@ -143,89 +179,6 @@ impl Connection {
     }
 }
 
-#[derive(Debug, Default)]
-struct Slot {
-    generation: u32,
-    connection: Option<Rc<Connection>>,
-}
-
-/// The connections of a worker.
-#[derive(Debug, Default)]
-pub(super) struct Connections {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    buffered: Rc<Cell<usize>>,
-}
-
-impl Connections {
-    /// A new connection that came to `listener`. How many there are is the census' affair.
-    pub(super) fn insert(&mut self, listener: u16) -> Rc<Connection> {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            (self.slots.len() - 1) as u32
-        });
-        let place = &mut self.slots[slot as usize];
-        place.generation = place.generation.wrapping_add(1);
-        let connection = Rc::new(Connection {
-            id: ConnectionId { slot, generation: place.generation },
-            listener,
-            phase: Cell::new(Phase::Open),
-            out: RefCell::default(),
-            waiting: Cell::new(0),
-            transfers: Cell::new(0),
-            wake: Notify::new(),
-            taken: Notify::new(),
-            buffered: Rc::clone(&self.buffered),
-        });
-        place.connection = Some(Rc::clone(&connection));
-        connection
-    }
-
-    /// The connection with this number, if it is still the same one.
-    pub(super) fn with_id(&self, id: ConnectionId) -> Option<&Rc<Connection>> {
-        let slot = self.slots.get(id.slot as usize)?;
-        slot.connection.as_ref().filter(|_| slot.generation == id.generation)
-    }
-
-    fn remove(&mut self, connection: &Connection) {
-        connection.cut();
-        let unsent = connection.unsent();
-        self.buffered.set(self.buffered.get().saturating_sub(unsent));
-        self.slots[connection.id.slot as usize].connection = None;
-        self.free.push(connection.id.slot);
-    }
-
-    /// Lets the connections of one listener, or all, come to their end.
-    pub(super) fn finish(&self, listener: Option<u16>) {
-        let connections = self.slots.iter().filter_map(|slot| slot.connection.as_ref());
-        for connection in connections.filter(|c| listener.is_none_or(|listener| c.listener == listener)) {
-            connection.finish();
-        }
-    }
-
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.free.len() == self.slots.len()
-    }
-}
-
-impl<C: Core> Worker<C> {
-    /// Queues an answer for a client's connection.
-    pub(super) fn answer(&self, id: ConnectionId, message: &[u8]) {
-        let queued = self.connections.borrow().with_id(id).is_some_and(|connection| connection.answer(message));
-        if !queued {
-            self.tally.one(Event::TcpAnswersLost);
-        }
-    }
-
-    /// One query of a client's connection gets no answer.
-    pub(super) fn expect_nothing(&self, id: ConnectionId) {
-        if let Some(connection) = self.connections.borrow().with_id(id) {
-            connection.expect_nothing();
-        }
-    }
-}
-
 /// How a conversation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -237,6 +190,8 @@ enum End {
     Stalled,
     /// A message that cannot be one.
     Garbage,
+    /// Its place was needed, and it was idle.
+    Evicted,
     /// The stream failed.
     Failed,
 }
@@ -289,6 +244,7 @@ pub(super) async fn converse<C: Core>(
         End::Idle => worker.tally.one(Event::TcpIdle),
         End::Stalled => worker.tally.one(Event::TcpStalled),
         End::Garbage => worker.tally.one(Event::TcpGarbage),
+        End::Evicted => worker.tally.one(Event::TcpEvicted),
     }
     if end == End::Stalled {
         // The kernel shall not go on offering megabytes to one who does not take them.
@@ -332,10 +288,14 @@ impl<C: Core> Conversation<'_, C> {
                 ready = self.stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => {
                     let Ok(ready) = ready else { return End::Failed };
                     if reads && (ready.is_readable() || ready.is_read_closed()) {
+                        self.worker.gate.pass().await;
                         match self.read() {
-                            Ok(messages) if messages >= MESSAGES_FAIR => yield_now().await,
-                            Ok(_) => {}
+                            Ok(messages) => self.worker.gate.spend(messages),
                             Err(_) => return End::Failed,
+                        }
+                        // Who always has something to read would keep the timer from ever being looked at.
+                        if let Some(end) = self.expired() {
+                            return end;
                         }
                     }
                 }
@@ -397,6 +357,7 @@ impl<C: Core> Conversation<'_, C> {
                 if read.messages > 0 {
                     self.active = Instant::now();
                     self.begun = None;
+                    worker.connections.borrow_mut().touch(self.connection.id);
                 }
                 Ok(read.messages)
             }
@@ -421,16 +382,17 @@ impl<C: Core> Conversation<'_, C> {
             turn.query(self.client, message);
             return Flow::Pause;
         }
-        let waiting = &self.connection.waiting;
-        waiting.set(waiting.get() + 1);
+        self.connection.asks();
         turn.query(self.client, message);
         if self.may_ask() { Flow::Next } else { Flow::Pause }
     }
 
     fn end(&self) -> Option<End> {
         let connection = self.connection;
-        if connection.phase.get() == Phase::Cut {
-            return Some(End::Stalled);
+        match connection.phase.get() {
+            Phase::Cut => return Some(End::Stalled),
+            Phase::Evicted => return Some(End::Evicted),
+            Phase::Open | Phase::Finishing => {}
         }
         if self.garbage {
             return Some(End::Garbage);

@@ -2,8 +2,10 @@
 //! what is queued on it.
 
 use super::Core;
+use super::sieve::{self, Caught};
 use super::tally::Event;
 use super::worker::Worker;
+use crate::clock::Now;
 use crate::gateway::{Client, Path};
 use crate::sys::BATCH;
 use socket2::{SockFilter, SockRef};
@@ -23,6 +25,9 @@ const ERRORS_MAX: u32 = 16;
 /// How long it pauses then.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);
 
+/// Nobody gives up before: the core need not be asked.
+const WAIT_LEAST: Duration = Duration::from_millis(10);
+
 /// A worker's UDP socket on an address.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -32,6 +37,11 @@ pub(super) struct Listener {
     pub(super) wildcard: bool,
     /// What the kernel said last about datagrams that it dropped.
     dropped: Cell<u32>,
+    /// A filter is on the socket that thins floods.
+    thinned: Cell<bool>,
+    /// Nothing more comes in, and that is to stay so.
+    closing: Cell<bool>,
+    ipv6: bool,
     task: OnceCell<AbortHandle>,
 }
 
@@ -54,11 +64,30 @@ impl Listener {
             index,
             wildcard: address.ip().is_unspecified(),
             dropped: Cell::new(0),
+            thinned: Cell::new(false),
+            closing: Cell::new(false),
+            ipv6: address.is_ipv6(),
             task: OnceCell::new(),
         });
         let task = spawn_local(serve(Rc::clone(worker), Rc::clone(&listener))).abort_handle();
         let _ = listener.task.set(task);
         Ok(listener)
+    }
+
+    /// Puts a filter on the socket that thins floods, or takes it off.
+    pub(super) fn thin(&self, caught: &[Caught]) {
+        if self.closing.get() {
+            return;
+        }
+        let socket = SockRef::from(&self.socket);
+        let changed = match sieve::program(caught, self.ipv6) {
+            Some(program) => socket.attach_filter(&program).map(|()| self.thinned.set(true)),
+            None if self.thinned.replace(false) => socket.detach_filter(),
+            None => Ok(()),
+        };
+        if let Err(error) = changed {
+            tracing::warn!(%error, "a flood cannot be thinned in the kernel: the worker reads and drops it itself");
+        }
     }
 
     /// Ends the reading; the socket closes with the last reference.
@@ -111,11 +140,15 @@ async fn serve<C: Core>(worker: Rc<Worker<C>>, listener: Rc<Listener>) {
 fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize) {
     let batch = worker.queries.borrow();
     worker.turn(|turn| {
+        let delay = waited(turn.now(), batch.datagram(0).arrived_unix_ms);
+        worker.feel(turn, delay);
+        let mut watched = worker.watches_sources();
         for i in 0..count {
             let datagram = batch.datagram(i);
             if let Some(dropped) = datagram.dropped {
                 let more = dropped.wrapping_sub(listener.dropped.replace(dropped));
-                worker.tally.add(Event::UdpOverflow, u64::from(more));
+                let event = if listener.thinned.get() { Event::UdpThinned } else { Event::UdpOverflow };
+                worker.tally.add(event, u64::from(more));
             }
             // No reply could ever be sent to port 0.
             let Some(peer) = datagram.peer.filter(|peer| peer.port() != 0) else {
@@ -125,15 +158,30 @@ fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize)
             worker.tally.one(Event::UdpQueries);
             // A query over the buffer's length is handed on as it was cut: it is malformed then, and counted as such.
             let client = Client { peer, path: Path::Udp { listener: listener.index, local: datagram.local } };
-            turn.query(client, datagram.bytes);
+            if let Some(load) = &mut watched {
+                load.see(peer.ip());
+            }
+            let waited = waited(turn.now(), datagram.arrived_unix_ms);
+            if waited < WAIT_LEAST || !turn.core().is_late(client, waited) {
+                turn.query(client, datagram.bytes);
+            }
         }
+        drop(watched);
+        worker.review_sources(turn);
     });
+}
+
+/// How long a datagram lay in its socket; zero when the wall clock went back meanwhile.
+fn waited(now: Now, arrived_unix_ms: Option<u64>) -> Duration {
+    let waited = arrived_unix_ms.map_or(0, |arrived| now.unix_ms.saturating_sub(arrived));
+    Duration::from_millis(waited)
 }
 
 /// Lets nothing more into a listener's queue and hands over what is in it. The socket stays, for the replies.
 pub(super) async fn empty<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener) {
     // BPF_RET | BPF_K with 0: keep no byte of any packet. Without it the queue would never be known to be empty.
     let refuse_all = [SockFilter::new(0x06, 0, 0, 0)];
+    listener.closing.set(true);
     if let Err(error) = SockRef::from(&listener.socket).attach_filter(&refuse_all) {
         tracing::warn!(%error, "a listener closes without a filter: datagrams that come meanwhile may be lost");
     }

@@ -10,7 +10,9 @@
 //! | `worker` | one thread: what it holds, its tasks, and one batch through the core |
 //! | `post` | what the core wants sent, sorted by socket |
 //! | `datagrams`, `links` | UDP listeners; UDP sockets toward upstreams |
-//! | `accept`, `connection`, `census` | TCP listeners and connections (RFC 7766); how many each client has |
+//! | `strain`, `heavy`, `sieve`, `overload` | whether a worker keeps up, who floods it, and thinning that in the kernel |
+//! | `accept`, `connection`, `connections` | TCP listeners and connections (RFC 7766); which goes when there is no room |
+//! | `census`, `gate` | how many connections each client has and how fast it opens them; TCP's share of a worker |
 //! | `streams`, `transfer`, `transfer_end` | TCP toward upstreams: shared connections; zone transfers and where they end |
 //! | `frames` | messages on a stream, in and out |
 //! | `tally` | what the drivers count |
@@ -19,10 +21,16 @@ mod accept;
 mod bind;
 mod census;
 mod connection;
+mod connections;
 mod datagrams;
 mod frames;
+mod gate;
+mod heavy;
 mod links;
+mod overload;
 mod post;
+mod sieve;
+mod strain;
 mod streams;
 mod tally;
 mod transfer;
@@ -37,12 +45,28 @@ pub use workers::{Settings, StartError, Workers};
 use crate::clock::Now;
 use crate::gateway::outbox::Outbox;
 use crate::gateway::{Client, From, Gateway, LinkId, LinkPort};
-use std::net::SocketAddr;
+use crate::policy::overload::Pressure;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// What a worker drives: the gateway, or in tests something simpler. The methods are those of [`Gateway`].
 pub trait Core: 'static {
     /// Called before each batch: take notice of a new policy.
     fn begin_batch(&mut self);
+    /// Whether the worker keeps up, from the next query on.
+    fn set_pressure(&mut self, _pressure: Pressure) {}
+    /// Whether a datagram comes too late to be looked at, having waited for so long; it has been counted then.
+    fn is_late(&mut self, _client: Client, _waited: Duration) -> bool {
+        false
+    }
+    /// What one source may have each second while the worker is behind; `None`: nobody is shed.
+    fn shed_rate(&self) -> Option<u32> {
+        None
+    }
+    /// Whether a source is never shed.
+    fn is_spared(&self, _client: IpAddr) -> bool {
+        false
+    }
     /// A message from a client.
     fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox);
     /// A message from an upstream.
@@ -62,6 +86,22 @@ pub trait Core: 'static {
 impl Core for Gateway {
     fn begin_batch(&mut self) {
         Self::begin_batch(self);
+    }
+
+    fn set_pressure(&mut self, pressure: Pressure) {
+        Self::set_pressure(self, pressure);
+    }
+
+    fn is_late(&mut self, client: Client, waited: Duration) -> bool {
+        Self::is_late(self, client, waited)
+    }
+
+    fn shed_rate(&self) -> Option<u32> {
+        Self::shed_rate(self)
+    }
+
+    fn is_spared(&self, client: IpAddr) -> bool {
+        Self::is_spared(self, client)
     }
 
     fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox) {

@@ -36,6 +36,13 @@ events! {
     UdpRepliesLost = "udp-replies-lost",
     /// Datagrams that the kernel dropped because a listener's receive buffer was full.
     UdpOverflow = "udp-overflow",
+    /// Datagrams that the kernel dropped for a source that floods a worker which is behind; while one is thinned, drops for
+    /// want of room are counted here too.
+    UdpThinned = "udp-thinned",
+    /// Sources that were caught flooding a worker which was behind.
+    FloodSources = "flood-sources",
+    /// Times that a worker could not keep up for longer than a burst lasts.
+    Overloads = "overloads",
     /// A listener or upstream socket reported an error of its own on reading.
     UdpErrors = "udp-errors",
     /// Datagrams that the kernel took for upstreams.
@@ -58,10 +65,15 @@ events! {
     StreamsLost = "streams-lost",
     /// Client connections accepted.
     TcpAccepted = "tcp-accepted",
-    /// Client connections closed at once: too many altogether.
+    /// Accepting had to wait: connections were at their bound, and none was idle.
     TcpFull = "tcp-full",
     /// Client connections closed at once: too many of that client; in monitor mode, those that would have been.
     TcpClientFull = "tcp-client-full",
+    /// Client connections closed at once: opened too fast by that client or the network around it; in monitor mode, those
+    /// that would have been.
+    TcpRate = "tcp-rate",
+    /// Idle client connections closed for new ones, the bound being reached.
+    TcpEvicted = "tcp-evicted",
     /// accept(2) failed, of descriptors or memory.
     TcpAcceptErrors = "tcp-accept-errors",
     /// Messages read from client connections.

@@ -4,9 +4,11 @@
 use super::accept::{self, Doors};
 use super::bind::Bound;
 use super::census::Census;
-use super::connection::Connections;
+use super::connections::Connections;
 use super::datagrams::{self, Listener};
+use super::gate::Gate;
 use super::links::Links;
+use super::overload::Load;
 use super::post::Post;
 use super::streams::Streams;
 use super::tally::{Event, Tally};
@@ -78,7 +80,7 @@ pub(super) struct Worker<C: Core> {
     pub(super) core: RefCell<C>,
     outbox: RefCell<Outbox>,
     post: RefCell<Post>,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// Buffers of the UDP listeners: filled and emptied within one poll, so one set serves them all.
     pub(super) queries: RefCell<Receiver>,
     /// Buffers of the sockets toward upstreams, likewise.
@@ -89,12 +91,16 @@ pub(super) struct Worker<C: Core> {
     doors: RefCell<Doors>,
     pub(super) links: RefCell<Links>,
     pub(super) connections: RefCell<Connections>,
+    /// What connections pass before they read.
+    pub(super) gate: Gate,
     pub(super) streams: RefCell<Streams>,
     /// Transfers that run.
     pub(super) transfers: Cell<usize>,
     /// Paths that failed since the core was last told.
     pub(super) unreachable: RefCell<Vec<From>>,
     pub(super) limits: watch::Receiver<TcpLimits>,
+    /// Whether it keeps up, and who floods it.
+    pub(super) load: RefCell<Load>,
     pub(super) census: Arc<Census>,
     pub(super) tally: Arc<Tally>,
 }
@@ -126,10 +132,12 @@ async fn live<C: Core>(birth: Birth, core: C, ready: std::sync::mpsc::Sender<io:
         doors: RefCell::default(),
         links: RefCell::new(Links::new()),
         connections: RefCell::default(),
+        gate: Gate::new(),
         streams: RefCell::default(),
         transfers: Cell::new(0),
         unreachable: RefCell::new(Vec::new()),
         limits,
+        load: RefCell::new(Load::new()),
         census,
         tally,
     });
@@ -139,6 +147,10 @@ async fn live<C: Core>(birth: Birth, core: C, ready: std::sync::mpsc::Sender<io:
         return;
     }
     tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
+    tokio::task::spawn_local({
+        let worker = Rc::clone(&worker);
+        async move { worker.gate.pace().await }
+    });
     while let Some(command) = commands.recv().await {
         match command {
             Command::Listen { add, remove, done } => {
@@ -162,7 +174,11 @@ async fn keep_time<C: Core>(worker: Rc<Worker<C>>) {
     loop {
         let waiting = worker.core.borrow().in_flight() > 0;
         sleep(if waiting { TICK } else { TICK_IDLE }).await;
-        worker.turn(|turn| turn.tick());
+        worker.turn(|turn| {
+            turn.tick();
+            // While all that comes is thinned there may be no batch to do it.
+            worker.review_sources(turn);
+        });
         let rotated = || worker.core.borrow_mut().take_rotated();
         while let Some(port) = rotated() {
             worker.links.borrow_mut().close(port);
@@ -203,6 +219,16 @@ impl<C: Core> Turn<'_, C> {
         self.worker.tally.one(Event::UpstreamUnreachable);
         self.core.on_unreachable(self.now, from, self.outbox);
         self.keep_room();
+    }
+
+    /// The time of this batch.
+    pub(super) fn now(&self) -> Now {
+        self.now
+    }
+
+    /// The core, for what the drivers ask it.
+    pub(super) fn core(&mut self) -> &mut C {
+        self.core
     }
 
     fn tick(&mut self) {

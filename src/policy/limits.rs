@@ -3,6 +3,7 @@
 
 use super::cookies::CookiePolicy;
 use super::document::{Context, Table};
+use super::overload::OverloadPolicy;
 use super::rrl::RrlPolicy;
 use super::server::TcpLimits;
 use super::source::SourcePolicy;
@@ -21,6 +22,8 @@ pub struct Limits {
     pub storm: StormPolicy,
     /// `[tcp]`
     pub tcp: TcpLimits,
+    /// `[overload]`
+    pub overload: OverloadPolicy,
 }
 
 impl Limits {
@@ -32,6 +35,7 @@ impl Limits {
             cookies: CookiePolicy::read(&t.table("cookies"), context.files),
             storm: StormPolicy::read(&t.table("storm")),
             tcp: TcpLimits::read(&t.table("tcp")),
+            overload: OverloadPolicy::read(&t.table("overload")),
         }
     }
 }

@@ -14,8 +14,10 @@ pub mod limits;
 pub mod load;
 pub mod modes;
 pub mod networks;
+pub mod overload;
 pub mod rrl;
 pub mod server;
+pub mod shares;
 pub mod source;
 pub mod storm;
 
@@ -82,6 +84,8 @@ pub struct Policy {
     pub storm: storm::StormPolicy,
     /// limits.toml `[tcp]`.
     pub tcp: server::TcpLimits,
+    /// limits.toml `[overload]`.
+    pub overload: overload::OverloadPolicy,
     /// filters/.
     pub filter: filter::Filter,
     /// modes/, compiled.

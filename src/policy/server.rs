@@ -138,12 +138,15 @@ pub struct LogSettings {
 /// `[tcp]` of limits.toml
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpLimits {
-    /// Whether the per-client limit acts; the limit on all connections always does.
+    /// Whether the limits per client act; the limit on all connections always does.
     pub mode: Mode,
     /// Open connections, all clients.
     pub connections: usize,
-    /// Open connections of one client address.
+    /// Open connections of one client: an address of IPv4, a /64 of IPv6, which is one subscriber's link.
     pub per_client: usize,
+    /// New connections a second of one client; of the /24 or /56 around it eight or three times as many. Two seconds' worth
+    /// may come at once.
+    pub rate: u32,
     /// A connection without a query for so long is closed.
     pub idle: Duration,
     /// A query that has begun must be whole, and an answer taken, within this.
@@ -306,6 +309,7 @@ impl TcpLimits {
             mode: t.mode(Mode::Enforce),
             connections: t.number("connections", 1..=1_000_000, 10_000),
             per_client: t.number("per_client", 1..=1_000_000, 20),
+            rate: t.number("rate", 1..=1_000_000, 100),
             idle: t.duration("idle", SECOND..=HOUR, 10 * SECOND),
             stall: t.duration("stall", SECOND / 10..=MINUTE, 5 * SECOND),
             pipeline: t.number("pipeline", 1..=1_000, 100),

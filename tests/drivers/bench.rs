@@ -167,6 +167,7 @@ pub(crate) fn limits() -> TcpLimits {
         mode: Mode::Enforce,
         connections: 1000,
         per_client: 1000,
+        rate: 100_000,
         idle: PATIENCE,
         stall: PATIENCE,
         pipeline: 64,

@@ -6,6 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
 mod bench;
+mod overload;
+mod slowloris;
+#[path = "../stage/mod.rs"]
+mod stage;
 mod tcp;
 mod transfers;
 mod udp;

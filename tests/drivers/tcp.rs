@@ -182,13 +182,57 @@ fn connections_are_counted_over_all_workers_and_limits_can_change() {
     workers.set_tcp_limits(TcpLimits { per_client: 100, ..few });
     open.extend((0..3).map(|_| tcp_client(server)));
     until("eight are in", || workers.connections() == 8);
-    assert!(is_closed(&mut tcp_client(server)), "a ninth of all");
-    assert_eq!(workers.count(Event::TcpFull), 1);
     for client in &mut open {
         send(client, &query(1, order::ECHO, 0, 0));
         assert!(receive(client).is_some());
     }
     drop(open);
+    until("none is in", || workers.connections() == 0);
+    end(workers);
+}
+
+#[test]
+fn accepting_waits_while_all_connections_are_in_use() {
+    let (workers, _, server) = start(1, TcpLimits { connections: 3, ..limits() });
+    let mut busy: Vec<_> = (0..3).map(|_| tcp_client(server)).collect();
+    for client in &mut busy {
+        send(client, &query(1, order::HOLD, 0, 0));
+    }
+    until("all are busy", || workers.count(Event::TcpQueries) == 3);
+    let mut fourth = tcp_client(server);
+    send(&mut fourth, &query(2, order::ECHO, 0, 0));
+    until("a fourth waits", || workers.count(Event::TcpFull) > 0);
+    assert_eq!((workers.count(Event::TcpEvicted), workers.connections()), (0, 3));
+    udp_client(server).send(&query(3, order::RELEASE, 0, 0)).unwrap();
+    assert_eq!(id_of(&receive(&mut fourth).unwrap()), 2, "as soon as one is idle");
+    assert_eq!(workers.count(Event::TcpEvicted), 1);
+    drop((busy, fourth));
+    until("none is in", || workers.connections() == 0);
+    end(workers);
+}
+
+#[test]
+fn at_the_bound_the_longest_idle_goes_first() {
+    let (workers, _, server) = start(1, TcpLimits { connections: 3, ..limits() });
+    let mut clients: Vec<_> = (0..3).map(|_| tcp_client(server)).collect();
+    for client in &mut clients {
+        send(client, &query(1, order::ECHO, 0, 0));
+        assert!(receive(client).is_some());
+    }
+    send(&mut clients[0], &query(2, order::HOLD, 0, 0));
+    until("it is held", || workers.count(Event::TcpQueries) == 4);
+    let mut fourth = tcp_client(server);
+    send(&mut fourth, &query(3, order::ECHO, 0, 0));
+    assert!(receive(&mut fourth).is_some());
+    assert!(is_closed(&mut clients[1]), "the first that was idle");
+    for client in [&mut fourth, &mut clients[2]] {
+        send(client, &query(4, order::ECHO, 0, 0));
+        assert!(receive(client).is_some());
+    }
+    send(&mut fourth, &query(5, order::RELEASE, 0, 0));
+    assert_eq!(id_of(&receive(&mut clients[0]).unwrap()), 2, "who waits for an answer is not idle");
+    assert_eq!((workers.count(Event::TcpEvicted), workers.count(Event::TcpFull)), (1, 0));
+    drop((clients, fourth));
     until("none is in", || workers.connections() == 0);
     end(workers);
 }

@@ -54,6 +54,21 @@ pub(crate) fn policy<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>) ->
     }
 }
 
+/// What workers share, under `policy`.
+pub(crate) fn share(policy: Policy, seed: u64) -> Arc<Shared> {
+    Arc::new(Shared {
+        source: Arc::new(SourceTables::new(policy.source.memory, seed)),
+        rrl: RrlTable::new(policy.rrl.memory, seed),
+        cookies: CookieJar::new(Secret::new([7; 16])),
+        cache: Cache::new(policy.server.cache.size_bytes, seed, 4),
+        storm: storm::Common::new(seed, 4096),
+        journal: Journal::new(64),
+        alerts: Alerts::new(1024),
+        samples: Samples::new(4096),
+        live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
+    })
+}
+
 /// Workers over what they share.
 pub(crate) struct Stage {
     /// Shared by all workers.
@@ -71,17 +86,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// `workers` cores under `policy`; `seed` feeds all their randomness.
     pub(crate) fn new(policy: Policy, workers: usize, flights_max: usize, seed: u64) -> Self {
-        let shared = Arc::new(Shared {
-            source: Arc::new(SourceTables::new(policy.source.memory, seed)),
-            rrl: RrlTable::new(policy.rrl.memory, seed),
-            cookies: CookieJar::new(Secret::new([7; 16])),
-            cache: Cache::new(policy.server.cache.size_bytes, seed, 4),
-            storm: storm::Common::new(seed, 4096),
-            journal: Journal::new(64),
-            alerts: Alerts::new(1024),
-            samples: Samples::new(4096),
-            live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
-        });
+        let shared = share(policy, seed);
         let ledgers: Vec<_> = (0..workers).map(|_| Arc::new(Ledger::default())).collect();
         let core = |(number, ledger)| {
             let mut bytes = [number as u8; 32];

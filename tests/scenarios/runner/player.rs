@@ -16,14 +16,15 @@ use weir::gateway::{Client, From};
 use weir::ledger::UpstreamEvent;
 use weir::policy::emergency::EmergencyRule;
 use weir::policy::filter::Pattern;
+use weir::policy::overload::Pressure;
 use weir::verdict::{Outcome, Reason};
 
 const TICK: Duration = Duration::from_millis(10);
 
 /// The words of a query behind name and type.
-const QUERY_WORDS: [&str; 20] = [
+const QUERY_WORDS: [&str; 21] = [
     "tcp", "edns", "edns=", "do", "cd", "ad", "nord", "ecs=", "option=", "tsig", "notify", "update", "class=",
-    "every=", "cut", "qr", "opcode=", "cookie=", "alone", "trailing",
+    "every=", "waited=", "cut", "qr", "opcode=", "cookie=", "alone", "trailing",
 ];
 
 /// Server cookies by client cookie.
@@ -115,6 +116,13 @@ impl Player {
                 equal("would", parse(words.at(2)?, "number")?, got)
             }
             "event" => self.check_event(words),
+            "pressure" => {
+                let choices = [("none", Pressure::None), ("sustained", Pressure::Sustained)];
+                let (_, pressure) =
+                    choices.into_iter().find(|(word, _)| Ok(*word) == words.at(1)).ok_or("none or sustained")?;
+                self.stage().workers[0].set_pressure(pressure);
+                Ok(())
+            }
             "transfers" => equal("transfers", parse(words.at(1)?, "number")?, self.transfers as u64),
             _ => self.arrange(verb, words),
         }
@@ -259,13 +267,17 @@ impl Player {
         let id = parse(words.at(1)?, "id")?;
         let (client, bytes) = message(id, words, 2, &self.cookies)?;
         self.queries.insert(id, bytes.clone());
-        self.send(client, &bytes)
+        let waited = words.values("waited").next().map(duration).transpose()?.unwrap_or_default();
+        self.send(client, &bytes, waited)
     }
 
-    fn send(&mut self, client: Client, bytes: &[u8]) -> Result<(), Wrong> {
+    fn send(&mut self, client: Client, bytes: &[u8], waited: Duration) -> Result<(), Wrong> {
         let at = now(self.at);
         let stage = self.stage();
         stage.workers[0].begin_batch();
+        if stage.workers[0].is_late(client, waited) {
+            return self.deliver();
+        }
         stage.workers[0].on_query(at, client, bytes, &mut stage.out);
         self.deliver()
     }
@@ -281,7 +293,7 @@ impl Player {
             let line = words.0.replacen('%', &number.to_string(), 1);
             let (client, bytes) = message(self.next_id, Words(&line), 2, &self.cookies)?;
             self.queries.insert(self.next_id, bytes.clone());
-            self.send(client, &bytes)?;
+            self.send(client, &bytes, Duration::ZERO)?;
             let own = self.replies.iter().position(|reply| id_of(reply) == self.next_id);
             let kind = match own.and_then(|own| self.replies.remove(own)) {
                 None => 2,

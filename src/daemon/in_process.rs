@@ -1,0 +1,53 @@
+//! A gateway on a free port of loopback inside this process, for drills: the workers and nothing around them.
+
+use super::{RunError, engine, share};
+use crate::clock::Clock;
+use crate::ledger::{Ledger, Totals};
+use crate::listen::{Event, Workers};
+use crate::policy::Policy;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A running gateway.
+#[derive(Debug)]
+pub(crate) struct InProcess {
+    workers: Workers,
+    ledger: Arc<Ledger>,
+    runtime: tokio::runtime::Runtime,
+    /// Where it answers, over UDP and TCP.
+    pub(crate) address: SocketAddr,
+}
+
+impl InProcess {
+    /// Starts one worker under `policy`, whatever that says about listeners.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub(crate) fn start(mut policy: Policy) -> Result<Self, RunError> {
+        Arc::make_mut(&mut policy.server).listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        let clock = Clock::start();
+        let shared = Arc::new(share(policy, clock)?);
+        let ledger = Arc::new(Ledger::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
+        let workers = runtime.block_on(engine::start_workers(&shared, &[Arc::clone(&ledger)], clock))?;
+        let address = workers.listeners().first().copied();
+        let address = address.ok_or_else(|| RunError::Workers("it listens nowhere".to_owned()))?;
+        Ok(Self { workers, ledger, runtime, address })
+    }
+
+    /// What became of queries.
+    pub(crate) fn totals(&self) -> Totals {
+        Totals::of([&*self.ledger])
+    }
+
+    /// How often something happened on sockets and connections.
+    pub(crate) fn count(&self, event: Event) -> u64 {
+        self.workers.count(event)
+    }
+
+    /// Ends it.
+    pub(crate) fn end(self) {
+        self.runtime.block_on(self.workers.drain(Duration::from_secs(3)));
+    }
+}
