@@ -16,6 +16,7 @@ use weir::ledger::journal::Journal;
 use weir::ledger::samples::Samples;
 use weir::ledger::watch::Watch;
 use weir::live_policy::{LivePolicy, Shared};
+use weir::policy::cookies::{CookieJar, Secret};
 use weir::policy::document::Files;
 use weir::policy::rrl::RrlTable;
 use weir::policy::source::SourceTables;
@@ -43,7 +44,9 @@ impl Scene {
         let shared = Arc::new(Shared {
             source: Arc::new(SourceTables::new(policy.source.memory, 7)),
             rrl: RrlTable::new(policy.rrl.memory, 7),
+            cookies: CookieJar::new(Secret::new([7; 16])),
             cache: Cache::new(policy.server.cache.size_bytes, 7, 4),
+            storm: weir::storm::Common::new(7, 4096),
             journal: Journal::new(64),
             alerts: Alerts::new(64),
             samples: Samples::new(samples),

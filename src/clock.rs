@@ -39,8 +39,8 @@ impl Moment {
     }
 }
 
-/// What a batch is told about time: the monotonic moment for every limit and deadline, the wall clock for logs and
-/// schedules only.
+/// What a batch is told about time: the monotonic moment for every limit and deadline, the wall clock for logs,
+/// schedules and cookies only.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
     /// For limits, deadlines and time to live.

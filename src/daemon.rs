@@ -29,8 +29,10 @@ use crate::ledger::{Ledger, Totals};
 use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
 use crate::policy::Policy;
+use crate::policy::cookies::{CookieJar, Secret};
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
+use crate::storm;
 use crate::sys;
 use crate::telemetry::{self, TracingFault};
 use engine::GatewayEngine;
@@ -191,7 +193,9 @@ fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
     Ok(Shared {
         source: Arc::new(SourceTables::new(policy.source.memory, random_number()?)),
         rrl: RrlTable::new(policy.rrl.memory, random_number()?),
+        cookies: CookieJar::new(Secret::new(random()?)),
         cache: Cache::new(policy.server.cache.size_bytes, random_number()?, shards),
+        storm: storm::Common::new(random_number()?, storm::KNOWN_NAMES),
         journal: Journal::new(JOURNAL_ENTRIES),
         alerts: Alerts::new(ALERTS),
         samples: Samples::new(SAMPLES),

@@ -16,6 +16,7 @@ use std::time::Duration;
 const OUTCOMES: usize = Outcome::ALL.len();
 const REASONS: usize = Reason::ALL.len();
 const EVENTS: usize = UpstreamEvent::ALL.len();
+const COOKIES: usize = CookieEvent::ALL.len();
 
 /// Upstreams that are counted apart; events of slots from here on are not counted. As many as the registry has slots.
 pub const SLOTS: usize = 256;
@@ -74,6 +75,32 @@ impl UpstreamEvent {
     }
 }
 
+/// What the cookie of a query said, where cookies are ended here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CookieEvent {
+    /// A client cookie alone.
+    ClientOnly,
+    /// A server cookie that is not ours, or not any more.
+    Wrong,
+    /// One of ours.
+    Valid,
+}
+
+impl CookieEvent {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::ClientOnly, Self::Wrong, Self::Valid];
+
+    /// The name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClientOnly => "client-only",
+            Self::Wrong => "wrong",
+            Self::Valid => "valid",
+        }
+    }
+}
+
 /// Who made the answer whose latency is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -99,6 +126,7 @@ impl AnsweredBy {
     /// Whether a query with this end waited for an upstream. A stale answer does: it is given when nothing came.
     fn of(outcome: Outcome, reason: Reason) -> Self {
         match (outcome, reason) {
+            (Outcome::CacheStale, Reason::Storm | Reason::Subdomains) => Self::Gateway,
             (Outcome::Forwarded | Outcome::Transferred | Outcome::CacheStale, _)
             | (Outcome::Failed, Reason::Timeout | Reason::Unreachable)
             | (_, Reason::Oversized) => Self::Upstream,
@@ -129,6 +157,7 @@ impl Counter {
 pub struct Ledger {
     queries: [[[Counter; 2]; REASONS]; OUTCOMES],
     would: [Counter; REASONS],
+    cookies: [Counter; COOKIES],
     latency: [[Counter; BUCKETS]; 2],
     latency_ns: [Counter; 2],
     journal_turn: Counter,
@@ -142,6 +171,7 @@ impl Default for Ledger {
         Self {
             queries: from_fn(|_| from_fn(|_| Default::default())),
             would: Default::default(),
+            cookies: Default::default(),
             latency: from_fn(|_| Default::default()),
             latency_ns: Default::default(),
             journal_turn: Counter::default(),
@@ -169,6 +199,11 @@ impl Ledger {
         self.would[reason as usize].add(1);
     }
 
+    /// Counts the cookie of a query.
+    pub fn cookie(&self, event: CookieEvent) {
+        self.cookies[event as usize].add(1);
+    }
+
     /// Counts an event toward the upstream in a slot. A slot that another upstream takes over goes on counting.
     pub fn upstream(&self, slot: u16, event: UpstreamEvent) {
         if let Some(events) = self.upstream.get(usize::from(slot)) {
@@ -190,6 +225,7 @@ impl Ledger {
 pub struct Totals {
     queries: [[[u64; 2]; REASONS]; OUTCOMES],
     would: [u64; REASONS],
+    cookies: [u64; COOKIES],
     latency: [[u64; BUCKETS]; 2],
     latency_ns: [u64; 2],
     journal_lost: u64,
@@ -202,6 +238,7 @@ impl Totals {
         let mut totals = Self {
             queries: [[[0; 2]; REASONS]; OUTCOMES],
             would: [0; REASONS],
+            cookies: [0; COOKIES],
             latency: [[0; BUCKETS]; 2],
             latency_ns: [0; 2],
             journal_lost: 0,
@@ -217,6 +254,7 @@ impl Totals {
         let queries = self.queries.as_flattened_mut().as_flattened_mut();
         add_all(queries, ledger.queries.as_flattened().as_flattened());
         add_all(&mut self.would, &ledger.would);
+        add_all(&mut self.cookies, &ledger.cookies);
         add_all(self.latency.as_flattened_mut(), ledger.latency.as_flattened());
         add_all(&mut self.latency_ns, &ledger.latency_ns);
         add_all(self.upstream.as_flattened_mut(), ledger.upstream.as_flattened());
@@ -241,6 +279,11 @@ impl Totals {
     /// Decisions that monitor mode did not take.
     pub fn would(&self, reason: Reason) -> u64 {
         self.would[reason as usize]
+    }
+
+    /// Queries whose cookie said so.
+    pub fn cookies(&self, event: CookieEvent) -> u64 {
+        self.cookies[event as usize]
     }
 
     /// Queries in each latency bucket of [`LATENCY_BOUNDS_US`] and, last, over all of them; not cumulated.
@@ -279,6 +322,7 @@ mod tests {
         assert!(Outcome::ALL.iter().enumerate().all(|(number, &outcome)| outcome as usize == number));
         assert!(Reason::ALL.iter().enumerate().all(|(number, &reason)| reason as usize == number));
         assert!(UpstreamEvent::ALL.iter().enumerate().all(|(number, &event)| event as usize == number));
+        assert!(CookieEvent::ALL.iter().enumerate().all(|(number, &event)| event as usize == number));
         assert_eq!(SLOTS, crate::upstream::LINKS_MAX, "each slot of the registry is counted");
     }
 
@@ -289,7 +333,7 @@ mod tests {
             for outcome in Outcome::ALL {
                 for reason in Reason::ALL {
                     for _ in 0..=number {
-                        ledger.count(outcome, reason, reason as usize % 2 == 1, None);
+                        ledger.count(outcome, reason, reason == Reason::Access, None);
                     }
                 }
             }
@@ -324,10 +368,12 @@ mod tests {
     fn monitor_and_upstream_events_are_apart_from_queries() {
         let ledger = Ledger::default();
         ledger.would(Reason::Rrl);
+        ledger.cookie(CookieEvent::Valid);
         ledger.upstream(255, UpstreamEvent::Timeout);
         ledger.upstream(256, UpstreamEvent::Timeout);
         let totals = Totals::of([&ledger]);
         assert_eq!((totals.would(Reason::Rrl), totals.would(Reason::Filter), totals.all()), (1, 0, 0));
+        assert_eq!(CookieEvent::ALL.map(|event| totals.cookies(event)), [0, 0, 1]);
         assert_eq!(
             (totals.upstream(255, UpstreamEvent::Timeout), totals.upstream(256, UpstreamEvent::Timeout)),
             (1, 0)

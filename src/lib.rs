@@ -13,6 +13,7 @@
 //! | [`listen`] | the drivers: batched UDP, TCP, upstream sockets; they feed the core with bytes and time |
 //! | [`gateway`] | the request path without I/O: a query's whole life, top to bottom |
 //! | [`live_policy`] | the one place where a running policy is replaced |
+//! | [`storm`] | zones that fail or are under random names: what each holds, and who may still be asked |
 //! | [`upstream`] | whom we ask: pools, routes, health, what is in flight |
 //! | [`cache`] | answers that were vetted, in fixed memory |
 //! | [`policy`] | one file or folder per policy: what was written, what runs, and the check |
@@ -34,6 +35,7 @@ pub mod ledger;
 pub mod listen;
 pub mod live_policy;
 pub mod policy;
+pub mod storm;
 pub mod sys;
 pub mod telemetry;
 pub mod upstream;

@@ -5,8 +5,10 @@ use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
 use crate::ledger::samples::Samples;
 use crate::policy::Policy;
+use crate::policy::cookies::CookieJar;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
+use crate::storm;
 use crate::upstream::{Registry, RegistryFull, Routing};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,8 +79,12 @@ pub struct Shared {
     pub source: Arc<SourceTables>,
     /// As above.
     pub rrl: RrlTable,
+    /// The secret of the process and the count of BADCOOKIE: as above.
+    pub cookies: CookieJar,
     /// Vetted answers; outlive a change of policy, entries know which policy vetted them.
     pub cache: Cache,
+    /// What zones hold of the upstreams, and the names that are known to exist.
+    pub storm: storm::Common,
     /// Queries on their way to the query log.
     pub journal: Journal,
     /// Attacks that workers have noticed, on their way to whoever tells people.

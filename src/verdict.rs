@@ -21,7 +21,7 @@ pub enum Outcome {
     Dropped,
     /// SERVFAIL of our own: no upstream answered in time, or we are full.
     Failed,
-    /// FORMERR, NOTIMP or BADVERS.
+    /// FORMERR, NOTIMP, BADVERS or BADCOOKIE.
     Rejected,
     /// Not a query at all: counted and dropped.
     Malformed,
@@ -83,8 +83,14 @@ pub enum Reason {
     Source,
     /// `limits.toml` `[rrl]`.
     Rrl,
+    /// `limits.toml` `[cookies]`.
+    Cookies,
     /// A rule of `filters/`.
     Filter,
+    /// `limits.toml` `[storm]`: the zone fails, or holds its share of the upstream.
+    Storm,
+    /// `limits.toml` `[storm]`: a name that is not known to exist, in a zone under random names.
+    Subdomains,
     /// The packet was not a query that can be answered as asked.
     Malformed,
     /// The answer exceeds what the client takes over UDP.
@@ -99,7 +105,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::None,
         Self::Access,
         Self::Question,
@@ -108,7 +114,10 @@ impl Reason {
         Self::Update,
         Self::Source,
         Self::Rrl,
+        Self::Cookies,
         Self::Filter,
+        Self::Storm,
+        Self::Subdomains,
         Self::Malformed,
         Self::Oversized,
         Self::Timeout,
@@ -127,7 +136,10 @@ impl Reason {
             Self::Update => "update",
             Self::Source => "source",
             Self::Rrl => "rrl",
+            Self::Cookies => "cookies",
             Self::Filter => "filter",
+            Self::Storm => "storm",
+            Self::Subdomains => "subdomains",
             Self::Malformed => "malformed",
             Self::Oversized => "oversized",
             Self::Timeout => "timeout",

@@ -247,6 +247,22 @@ fn a_limited_response() {
 }
 
 #[test]
+fn a_cookie_learned_or_wrong() {
+    let alone = Message::query(1, "www.test", A).opt(1232, false, b"\0\x0a\0\x08abcdefgh");
+    let mut bench = Bench::new(OFF, alone);
+    bench.ask(0, inside(1));
+    bench.answer(&positive());
+    allocates_nothing("a cookie learned", &mut bench, &mut |bench, n| bench.ask(n, inside(n as u32)));
+    assert_eq!(bench.counted(Outcome::CacheHit, Reason::None), OPERATIONS + 200);
+
+    let limits = format!("{OFF}[cookies]\nbadcookies = 1000000\n");
+    let wrong = Message::query(1, "www.test", A).opt(1232, false, b"\0\x0a\0\x18abcdefgh\x01\0\0\0wrong cookie");
+    let mut bench = Bench::new(&limits, wrong);
+    allocates_nothing("a wrong cookie", &mut bench, &mut |bench, n| bench.ask(n, inside(n as u32)));
+    assert_eq!(bench.counted(Outcome::Rejected, Reason::Cookies), OPERATIONS + 200);
+}
+
+#[test]
 fn a_packet_that_is_no_query() {
     let mut broken = Message::query(1, "www.test", A).record(AUTHORITY, &[0], A, 0, b"");
     broken.0.push(7);

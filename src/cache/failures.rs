@@ -38,6 +38,8 @@ pub struct Failed {
     pub kind: FailureKind,
     /// How long the question is not to be asked again.
     pub remaining: Duration,
+    /// When it failed.
+    pub since: Moment,
 }
 
 /// RFC 9520 section 3.2: "Resolvers MUST cache resolution failures for at least 1 second."
@@ -149,7 +151,11 @@ impl Failures {
     pub(super) fn failed(&mut self, now: Moment, hash: u64, question: &Failing<'_>) -> Option<Failed> {
         let place = self.set(hash).iter().find(|place| place.is(question))?;
         let remaining = place.until.since(now);
-        (!remaining.is_zero()).then_some(Failed { kind: place.kind, remaining })
+        (!remaining.is_zero()).then(|| Failed {
+            kind: place.kind,
+            remaining,
+            since: Moment::from_nanos(place.until.as_nanos().saturating_sub(place.delay.as_nanos() as u64)),
+        })
     }
 
     /// See [`super::Cache::succeeded`].
@@ -203,7 +209,7 @@ mod tests {
         for secs in [1, 2, 4, 8, 16, 30, 30] {
             failures.fail(now, 9, &failing(&dead), FailureKind::Timeout, LONG);
             let remaining = Duration::from_secs(secs);
-            let expected = Failed { kind: FailureKind::Timeout, remaining };
+            let expected = Failed { kind: FailureKind::Timeout, remaining, since: now };
             assert_eq!(failures.failed(now, 9, &failing(&dead)), Some(expected));
             failures.fail(now, 9, &failing(&dead), FailureKind::ServerFailure, LONG);
             assert_eq!(failures.failed(now, 9, &failing(&dead)), Some(expected), "what was on its way changes nothing");

@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod cookie_secret;
 mod explain;
 mod output;
 mod run;
@@ -57,6 +58,8 @@ enum Command {
     Reload(AskArguments),
     /// Show how the running gateway is
     Status(StatusArguments),
+    /// Print a new secret for DNS cookies, a line for the file cookie.secrets of the policy directory
+    CookieSecret,
     /// Show who asks most and for what, and the attacks that go on; refreshes every second, q ends it
     Top(TopArguments),
 }
@@ -201,6 +204,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Reload(arguments) => ask::reload(&arguments),
         Command::Status(arguments) => ask::status(&arguments),
+        Command::CookieSecret => cookie_secret::cookie_secret(),
         Command::Top(arguments) => top::top(&arguments),
     };
     exit.into()

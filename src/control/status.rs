@@ -25,6 +25,9 @@ pub struct Status {
     pub workers: usize,
     /// What became of the queries.
     pub queries: Queries,
+    /// DNS cookies.
+    #[serde(default)]
+    pub cookies: CookieStatus,
     /// The cache.
     pub cache: CacheStatus,
     /// The servers that are asked, in the order of the policy.
@@ -64,6 +67,23 @@ pub struct Queries {
     pub monitored: BTreeMap<String, u64>,
     /// Waiting for an upstream now.
     pub in_flight: u64,
+}
+
+/// DNS cookies: what is done with them, and what they said since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CookieStatus {
+    /// terminate, pass or off.
+    pub mode: String,
+    /// Whether UDP clients have to show one.
+    pub require: bool,
+    /// Whether the secrets are of a file; else one was drawn at the start, which no other server knows.
+    pub secrets_of_file: bool,
+    /// Queries with one of ours.
+    pub valid: u64,
+    /// Queries with one that is not ours, or not any more.
+    pub wrong: u64,
+    /// Queries with a client cookie alone.
+    pub client_only: u64,
 }
 
 /// The cache now.
@@ -170,6 +190,7 @@ impl fmt::Display for Status {
         writeln!(f, "listeners   {}", self.listeners.join(" "))?;
         writeln!(f, "workers     {}", self.workers)?;
         self.write_queries(f)?;
+        self.write_cookies(f)?;
         self.write_cache(f)?;
         self.write_upstreams(f)?;
         self.write_memory(f)?;
@@ -190,6 +211,16 @@ impl Status {
             }
         }
         Ok(())
+    }
+
+    fn write_cookies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CookieStatus { mode, require, secrets_of_file, valid, wrong, client_only } = &self.cookies;
+        if mode != "terminate" {
+            return writeln!(f, "cookies     {mode}");
+        }
+        let secrets = if *secrets_of_file { "secrets of the policy" } else { "a secret drawn at the start" };
+        let required = if *require { ", required" } else { "" };
+        writeln!(f, "cookies     {secrets}{required}, {valid} valid, {wrong} wrong, {client_only} client-only")
     }
 
     fn write_cache(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -254,6 +285,7 @@ mod tests {
             listeners: vec!["127.0.0.1:1053".into()],
             workers: 2,
             queries: Queries { total: 3, outcomes: count("denied", 3), in_flight: 1, ..Queries::default() },
+            cookies: CookieStatus { mode: "terminate".into(), valid: 5, ..CookieStatus::default() },
             cache: CacheStatus::default(),
             upstreams: vec![UpstreamStatus {
                 name: "a".into(),
@@ -277,6 +309,7 @@ mod tests {
             "up 1 min 1 s",
             "abc, generation 2",
             "denied 3",
+            "cookies     a secret drawn at the start, 5 valid, 0 wrong",
             "cache       off",
             "DOWN, 1.3 ms",
             "allows 2 MiB",

@@ -1,16 +1,19 @@
 //! Puts together how the gateway is, from the counters of all workers and the policy that runs.
 
 use super::{ALERTS, FLIGHTS_MAX, JOURNAL_ENTRIES, SAMPLES, Site};
-use crate::control::status::{self, CacheStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus};
+use crate::control::status::{
+    self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus,
+};
 use crate::control::top::{self, STATUS_ROWS, Top};
 use crate::gateway::Gateway;
 use crate::ledger::alerts::{AlertKind, Alerts};
 use crate::ledger::journal::Journal;
 use crate::ledger::samples::Samples;
 use crate::ledger::watch::Watch;
-use crate::ledger::{Totals, UpstreamEvent};
+use crate::ledger::{CookieEvent, Totals, UpstreamEvent};
 use crate::listen::Event;
 use crate::live_policy::{Running, Shared};
+use crate::storm::Storms;
 use crate::telemetry::exposition::{PolicyRow, Snapshot, UpstreamRow};
 use crate::upstream::Upstream;
 use crate::verdict::{Outcome, Reason};
@@ -41,6 +44,7 @@ pub(super) fn status(site: &Site) -> Status {
         listeners: running.policy.server.listen.iter().map(ToString::to_string).collect(),
         workers: site.workers,
         queries: queries(&totals, site.in_flight()),
+        cookies: cookies(&running, &totals),
         cache: cache(&site.shared, &totals),
         upstreams: upstreams(&running, &totals),
         memory: Memory {
@@ -120,6 +124,18 @@ fn queries(totals: &Totals, in_flight: u64) -> Queries {
     }
 }
 
+fn cookies(running: &Running, totals: &Totals) -> CookieStatus {
+    let policy = &running.policy.cookies;
+    CookieStatus {
+        mode: policy.mode.name().to_owned(),
+        require: policy.require,
+        secrets_of_file: policy.secrets.is_some(),
+        valid: totals.cookies(CookieEvent::Valid),
+        wrong: totals.cookies(CookieEvent::Wrong),
+        client_only: totals.cookies(CookieEvent::ClientOnly),
+    }
+}
+
 fn cache(shared: &Shared, totals: &Totals) -> CacheStatus {
     let counters = shared.cache.counters();
     let hits = [Outcome::CacheHit, Outcome::CacheStale, Outcome::CacheFailure];
@@ -154,6 +170,7 @@ fn upstreams(running: &Running, totals: &Totals) -> Vec<UpstreamStatus> {
 /// What the configuration allows, part by part; the sum is the most that the parts which grow with traffic can take.
 pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<MemoryLimit> {
     let limit = |what: String, bytes: u64| MemoryLimit { what, bytes };
+    let zones = running.policy.storm.zones;
     let connections = running.policy.tcp.connections as u64;
     vec![
         limit("cache".to_owned(), shared.cache.counters().size_bytes),
@@ -162,6 +179,11 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
         limit(
             format!("queries in flight: {FLIGHTS_MAX} in each of {workers} workers"),
             (workers * Gateway::size_bytes(FLIGHTS_MAX)) as u64,
+        ),
+        limit("zones in flight and names known to exist".to_owned(), shared.storm.size_bytes() as u64),
+        limit(
+            format!("accounts of {zones} zones in each of {workers} workers"),
+            (workers * Storms::size_bytes(zones)) as u64,
         ),
         limit(format!("query log: {JOURNAL_ENTRIES} lines waiting"), Journal::size_bytes(JOURNAL_ENTRIES) as u64),
         limit(

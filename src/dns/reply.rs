@@ -160,6 +160,17 @@ pub fn append_opt(
     Some(end)
 }
 
+/// Adds options (already encoded) to an OPT record from `start` to `end`, the last of a message in `out`. Returns the new
+/// length of the message, or `None` when they do not fit, and then nothing has changed.
+pub fn extend_opt(out: &mut [u8], start: usize, end: usize, options: &[u8]) -> Option<usize> {
+    let length_at = start + OPT_LEN - 2;
+    let options_len = usize::from(u16_at(out, length_at)?) + options.len();
+    let options_len = u16::try_from(options_len).ok()?;
+    out.get_mut(end..end + options.len())?.copy_from_slice(options);
+    put_u16(out, length_at, options_len);
+    Some(end + options.len())
+}
+
 /// At most [`ERROR_TEXT_MAX`] bytes of a text, whole characters only (RFC 8914 section 2: EXTRA-TEXT is UTF-8).
 fn cut_text(text: &str) -> &str {
     let mut end = text.len().min(ERROR_TEXT_MAX);
@@ -421,6 +432,22 @@ mod tests {
         assert_eq!(out, before);
         put_u16(&mut out, 10, u16::MAX);
         assert_eq!(append_opt(&mut out, bare.len(), 0, false, &[], None), None, "ARCOUNT is full");
+    }
+
+    #[test]
+    fn options_are_added_to_an_opt_that_stands_last() {
+        let bare = Sample::response("a", rtype::A).bytes();
+        let mut out = [0; 100];
+        out[..bare.len()].copy_from_slice(&bare);
+        let end = append_opt(&mut out, bare.len(), 0, false, b"\0\x03\0\x01x", None).unwrap();
+        let before = out;
+        assert_eq!(extend_opt(&mut out[..end + 11], bare.len(), end, b"\0\x0a\0\x08abcdefgh"), None);
+        assert_eq!(out, before);
+        assert_eq!(extend_opt(&mut out, bare.len(), end, b""), Some(end));
+        let longer = extend_opt(&mut out, bare.len(), end, b"\0\x0a\0\x08abcdefgh").unwrap();
+        let response = Response::scan(&out[..longer]).unwrap();
+        let read: Vec<_> = edns::options(&out, response.edns.as_ref().unwrap()).collect();
+        assert_eq!(read, [(3, &b"x"[..]), (option::COOKIE, b"abcdefgh")]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The checks that a query passes before anything is spent on it: access, source limit, filter. Only what comes out of
+//! The checks that a query passes before anything is spent on it: access, source limit, cookie, filter, and, where
+//! no answer is remembered, the debt of its network. Only what comes out of
 //! here, an [`Admitted`], can be answered from the cache or forwarded.
 
 use super::outbox::Outbox;
@@ -11,6 +12,7 @@ use crate::policy::Mode;
 use crate::policy::access::{AccessVerdict, Asked};
 use crate::policy::clients::GroupSet;
 use crate::policy::filter::{Action, Rule, Subject};
+use crate::policy::rrl::RrlVerdict;
 use crate::policy::source::SourceVerdict;
 use crate::verdict::{Outcome, Reason};
 
@@ -34,6 +36,11 @@ pub(super) struct Admitted<'q> {
 }
 
 impl<'q> Admitted<'q> {
+    /// A plain query that was admitted when it came, and has waited since for another one's answer.
+    pub(super) fn again(view: &View<'_>, case: Case<'q>) -> Self {
+        Self { case, kind: Kind::Plain, groups: view.running.policy.groups.of(case.client.peer.ip()) }
+    }
+
     pub(super) fn case(&self) -> Case<'q> {
         self.case
     }
@@ -62,10 +69,14 @@ impl Kind {
 impl Desk {
     /// Judges a query; what is not admitted has been answered and counted.
     pub(super) fn admit<'q>(&mut self, view: &View<'_>, case: Case<'q>, out: &mut Outbox) -> Option<Admitted<'q>> {
-        if !self.pass_access(view, case, out) || !self.pass_source(view, case, out) {
+        if !self.pass_access(view, case, out) {
             return None;
         }
+        self.count_cookie(view, case);
         let kind = Kind::of(case.query, case.client.is_tcp());
+        if !self.pass_source(view, case, out) || !self.pass_cookie(view, case, kind, out) {
+            return None;
+        }
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         // Signed questions too, or any client could add a signature of nobody's to get around a rule.
         if case.query.asks_for_records() && !self.pass_filter(view, case, &groups, out) {
@@ -102,16 +113,17 @@ impl Desk {
 
     fn pass_source(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
         let policy = &view.running.policy.source;
-        let verified = case.client.is_tcp();
+        let verified = view.is_verified(case);
         match self.limit.check(policy, view.now.at, case.client.peer.ip(), verified) {
             SourceVerdict::Within => return true,
             _ if policy.mode == Mode::Monitor => {
                 self.would(view, case, (Outcome::Dropped, Reason::Source), None);
                 return true;
             }
-            // TC=1 invites to TCP; who is there already gets silence.
+            // TC=1 invites to TCP, BADCOOKIE to a cookie; who has come with either already gets silence.
             SourceVerdict::Slip if !verified => {
-                self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Source), out);
+                let (body, outcome) = view.slip(case);
+                self.say(view, case, body, None, (outcome, Reason::Source), out);
             }
             SourceVerdict::Slip | SourceVerdict::Drop => {
                 self.drop_query(view, case, Reason::Source, None, out);
@@ -131,6 +143,25 @@ impl Desk {
             Some(rule) => self.obey(view, case, rule, out),
             None => true,
         }
+    }
+
+    /// Whether a question that no memory answers may cost the upstream anything: one whose answer is in debt already is
+    /// decided here. In monitor mode the answer itself is counted, when it comes.
+    pub(super) fn pass_debt(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) -> bool {
+        let (case, policy) = (admitted.case, &view.running.policy.rrl);
+        if policy.mode != Mode::Enforce || view.is_verified(case) {
+            return true;
+        }
+        let Query { name, qtype, .. } = case.query;
+        match policy.check_ahead(&view.shared.rrl, view.now.at, case.client.peer.ip(), name, *qtype) {
+            None | Some(RrlVerdict::Answer) => return true,
+            Some(RrlVerdict::Slip) => {
+                let (body, outcome) = view.slip(case);
+                self.say(view, case, body, None, (outcome, Reason::Rrl), out);
+            }
+            Some(RrlVerdict::Drop) => self.drop_query(view, case, Reason::Rrl, None, out),
+        }
+        false
     }
 
     /// Does what a rule says; true when the query goes on.

@@ -1,6 +1,7 @@
 //! Asking an upstream: choosing it, writing the message, trying again on another, giving up with an answer.
 
 use super::admit::{Admitted, Kind};
+use super::guard::Ended;
 use super::memory::key_of;
 use super::outbox::{Outbox, To};
 use super::{Asker, Case, Desk, LinkPort, Path, View};
@@ -32,17 +33,20 @@ impl Desk {
             return self.fail(view, case, FailureKind::Unreachable, out);
         };
         // All are down: whoever can be served from old data need not wait for the deadline to learn it.
-        if !server.up && plain && self.answer_stale(view, case, out) {
+        if !server.up && plain && self.answer_stale(view, case, Reason::None, out) {
             return;
         }
+        let Some(leave) = self.guard(view, admitted, out) else { return };
         let (pool, _) = view.running.routing.pool_for(&case.query.name);
-        let deadline = view.now.at.plus(pool.settings.timeout);
-        let Ok(id) = self.flights.open(Asker::Client(case.client), case.query.packet, view.now.at, deadline) else {
+        let deadline = case.received.plus(pool.settings.timeout);
+        let Ok(id) = self.flights.open(Asker::Client(case.client), case.query.packet, case.received, deadline) else {
+            self.give_back(view, leave);
             return self.overloaded(view, case, out);
         };
         self.flights.flight_mut(id).opaque = !plain;
+        self.take_off(view, id, leave);
         if self.send(view, id, case.query, server.upstream, out).is_err() {
-            self.flights.close(id);
+            self.land(view, id, Ended::Unasked, None);
             self.overloaded(view, case, out);
         }
     }
@@ -91,7 +95,7 @@ impl Desk {
             room[..query.packet.len()].copy_from_slice(query.packet);
             query.packet.len()
         } else {
-            write_ask(query, view.running.policy.cookies, &flips, room)
+            write_ask(query, view.running.policy.cookies.mode, &flips, room)
         };
         put_u16(room, 0, id);
         self.flights.add_attempt(flight, Attempt { id, flips, sent: view.now.at, ..Attempt::on(route) }, timer)?;
@@ -178,16 +182,19 @@ impl Desk {
         let Asker::Client(client) = flight.asker else {
             return self.probe_failed(view, id);
         };
+        if attempts == 0 {
+            return self.resume(view, id, out);
+        }
         let (packet, len) = self.copy_packet(id);
         let Ok(query) = Query::scan(&packet[..len]) else {
             // It was scanned when it came; without it there is nobody to answer.
             self.scratch = packet;
-            self.flights.close(id);
+            self.land(view, id, Ended::Unasked, Some(why));
             return self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
         };
         let case = Case { client, query: &query, received, upstream: None };
         let retries = view.running.routing.pool_for(&query.name).0.settings.retries as usize;
-        let may_retry = view.now.at < deadline && attempts <= retries;
+        let may_retry = view.now.at < deadline && attempts <= retries && !self.zone_fails(view, id);
         let server = if may_retry { self.choose_again(view, id, &query) } else { None };
         let sent = server.is_some_and(|server| self.send(view, id, &query, server.upstream, out).is_ok());
         if !sent {
@@ -195,7 +202,8 @@ impl Desk {
             if waits && view.now.at < deadline {
                 self.flights.set_timer(id, deadline);
             } else {
-                self.flights.close(id);
+                let ended = self.blame(id, why);
+                self.land(view, id, ended, Some(why));
                 self.fail(view, case, why, out);
             }
         }
@@ -222,7 +230,7 @@ impl Desk {
             let failure_ttl = view.running.policy.server.cache.failure_ttl;
             view.shared.cache.fail(view.now.at, &key.failing(), why, failure_ttl);
         }
-        if !opaque && self.answer_stale(view, case, out) {
+        if !opaque && self.answer_stale(view, case, Reason::None, out) {
             return;
         }
         let (code, reason) = match why {

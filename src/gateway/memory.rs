@@ -52,12 +52,15 @@ impl Desk {
         if let Found::Hit(hit) = &found
             && hit.is_fresh()
         {
-            self.serve(view, case, admitted.groups(), &key, hit, out);
+            self.serve(view, case, admitted.groups(), &key, hit, Reason::None, out);
             return true;
         }
         let Some(failed) = view.shared.cache.failed(view.now.at, &key.failing()) else { return false };
+        if self.asks_again(view, case, &key, &failed) {
+            return false;
+        }
         match &found {
-            Found::Hit(stale) => self.serve(view, case, admitted.groups(), &key, stale, out),
+            Found::Hit(stale) => self.serve(view, case, admitted.groups(), &key, stale, Reason::None, out),
             Found::Miss => {
                 let error = Some((ExtendedError::CachedError, failed.kind.text()));
                 let ending = (Outcome::CacheFailure, Reason::None);
@@ -67,17 +70,18 @@ impl Desk {
         true
     }
 
-    /// Answers with a stale entry, if there is one; false when there is none.
-    pub(super) fn answer_stale(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+    /// Answers with a stale entry, if there is one, because of `reason`; false when there is none.
+    pub(super) fn answer_stale(&mut self, view: &View<'_>, case: Case<'_>, reason: Reason, out: &mut Outbox) -> bool {
         let Some(key) = key_of(case.query) else { return false };
         let Some(room) = out.room(ROOM) else { return false };
         let Found::Hit(hit) = view.shared.cache.get(view.now.at, &key, room) else { return false };
         let groups = view.running.policy.groups.of(case.client.peer.ip());
-        self.serve(view, case, &groups, &key, &hit, out);
+        self.serve(view, case, &groups, &key, &hit, reason, out);
         true
     }
 
     /// Sends a hit that lies in the outbox's room, once the filter of the running policy has seen its names.
+    #[allow(clippy::too_many_arguments)] // a hit, who gets it, and why
     fn serve(
         &mut self,
         view: &View<'_>,
@@ -85,6 +89,7 @@ impl Desk {
         groups: &GroupSet,
         key: &Key<'_>,
         hit: &Hit,
+        reason: Reason,
         out: &mut Outbox,
     ) {
         let generation = view.running.generation;
@@ -119,7 +124,7 @@ impl Desk {
             (Freshness::Stale { .. }, _) => (Some((ExtendedError::StaleAnswer, "")), Outcome::CacheStale),
         };
         let draft = Draft { len: hit.len, rcode: hit.rcode, options: hit.options(), error, class: hit.class };
-        self.deliver(view, case, &draft, ROOM, (ending, Reason::None), out);
+        self.deliver(view, case, &draft, ROOM, (ending, reason), out);
     }
 
     /// Asks the filter about each CNAME target of an answer, in order: the first rule that decides, decides. One that

@@ -3,12 +3,15 @@
 
 mod admit;
 mod ask;
+mod cookies;
+mod guard;
 mod links;
 mod memory;
 pub mod outbox;
 mod probe;
 mod reply;
 mod settle;
+mod waiters;
 mod watch;
 
 use crate::clock::{Moment, Now};
@@ -18,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::ledger::samples::Sampler;
 use crate::live_policy::{Running, Shared};
 use crate::policy::source::SourceLimit;
+use crate::storm::Storms;
 use crate::upstream::flights::{Flights, Route};
 pub use crate::upstream::{LINKS_MAX, LinkId};
 use links::Links;
@@ -138,6 +142,7 @@ struct Desk {
     flights: Flights<Asker>,
     links: Links,
     limit: SourceLimit,
+    storms: Storms,
     prober: Option<Prober>,
     /// Probes among the flights.
     probes: usize,
@@ -161,6 +166,7 @@ impl Gateway {
             flights: Flights::new(flights_max, Asker::Probe),
             links,
             limit: SourceLimit::new(&shared.source, &running.policy.source),
+            storms: Storms::new(&shared.storm, running.policy.storm.zones),
             prober: (worker == 0).then(Prober::new),
             probes: 0,
             rng: StdRng::from_seed(seed),
@@ -213,6 +219,7 @@ impl Gateway {
         let view = View { now, running: &self.running, shared: &self.shared };
         self.desk.expire(&view, out);
         self.desk.probe(&view, out);
+        self.shared.storm.known.turn();
         self.desk.links.rotate(now.at, &self.running.routing);
     }
 
@@ -245,7 +252,7 @@ impl Desk {
         let Some(admitted) = self.admit(view, case, out) else { return };
         match admitted.kind() {
             admit::Kind::Plain => {
-                if !self.answer_from_memory(view, &admitted, out) {
+                if !self.answer_from_memory(view, &admitted, out) && self.pass_debt(view, &admitted, out) {
                     self.forward(view, &admitted, out);
                 }
             }

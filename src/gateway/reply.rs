@@ -1,13 +1,16 @@
-//! The last steps of every answer: response-rate limiting, the client's limit, its id, letters and OPT; then the ledger.
+//! The last steps of every answer: response-rate limiting, the client's limit, its id, letters, OPT and cookie; then the
+//! ledger.
 
+use super::cookies::{OPTION_LEN, asks_for_cookie_alone};
 use super::outbox::{Outbox, To};
 use super::{Case, Client, Desk, Path, View};
-use crate::dns::edns::ExtendedError;
+use crate::dns::edns::{ExtendedError, OPT_LEN};
 use crate::dns::reply::{self, Body, ReplyTo};
 use crate::dns::{HEADER_LEN, MESSAGE_MAX, put_u16, rcode};
 use crate::ledger::journal::{Entry, Quota, RuleId, is_denied};
+use crate::policy::cookies::Standing;
 use crate::policy::filter::Rule;
-use crate::policy::rrl::{ResponseClass, RrlVerdict};
+use crate::policy::rrl::{Category, ResponseClass, RrlVerdict};
 use crate::policy::server::{LogQueries, LogSettings};
 use crate::policy::{Mode, Profile};
 use crate::verdict::{Outcome, Reason};
@@ -15,8 +18,8 @@ use crate::verdict::{Outcome, Reason};
 /// Room that a self-made answer may need: the question, some addresses, OPT with an error text.
 const OWN_MAX: usize = 4096;
 
-/// Room for OPT: the record, the options kept with an answer, an extended error with its text.
-pub(super) const OPT_MAX: usize = 11 + 1024 + 6 + 64;
+/// Room for OPT: the record, the options kept with an answer, an extended error with its text, a cookie.
+pub(super) const OPT_MAX: usize = 11 + 1024 + 6 + 64 + OPTION_LEN;
 
 /// How a query ends.
 pub(super) type Ending = (Outcome, Reason);
@@ -165,7 +168,8 @@ impl Desk {
         out: &mut Outbox,
     ) -> Ending {
         let to = ReplyTo { query: case.query, ra: view.running.policy.server.profile == Profile::Recursive };
-        let truncated = matches!(body, Body::Truncated);
+        // What takes an answer's place under a limit is not limited once more.
+        let is_slip = matches!(body, Body::Truncated | Body::Rcode(rcode::BADCOOKIE));
         let (rcode, has_answers) = match body {
             Body::Rcode(rcode) => (rcode, false),
             Body::Nxdomain { .. } => (rcode::NXDOMAIN, false),
@@ -174,17 +178,22 @@ impl Desk {
         };
         let rrl = &view.shared.rrl;
         let class = rrl.class_of_own(rcode, has_answers, &case.query.name, case.query.qtype);
-        let verdict = if truncated { RrlVerdict::Answer } else { self.limit_response(view, case.client, &class) };
+        let verdict = if is_slip { RrlVerdict::Answer } else { self.limit_response(view, case, &class) };
         let (body, error, ending) = match verdict {
             RrlVerdict::Answer => (body, error, ending),
-            RrlVerdict::Slip => (Body::Truncated, None, (Outcome::Truncated, Reason::Rrl)),
+            RrlVerdict::Slip => {
+                let (body, outcome) = view.slip(case);
+                (body, None, (outcome, Reason::Rrl))
+            }
             RrlVerdict::Drop => return (Outcome::Dropped, Reason::Rrl),
         };
+        let cookie = view.cookie_option(case);
+        let options = cookie.as_ref().map_or(&[][..], |option| option);
         let Some(room) = out.room(OWN_MAX) else { return (Outcome::Failed, Reason::Overload) };
-        let mut len = reply::write(to, body, error, room);
+        let mut len = reply::write_with_options(to, body, options, error, room);
         let mut ending = ending;
         if len > case.limit() {
-            len = reply::write(to, Body::Truncated, None, room);
+            len = reply::write_with_options(to, Body::Truncated, options, None, room);
             ending = (Outcome::Truncated, Reason::Oversized);
         }
         out.commit(case.client.to(), len);
@@ -192,7 +201,7 @@ impl Desk {
         ending
     }
 
-    /// Answers a packet that is no query.
+    /// Answers a packet that is no query, or one that asks for nothing but a cookie.
     pub(super) fn say_malformed(
         &mut self,
         view: &View<'_>,
@@ -202,26 +211,43 @@ impl Desk {
         out: &mut Outbox,
     ) {
         let class = view.shared.rrl.class_of_own(rcode, false, &crate::dns::name::Name::root(), 0);
-        let ending = match self.limit_response(view, client, &class) {
-            RrlVerdict::Answer => {
-                let ra = view.running.policy.server.profile == Profile::Recursive;
-                match out.room(OWN_MAX) {
-                    Some(room) => {
-                        let len = reply::write_malformed(packet, rcode, question_end, edns, ra, room);
-                        out.commit(client.to(), len);
-                        self.sampler.answered(len);
-                        (Outcome::Rejected, Reason::Malformed)
-                    }
-                    None => (Outcome::Failed, Reason::Overload),
-                }
-            }
-            RrlVerdict::Slip | RrlVerdict::Drop => (Outcome::Dropped, Reason::Rrl),
+        if self.limit_any(view, client, &class) != RrlVerdict::Answer {
+            return self.count_malformed(view, client, packet, (Outcome::Dropped, Reason::Rrl));
+        }
+        let Some(room) = out.room(OWN_MAX) else {
+            return self.count_malformed(view, client, packet, (Outcome::Failed, Reason::Overload));
         };
+        let cookie = view.cookie_option_of(client, packet, question_end);
+        let is_cookie_alone = cookie.is_some() && asks_for_cookie_alone(packet);
+        let (rcode, ending) = match &cookie {
+            Some((Standing::Wrong, _)) if is_cookie_alone && view.take_badcookie() => {
+                (rcode::BADCOOKIE, (Outcome::Rejected, Reason::Cookies))
+            }
+            Some(_) if is_cookie_alone => (rcode::NOERROR, (Outcome::Denied, Reason::Cookies)),
+            _ => (rcode, (Outcome::Rejected, Reason::Malformed)),
+        };
+        let edns = edns || is_cookie_alone;
+        let ra = view.running.policy.server.profile == Profile::Recursive;
+        let len = reply::write_malformed(packet, rcode, question_end, edns, ra, room);
+        let opt = if edns { len.checked_sub(OPT_LEN) } else { None };
+        let whole = opt.zip(cookie).and_then(|(opt, (_, option))| reply::extend_opt(room, opt, len, &option));
+        let len = whole.unwrap_or(len);
+        out.commit(client.to(), len);
+        self.sampler.answered(len);
         self.count_malformed(view, client, packet, ending);
     }
 
-    /// Response-rate limiting: UDP only (a TCP client has shown that it is where it says), monitor mode only counts.
-    pub(super) fn limit_response(&mut self, view: &View<'_>, client: Client, class: &ResponseClass) -> RrlVerdict {
+    /// Response-rate limiting, for a client that may be anywhere: one with a valid cookie is where it says, and what is
+    /// left to limit is its errors, which say that it asks for nothing good.
+    pub(super) fn limit_response(&mut self, view: &View<'_>, case: Case<'_>, class: &ResponseClass) -> RrlVerdict {
+        if class.category != Category::Error && view.is_verified(case) {
+            return RrlVerdict::Answer;
+        }
+        self.limit_any(view, case.client, class)
+    }
+
+    /// UDP only (a TCP client has shown that it is where it says), monitor mode only counts.
+    fn limit_any(&mut self, view: &View<'_>, client: Client, class: &ResponseClass) -> RrlVerdict {
         if client.is_tcp() {
             return RrlVerdict::Answer;
         }
@@ -246,24 +272,32 @@ impl Desk {
         out: &mut Outbox,
     ) {
         self.sampler.will_answer(draft.len);
-        let verdict = self.limit_response(view, case.client, &draft.class);
+        let verdict = self.limit_response(view, case, &draft.class);
         if verdict == RrlVerdict::Drop {
             return self.finish(view, case, Outcome::Dropped, Reason::Rrl, None);
         }
         let Some(room) = out.room(room_len) else {
             return self.finish(view, case, Outcome::Failed, Reason::Overload, None);
         };
+        let cookie = view.cookie_option(case);
+        let cookie = cookie.as_ref().map_or(&[][..], |option| option);
         let whole = match verdict {
             RrlVerdict::Slip => None,
-            _ => complete(case, draft, room).filter(|len| *len <= case.limit()),
+            _ => complete(case, draft, cookie, room).filter(|len| *len <= case.limit()),
         };
         let (len, ending) = match whole {
             Some(len) => (len, ending),
             None => {
                 let ra = view.running.policy.server.profile == Profile::Recursive;
-                let len = reply::write(ReplyTo { query: case.query, ra }, Body::Truncated, None, room);
-                let reason = if verdict == RrlVerdict::Slip { Reason::Rrl } else { Reason::Oversized };
-                (len, (Outcome::Truncated, reason))
+                let (body, ending) = match verdict {
+                    RrlVerdict::Slip => {
+                        let (body, outcome) = view.slip(case);
+                        (body, (outcome, Reason::Rrl))
+                    }
+                    _ => (Body::Truncated, (Outcome::Truncated, Reason::Oversized)),
+                };
+                let to = ReplyTo { query: case.query, ra };
+                (reply::write_with_options(to, body, cookie, None, room), ending)
             }
         };
         out.commit(case.client.to(), len);
@@ -272,8 +306,8 @@ impl Desk {
     }
 }
 
-/// Puts the client's id, letters and OPT on a draft; `None` when OPT does not fit.
-fn complete(case: Case<'_>, draft: &Draft<'_>, room: &mut [u8]) -> Option<usize> {
+/// Puts the client's id, letters and OPT with its cookie on a draft; `None` when OPT does not fit.
+fn complete(case: Case<'_>, draft: &Draft<'_>, cookie: &[u8], room: &mut [u8]) -> Option<usize> {
     let query = case.query;
     put_u16(room, 0, query.id);
     let question = query.question();
@@ -285,5 +319,6 @@ fn complete(case: Case<'_>, draft: &Draft<'_>, room: &mut [u8]) -> Option<usize>
     if query.edns.is_none() {
         return Some(draft.len);
     }
-    reply::append_opt(room, draft.len, draft.rcode, query.dnssec_ok(), draft.options, draft.error)
+    let end = reply::append_opt(room, draft.len, draft.rcode, query.dnssec_ok(), draft.options, draft.error)?;
+    reply::extend_opt(room, draft.len, end, cookie)
 }

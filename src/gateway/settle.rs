@@ -1,6 +1,7 @@
 //! An upstream's answer: is it the one that is waited for, may it pass, is it kept; then it goes to whoever asked.
 
 use super::admit::Kind;
+use super::guard::Ended;
 use super::memory::{ChainVerdict, key_of};
 use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
@@ -54,12 +55,16 @@ impl Desk {
         let Asker::Client(client) = self.flights.flight(flight).asker else {
             return self.probe_answered(view, flight, &response);
         };
-        let (packet, len) = self.copy_packet(flight);
-        self.flights.close(flight);
-        if let Ok(query) = Query::scan(&packet[..len]) {
-            self.settle(view, Case { client, query: &query, received, upstream: Some(slot) }, response, out);
+        let ended = Ended::of(response.rcode);
+        let (asked, len) = self.copy_packet(flight);
+        if let Ok(query) = Query::scan(&asked[..len]) {
+            let case = Case { client, query: &query, received, upstream: Some(slot) };
+            self.learn(view, case, &response);
+            self.settle(view, case, response, true, out);
         }
-        self.scratch = packet;
+        self.scratch = asked;
+        self.settle_waiters(view, flight, packet, slot, out);
+        self.land(view, flight, ended, None);
     }
 
     /// Whether the response is to the question that this attempt asked, letter for letter. What is not is counted, and
@@ -97,19 +102,27 @@ impl Desk {
     fn answered(&mut self, view: &View<'_>, attempt: &Attempt) {
         self.ledger.upstream(attempt.route.link.slot, UpstreamEvent::Answered);
         if let Some(state) = self.links.state(attempt.route.link) {
+            state.heard(view.now.at);
             state.on_answer(view.now.at.since(attempt.sent), attempt.route.tcp);
         }
     }
 
-    /// What becomes of a response that matches.
-    fn settle(&mut self, view: &View<'_>, case: Case<'_>, response: Response<'_>, out: &mut Outbox) {
-        let key = key_of(case.query);
+    /// What becomes of a response that matches. `first`: not one more copy of it, for somebody who waited for the same.
+    pub(super) fn settle(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        response: Response<'_>,
+        first: bool,
+        out: &mut Outbox,
+    ) {
+        let key = key_of(case.query).filter(|_| first);
         if response.rcode == rcode::SERVFAIL {
             if let Some(key) = &key {
                 let failure_ttl = view.running.policy.server.cache.failure_ttl;
                 view.shared.cache.fail(view.now.at, &key.failing(), FailureKind::ServerFailure, failure_ttl);
             }
-            if self.answer_stale(view, case, out) {
+            if self.answer_stale(view, case, Reason::None, out) {
                 return;
             }
         } else if let Some(key) = &key {
@@ -119,7 +132,7 @@ impl Desk {
             return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Oversized), out);
         }
         if let Some(vetted) = self.vet(view, case, response, out) {
-            self.keep_and_send(view, case, &vetted, out);
+            self.keep_and_send(view, case, &vetted, first, out);
         }
     }
 
@@ -150,7 +163,14 @@ impl Desk {
         }
     }
 
-    fn keep_and_send(&mut self, view: &View<'_>, case: Case<'_>, vetted: &VettedAnswer<'_>, out: &mut Outbox) {
+    fn keep_and_send(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        vetted: &VettedAnswer<'_>,
+        first: bool,
+        out: &mut Outbox,
+    ) {
         let response = &vetted.response;
         let message = response.message;
         let room_len = message.len() + OPT_MAX;
@@ -176,8 +196,9 @@ impl Desk {
         put_u16(room, 0, 0);
         room[HEADER_LEN..response.question_end - 4].make_ascii_lowercase();
         let mut kept = [0; OPTIONS_MAX];
-        let (kept_len, cacheable_options) = keep_options(response, view.running.policy.cookies, &mut kept);
-        if let Some(key) = key_of(case.query)
+        let (kept_len, cacheable_options) = keep_options(response, view.running.policy.cookies.mode, &mut kept);
+        if first
+            && let Some(key) = key_of(case.query)
             && cacheable_options
             && let Some(lifetime) = cache::lifetime(response, &view.running.policy.server.cache)
         {
@@ -200,10 +221,11 @@ impl Desk {
     /// Sends the first `len` bytes of the outbox's room with nothing but the client's id and letters put on, and AD taken
     /// off where nobody asked for it.
     fn send_as_is(&mut self, view: &View<'_>, case: Case<'_>, len: usize, class: &ResponseClass, out: &mut Outbox) {
-        match self.limit_response(view, case.client, class) {
+        match self.limit_response(view, case, class) {
             RrlVerdict::Answer => {}
             RrlVerdict::Slip => {
-                return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Rrl), out);
+                let (body, outcome) = view.slip(case);
+                return self.say(view, case, body, None, (outcome, Reason::Rrl), out);
             }
             RrlVerdict::Drop => return self.finish(view, case, Outcome::Dropped, Reason::Rrl, None),
         }
@@ -259,7 +281,7 @@ impl Desk {
                 view.shared.rrl.class_of_own(rcode, true, &case.query.name, case.query.qtype)
             }
         };
-        match self.limit_response(view, case.client, &class) {
+        match self.limit_response(view, case, &class) {
             RrlVerdict::Answer => {}
             RrlVerdict::Slip => {
                 return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Rrl), out);

@@ -136,9 +136,16 @@ pub fn is_denied(outcome: Outcome, reason: Reason) -> bool {
             | Reason::Update
             | Reason::Source
             | Reason::Rrl
+            | Reason::Cookies
             | Reason::Filter
+            | Reason::Storm
+            | Reason::Subdomains
     );
-    let ended = matches!(outcome, Outcome::Denied | Outcome::Truncated | Outcome::Dropped | Outcome::Rejected);
+    // Failed: what a storm is answered with.
+    let ended = matches!(
+        outcome,
+        Outcome::Denied | Outcome::Truncated | Outcome::Dropped | Outcome::Rejected | Outcome::Failed
+    );
     by_policy && ended
 }
 

@@ -2,6 +2,7 @@
 
 use super::access::Access;
 use super::clients::Groups;
+use super::cookies;
 use super::document::toml_file::{TomlFile, TomlText};
 use super::document::{Code, Context, Faults, Files, Place, Report, Table};
 use super::limits::Limits;
@@ -84,11 +85,11 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let groups = Groups::read(&root(clients.as_ref(), faults));
     let access = Access::read(&root(access.as_ref(), faults), &groups);
     let context = Context { server: &server, groups: &groups, files, faults };
-    let Limits { source, rrl, cookies, tcp } = Limits::read(&root(limits.as_ref(), faults), &context);
+    let Limits { source, rrl, cookies, storm, tcp } = Limits::read(&root(limits.as_ref(), faults), &context);
     let filter = filter::read(&context, options.seed);
     let modes = modes::read(&context, limits.as_ref());
     let expectations = expect::read(files, faults);
-    let policy = Policy { id: id_of(files), server, groups, access, source, rrl, cookies, tcp, filter, modes };
+    let policy = Policy { id: id_of(files), server, groups, access, source, rrl, cookies, storm, tcp, filter, modes };
     // The verdicts of a policy that is not what was meant would only be noise.
     if !faults.has_errors() {
         expect::check(&expectations, &policy, faults);
@@ -122,7 +123,7 @@ fn leave_out_strangers(files: &mut Files, faults: &Faults) {
         let hint = match nearest(&path, TOP) {
             Some(near) => format!("did you mean {near:?}?"),
             None => "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, lists/*, \
-                     modes/*.toml and tests/*.toml"
+                     modes/*.toml, tests/*.toml and *.secrets"
                 .to_owned(),
         };
         faults.add(
@@ -141,7 +142,8 @@ fn belongs(path: &str) -> bool {
             endings.iter().any(|ending| name.ends_with(ending)) && (*dir == "lists/" || !name.contains('/'))
         })
     };
-    TOP.contains(&path) || DIRECTORIES.iter().any(in_directory)
+    let is_secrets = path.ends_with(cookies::ENDING) && !path.contains('/');
+    TOP.contains(&path) || is_secrets || DIRECTORIES.iter().any(in_directory)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod networks;
 pub mod rrl;
 pub mod server;
 pub mod source;
+pub mod storm;
 
 pub use load::{Options, default_policy, load, load_files};
 use std::fmt;
@@ -74,7 +75,9 @@ pub struct Policy {
     /// limits.toml `[rrl]`.
     pub rrl: rrl::RrlPolicy,
     /// limits.toml `[cookies]`.
-    pub cookies: cookies::CookieMode,
+    pub cookies: cookies::CookiePolicy,
+    /// limits.toml `[storm]`.
+    pub storm: storm::StormPolicy,
     /// limits.toml `[tcp]`.
     pub tcp: server::TcpLimits,
     /// filters/.

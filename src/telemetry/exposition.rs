@@ -3,7 +3,7 @@
 
 use crate::cache;
 use crate::ledger::alerts::AlertKind;
-use crate::ledger::{AnsweredBy, LATENCY_BOUNDS_US, Totals, UpstreamEvent};
+use crate::ledger::{AnsweredBy, CookieEvent, LATENCY_BOUNDS_US, Totals, UpstreamEvent};
 use crate::verdict::{Outcome, Reason};
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -95,6 +95,10 @@ fn queries(out: &mut String, totals: &Totals) -> fmt::Result {
     head(out, "weir_monitored_total", "counter", "Decisions that a section or rule in monitor mode would have taken.")?;
     for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::None) {
         sample(out, "weir_monitored_total", &[("reason", reason.name())], totals.would(*reason))?;
+    }
+    head(out, "weir_cookies_total", "counter", "Queries with a DNS cookie, by what it said.")?;
+    for event in CookieEvent::ALL {
+        sample(out, "weir_cookies_total", &[("cookie", event.name())], totals.cookies(event))?;
     }
     Ok(())
 }

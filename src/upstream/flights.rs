@@ -3,8 +3,10 @@
 //! A flight keeps the client's packet, and for each attempt exactly what a response must match: the path it was sent on,
 //! its id and the letter case of its question (RFC 5452 section 9.1).
 
+use super::index::Index;
 use super::wheel::Wheel;
 use super::{LINKS_MAX, LinkId};
+use crate::cache::FailureKind;
 use crate::clock::Moment;
 use crate::policy::server::RETRIES_MAX;
 
@@ -75,6 +77,20 @@ pub struct Flight<A> {
     pub deadline: Moment,
     /// The message passes byte for byte apart from its id.
     pub opaque: bool,
+    /// The keyed hash of the zone that it holds a place for; 0: none.
+    pub zone: u64,
+    /// It is the probe of a zone that fails.
+    pub trial: bool,
+    /// Why the question that it waited for found no answer.
+    pub failed: Option<FailureKind>,
+    /// Keyed hash of the question under which others may wait for it; 0: none may.
+    question: u64,
+    /// The flight that asks for it, or [`NOBODY`].
+    leader: FlightId,
+    /// The first that waits for this one, or, of one that waits, the next.
+    next: FlightId,
+    /// How many wait for it.
+    waiters: u16,
     attempts: [Attempt; ATTEMPTS_MAX],
     attempts_len: u8,
     packet_len: u16,
@@ -84,6 +100,9 @@ pub struct Flight<A> {
 }
 
 const NOT_LARGE: u16 = u16::MAX;
+
+/// No flight.
+const NOBODY: FlightId = FlightId::MAX;
 
 impl<A> Flight<A> {
     /// What was sent so far.
@@ -104,6 +123,8 @@ pub struct Flights<A> {
     place: Box<[u32]>,
     open: usize,
     index: Index,
+    /// From a question to the flight that asks it.
+    questions: Index,
     wheel: Wheel,
     large: Box<[u8]>,
     large_free: Vec<u16>,
@@ -121,6 +142,13 @@ impl<A: Copy> Flights<A> {
             received: Moment::ZERO,
             deadline: Moment::ZERO,
             opaque: false,
+            zone: 0,
+            trial: false,
+            failed: None,
+            question: 0,
+            leader: NOBODY,
+            next: NOBODY,
+            waiters: 0,
             attempts: [Attempt::on(Route::default()); ATTEMPTS_MAX],
             attempts_len: 0,
             packet_len: 0,
@@ -134,6 +162,7 @@ impl<A: Copy> Flights<A> {
             place: numbers,
             open: 0,
             index: Index::new(flights_max * 2),
+            questions: Index::new(flights_max * 3 / 2),
             wheel: Wheel::new(flights_max),
             large: vec![0; LARGE_PACKETS * LARGE_MAX].into_boxed_slice(),
             large_free: (0..LARGE_PACKETS as u16).collect(),
@@ -143,7 +172,10 @@ impl<A: Copy> Flights<A> {
     /// Bytes that flights take at the most, all allocated at the start.
     pub fn size_bytes(flights_max: usize) -> usize {
         let per_flight = size_of::<Flight<A>>() + 2 * size_of::<u32>() + Wheel::bytes_per_timer();
-        flights_max * per_flight + Index::size_bytes(flights_max * 2) + LARGE_PACKETS * LARGE_MAX
+        flights_max * per_flight
+            + Index::size_bytes(flights_max * 2)
+            + Index::size_bytes(flights_max * 3 / 2)
+            + LARGE_PACKETS * LARGE_MAX
     }
 
     /// Puts a query in flight; its timer is set to the deadline.
@@ -158,6 +190,8 @@ impl<A: Copy> Flights<A> {
         flight.received = received;
         flight.deadline = deadline;
         flight.opaque = false;
+        (flight.zone, flight.trial, flight.failed) = (0, false, None);
+        (flight.question, flight.leader, flight.next, flight.waiters) = (0, NOBODY, NOBODY, 0);
         flight.attempts_len = 0;
         flight.packet_len = packet.len() as u16;
         flight.large = large;
@@ -227,6 +261,53 @@ impl<A: Copy> Flights<A> {
         Some((flight, self.slots[flight as usize].attempts[at as usize % ATTEMPTS_MAX]))
     }
 
+    /// Lets others wait for this flight under the keyed hash of its question, unless another one asks it already.
+    pub fn lead(&mut self, id: FlightId, question: u64) {
+        if self.questions.find(question).is_none() && self.questions.insert(question, id).is_ok() {
+            self.slots[id as usize].question = question;
+        }
+    }
+
+    /// The flight under a question, and how many wait for it.
+    pub fn leader(&self, question: u64) -> Option<(FlightId, u16)> {
+        let id = self.questions.find(question)?;
+        Some((id, self.slots[id as usize].waiters))
+    }
+
+    /// Lets a flight without attempts wait for another one.
+    pub fn follow(&mut self, id: FlightId, leader: FlightId) {
+        let leading = &mut self.slots[leader as usize];
+        let next = std::mem::replace(&mut leading.next, id);
+        leading.waiters += 1;
+        let flight = &mut self.slots[id as usize];
+        (flight.leader, flight.next) = (leader, next);
+    }
+
+    /// Takes one of those that wait for a flight; call until `None` before it is closed. It waits for nobody then.
+    pub fn take_waiter(&mut self, leader: FlightId) -> Option<FlightId> {
+        let leading = &self.slots[leader as usize];
+        if leading.leader != NOBODY || leading.next == NOBODY {
+            return None;
+        }
+        let id = leading.next;
+        self.leave(id);
+        Some(id)
+    }
+
+    /// Ends the waiting of a flight for another. O(n) in those that wait with it.
+    fn leave(&mut self, id: FlightId) {
+        let Flight { leader, next, .. } = self.slots[id as usize];
+        let mut before = leader;
+        while before != NOBODY && self.slots[before as usize].next != id {
+            before = self.slots[before as usize].next;
+        }
+        if before != NOBODY {
+            self.slots[before as usize].next = next;
+            self.slots[leader as usize].waiters -= 1;
+        }
+        (self.slots[id as usize].leader, self.slots[id as usize].next) = (NOBODY, NOBODY);
+    }
+
     /// Sets the flight's timer.
     pub fn set_timer(&mut self, id: FlightId, due: Moment) {
         self.wheel.set(id, due);
@@ -239,6 +320,14 @@ impl<A: Copy> Flights<A> {
 
     /// Ends a flight: nothing that comes for it later finds it.
     pub fn close(&mut self, id: FlightId) {
+        if self.slots[id as usize].leader != NOBODY {
+            self.leave(id);
+        }
+        debug_assert!(self.slots[id as usize].next == NOBODY, "those that wait for it were taken");
+        let question = self.slots[id as usize].question;
+        if question != 0 {
+            self.questions.remove(question);
+        }
         let flight = &self.slots[id as usize];
         for attempt in flight.attempts() {
             self.index.remove(attempt.route.key(attempt.id));
@@ -268,88 +357,6 @@ impl<A: Copy> Flights<A> {
     /// The `at`-th flight in use. Going from `len() - 1` down to 0, the present one may be closed on the way.
     pub fn nth(&self, at: usize) -> FlightId {
         self.order[at]
-    }
-}
-
-/// From (route, id) to attempt: open addressing with linear probing, never fuller than three quarters.
-#[derive(Debug)]
-struct Index {
-    entries: Box<[(u64, u32)]>,
-    len: usize,
-}
-
-const EMPTY: u64 = u64::MAX;
-
-impl Index {
-    fn new(entries_min: usize) -> Self {
-        Self { entries: vec![(EMPTY, 0); Self::capacity(entries_min)].into_boxed_slice(), len: 0 }
-    }
-
-    fn capacity(entries_min: usize) -> usize {
-        entries_min.next_power_of_two().max(64)
-    }
-
-    fn size_bytes(entries_min: usize) -> usize {
-        Self::capacity(entries_min) * size_of::<(u64, u32)>()
-    }
-
-    /// Ids come from a generator that nobody outside can foresee, so mixing needs no key.
-    fn home(&self, key: u64) -> usize {
-        let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed >> (64 - self.entries.len().trailing_zeros())) as usize
-    }
-
-    fn find(&self, key: u64) -> Option<u32> {
-        let mask = self.entries.len() - 1;
-        let mut at = self.home(key);
-        loop {
-            match self.entries[at] {
-                (found, value) if found == key => return Some(value),
-                (EMPTY, _) => return None,
-                _ => at = (at + 1) & mask,
-            }
-        }
-    }
-
-    fn insert(&mut self, key: u64, value: u32) -> Result<(), Full> {
-        if self.len >= self.entries.len() / 4 * 3 {
-            return Err(Full);
-        }
-        let mask = self.entries.len() - 1;
-        let mut at = self.home(key);
-        while self.entries[at].0 != EMPTY {
-            at = (at + 1) & mask;
-        }
-        self.entries[at] = (key, value);
-        self.len += 1;
-        Ok(())
-    }
-
-    /// Removes a key and closes the gap, so that no tombstones pile up.
-    fn remove(&mut self, key: u64) {
-        let mask = self.entries.len() - 1;
-        let mut gap = self.home(key);
-        while self.entries[gap].0 != key {
-            if self.entries[gap].0 == EMPTY {
-                return;
-            }
-            gap = (gap + 1) & mask;
-        }
-        let mut at = gap;
-        loop {
-            at = (at + 1) & mask;
-            let (found, value) = self.entries[at];
-            if found == EMPTY {
-                break;
-            }
-            let probes_from_home = at.wrapping_sub(self.home(found)) & mask;
-            if probes_from_home >= (at.wrapping_sub(gap) & mask) {
-                self.entries[gap] = (found, value);
-                gap = at;
-            }
-        }
-        self.entries[gap].0 = EMPTY;
-        self.len -= 1;
     }
 }
 
@@ -384,6 +391,25 @@ mod tests {
         assert!(flights.find(ROUTE, 7).is_none() && flights.find(ROUTE, 8).is_none());
         assert!(flights.is_empty());
         assert_eq!(flights.pop_due(due.plus(Duration::from_secs(9))), None, "its timer is gone");
+    }
+
+    #[test]
+    fn those_that_wait_are_found_once_and_may_leave_before() {
+        let mut flights = Flights::new(8, ());
+        let mut open = || flights.open((), b"", Moment::ZERO, Moment::ZERO).unwrap();
+        let (leader, a, b, c) = (open(), open(), open(), open());
+        flights.lead(leader, 77);
+        flights.lead(a, 77);
+        [a, b, c].into_iter().for_each(|id| flights.follow(id, leader));
+        assert_eq!(flights.leader(77), Some((leader, 3)));
+        flights.close(b);
+        assert_eq!(flights.leader(77), Some((leader, 2)));
+        let taken: Vec<_> = std::iter::from_fn(|| flights.take_waiter(leader)).collect();
+        assert_eq!(taken, [c, a]);
+        flights.close(leader);
+        assert_eq!(flights.leader(77), None);
+        [a, c].into_iter().for_each(|id| flights.close(id));
+        assert!(flights.is_empty());
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct State {
     /// Moment of the last refused or unreachable send over UDP and over TCP, in nanoseconds.
     refused_at: [AtomicU64; 2],
     probe_truncated: AtomicBool,
+    /// Moment of the last answer of any kind, in nanoseconds.
+    heard_at: AtomicU64,
 }
 
 /// How long a server that refused is left alone where there is another: also the bound on how often its waiting
@@ -86,6 +88,16 @@ impl State {
         // RFC 6298 section 2: SRTT <- 7/8 SRTT + 1/8 sample.
         let new = if old == 0 { sample } else { old - old / 8 + sample / 8 };
         self.srtt_us.store(new.max(1), Relaxed);
+    }
+
+    /// Something came from it, to a question of any zone or a probe.
+    pub fn heard(&self, at: Moment) {
+        self.heard_at.fetch_max(at.as_nanos(), Relaxed);
+    }
+
+    /// Whether anything came from it since a moment: then silence about one question is not the server's.
+    pub fn was_heard_since(&self, at: Moment) -> bool {
+        self.heard_at.load(Relaxed) >= at.as_nanos()
     }
 
     /// An attempt ended without an answer: it counts as a sample of its full waiting time, so that a slow server is

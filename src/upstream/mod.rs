@@ -5,6 +5,7 @@
 
 pub mod flights;
 pub mod health;
+mod index;
 pub mod select;
 pub mod wheel;
 

@@ -60,6 +60,15 @@ impl Routing {
         None
     }
 
+    /// Questions that the servers of a pool work on together: those of the lowest tier with one that is up; when all are
+    /// down, those of the first. O(n) in the servers of the pool.
+    pub fn capacity(&self, pool: &Pool) -> u32 {
+        let up = |tier: &super::Tier| tier.members.iter().filter(|at| self.upstreams[**at].state.is_up()).count();
+        let servers = pool.tiers.iter().map(up).find(|up| *up > 0);
+        let servers = servers.unwrap_or_else(|| pool.tiers.first().map_or(1, |tier| tier.members.len()));
+        pool.settings.inflight.saturating_mul(u32::try_from(servers).unwrap_or(u32::MAX))
+    }
+
     fn pick(
         &self,
         pool: &Pool,
@@ -121,6 +130,7 @@ mod tests {
             balance,
             timeout: Duration::from_secs(2),
             retries: 1,
+            inflight: 1024,
             health: Health { interval: Duration::from_secs(1), query: (Name::root(), 2), fall: 3, rise: 2 },
         };
         let upstream = |(n, (tier, weight)): (usize, &(u8, u32))| Upstream {

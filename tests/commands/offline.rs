@@ -1,6 +1,7 @@
 //! What works, and what is said, without a gateway that runs.
 
 use super::place::Place;
+use std::os::unix::fs::PermissionsExt;
 
 const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.53\"\n";
 const FILTER: &str =
@@ -140,4 +141,22 @@ fn without_a_gateway_the_socket_and_the_way_out_are_named() {
     let ended = place.ask(&["status"]);
     assert_eq!(ended.code, Some(1), "{ended:#?}");
     assert_eq!(std::fs::read_to_string(place.socket()).unwrap(), "precious");
+}
+
+#[test]
+fn a_cookie_secret_is_drawn_anew_each_time_and_fits_the_file() {
+    let place = Place::new();
+    let secrets = [place.weir(&["cookie-secret"]), place.weir(&["cookie-secret"])];
+    secrets.iter().for_each(|ended| ended.works(&[]));
+    assert_ne!(secrets[0].out, secrets[1].out);
+    place.write("policies/gateway.toml", GATEWAY);
+    place.write("policies/cookie.secrets", &format!("{}{}", secrets[0].out, secrets[1].out));
+    let file = place.path("policies/cookie.secrets");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    place.weir(&["check", "--strict"]).works(&["policy"]);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let open = place.weir(&["check"]);
+    let said = format!("{}{}", open.out, open.err);
+    assert!(open.code == Some(2) && said.contains("every user of this machine"), "{open:#?}");
+    assert!(!said.contains(secrets[0].out.trim()), "a report shows no secret: {open:#?}");
 }

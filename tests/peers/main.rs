@@ -14,6 +14,7 @@ mod weir;
 mod access;
 mod authoritative;
 mod cache;
+mod cookies;
 mod filter;
 mod lab;
 mod limits;

@@ -145,6 +145,26 @@ pub(crate) fn bind(scratch: &Scratch, address: SocketAddr, zones: &[BindZone<'_>
     Server { address, daemon }
 }
 
+/// BIND as a client of `gateway`: a resolver that forwards everything there, with cookies as it sends them by default.
+pub(crate) fn bind_forwarder(scratch: &Scratch, gateway: SocketAddr) -> Server {
+    let address = free_address();
+    let home = scratch.directory(&format!("named-{}", address.port()));
+    let config = format!(
+        "options {{ directory \"{}\"; pid-file none; session-keyfile none; listen-on port {} {{ {}; }};\n\
+         listen-on-v6 {{ none; }}; recursion yes; dnssec-validation no; forward only;\n\
+         forwarders {{ {} port {}; }}; empty-zones-enable no; }};\ncontrols {{ }};\n",
+        home.display(),
+        address.port(),
+        address.ip(),
+        gateway.ip(),
+        gateway.port()
+    );
+    let file = scratch.write(&format!("named-{}.conf", address.port()), &config);
+    let daemon = Daemon::start(scratch, "named", &["-g", "-n", "1", "-c", file.to_str().expect("UTF-8")]);
+    let daemon = daemon.wait(|| ask::answers(address, "plain.test", RecordType::SOA));
+    Server { address, daemon }
+}
+
 /// Unbound: a resolver for `plain.test` at `authority`, with `local.test` of its own and nothing of the internet.
 pub(crate) fn unbound(scratch: &Scratch, authority: SocketAddr) -> Server {
     let address = free_address();

@@ -2,7 +2,7 @@
 
 use crate::clients::{Kind, Sent};
 use crate::policies::{Block, Play, SINKHOLE};
-use crate::stage::message::{extended_error, id_of, question_end, question_name, question_type, read};
+use crate::stage::message::{cookies_of, extended_error, id_of, question_end, question_name, question_type, read};
 use crate::truth::{FORGED_IP, FORGED_NAME, NEGATIVE_TTL, Truth, truth};
 use hickory_proto::op::{Message as Read, ResponseCode};
 use hickory_proto::rr::RData;
@@ -105,15 +105,29 @@ fn plain(asked: &Asked, reply: &Reply<'_>, read: &Read) -> Result<(), String> {
     if is_udp(asked) {
         small(bytes, announced)?;
     }
+    cookie(query, bytes)?;
     if read.metadata.truncation {
+        if bytes.len() > query.len() + 16 {
+            return Err("TC=1, and longer than the query by more than a server cookie".into());
+        }
         let empty = read.answers.is_empty() && read.authorities.is_empty();
         return if empty { Ok(()) } else { Err("TC=1 with records".into()) };
     }
     match read.metadata.response_code {
         ResponseCode::ServFail => empty(read),
+        ResponseCode::BADCOOKIE if is_udp(asked) && !cookies_of(query).is_empty() => empty(read),
         ResponseCode::Refused => refused(asked, reply).and_then(|()| empty(read)),
         ResponseCode::NoError | ResponseCode::NXDomain => data(asked, reply, read),
         other => Err(format!("response code {other:?}")),
+    }
+}
+
+/// Who sent a cookie gets one back, whole, with its own in front; nobody else does.
+fn cookie(query: &[u8], bytes: &[u8]) -> Result<(), String> {
+    match (&cookies_of(query)[..], &cookies_of(bytes)[..]) {
+        ([], []) => Ok(()),
+        ([theirs], [ours]) if ours.len() == 24 && ours[..8] == theirs[..8] => Ok(()),
+        (theirs, ours) => Err(format!("asked with the cookies {theirs:02x?}, answered with {ours:02x?}")),
     }
 }
 

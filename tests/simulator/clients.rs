@@ -83,6 +83,8 @@ fn with_edns(query: Message, rng: &mut StdRng) -> Message {
         1 => b"\0\x08\0\x07\0\x01\x18\0\x0a\x01\x02",
         2 => b"\0\x03\0\0",
         3 => b"\0\x0c\0\x10................",
+        // A server cookie that nobody gave.
+        4 => b"\0\x0a\0\x18ijklmnop\x01\0\0\0wrong cookie",
         _ => b"",
     };
     let payload = [0, 512, 1232, 1232, 1400, 4096, 65535][rng.random_range(0..7)];

@@ -34,6 +34,8 @@ pub(crate) struct Play {
 
 const OPEN: &str =
     "allow = [\"0.0.0.0/0\", \"::/0\"]\n[notify]\nallow = [\"10.0.0.0/8\"]\n[update]\nallow = [\"10.0.0.0/8\"]\n";
+const COOKIES: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n\
+     [cookies]\nrequire = true\nbadcookies = 2\n";
 const UNLIMITED: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
 
 pub(crate) const PLAYS: [Play; 6] = [
@@ -94,7 +96,7 @@ pub(crate) const PLAYS: [Play; 6] = [
         gateway: "[[upstream]]\nname = \"u0\"\naddress = \"192.0.2.10\"\n\
                   [pool.default]\ntimeout = \"300ms\"\nretries = 1\n",
         access: OPEN,
-        limits: UNLIMITED,
+        limits: COOKIES,
         filter: "",
         blocks: &[],
         attempts_max: 2,

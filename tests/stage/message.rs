@@ -159,6 +159,18 @@ pub(crate) fn read(reply: &[u8]) -> Read {
 /// The first extended error among a reply's options (RFC 8914).
 pub(crate) fn extended_error(reply: &[u8]) -> Option<u16> {
     use weir::dns::{edns, response::Response};
+    if reply[4..6] == [0, 0] {
+        // No scanner of answers takes one without a question.
+        return None;
+    }
     let response = Response::scan(reply).expect("a reply scans");
     edns::extended_error(reply, response.edns.as_ref()?).map(|(code, _)| code)
+}
+
+/// The data of all COOKIE options of a message (RFC 7873), read without the gateway's own scanner.
+pub(crate) fn cookies_of(message: &[u8]) -> Vec<Vec<u8>> {
+    let Ok(read) = Read::from_vec(message) else { return Vec::new() };
+    let options = read.edns.iter().flat_map(|edns| edns.options().as_ref());
+    let cookies = options.filter(|(code, _)| u16::from(*code) == 10);
+    cookies.map(|(_, data)| Vec::<u8>::try_from(data).unwrap_or_default()).collect()
 }

@@ -17,10 +17,12 @@ use weir::ledger::journal::Journal;
 use weir::ledger::samples::Samples;
 use weir::ledger::{Ledger, Totals};
 use weir::live_policy::{LivePolicy, Running, Shared};
+use weir::policy::cookies::{CookieJar, Secret};
 use weir::policy::document::Files;
 use weir::policy::rrl::RrlTable;
 use weir::policy::source::SourceTables;
 use weir::policy::{Options, Policy, load_files};
+use weir::storm;
 
 /// Unix time at the start of virtual time: 2026-01-01T00:00:00Z.
 const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -71,9 +73,11 @@ impl Stage {
         let shared = Arc::new(Shared {
             source: Arc::new(SourceTables::new(policy.source.memory, seed)),
             rrl: RrlTable::new(policy.rrl.memory, seed),
+            cookies: CookieJar::new(Secret::new([7; 16])),
             cache: Cache::new(policy.server.cache.size_bytes, seed, 4),
+            storm: storm::Common::new(seed, 4096),
             journal: Journal::new(64),
-            alerts: Alerts::new(64),
+            alerts: Alerts::new(1024),
             samples: Samples::new(4096),
             live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
         });

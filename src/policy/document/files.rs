@@ -3,9 +3,10 @@
 
 use super::{Code, Faults, Place};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,12 +26,19 @@ const DEPTH_MAX: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     files: BTreeMap<Arc<str>, Vec<u8>>,
+    /// Those on disk that every user may read or write.
+    open: BTreeSet<Arc<str>>,
 }
 
 impl Files {
     /// The contents of a file.
     pub fn bytes(&self, path: &str) -> Option<&[u8]> {
         self.files.get(path).map(Vec::as_slice)
+    }
+
+    /// Whether every user of the machine may read or write a file, which matters for one that holds secrets.
+    pub fn is_open_to_others(&self, path: &str) -> bool {
+        self.open.contains(path)
     }
 
     /// The path as the map holds it, shared, for places.
@@ -88,7 +96,8 @@ impl Files {
 
 impl<P: Into<Arc<str>>, B: Into<Vec<u8>>> FromIterator<(P, B)> for Files {
     fn from_iter<I: IntoIterator<Item = (P, B)>>(files: I) -> Self {
-        Self { files: files.into_iter().map(|(path, bytes)| (path.into(), bytes.into())).collect() }
+        let files = files.into_iter().map(|(path, bytes)| (path.into(), bytes.into())).collect();
+        Self { files, open: BTreeSet::new() }
     }
 }
 
@@ -161,7 +170,12 @@ impl Reader<'_> {
         }
         let limit = if path.ends_with(".toml") { TOML_MAX } else { LIST_MAX };
         match read_bounded(&real, limit) {
-            Ok(Some(bytes)) => self.files.insert(path, bytes),
+            Ok(Some((bytes, is_open))) => {
+                self.files.insert(path, bytes);
+                if is_open {
+                    self.files.open.insert(path.into());
+                }
+            }
             Ok(None) => self.fault(Code::TooLarge, path, format!("{path} is larger than {} MiB", limit >> 20)),
             Err(error) => self.fault(Code::Io, path, format!("cannot read {path}: {error}")),
         }
@@ -176,12 +190,18 @@ impl Reader<'_> {
     }
 }
 
-/// The contents, or `None` when there are more than `limit` bytes. Only regular files: a pipe would wait for ever.
-fn read_bounded(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    if !fs::metadata(path)?.is_file() {
+/// The permissions of those who are neither the owner nor of the group, to read or to write.
+const OTHERS: u32 = 0o006;
+
+/// The contents, and whether every user may read or write them; `None` when there are more than `limit` bytes. Only
+/// regular files: a pipe would wait for ever.
+fn read_bounded(path: &Path, limit: u64) -> io::Result<Option<(Vec<u8>, bool)>> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+    let is_open = metadata.permissions().mode() & OTHERS != 0;
+    Ok((bytes.len() as u64 <= limit).then_some((bytes, is_open)))
 }

@@ -149,6 +149,27 @@ impl<'d> Table<'d> {
         number
     }
 
+    /// A number that may have a fraction, within bounds.
+    pub fn fraction(&self, key: &'static str, bounds: RangeInclusive<f64>, default: f64) -> f64 {
+        let Some(raw) = self.raw(key) else { return default };
+        let read = match raw.value {
+            DeValue::Float(float) => float.as_str().replace('_', "").parse().ok(),
+            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|n| n as f64),
+            _ => {
+                self.wrong_type(key, &raw, "a number", "write it without quotes, such as 0.05");
+                return default;
+            }
+        };
+        match read.filter(|number: &f64| bounds.contains(number)) {
+            Some(number) => number,
+            None => {
+                let message = format!("{} must be between {} and {}", self.label(key), bounds.start(), bounds.end());
+                self.faults.add(Code::Range, &raw.place, message, format!("the default is {default}"));
+                default
+            }
+        }
+    }
+
     /// A duration such as `"2s"` within bounds.
     pub fn duration(&self, key: &'static str, bounds: RangeInclusive<Duration>, default: Duration) -> Duration {
         let hint = "write a whole number with ms, s, m, h or d, such as \"500ms\" or \"2s\"";

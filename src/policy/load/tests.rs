@@ -125,8 +125,6 @@ fn a_mode_is_checked_over_limits_toml_before_it_is_needed() {
         "modes/a.toml:1:16 E-RANGE",
         "modes/a.toml:3:14 E-CONFLICT",
         "modes/a.toml:5:1 E-UNKNOWN-KEY",
-        "modes/a.toml:7:11 E-NOT-YET",
-        "modes/a.toml:8:1 E-NOT-YET",
         "modes/a.toml:10:1 E-NOT-YET",
         "modes/normal.toml:1:1 E-VALUE",
     ];

@@ -177,7 +177,7 @@ impl PoolSettings {
     fn named(name: &str) -> Self {
         let health = Health { interval: Duration::from_secs(1), query: (Name::root(), rtype::NS), fall: 3, rise: 2 };
         let timeout = Duration::from_secs(2);
-        Self { name: name.to_owned(), balance: Balance::Latency, timeout, retries: 1, health }
+        Self { name: name.to_owned(), balance: Balance::Latency, timeout, retries: 1, inflight: 1024, health }
     }
 
     fn read(name: &str, t: &Table<'_>) -> Self {
@@ -187,6 +187,7 @@ impl PoolSettings {
             balance: t.choice("balance", &balances, default.balance),
             timeout: t.duration("timeout", Duration::from_millis(10)..=Duration::from_secs(60), default.timeout),
             retries: t.number("retries", 0..=RETRIES_MAX, default.retries),
+            inflight: t.number("inflight", 1..=1_000_000, default.inflight),
             health: Health::read(&t.table("health"), &default.health),
             name: default.name,
         }

@@ -97,7 +97,8 @@ file = "queries.json"
         rise: 1,
     };
     let timeout = Duration::from_millis(500);
-    let corp = PoolSettings { name: "corp".to_owned(), balance: Balance::Hash, timeout, retries: 0, health };
+    let corp =
+        PoolSettings { name: "corp".to_owned(), balance: Balance::Hash, timeout, retries: 0, inflight: 1024, health };
     assert_eq!(server.pools[1], corp);
     assert_eq!((server.cache.size_bytes, server.cache.stale), (0, Duration::ZERO));
     assert_eq!((server.control_socket, server.metrics), (None, Some("127.0.0.1:9153".parse().unwrap())));

@@ -1,12 +1,12 @@
 //! What an upstream of a scenario says, from the words of an `answer` or `always` line.
 
 use crate::script::{Words, Wrong, option, parse, rcode};
-use crate::stage::message::{A, AAAA, ANSWER, CNAME, Message, TXT, question_end, wire};
+use crate::stage::message::{A, AAAA, ANSWER, CNAME, Message, TXT, cookies_of, question_end, wire};
 use std::net::IpAddr;
 use weir::dns::query::Query;
 
 /// The words of an answer.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 28] = [
     "noerror",
     "formerr",
     "servfail",
@@ -34,6 +34,7 @@ const KNOWN: [&str; 27] = [
     "size=",
     "ns=",
     "tsig",
+    "cookie",
 ];
 
 /// An answer, and whether it comes on another port.
@@ -74,8 +75,12 @@ pub(crate) fn answer(words: Words<'_>, from: usize, asked: &[u8]) -> Result<(Vec
         message = message.opt(1232, query.dnssec_ok(), b"");
         message = message.record(crate::stage::message::ADDITIONAL, &wire("ns.example"), A, ttl, &[192, 0, 2, 53]);
     } else if query.edns.is_some() {
-        let options: Vec<u8> =
+        let mut options: Vec<u8> =
             words.values("option").flat_map(|code| option(code.parse().unwrap_or(0), b"x")).collect();
+        if words.has("cookie") {
+            let client = cookies_of(asked).first().map_or(vec![b'?'; 8], |cookie| cookie[..8].to_vec());
+            options.extend(option(10, &[&client[..], b"of the server xx"].concat()));
+        }
         message = message.opt(1232, query.dnssec_ok(), &options);
     }
     if words.has("tsig") {

@@ -3,8 +3,9 @@
 use crate::answers::answer;
 use crate::replies::hold;
 use crate::script::{Words, Wrong, client_subnet, duration, option, parse, qtype};
-use crate::stage::message::{Message, id_of, question_name};
+use crate::stage::message::{Message, cookies_of, id_of, question_end, question_name, read};
 use crate::stage::{START, Stage, now, policy, tcp, udp};
+use hickory_proto::op::ResponseCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -17,10 +18,13 @@ use weir::verdict::{Outcome, Reason};
 const TICK: Duration = Duration::from_millis(10);
 
 /// The words of a query behind name and type.
-const QUERY_WORDS: [&str; 17] = [
+const QUERY_WORDS: [&str; 20] = [
     "tcp", "edns", "edns=", "do", "cd", "ad", "nord", "ecs=", "option=", "tsig", "notify", "update", "class=",
-    "every=", "cut", "qr", "opcode=",
+    "every=", "cut", "qr", "opcode=", "cookie=", "alone", "trailing",
 ];
+
+/// Server cookies by client cookie.
+type Cookies = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A message at an upstream that waits for its answer.
 struct Held {
@@ -40,11 +44,17 @@ struct Player {
     held: BTreeMap<String, VecDeque<Held>>,
     /// Servers that answer everything at once, and how.
     always: BTreeMap<String, String>,
+    /// Servers and the zones to whose names they never answer.
+    mute: Vec<(String, String)>,
+    /// Questions that got no answer so.
+    ignored: u64,
     /// Servers that leave health probes without an answer.
     down: Vec<String>,
     transfers: usize,
-    /// What came of the last flood: answers, TC=1, silence.
-    tally: [u32; 3],
+    /// The server cookies that clients have got, by client cookie.
+    cookies: Cookies,
+    /// What came of the last flood: answers, TC=1, silence, BADCOOKIE.
+    tally: [u32; 4],
     next_id: u16,
 }
 
@@ -85,6 +95,12 @@ impl Player {
             "asks" => self.check_asks(words),
             "answer" => self.answer(words),
             "refuse" => self.refuse(words),
+            "ignored" => {
+                let ignored = std::mem::take(&mut self.ignored);
+                within("ignored", words.at(1)?, ignored)
+            }
+            "replies" => self.check_replies(words),
+            "alert" => self.check_alert(words),
             "reply" => self.check_reply(words),
             "silence" => self.nothing_left(),
             "count" => self.check_count(words),
@@ -108,6 +124,11 @@ impl Player {
             }
             "never" => {
                 self.always.remove(words.at(1)?);
+            }
+            "mute" => self.mute.push((words.at(1)?.to_owned(), words.at(2)?.to_owned())),
+            "unmute" => {
+                let server = words.at(1)?;
+                self.mute.retain(|(mute, _)| mute != server);
             }
             "down" => self.down.push(words.at(1)?.to_owned()),
             "up" => {
@@ -158,7 +179,12 @@ impl Player {
             }
             for (to, bytes) in messages {
                 match to {
-                    To::Client { .. } | To::Stream(_) => self.replies.push_back(bytes),
+                    To::Client { .. } | To::Stream(_) => {
+                        if let [cookie] = &cookies_of(&bytes)[..] {
+                            self.cookies.insert(cookie[..8].to_vec(), cookie[8..].to_vec());
+                        }
+                        self.replies.push_back(bytes);
+                    }
                     To::Upstream(link) => self.ask(From::Udp(link), bytes)?,
                     To::UpstreamStream(link) => self.ask(From::Tcp(link), bytes)?,
                     To::Transfer { .. } => self.transfers += 1,
@@ -177,6 +203,8 @@ impl Player {
                 let stage = self.stage();
                 stage.workers[0].on_response(at, from, &Message::answer_to(&bytes).bytes(), &mut stage.out);
             }
+        } else if self.is_mute(&name, &bytes) {
+            self.ignored += 1;
         } else if let Some(spec) = self.always.get(&name).cloned() {
             let (bytes, _) = answer(Words(&spec), 0, &bytes)?;
             let stage = self.stage();
@@ -185,6 +213,13 @@ impl Player {
             self.asks.push_back((name, Held { from, bytes }));
         }
         Ok(())
+    }
+
+    fn is_mute(&self, server: &str, question: &[u8]) -> bool {
+        let name = question_name(question).to_ascii_lowercase();
+        let below =
+            |zone: &String| name.strip_suffix(zone.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        self.mute.iter().any(|(mute, zone)| mute == server && below(zone))
     }
 
     fn server_of(&mut self, from: From) -> String {
@@ -199,7 +234,7 @@ impl Player {
     /// `query ID CLIENT NAME TYPE words...`
     fn query(&mut self, words: Words<'_>) -> Result<(), Wrong> {
         let id = parse(words.at(1)?, "id")?;
-        let (client, bytes) = message(id, words, 2)?;
+        let (client, bytes) = message(id, words, 2, &self.cookies)?;
         self.queries.insert(id, bytes.clone());
         self.send(client, &bytes)
     }
@@ -217,15 +252,18 @@ impl Player {
         self.nothing_left()?;
         let count: u32 = parse(words.at(1)?, "count")?;
         let every = words.values("every").next().map(duration).transpose()?;
-        self.tally = [0; 3];
+        self.tally = [0; 4];
         for number in 0..count {
             self.next_id = self.next_id.wrapping_add(1).max(40_000);
             let line = words.0.replacen('%', &number.to_string(), 1);
-            let (client, bytes) = message(self.next_id, Words(&line), 2)?;
+            let (client, bytes) = message(self.next_id, Words(&line), 2, &self.cookies)?;
+            self.queries.insert(self.next_id, bytes.clone());
             self.send(client, &bytes)?;
-            let kind = match self.replies.pop_front() {
+            let own = self.replies.iter().position(|reply| id_of(reply) == self.next_id);
+            let kind = match own.and_then(|own| self.replies.remove(own)) {
                 None => 2,
                 Some(reply) if reply[2] & 2 != 0 => 1,
+                Some(reply) if read(&reply).metadata.response_code == ResponseCode::BADCOOKIE => 3,
                 Some(_) => 0,
             };
             self.tally[kind] += 1;
@@ -238,19 +276,22 @@ impl Player {
 
     /// `tally answers=2 tc=3 silent=5`
     fn check_tally(&mut self, words: Words<'_>) -> Result<(), Wrong> {
-        words.only(1, &["answers=", "tc=", "silent="])?;
-        for (key, got) in ["answers", "tc", "silent"].into_iter().zip(self.tally) {
+        words.only(1, &["answers=", "tc=", "silent=", "badcookie="])?;
+        for (key, got) in ["answers", "tc", "silent", "badcookie"].into_iter().zip(self.tally) {
             let text = words.values(key).next().unwrap_or("0");
             let (least, most) = text.split_once("..").unwrap_or((text, text));
             let (least, most): (u32, u32) = (parse(least, "number")?, parse(most, "number")?);
             if !(least..=most).contains(&got) {
-                return Err(format!("expected {text} {key}, got {got}: {:?} answers, TC=1, silent", self.tally));
+                return Err(format!(
+                    "expected {text} {key}, got {got}: {:?} answers, TC=1, silent, BADCOOKIE",
+                    self.tally
+                ));
             }
         }
         Ok(())
     }
 
-    /// `asks SERVER [tcp] [rd|nord] [opt|noopt]`, or `asks nobody`
+    /// `asks SERVER [tcp] [cookie] [intact]`, or `asks nobody`
     fn check_asks(&mut self, words: Words<'_>) -> Result<(), Wrong> {
         let wanted = words.at(1)?;
         let next = self.asks.pop_front();
@@ -262,6 +303,13 @@ impl Player {
         }
         if matches!(held.from, From::Tcp(_)) != words.has("tcp") {
             return Err("asked over the other transport".into());
+        }
+        if cookies_of(&held.bytes).is_empty() == words.has("cookie") {
+            return Err(format!("the cookies that {server} sees: {:02x?}", cookies_of(&held.bytes)));
+        }
+        let same = |query: &Vec<u8>| query[2..] == held.bytes[2..];
+        if words.has("intact") && !self.queries.values().any(same) {
+            return Err("it is not what the client sent, apart from the id".into());
         }
         self.held.entry(server).or_default().push_back(held);
         Ok(())
@@ -312,6 +360,30 @@ impl Player {
         hold(words, 2, query, &reply)
     }
 
+    /// `replies N words...`: so many wait, all alike.
+    fn check_replies(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        within("replies", words.at(1)?, self.replies.len() as u64)?;
+        while let Some(reply) = self.replies.pop_front() {
+            let query = self.queries.get(&id_of(&reply)).ok_or("nobody asked with this id")?;
+            hold(words, 2, query, &reply)?;
+        }
+        Ok(())
+    }
+
+    /// `alert KIND ZONE`: one was raised since the last time, and no other; `alert nothing`.
+    fn check_alert(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        let stage = self.stage();
+        let mut raised: Vec<_> = std::iter::from_fn(|| stage.shared.alerts.take())
+            .map(|alert| format!("{} {}", alert.kind.name(), alert.subject))
+            .collect();
+        raised.dedup();
+        let expected = match words.at(1)? {
+            "nothing" => vec![],
+            kind => vec![format!("{kind} {}", words.at(2)?)],
+        };
+        if raised == expected { Ok(()) } else { Err(format!("expected {expected:?}, raised were {raised:?}")) }
+    }
+
     fn check_count(&mut self, words: Words<'_>) -> Result<(), Wrong> {
         let outcome = Outcome::ALL.into_iter().find(|outcome| Ok(outcome.name()) == words.at(1));
         let reason = Reason::ALL.into_iter().find(|reason| Ok(reason.name()) == words.at(2));
@@ -348,8 +420,30 @@ fn equal(what: &str, expected: u64, got: u64) -> Result<(), Wrong> {
     if expected == got { Ok(()) } else { Err(format!("{what}: expected {expected}, got {got}")) }
 }
 
+/// The data of a client's COOKIE option. `NAME`: a client cookie alone; `NAME+`: with the server cookie that it got last;
+/// `NAME!`: with one that nobody gave it; `NAME?`: of a length that no cookie has.
+fn cookie(text: &str, cookies: &Cookies) -> Result<Vec<u8>, Wrong> {
+    let name = text.trim_end_matches(['+', '!', '?']);
+    let mut cookie = name.as_bytes().to_vec();
+    cookie.resize(8, b'_');
+    match &text[name.len()..] {
+        "+" => cookie.extend(cookies.get(&cookie).ok_or(format!("{name} has got no server cookie"))?.clone()),
+        "!" => cookie.extend(b"\x01\0\0\0not yours 12"),
+        "?" => cookie.extend(b"four"),
+        _ => {}
+    }
+    Ok(cookie)
+}
+
+/// Whether a number is within `9..11`, or is the one.
+fn within(what: &str, range: &str, got: u64) -> Result<(), Wrong> {
+    let (least, most) = range.split_once("..").unwrap_or((range, range));
+    let (least, most): (u64, u64) = (parse(least, "number")?, parse(most, "number")?);
+    if (least..=most).contains(&got) { Ok(()) } else { Err(format!("{what}: expected {range}, got {got}")) }
+}
+
 /// A client and its message, from the words `CLIENT NAME TYPE words...` at a place.
-fn message(id: u16, words: Words<'_>, at: usize) -> Result<(Client, Vec<u8>), Wrong> {
+fn message(id: u16, words: Words<'_>, at: usize, cookies: &Cookies) -> Result<(Client, Vec<u8>), Wrong> {
     words.only(at + 3, &QUERY_WORDS)?;
     let ip: IpAddr = parse(words.at(at)?, "address")?;
     let peer = SocketAddr::new(ip, 5353);
@@ -366,6 +460,9 @@ fn message(id: u16, words: Words<'_>, at: usize) -> Result<(Client, Vec<u8>), Wr
         query.0[end - 1] = 3;
     }
     let mut options: Vec<u8> = words.values("option").flat_map(|code| option(code.parse().unwrap_or(0), b"")).collect();
+    if let Some(text) = words.values("cookie").next() {
+        options.extend(option(10, &cookie(text, cookies)?));
+    }
     if let Some(subnet) = words.values("ecs").next() {
         options.extend(option(8, &client_subnet(subnet)?));
     }
@@ -377,6 +474,13 @@ fn message(id: u16, words: Words<'_>, at: usize) -> Result<(Client, Vec<u8>), Wr
         query = query.tsig();
     }
     let mut bytes = query.bytes();
+    if words.has("alone") {
+        bytes.drain(12..question_end(&bytes));
+        bytes[5] = 0;
+    }
+    if words.has("trailing") {
+        bytes.push(0);
+    }
     if words.has("cut") {
         bytes.pop();
     }

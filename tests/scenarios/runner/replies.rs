@@ -1,15 +1,35 @@
 //! What a client of a scenario expects, from the words of a `reply` line, held against the reply.
 
 use crate::script::{Words, Wrong, rcode};
-use crate::stage::message::{extended_error, question_end, read};
+use crate::stage::message::{cookies_of, extended_error, question_end, read};
 use hickory_proto::rr::RData;
 use std::fmt::Write;
 use weir::dns::query::Query;
 
 /// The words of an expectation. What is not named is expected to be absent: answers, TC, an extended error.
-const KNOWN: [&str; 20] = [
-    "noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "badvers", "A=", "AAAA=", "cname=", "txt",
-    "ttl=", "tc", "ede=", "soa", "size<=", "opt", "option=", "any", "tsig",
+const KNOWN: [&str; 22] = [
+    "noerror",
+    "formerr",
+    "servfail",
+    "nxdomain",
+    "notimp",
+    "refused",
+    "badvers",
+    "A=",
+    "AAAA=",
+    "cname=",
+    "txt",
+    "ttl=",
+    "tc",
+    "ede=",
+    "soa",
+    "size<=",
+    "opt",
+    "option=",
+    "any",
+    "tsig",
+    "cookie",
+    "badcookie",
 ];
 
 /// Holds a reply against what is expected.
@@ -30,6 +50,7 @@ pub(crate) fn hold(words: Words<'_>, from: usize, query: &[u8], reply: &[u8]) ->
             return Err(format!("OPT: asked with {}, answered with {has_opt}", scanned.edns.is_some()));
         }
     }
+    hold_cookie(words.has("cookie"), query, reply)?;
     if let Some(limit) = words.number("size<")? {
         let len = reply.len();
         if len > limit as usize {
@@ -40,6 +61,21 @@ pub(crate) fn hold(words: Words<'_>, from: usize, query: &[u8], reply: &[u8]) ->
         return Ok(());
     }
     Err(format!("expected {expected}\n         got {got}"))
+}
+
+/// A reply to a query with a cookie carries exactly one, a whole one whose first half is the client's own; any other
+/// carries none.
+fn hold_cookie(expected: bool, query: &[u8], reply: &[u8]) -> Result<(), Wrong> {
+    let (asked, got) = (cookies_of(query), cookies_of(reply));
+    match (&asked[..], &got[..]) {
+        ([asked], [got]) if expected && got.len() == 24 && got[..8] == asked[..8] => {}
+        (_, []) if !expected => {}
+        _ => return Err(format!("expected cookie: {expected}; asked with {asked:02x?}, got {got:02x?}")),
+    }
+    if reply[2] & 2 != 0 && reply.len() > query.len() + 16 {
+        return Err(format!("TC=1 in {} bytes to a query of {}", reply.len(), query.len()));
+    }
+    Ok(())
 }
 
 /// What a reply says, as far as scenarios speak about it.

@@ -89,7 +89,11 @@ pub(crate) fn qtype(text: &str) -> Result<u16, Wrong> {
 /// The number of a response code.
 pub(crate) fn rcode(text: &str) -> Option<u16> {
     let names = ["noerror", "formerr", "servfail", "nxdomain", "notimp", "refused"];
-    names.iter().position(|name| *name == text).map(|number| number as u16).or((text == "badvers").then_some(16))
+    names.iter().position(|name| *name == text).map(|number| number as u16).or(match text {
+        "badvers" => Some(16),
+        "badcookie" => Some(23),
+        _ => None,
+    })
 }
 
 /// The data of a client-subnet option, from `10.1.2.0/24`.

@@ -1,0 +1,128 @@
+//! Identical questions in flight: one is asked, the others wait for its answer, each with its own deadline, and each gets
+//! it with its own id, letters, size limit and OPT, past the filter of its own groups.
+
+use super::admit::Admitted;
+use super::memory::{ROOM, key_of};
+use super::outbox::Outbox;
+use super::{Asker, Case, Desk, View};
+use crate::cache::FailureKind;
+use crate::dns::query::Query;
+use crate::dns::response::Response;
+use crate::upstream::flights::FlightId;
+use crate::verdict::{Outcome, Reason};
+
+/// What makes one question for the upstream: all that shapes the message to it and its way there.
+#[derive(Hash, PartialEq, Eq)]
+struct Same<'q> {
+    name: &'q [u8],
+    numbers: (u16, u16),
+    flags: (bool, bool, bool),
+    subnet: &'q [u8],
+    edns: bool,
+    tcp: bool,
+}
+
+impl<'q> Same<'q> {
+    /// `None` for one whose answer may depend on an option that we do not know.
+    fn of(query: &'q Query<'q>, tcp: bool) -> Option<Self> {
+        let key = key_of(query)?;
+        Some(Self {
+            name: query.name.as_wire(),
+            numbers: (query.qtype, query.qclass),
+            flags: (query.rd, query.cd, query.dnssec_ok()),
+            subnet: key.client_subnet,
+            edns: query.edns.is_some(),
+            tcp,
+        })
+    }
+}
+
+impl Desk {
+    /// The keyed hash of a question under which others may wait for it; 0: none may.
+    pub(super) fn question_of(&self, view: &View<'_>, case: Case<'_>) -> u64 {
+        if view.running.policy.storm.waiters == 0 {
+            return 0;
+        }
+        // Neither 0 nor the mark of an empty place.
+        Same::of(case.query, case.client.is_tcp()).map_or(0, |same| self.storms.hash(&same) >> 1 | 1)
+    }
+
+    /// Lets a question wait for the same one in flight; false when there is none, or too many wait already.
+    pub(super) fn wait_for_same(&mut self, view: &View<'_>, case: Case<'_>, question: u64) -> bool {
+        let Some((leader, waiting)) = self.flights.leader(question) else { return false };
+        let asks = self.flights.flight(leader);
+        let Asker::Client(client) = asks.asker else { return false };
+        if waiting >= view.running.policy.storm.waiters || asks.deadline <= view.now.at {
+            return false;
+        }
+        // By every byte, not by a hash alone.
+        let Ok(leading) = Query::scan(self.flights.packet(leader)) else { return false };
+        if Same::of(&leading, client.is_tcp()) != Same::of(case.query, case.client.is_tcp()) {
+            return false;
+        }
+        let timeout = view.running.routing.pool_for(&case.query.name).0.settings.timeout;
+        let deadline = case.received.plus(timeout);
+        let asker = Asker::Client(case.client);
+        match self.flights.open(asker, case.query.packet, case.received, deadline) {
+            Ok(id) => {
+                self.flights.follow(id, leader);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Gives an answer to those that waited for it, as far as there is room; the others are due at once, and find it in
+    /// the cache or ask themselves.
+    pub(super) fn settle_waiters(
+        &mut self,
+        view: &View<'_>,
+        leader: FlightId,
+        message: &[u8],
+        slot: u16,
+        out: &mut Outbox,
+    ) {
+        while out.has_room(ROOM.max(message.len() + ROOM)) {
+            let Some(id) = self.flights.take_waiter(leader) else { return };
+            let (received, asker) = (self.flights.flight(id).received, self.flights.flight(id).asker);
+            let (packet, len) = self.copy_packet(id);
+            self.flights.close(id);
+            if let (Asker::Client(client), Ok(query), Ok(response)) =
+                (asker, Query::scan(&packet[..len]), Response::scan(message))
+            {
+                let case = Case { client, query: &query, received, upstream: Some(slot) };
+                self.settle(view, case, response, false, out);
+            }
+            self.scratch = packet;
+        }
+    }
+
+    /// Goes on with a question that waited for another: at its own deadline, or when that one has ended.
+    pub(super) fn resume(&mut self, view: &View<'_>, id: FlightId, out: &mut Outbox) {
+        let flight = self.flights.flight(id);
+        let (received, deadline, failed, asker) = (flight.received, flight.deadline, flight.failed, flight.asker);
+        let (packet, len) = self.copy_packet(id);
+        self.flights.close(id);
+        match (asker, Query::scan(&packet[..len])) {
+            (Asker::Client(client), Ok(query)) => {
+                let case = Case { client, query: &query, received, upstream: None };
+                let late = (view.now.at >= deadline).then_some(FailureKind::Timeout);
+                match failed.or(late) {
+                    Some(why) => self.fail(view, case, why, out),
+                    None => {
+                        let admitted = Admitted::again(view, case);
+                        if !self.answer_from_memory(view, &admitted, out) {
+                            self.forward(view, &admitted, out);
+                        }
+                    }
+                }
+            }
+            // It was scanned when it came; without it there is nobody to answer.
+            (Asker::Client(client), Err(_)) => {
+                self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
+            }
+            (Asker::Probe, _) => {}
+        }
+        self.scratch = packet;
+    }
+}

@@ -1,0 +1,493 @@
+//! The accounts of zones: sets of eight places; a full set forgets the zone that was asked for least, so that those that
+//! storm stay, whatever else is asked for in between.
+
+use super::sketch::Sketch;
+use crate::clock::Moment;
+use crate::dns::name::Name;
+use crate::ledger::alerts::{AlertKind, Numbers};
+use crate::policy::storm::StormPolicy;
+use std::time::Duration;
+
+/// Places in a set.
+const PLACES: usize = 8;
+
+/// Failures, within about two seconds, until a zone can be said to fail.
+const FAILED_MIN: u32 = 10;
+
+/// A failing zone is asked again after this, and after twice as long when that failed too: it is back to normal within 5 s
+/// of its recovery, a probe that was just too early and waits for its 2 s included.
+const TRIAL_FIRST: Duration = Duration::from_secs(1);
+const TRIAL_LATER: Duration = Duration::from_secs(2);
+
+/// A zone that has not answered for so long, though questions wait, is held to its share.
+const ANSWERING: Duration = Duration::from_millis(250);
+
+/// With so many questions waiting, and no answer for so long, a zone is stalled: that is told before the first of them
+/// has failed.
+const STALLED_MIN: u32 = 10;
+const STALLED: Duration = Duration::from_millis(500);
+
+/// Answers, within about two seconds, until it can be said which part of them is NXDOMAIN.
+const ANSWERS_MIN: u32 = 20;
+
+/// Alerts of one zone and kind are at least so far apart.
+const ALERT_EVERY: Duration = Duration::from_secs(1);
+
+/// What is counted of a zone.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    questions: u32,
+    /// Answered, NXDOMAIN included.
+    answered: u32,
+    /// Answered NXDOMAIN.
+    absent: u32,
+    failed: u32,
+    /// Held back as a name that is not known.
+    unknown: u32,
+}
+
+impl Counts {
+    /// The mean of this and the second that has passed.
+    fn after(self, second: Self) -> Self {
+        let mean = |past: u32, now: u32| ((u64::from(past) + u64::from(now)) / 2) as u32;
+        Self {
+            questions: mean(self.questions, second.questions),
+            answered: mean(self.answered, second.answered),
+            absent: mean(self.absent, second.absent),
+            failed: mean(self.failed, second.failed),
+            unknown: mean(self.unknown, second.unknown),
+        }
+    }
+}
+
+/// Whether a zone may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Breaker {
+    /// By all.
+    Closed,
+    /// By one probe at a time, not before `next`.
+    Open { next: Moment, delay: Duration, trial: bool },
+}
+
+/// What the breaker says about a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// The zone may be asked.
+    Ask,
+    /// It fails, and it is time to see whether it still does: this question may be the probe.
+    Try,
+    /// It fails.
+    Fails,
+}
+
+/// The account of one zone with one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Zone {
+    name: Name,
+    /// 0: nobody is here.
+    hash: u64,
+    second: u64,
+    now: Counts,
+    past: Counts,
+    names: Sketch,
+    sources: Sketch,
+    names_past: u32,
+    sources_past: u32,
+    /// Questions of this worker in flight.
+    waiting: u32,
+    /// When it answered last, or the first of the questions that wait was asked.
+    owes_since: Moment,
+    answered_at: Moment,
+    recovered_at: Moment,
+    breaker: Breaker,
+    /// GCRA for names that are not known: the theoretical arrival time of the next.
+    unknown_due: Moment,
+    alerted: [Moment; AlertKind::ALL.len()],
+}
+
+impl Zone {
+    const EMPTY: fn() -> Self = || Self {
+        name: Name::root(),
+        hash: 0,
+        second: 0,
+        now: Counts::default(),
+        past: Counts::default(),
+        names: Sketch::default(),
+        sources: Sketch::default(),
+        names_past: 0,
+        sources_past: 0,
+        waiting: 0,
+        owes_since: Moment::ZERO,
+        answered_at: Moment::ZERO,
+        recovered_at: Moment::ZERO,
+        breaker: Breaker::Closed,
+        unknown_due: Moment::ZERO,
+        alerted: [Moment::ZERO; AlertKind::ALL.len()],
+    };
+
+    /// Lets the seconds pass that have passed.
+    fn roll(&mut self, at: Moment) {
+        let passed = at.as_secs().saturating_sub(self.second);
+        if passed == 0 {
+            return;
+        }
+        self.second = at.as_secs();
+        for _ in 0..passed.min(32) {
+            self.past = self.past.after(std::mem::take(&mut self.now));
+        }
+        let was_last = passed == 1;
+        self.names_past = if was_last { self.names.estimate() } else { 0 };
+        self.sources_past = if was_last { self.sources.estimate() } else { 0 };
+        (self.names, self.sources) = (Sketch::default(), Sketch::default());
+    }
+
+    pub(super) fn question(&mut self, at: Moment, name: u64, source: u64) {
+        self.roll(at);
+        self.now.questions = self.now.questions.saturating_add(1);
+        self.names.add(name);
+        self.sources.add(source);
+    }
+
+    /// The zone's name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// What the breaker says.
+    pub fn breaker(&self, at: Moment) -> Says {
+        match self.breaker {
+            Breaker::Closed => Says::Ask,
+            Breaker::Open { trial: false, next, .. } if at >= next => Says::Try,
+            Breaker::Open { .. } => Says::Fails,
+        }
+    }
+
+    /// Whether it fails: then nothing is tried twice.
+    pub fn fails(&self) -> bool {
+        self.breaker != Breaker::Closed
+    }
+
+    /// When it was found to answer again.
+    pub fn recovered_at(&self) -> Moment {
+        self.recovered_at
+    }
+
+    /// Since when nothing came from it, though something was asked.
+    pub fn owes_since(&self) -> Moment {
+        self.owes_since
+    }
+
+    /// Places toward a pool of `capacity` that it may hold: its share, or half of all while it answers well.
+    pub fn places(&self, at: Moment, policy: &StormPolicy, capacity: u32) -> u32 {
+        let share = policy.share(capacity);
+        let answers = at.since(self.answered_at) < ANSWERING && self.sum(|c| c.failed) <= self.sum(|c| c.answered);
+        let is_known = self.answered_at != Moment::ZERO;
+        if answers && is_known && !self.fails() { share.max(capacity / 2) } else { share }
+    }
+
+    /// Whether many different names are asked for, most of which do not exist.
+    pub fn is_under_random_names(&self, unknown: u32) -> bool {
+        let (answered, failed, held) = (self.sum(|c| c.answered), self.sum(|c| c.failed), self.sum(|c| c.unknown));
+        let (all, bad) = (answered + failed + held, self.sum(|c| c.absent) + failed + held);
+        // Past a few hundred the sketch only says "many".
+        all >= ANSWERS_MIN && bad * 2 >= all && self.names() >= unknown.min(400)
+    }
+
+    /// Takes a place in the second's budget for names that are not known; false when it is used up, and the question
+    /// counts as held back.
+    pub fn admit_unknown(&mut self, at: Moment, per_second: u32) -> bool {
+        let interval = Duration::from_secs(1) / per_second.max(1);
+        let due = self.unknown_due.max(at);
+        if due.since(at) >= Duration::from_secs(1) {
+            self.now.unknown = self.now.unknown.saturating_add(1);
+            return false;
+        }
+        self.unknown_due = due.plus(interval);
+        true
+    }
+
+    /// A question went upstream; `trial`: it is the probe.
+    pub fn asked(&mut self, at: Moment, trial: bool) {
+        if self.waiting == 0 {
+            self.owes_since = at;
+        }
+        self.waiting += 1;
+        if let Breaker::Open { trial: running, .. } = &mut self.breaker
+            && trial
+        {
+            *running = true;
+        }
+    }
+
+    /// A question was answered.
+    pub fn answered(&mut self, at: Moment, absent: bool, trial: bool, fail_ratio: f64) {
+        self.waiting = self.waiting.saturating_sub(1);
+        (self.owes_since, self.answered_at) = (at, at);
+        self.now.answered = self.now.answered.saturating_add(1);
+        self.now.absent = self.now.absent.saturating_add(u32::from(absent));
+        if self.fails() && (trial || !self.is_failing(fail_ratio)) {
+            self.breaker = Breaker::Closed;
+            self.recovered_at = at;
+            (self.now.failed, self.past.failed) = (0, 0);
+        }
+    }
+
+    /// A question got no answer, or SERVFAIL, and the server is not to blame.
+    pub fn failed(&mut self, at: Moment, trial: bool, fail_ratio: f64) {
+        self.now.failed = self.now.failed.saturating_add(1);
+        if !self.fails() && self.is_failing(fail_ratio) {
+            self.breaker = Breaker::Open { next: at.plus(TRIAL_FIRST), delay: TRIAL_FIRST, trial: false };
+        }
+        self.ended(at, trial);
+    }
+
+    /// A question ended without saying anything about the zone.
+    pub fn ended(&mut self, at: Moment, trial: bool) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if let Breaker::Open { delay, next, trial: running } = &mut self.breaker
+            && trial
+        {
+            *next = at.plus(*delay);
+            *delay = TRIAL_LATER;
+            *running = false;
+        }
+    }
+
+    fn is_failing(&self, fail_ratio: f64) -> bool {
+        let (failed, answered) = (self.sum(|c| c.failed), self.sum(|c| c.answered));
+        failed >= FAILED_MIN && f64::from(failed) >= fail_ratio * f64::from(failed + answered)
+    }
+
+    /// Whether many questions wait and none is answered.
+    pub fn is_stalled(&self, at: Moment) -> bool {
+        self.waiting >= STALLED_MIN && at.since(self.owes_since) >= STALLED
+    }
+
+    /// What an alert says, when it is time for one of this kind.
+    pub fn alert(&mut self, at: Moment, kind: AlertKind) -> Option<Numbers> {
+        let last = &mut self.alerted[kind as usize];
+        if *last != Moment::ZERO && at.since(*last) < ALERT_EVERY {
+            return None;
+        }
+        *last = at;
+        let (answered, failed, held) = (self.sum(|c| c.answered), self.sum(|c| c.failed), self.sum(|c| c.unknown));
+        let bad = if kind == AlertKind::RandomSubdomains { self.sum(|c| c.absent) + failed + held } else { failed };
+        let all = answered + failed + if kind == AlertKind::RandomSubdomains { held } else { 0 };
+        // Nothing has come back yet: all of it fails so far.
+        let permille = if all == 0 { 1000 } else { u64::from(bad) * 1000 / u64::from(all) };
+        Some(Numbers {
+            queries: self.now.questions.max(self.past.questions),
+            bad_permille: permille as u16,
+            names: self.names(),
+            sources: self.sources_past.max(self.sources.estimate()),
+            ..Numbers::default()
+        })
+    }
+
+    fn names(&self) -> u32 {
+        self.names_past.max(self.names.estimate())
+    }
+
+    fn sum(&self, of: impl Fn(&Counts) -> u32) -> u32 {
+        of(&self.now).saturating_add(of(&self.past)).min(1 << 28)
+    }
+
+    /// What it would be a loss to forget: those that wait or fail, then those asked for most.
+    fn weight(&self) -> (bool, u32) {
+        (self.waiting > 0 || self.fails(), self.sum(|c| c.questions))
+    }
+}
+
+/// All accounts of a worker.
+#[derive(Debug)]
+pub(super) struct Table {
+    zones: Box<[Zone]>,
+}
+
+impl Table {
+    pub(super) fn new(zones_max: usize) -> Self {
+        Self { zones: vec![Zone::EMPTY(); Self::places(zones_max)].into_boxed_slice() }
+    }
+
+    pub(super) fn size_bytes(zones_max: usize) -> usize {
+        Self::places(zones_max) * size_of::<Zone>()
+    }
+
+    fn places(zones_max: usize) -> usize {
+        zones_max.next_power_of_two().max(PLACES)
+    }
+
+    pub(super) fn find(&mut self, at: Moment, hash: u64) -> Option<&mut Zone> {
+        let zone = self.set(hash).iter_mut().find(|zone| zone.hash == hash)?;
+        zone.roll(at);
+        Some(zone)
+    }
+
+    pub(super) fn open(&mut self, at: Moment, hash: u64, wire: &[u8]) -> &mut Zone {
+        let set = self.set(hash);
+        let place = match set.iter().position(|zone| zone.hash == hash && zone.name.as_wire() == wire) {
+            Some(place) => place,
+            None => {
+                set.iter_mut().filter(|zone| zone.hash != 0).for_each(|zone| zone.roll(at));
+                let least = |place: &usize| (set[*place].hash != 0, set[*place].weight());
+                let place = (0..PLACES).min_by_key(least).unwrap_or_default();
+                let name = Name::from_wire(wire).unwrap_or_else(|_| Name::root());
+                set[place] = Zone { name, hash, second: at.as_secs(), ..Zone::EMPTY() };
+                place
+            }
+        };
+        &mut set[place]
+    }
+
+    fn set(&mut self, hash: u64) -> &mut [Zone] {
+        let sets = self.zones.len() / PLACES;
+        let first = (hash as usize & (sets - 1)) * PLACES;
+        &mut self.zones[first..first + PLACES]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Common, Storms};
+    use super::*;
+    use crate::policy::Mode;
+    use crate::policy::storm::StormAnswer;
+    use std::net::IpAddr;
+
+    const RATIO: f64 = 0.8;
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_nanos((10_000 + millis) * 1_000_000)
+    }
+
+    fn zone() -> Zone {
+        Zone { hash: 1, second: at(0).as_secs(), ..Zone::EMPTY() }
+    }
+
+    fn policy() -> StormPolicy {
+        StormPolicy {
+            mode: Mode::Enforce,
+            zone_inflight: 0.05,
+            fail_ratio: RATIO,
+            answer: StormAnswer::ServerFailure,
+            waiters: 64,
+            unknown: 100,
+            zones: 64,
+        }
+    }
+
+    fn fail(zone: &mut Zone, at: Moment, times: u32) {
+        (0..times).for_each(|_| {
+            zone.asked(at, false);
+            zone.failed(at, false, RATIO);
+        });
+    }
+
+    #[test]
+    fn a_zone_fails_after_ten_failures_that_few_answers_stand_against() {
+        let mut zone = zone();
+        fail(&mut zone, at(0), 9);
+        assert_eq!(zone.breaker(at(0)), Says::Ask);
+        fail(&mut zone, at(0), 1);
+        assert_eq!(zone.breaker(at(999)), Says::Fails);
+        let mut mixed = super::tests::zone();
+        (0..5).for_each(|_| mixed.answered(at(0), false, false, RATIO));
+        fail(&mut mixed, at(0), 19);
+        assert_eq!(mixed.breaker(at(0)), Says::Ask, "19 of 24");
+        fail(&mut mixed, at(0), 1);
+        assert!(mixed.fails(), "20 of 25");
+    }
+
+    #[test]
+    fn a_failing_zone_is_tried_by_one_at_a_time_and_one_answer_ends_it() {
+        let mut zone = zone();
+        fail(&mut zone, at(0), 10);
+        assert_eq!(zone.breaker(at(1000)), Says::Try);
+        zone.asked(at(1000), true);
+        assert_eq!(zone.breaker(at(2500)), Says::Fails, "one probe at a time");
+        zone.failed(at(3000), true, RATIO);
+        assert_eq!(zone.breaker(at(3999)), Says::Fails);
+        assert_eq!(zone.breaker(at(4000)), Says::Try);
+        zone.asked(at(4000), true);
+        zone.failed(at(6000), true, RATIO);
+        assert_eq!((zone.breaker(at(7999)), zone.breaker(at(8000))), (Says::Fails, Says::Try));
+        zone.asked(at(8000), true);
+        zone.answered(at(8010), false, true, RATIO);
+        assert_eq!((zone.breaker(at(8010)), zone.recovered_at()), (Says::Ask, at(8010)));
+    }
+
+    #[test]
+    fn only_a_zone_that_answers_at_this_moment_may_hold_more_than_its_share() {
+        let mut zone = zone();
+        assert_eq!(zone.places(at(0), &policy(), 1000), 50, "nothing is known of it");
+        zone.answered(at(0), false, false, RATIO);
+        assert_eq!(zone.places(at(249), &policy(), 1000), 500);
+        assert_eq!(zone.places(at(250), &policy(), 1000), 50, "silent");
+        fail(&mut zone, at(250), 2);
+        zone.answered(at(260), false, false, RATIO);
+        assert_eq!(zone.places(at(261), &policy(), 1000), 500);
+        fail(&mut zone, at(261), 2);
+        assert_eq!(zone.places(at(262), &policy(), 1000), 50, "more fails than is answered");
+    }
+
+    #[test]
+    fn random_names_are_many_and_do_not_exist() {
+        let ask = |zone: &mut Zone, n: u64, absent: bool| {
+            zone.question(at(0), n.wrapping_mul(0x9E37_79B9_7F4A_7C15), 1);
+            zone.answered(at(0), absent, false, RATIO);
+        };
+        let (mut random, mut few, mut alive) = (zone(), zone(), zone());
+        for n in 0..400 {
+            ask(&mut random, n, true);
+            ask(&mut few, n % 20, true);
+            ask(&mut alive, n, n % 3 == 0);
+        }
+        assert!(random.is_under_random_names(100));
+        assert!(!few.is_under_random_names(100), "20 names");
+        assert!(!alive.is_under_random_names(100), "most of them exist");
+        let passed = (0..1000).filter(|ms| random.admit_unknown(at(*ms), 100)).count();
+        assert!((195..=205).contains(&passed), "a second's worth at once and a second's worth after: {passed}");
+    }
+
+    #[test]
+    fn a_stall_is_seen_before_anything_has_failed_and_told_once_a_second() {
+        let mut zone = zone();
+        (0..10).for_each(|_| zone.asked(at(0), false));
+        assert!(!zone.is_stalled(at(499)) && zone.is_stalled(at(500)));
+        let numbers = zone.alert(at(500), AlertKind::RetryStorm).unwrap();
+        assert_eq!(numbers.bad_permille, 1000);
+        assert!(zone.alert(at(1499), AlertKind::RetryStorm).is_none());
+        assert!(zone.alert(at(1499), AlertKind::RandomSubdomains).is_some(), "another kind");
+        assert!(zone.alert(at(1500), AlertKind::RetryStorm).is_some());
+        zone.answered(at(1500), false, false, RATIO);
+        assert!(!zone.is_stalled(at(1999)));
+    }
+
+    #[test]
+    fn counts_fade() {
+        let mut zone = zone();
+        (0..1024).for_each(|n| zone.question(at(0), n, n));
+        assert_eq!(zone.sum(|c| c.questions), 1024);
+        zone.roll(at(2000));
+        assert_eq!(zone.sum(|c| c.questions), 256);
+        zone.roll(at(60_000));
+        assert_eq!((zone.sum(|c| c.questions), zone.names()), (0, 0));
+    }
+
+    #[test]
+    fn a_storming_zone_outlives_a_flood_of_other_zones() {
+        let common = Common::new(5, 64);
+        let mut storms = Storms::new(&common, 64);
+        let client: IpAddr = [10, 0, 0, 1].into();
+        let dead = Name::from_text("x.dead.test").unwrap();
+        let hash = storms.zone_of(&dead, None).hash;
+        for n in 0..20_000 {
+            for name in [dead, Name::from_text(&format!("n{n}.test")).unwrap()] {
+                let zone = storms.zone_of(&name, None);
+                storms.question(at(n / 10), zone, common.hash(&name), client);
+            }
+        }
+        let zone = storms.account(at(2000), hash).expect("it is still there");
+        assert!(zone.sum(|c| c.questions) > 5_000);
+    }
+}
