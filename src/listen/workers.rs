@@ -15,6 +15,9 @@ use std::thread;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
+/// How often ports are chosen anew when somebody else takes one first.
+const PLAN_ATTEMPTS: usize = 8;
+
 /// Commands that a worker has not taken up yet.
 const COMMANDS_MAX: usize = 16;
 
@@ -244,8 +247,21 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
         && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
-/// What has to be opened and closed, with the sockets of what is opened.
+/// What has to be opened and closed, with the sockets of what is opened. Where the kernel chooses a port, somebody else may
+/// take it between the choice and our binding it: then it is asked for another.
 fn plan(old: &[Place], changes: u64, listen: &[SocketAddr], workers: usize) -> Result<Change, StartError> {
+    let is_taken = |error: &StartError| matches!(error, StartError::Listen(faults) if faults.iter().all(|fault| fault.cause.kind() == io::ErrorKind::AddrInUse));
+    let mut attempts = if listen.iter().any(|address| address.port() == 0) { PLAN_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        match plan_once(old, changes, listen, workers) {
+            Err(error) if attempts > 0 && is_taken(&error) => {}
+            planned => return planned,
+        }
+    }
+}
+
+fn plan_once(old: &[Place], changes: u64, listen: &[SocketAddr], workers: usize) -> Result<Change, StartError> {
     let mut places = old.to_vec();
     let mut kept = vec![false; places.len()];
     let mut new = Vec::new();
