@@ -33,7 +33,9 @@ pub(crate) struct Setup<'a> {
 impl<'a> Setup<'a> {
     /// One upstream, no limits: tests that are not about limits ask more than a source may.
     pub(crate) fn before(profile: &'a str, upstream: SocketAddr, health: &'a str) -> Self {
-        let limits = "[source]\nmode = \"off\"\n[rrl]\nmode = \"off\"\n".to_owned();
+        let limits =
+            "[source]\nmode = \"off\"\n[rrl]\nmode = \"off\"\n[overload]\nmode = \"off\"\n[tcp]\nrate = 100000\n"
+                .to_owned();
         Self {
             profile,
             upstreams: vec![(upstream, 0)],
