@@ -16,6 +16,9 @@ import argparse, os, pathlib, re, signal, statistics, subprocess, sys, tempfile,
 TICK = os.sysconf("SC_CLK_TCK")
 PORT = 20530
 
+# More of limits.toml, to see what a section costs: LIMITS=$'[storm]\nmode = "off"\n' benches/floors.py ...
+LIMITS = os.environ.get("LIMITS", "")
+
 
 def cpu(pid):
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -69,8 +72,12 @@ socket = "{path}/control.sock"
 queries = "none"
 ''')
     # The load comes from four addresses: limits are looked at for each query, and never reached.
-    path.joinpath("limits.toml").write_text('[source]\nrate = 1000000\nburst = 1000000\n[overload]\nrate = 1000000\n')
+    path.joinpath("limits.toml").write_text('[source]\nrate = 1000000\nburst = 1000000\n[overload]\nrate = 1000000\n' + LIMITS)
     return str(path)
+
+
+def gateway(weir, directory):
+    return start(0, weir, "run", directory, "--state", f"{directory}/state")
 
 
 def main():
@@ -96,8 +103,8 @@ def main():
             running.append(start(1, f"{folder}/reflect", "127.0.0.1", str(PORT)))
             floor_local = start(0, f"{folder}/reflect", "127.0.0.1", str(PORT + 1))
             floor_relay = start(0, f"{folder}/nullproxy", str(PORT + 2), str(PORT))
-            cached = start(0, weir, "run", policy(folder, "cached", PORT + 3, "64MiB"))
-            relay = start(0, weir, "run", policy(folder, "relay", PORT + 4, "0"))
+            cached = gateway(weir, policy(folder, "cached", PORT + 3, "64MiB"))
+            relay = gateway(weir, policy(folder, "relay", PORT + 4, "0"))
             running += [floor_local, floor_relay, cached, relay]
             time.sleep(1)
             for number in range(given.rounds):
