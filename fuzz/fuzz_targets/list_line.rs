@@ -13,7 +13,7 @@ use weir::policy::filter::{Action, Filter, Rule, Scope};
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, bytes)) = input.split_first() else { return };
     let format = [None, Some(Format::Domains), Some(Format::Hosts), Some(Format::Wildcards)][usize::from(choice & 3)];
-    let reading = Reading { format, matches: Match::Subtree, top_level: choice & 4 != 0 };
+    let reading = Reading { format, matches: Match::Subtree, suffixes: choice & 4 != 0 };
     let Ok(parsed) = parse(bytes, reading) else { return };
     let accounted = parsed.names.len() + parsed.local_names + parsed.problems.count();
     assert!(accounted >= parsed.lines || parsed.format == Format::Hosts, "a line was lost");
@@ -28,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(name.as_wire(), wire, "in lower case");
         // Only a rule for the names below says nothing about the name itself.
         assert!(reach == 2 || !filter.is_untouched(&name), "{name} is in the list and not in the filter");
-        let again = Reading { format: Some(Format::Domains), top_level: true, ..reading };
+        let again = Reading { format: Some(Format::Domains), suffixes: true, ..reading };
         let again = parse(name.to_string().as_bytes(), again).expect("a name is a list");
         assert_eq!(again.names.iter().next().map(|(_, wire)| wire), Some(wire), "{name}");
     }

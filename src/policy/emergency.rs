@@ -114,14 +114,14 @@ fn compile(rule: &EmergencyRule) -> Rule {
     }
 }
 
-/// Why a block of `pattern` would be a mistake, unless it is forced: the root, a top-level domain, a zone that this gateway
+/// Why a block of `pattern` would be a mistake, unless it is forced: the root, a public suffix, a zone that this gateway
 /// routes.
 pub fn danger(pattern: &Pattern, server: &Server) -> Option<String> {
-    match pattern.name.labels() {
-        0 if pattern.is_exact() => return Some("this would block the root zone".to_owned()),
-        0 => return Some("this would block every name there is".to_owned()),
-        1 => return Some(format!("this would block the top-level domain {}", pattern.name)),
-        _ => {}
+    if pattern.name == Name::root() && pattern.is_exact() {
+        return Some("this would block the root zone".to_owned());
+    }
+    if let Some(what) = pattern.too_wide() {
+        return Some(format!("this would block {what}"));
     }
     let route = server.routes.iter().find(|route| pattern.covers(&route.zone))?;
     Some(format!("this would block {}, which has a route of its own in gateway.toml", route.zone))
@@ -184,13 +184,16 @@ mod tests {
             ("=.", "the root zone"),
             ("com", "top-level domain com"),
             ("*.com", "top-level domain com"),
+            ("=com", "top-level domain com"),
+            ("co.uk", "public suffix co.uk"),
+            ("*.github.io", "public suffix github.io"),
             ("corp.example", "route of its own"),
             ("*.corp.example", "route of its own"),
         ] {
             let danger = danger(&Pattern::parse(text).unwrap(), &server);
             assert!(danger.as_ref().is_some_and(|danger| danger.contains(part)), "{text}: {danger:?}");
         }
-        for text in ["bad.example", "=mail.corp.example", "www.corp.example"] {
+        for text in ["bad.example", "=mail.corp.example", "www.corp.example", "x.co.uk", "=github.io"] {
             assert_eq!(danger(&Pattern::parse(text).unwrap(), &server), None, "{text}");
         }
     }

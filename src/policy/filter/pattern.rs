@@ -3,6 +3,7 @@
 
 use super::sets::{BELOW, SELF};
 use crate::dns::name::Name;
+use crate::dns::registrable::public_suffix;
 use std::fmt;
 
 /// Names that a rule is about.
@@ -19,14 +20,7 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it, for the user.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (reach, bare) = match text {
-            "*" => (BELOW, "."),
-            other => match (other.strip_prefix('='), other.strip_prefix("*.")) {
-                (Some(bare), _) => (SELF, bare),
-                (_, Some(bare)) => (BELOW, bare),
-                _ => (SELF | BELOW, other),
-            },
-        };
+        let (reach, bare) = split(text);
         if !bare.is_ascii() {
             return Err(format!("{text:?} has letters beyond ascii: write its ASCII form, which begins with xn--"));
         }
@@ -43,9 +37,34 @@ impl Pattern {
         *zone == self.name || self.reach & BELOW != 0 && zone.is_within(&self.name)
     }
 
+    /// What it is about, in words, when that is more than one owner's names: one label too few makes a whole country of a
+    /// name. A top-level domain by itself is too much as well: its name servers are asked for by that name.
+    pub fn too_wide(&self) -> Option<String> {
+        let name = &self.name;
+        match (name.labels(), self.is_exact()) {
+            (0, exact) => (!exact).then(|| "every name there is".to_owned()),
+            (1, _) => Some(format!("the top-level domain {name}")),
+            (_, true) => None,
+            _ => public_suffix(name.as_wire())
+                .map(|_| format!("the public suffix {name}, below which others have their domains")),
+        }
+    }
+
     /// Whether it is about one name only.
     pub fn is_exact(&self) -> bool {
         self.reach == SELF
+    }
+}
+
+/// The reach of `x`, `=x` or `*.x`, and what is left to be read as a name.
+pub(super) fn split(text: &str) -> (u8, &str) {
+    match text {
+        "*" => (BELOW, "."),
+        other => match (other.strip_prefix('='), other.strip_prefix("*.")) {
+            (Some(bare), _) => (SELF, bare),
+            (_, Some(bare)) => (BELOW, bare),
+            _ => (SELF | BELOW, other),
+        },
     }
 }
 

@@ -9,8 +9,8 @@
 //! ```
 
 use super::lists::{Format, Match};
-use super::sets::{BELOW, SELF};
-use super::{Action, RuleTransport, Scope};
+use super::pattern::split;
+use super::{Action, Pattern, RuleTransport, Scope};
 use crate::dns::name::Name;
 use crate::policy::clients::{GroupSet, Groups};
 use crate::policy::document::table::nearest;
@@ -115,7 +115,7 @@ impl<'d> WrittenRule<'d> {
             && action.blocks()
             && !force
         {
-            names.iter().for_each(|(reach, name)| refuse_top_level(*reach, name, t.faults()));
+            names.iter().for_each(|(reach, name)| refuse_wide(*reach, name, t.faults()));
         }
         Self {
             id: read_id(t),
@@ -305,14 +305,7 @@ fn read_format(t: &Table<'_>) -> Option<At<Format>> {
 
 /// `x`, `=x` or `*.x`; `*` alone is everything below the root.
 fn read_name(text: &At<&str>, faults: &Faults) -> Option<(u8, At<Name>)> {
-    let (reach, bare) = match text.value {
-        "*" => (BELOW, "."),
-        other => match (other.strip_prefix('='), other.strip_prefix("*.")) {
-            (Some(bare), _) => (SELF, bare),
-            (_, Some(bare)) => (BELOW, bare),
-            _ => (SELF | BELOW, other),
-        },
-    };
+    let (reach, bare) = split(text.value);
     if !bare.is_ascii() {
         let message = format!("{:?} has letters beyond ascii", text.value);
         faults.add(Code::Name, &text.place, message, "write the name in its ASCII form, which begins with xn--");
@@ -327,13 +320,9 @@ fn read_name(text: &At<&str>, faults: &Faults) -> Option<(u8, At<Name>)> {
     Some((reach, name))
 }
 
-/// One letter too few makes a whole top-level domain of a name.
-fn refuse_top_level(reach: u8, name: &At<Name>, faults: &Faults) {
-    let what = match name.value.labels() {
-        0 if reach == SELF => return,
-        0 => "every name there is".to_owned(),
-        1 => format!("the top-level domain {}", name.value),
-        _ => return,
-    };
-    faults.add(Code::Dangerous, &name.place, format!("this rule would act on {what}"), "force = true, if you mean it");
+fn refuse_wide(reach: u8, name: &At<Name>, faults: &Faults) {
+    if let Some(what) = (Pattern { reach, name: name.value }).too_wide() {
+        let message = format!("this rule would act on {what}");
+        faults.add(Code::Dangerous, &name.place, message, "force = true, if you mean it");
+    }
 }

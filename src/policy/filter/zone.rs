@@ -123,8 +123,8 @@ impl Zones<'_> {
     /// The names of a rule's list; empty, with a fault, when it cannot be read.
     fn list(&mut self, written: &WrittenRule<'_>) -> Arc<NameList> {
         let Trigger::List { path, format, matches } = &written.trigger else { return Arc::default() };
-        let top_level = written.force || !written.action.blocks();
-        let reading = Reading { format: format.as_ref().map(|format| format.value), matches: *matches, top_level };
+        let suffixes = written.force || !written.action.blocks();
+        let reading = Reading { format: format.as_ref().map(|format| format.value), matches: *matches, suffixes };
         let key = (path.value.to_owned(), reading);
         if let Some(known) = self.lists.get(&key) {
             return Arc::clone(known);

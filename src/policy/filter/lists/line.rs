@@ -3,6 +3,7 @@
 
 use super::problem::{Problem, Problems, classify};
 use super::{BELOW, Format, NameList, Parsed, Reading, SELF, detect};
+use crate::dns::registrable::{PublicSuffix, public_suffix};
 
 /// What each byte of a name becomes; 0: it cannot stand in one. Digits, letters, hyphen, and the underscore that service
 /// names have (RFC 8552).
@@ -19,6 +20,9 @@ const LETTERS: [u8; 256] = {
         byte += 1;
     }
 };
+
+/// The most labels of a suffix below which a registry registers: `pvt.k12.ma.us`.
+const REGISTRY_LABELS: usize = 4;
 
 /// Names of the machine itself in every hosts file; a list of them is no wish to block them.
 const LOCAL: [&[u8]; 12] = [
@@ -282,11 +286,23 @@ impl<'b> Reader<'b> {
         if is_numeric(&self.wire) {
             return Some(Problem::Address);
         }
-        if self.wire.labels < 2 && !self.reading.top_level {
-            return Some(Problem::TopLevel);
+        if !self.reading.suffixes && self.is_suffix(reach) {
+            return Some(Problem::PublicSuffix);
         }
         self.names.push(reach, self.wire.as_slice());
         None
+    }
+
+    /// Whether the name just read is a top-level domain, or one with all that a registry registers below it.
+    #[inline]
+    fn is_suffix(&self, reach: u8) -> bool {
+        match self.wire.labels {
+            0 | 1 => true,
+            2..=REGISTRY_LABELS if reach & BELOW != 0 => {
+                public_suffix(self.wire.as_slice()) == Some(PublicSuffix::Registry)
+            }
+            _ => false,
+        }
     }
 
     fn bad(&mut self, start: usize, problem: Problem) {

@@ -51,8 +51,9 @@ pub struct Reading {
     pub format: Option<Format>,
     /// What a bare name means.
     pub matches: Match,
-    /// Take names of one label, which speak about a whole top-level domain, instead of counting them as bad lines.
-    pub top_level: bool,
+    /// Take what speaks about a whole top-level domain, or about all that a registry registers (`co.uk`), instead of
+    /// counting it as bad lines. A company's suffix (`github.io`) is always taken: lists have such on purpose.
+    pub suffixes: bool,
 }
 
 /// What a list held.

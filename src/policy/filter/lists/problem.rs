@@ -31,8 +31,8 @@ pub enum Problem {
     InnerWildcard,
     /// A name with letters beyond ASCII.
     Unicode,
-    /// A name of one label: a whole top-level domain.
-    TopLevel,
+    /// A whole top-level domain, or all that a registry registers below another name.
+    PublicSuffix,
     /// `a..b` or `.a`.
     EmptyLabel,
     /// A label over 63 bytes.
@@ -50,7 +50,7 @@ impl Problem {
     pub const fn hint(self) -> Option<&'static str> {
         match self {
             Self::Unicode => Some("write the name in its ASCII form, which begins with xn--"),
-            Self::TopLevel => Some("force = true takes whole top-level domains, if that is what you want"),
+            Self::PublicSuffix => Some("force = true takes whole public suffixes, if that is what you want"),
             Self::HostsLine => Some("format = \"hosts\" reads such lines"),
             Self::NoAddress => Some("format = \"domains\" reads plain names"),
             Self::Redirect => Some("only 0.0.0.0, 127.0.0.1, :: and ::1 block a name; a sinkhole rule gives addresses"),
@@ -73,7 +73,7 @@ impl fmt::Display for Problem {
             Self::Url => "a url, path or port, which dns does not see",
             Self::InnerWildcard => "a wildcard that is not the whole first label",
             Self::Unicode => "a name with letters beyond ascii",
-            Self::TopLevel => "a whole top-level domain",
+            Self::PublicSuffix => "a whole public suffix",
             Self::EmptyLabel => "a name with an empty label",
             Self::LabelTooLong => "a label over 63 bytes",
             Self::NameTooLong => "a name over 255 bytes",

@@ -141,9 +141,11 @@ fn each_bad_line_is_named_for_what_it_is() {
         ("SIX1.PR01.SEA1.tfbnw.net IN CNAME .", Problem::RpzLine),
         ("32.1.2.0.192.rpz-ip CNAME .", Problem::RpzLine),
         ("0.0.0.0 a.example", Problem::HostsLine),
-        ("com", Problem::TopLevel),
-        ("*.sohu", Problem::TopLevel),
-        ("localhost", Problem::TopLevel),
+        ("com", Problem::PublicSuffix),
+        ("*.sohu", Problem::PublicSuffix),
+        ("localhost", Problem::PublicSuffix),
+        ("com.cn", Problem::PublicSuffix),
+        ("*.co.uk", Problem::PublicSuffix),
         ("a.example b.example", Problem::Trailing),
         ("a.example,b.example", Problem::Character),
         ("a b.example", Problem::Trailing),
@@ -183,9 +185,11 @@ fn lengths_are_held_to_the_byte() {
 }
 
 #[test]
-fn whole_top_level_domains_are_taken_when_told() {
-    let parsed = read("sohu\n=com\n", Reading { top_level: true, ..Reading::default() });
-    assert_eq!(names(&parsed), ["sohu", "=com"]);
+fn whole_public_suffixes_are_taken_when_told() {
+    let parsed = read("sohu\n=com\nco.uk\n", Reading { suffixes: true, ..Reading::default() });
+    assert_eq!(names(&parsed), ["sohu", "=com", "co.uk"]);
+    let parsed = read("github.io\n=co.uk\n", Reading::default());
+    assert_eq!(names(&parsed), ["github.io", "=co.uk"], "a company's, and one name alone");
 }
 
 #[test]

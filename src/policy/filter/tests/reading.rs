@@ -179,6 +179,12 @@ fn rules_that_block_too_much_are_refused_until_forced() {
         ("com", true),
         ("*.com", true),
         ("=com", true),
+        ("co.uk", true),
+        ("*.com.cn", true),
+        ("github.io", true),
+        ("=github.io", false),
+        ("someone.github.io", false),
+        ("example.co.uk", false),
         ("corp.example", true),
         ("=corp.example", true),
         ("*.corp.example", true),
@@ -197,9 +203,12 @@ fn rules_that_block_too_much_are_refused_until_forced() {
     }
     let list = [
         ("filters/10-t.toml", "[[rule]]\nid = \"r\"\nlist = \"l\"\naction = \"drop\"\n"),
-        ("l", "a.b\n*.example\ncorp.example\n"),
+        ("l", "a.b\n*.example\ncorp.example\nco.uk\nduckdns.org\n"),
     ];
-    assert_eq!(read_files(&list).1, ["10-t.toml:3:8 E-DANGEROUS", "l:2:1 W-LIST-LINE"]);
+    let (filter, faults) = read_files(&list);
+    assert_eq!(faults, ["10-t.toml:3:8 E-DANGEROUS", "l:2:1 W-LIST-LINE"]);
+    // A list of all of a company's customers means what it says; one of half a country does not.
+    assert_eq!((decided(&filter, "x.duckdns.org").0, decided(&filter, "x.co.uk").0), (Some("r"), None));
 }
 
 #[test]
