@@ -53,6 +53,12 @@ impl Running {
         self.emergency.decide(subject).rule.filter(|rule| !passes(rule))
     }
 
+    /// Whether any filter has a rule.
+    #[inline]
+    pub fn has_rules(&self) -> bool {
+        !self.emergency.is_empty() || !self.policy.filter.rules().is_empty()
+    }
+
     /// Whether no rule of any filter could ever speak about `name`, for any client.
     #[inline]
     pub fn is_untouched(&self, name: &Name) -> bool {

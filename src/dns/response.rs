@@ -49,6 +49,8 @@ pub struct Response<'m> {
     pub chain_end: Name,
     /// CNAME records that were followed from the name asked for.
     pub chain_len: usize,
+    /// There are more than [`CHAIN_MAX`] CNAMEs: what was followed may not be all of the chain.
+    pub chain_cut: bool,
     /// Labels that the RRSIG over the answer counts, when fewer than its owner has: the answer came from a wildcard (RFC
     /// 4035 section 5.3.4).
     pub wildcard_labels: Option<u8>,
@@ -113,6 +115,7 @@ impl<'m> Response<'m> {
             ns_owner: None,
             chain_end: Name::root(),
             chain_len: 0,
+            chain_cut: false,
             wildcard_labels: None,
             ttls: [0; TTLS_MAX],
             ttls_len: 0,
@@ -188,6 +191,7 @@ impl<'m> Response<'m> {
             }
         }
         chain.finish();
+        self.chain_cut = chain.too_long;
         self.too_many |= chain.too_long;
         if chain.len > 0 {
             self.chain_end = chain.end;
@@ -445,7 +449,7 @@ mod tests {
             }
             let message = sample.bytes();
             let response = Response::scan(&message).unwrap();
-            assert_eq!(response.too_many, too_many, "{links} {reversed}");
+            assert_eq!((response.too_many, response.chain_cut), (too_many, too_many), "{links} {reversed}");
             assert!(response.chain_len <= CHAIN_MAX);
             assert!(too_many || response.chain_len == links);
         }
@@ -457,6 +461,7 @@ mod tests {
             let message = (0..records).fold(www(), |sample, _| sample.record(1, QNAME, rtype::A, 5, &[9; 4])).bytes();
             let response = Response::scan(&message).unwrap();
             assert_eq!((response.too_many, response.ttls().len()), (too_many, TTLS_MAX));
+            assert!(!response.chain_cut, "that is about CNAMEs");
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) enum ChainVerdict<'f> {
     Pass { untouched: bool },
     /// A rule decides otherwise.
     Rule(&'f Rule),
+    /// There are more names than are read: any rule might.
+    Unread,
 }
 
 impl Desk {
@@ -114,6 +116,7 @@ impl Desk {
                     self.obey(view, case, rule, out);
                     return;
                 }
+                ChainVerdict::Unread => return self.withhold(view, case, out),
             }
         }
         let (error, ending) = match (hit.freshness, hit.rcode) {
@@ -141,9 +144,9 @@ impl Desk {
         let mut untouched = true;
         let mut decided: Option<&'v Rule> = None;
         let mut monitored: Option<&'v Rule> = None;
+        let (running, qtype) = (view.running, case.query.qtype);
+        let decide = |name: &Name| running.decide(&Subject { groups, name, qtype, tcp });
         if response.chain_len > 0 {
-            let (running, qtype) = (view.running, case.query.qtype);
-            let decide = |name: &Name| running.decide(&Subject { groups, name, qtype, tcp });
             let emergency = |name: &Name| running.emergency_rule(&Subject { groups, name, qtype, tcp });
             response.chain(&mut |target| {
                 let was_untouched = untouched;
@@ -172,9 +175,23 @@ impl Desk {
         if let Some(rule) = monitored {
             self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
         }
-        match decided.filter(|rule| !passes(rule)) {
-            Some(rule) => ChainVerdict::Rule(rule),
-            None => ChainVerdict::Pass { untouched },
+        if let Some(rule) = decided.filter(|rule| !passes(rule)) {
+            return ChainVerdict::Rule(rule);
         }
+        if response.chain_cut && running.has_rules() {
+            // Behind a rule that allows, nothing but an emergency rule could say more.
+            let allowed =
+                decided.or_else(|| decide(&case.query.name).rule).is_some_and(|rule| rule.action == Action::Allow);
+            if !allowed || !running.emergency.is_empty() {
+                return ChainVerdict::Unread;
+            }
+        }
+        ChainVerdict::Pass { untouched }
+    }
+
+    /// Withholds an answer whose names were not all read.
+    pub(super) fn withhold(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) {
+        let error = Some((ExtendedError::Other, "more CNAMEs than the filter reads"));
+        self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Denied, Reason::Filter), out);
     }
 }

@@ -151,6 +151,10 @@ impl Desk {
                 self.obey(view, case, rule, out);
                 None
             }
+            ChainVerdict::Unread => {
+                self.withhold(view, case, out);
+                None
+            }
         }
     }
 
@@ -160,6 +164,10 @@ impl Desk {
         match self.judge_chain(view, case, &groups, response) {
             ChainVerdict::Pass { .. } => true,
             ChainVerdict::Rule(rule) => self.obey(view, case, rule, out),
+            ChainVerdict::Unread => {
+                self.withhold(view, case, out);
+                false
+            }
         }
     }
 
