@@ -88,6 +88,18 @@ impl Desk {
         Some(Admitted { case, kind, groups })
     }
 
+    /// Whether a query that was admitted under the policy of a generation still is: a change of policy acts on those that
+    /// wait for an upstream as on all others. One that is not has been answered and counted. Limits are not asked again,
+    /// they have counted it.
+    pub(super) fn stays_admitted(&mut self, view: &View<'_>, case: Case<'_>, policy: u64, out: &mut Outbox) -> bool {
+        if policy == view.running.generation {
+            return true;
+        }
+        let groups = view.running.policy.groups.of(case.client.peer.ip());
+        self.pass_access(view, case, out)
+            && (!case.query.asks_for_records() || self.pass_filter(view, case, &groups, out))
+    }
+
     fn pass_access(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
         let Client { peer, .. } = case.client;
         let tcp = case.client.is_tcp();

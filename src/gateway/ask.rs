@@ -43,7 +43,8 @@ impl Desk {
             self.give_back(view, leave);
             return self.overloaded(view, case, out);
         };
-        self.flights.flight_mut(id).opaque = !plain;
+        let flight = self.flights.flight_mut(id);
+        (flight.policy, flight.opaque) = (view.running.generation, !plain);
         self.take_off(view, id, leave);
         if self.send(view, id, case.query, server.upstream, out).is_err() {
             self.land(view, id, Ended::Unasked, None);
@@ -178,7 +179,8 @@ impl Desk {
 
     fn try_again(&mut self, view: &View<'_>, id: FlightId, why: FailureKind, out: &mut Outbox) {
         let flight = self.flights.flight(id);
-        let (received, deadline, attempts) = (flight.received, flight.deadline, flight.attempts().len());
+        let (received, deadline, policy) = (flight.received, flight.deadline, flight.policy);
+        let attempts = flight.attempts().len();
         let Asker::Client(client) = flight.asker else {
             return self.probe_failed(view, id);
         };
@@ -193,6 +195,10 @@ impl Desk {
             return self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
         };
         let case = Case { client, query: &query, received, upstream: None };
+        if !self.stays_admitted(view, case, policy, out) {
+            self.scratch = packet;
+            return self.land(view, id, Ended::Unasked, None);
+        }
         let retries = view.running.routing.pool_for(&query.name).0.settings.retries as usize;
         let may_retry = view.now.at < deadline && attempts <= retries && !self.zone_fails(view, id);
         let server = if may_retry { self.choose_again(view, id, &query) } else { None };

@@ -15,7 +15,7 @@ use crate::dns::{HEADER_LEN, PLAIN_UDP_MAX, put_u16, rcode, u16_at};
 use crate::ledger::UpstreamEvent;
 use crate::policy::cookies::CookieMode;
 use crate::policy::rrl::{ResponseClass, RrlVerdict};
-use crate::upstream::flights::{Attempt, FlightId, Route};
+use crate::upstream::flights::{Attempt, Flight, FlightId, Route};
 use crate::verdict::{Outcome, Reason};
 
 /// The most bytes of an upstream's EDNS options that are passed on.
@@ -51,19 +51,23 @@ impl Desk {
             return self.ledger.upstream(slot, UpstreamEvent::Mismatched);
         }
         self.answered(view, &attempt);
-        let received = self.flights.flight(flight).received;
-        let Asker::Client(client) = self.flights.flight(flight).asker else {
+        let Flight { received, policy, asker, .. } = *self.flights.flight(flight);
+        let Asker::Client(client) = asker else {
             return self.probe_answered(view, flight, &response);
         };
         let ended = Ended::of(response.rcode);
+        let mut first = true;
         let (asked, len) = self.copy_packet(flight);
         if let Ok(query) = Query::scan(&asked[..len]) {
             let case = Case { client, query: &query, received, upstream: Some(slot) };
             self.learn(view, case, &response);
-            self.settle(view, case, response, true, out);
+            if self.stays_admitted(view, case, policy, out) {
+                self.settle(view, case, response, true, out);
+                first = false;
+            }
         }
         self.scratch = asked;
-        self.settle_waiters(view, flight, packet, slot, out);
+        self.settle_waiters(view, flight, packet, (slot, first), out);
         self.land(view, flight, ended, None);
     }
 
@@ -264,12 +268,15 @@ impl Desk {
             return self.ledger.upstream(slot, UpstreamEvent::Mismatched);
         }
         self.answered(view, attempt);
-        let (received, asker) = (self.flights.flight(flight).received, self.flights.flight(flight).asker);
+        let Flight { received, policy, asker, .. } = *self.flights.flight(flight);
         let Asker::Client(client) = asker else { return };
         let (asked, len) = self.copy_packet(flight);
         self.flights.close(flight);
         if let Ok(query) = Query::scan(&asked[..len]) {
-            self.send_opaque(view, Case { client, query: &query, received, upstream: Some(slot) }, packet, out);
+            let case = Case { client, query: &query, received, upstream: Some(slot) };
+            if self.stays_admitted(view, case, policy, out) {
+                self.send_opaque(view, case, packet, out);
+            }
         }
         self.scratch = asked;
     }

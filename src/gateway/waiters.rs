@@ -9,7 +9,7 @@ use crate::cache::FailureKind;
 use crate::dns::query::Query;
 use crate::dns::response::Response;
 use crate::policy::cookies::CookieMode;
-use crate::upstream::flights::FlightId;
+use crate::upstream::flights::{Flight, FlightId};
 use crate::verdict::{Outcome, Reason};
 
 /// What makes one question for the upstream: all that shapes the message to it and its way there.
@@ -69,6 +69,7 @@ impl Desk {
         let asker = Asker::Client(case.client);
         match self.flights.open(asker, case.query.packet, case.received, deadline) {
             Ok(id) => {
+                self.flights.flight_mut(id).policy = view.running.generation;
                 self.flights.follow(id, leader);
                 true
             }
@@ -76,26 +77,29 @@ impl Desk {
         }
     }
 
-    /// Gives an answer to those that waited for it, as far as there is room; the others are due at once, and find it in
-    /// the cache or ask themselves.
+    /// Gives an answer from the upstream in a slot to those that waited for it, as far as there is room; the others are due
+    /// at once, and find it in the cache or ask themselves. `first`: nobody has kept it yet.
     pub(super) fn settle_waiters(
         &mut self,
         view: &View<'_>,
         leader: FlightId,
         message: &[u8],
-        slot: u16,
+        (slot, mut first): (u16, bool),
         out: &mut Outbox,
     ) {
         while out.has_room(ROOM.max(message.len() + ROOM)) {
             let Some(id) = self.flights.take_waiter(leader) else { return };
-            let (received, asker) = (self.flights.flight(id).received, self.flights.flight(id).asker);
+            let Flight { received, policy, asker, .. } = *self.flights.flight(id);
             let (packet, len) = self.copy_packet(id);
             self.flights.close(id);
             if let (Asker::Client(client), Ok(query), Ok(response)) =
                 (asker, Query::scan(&packet[..len]), Response::scan(message))
             {
                 let case = Case { client, query: &query, received, upstream: Some(slot) };
-                self.settle(view, case, response, false, out);
+                if self.stays_admitted(view, case, policy, out) {
+                    self.settle(view, case, response, first, out);
+                    first = false;
+                }
             }
             self.scratch = packet;
         }
@@ -103,8 +107,7 @@ impl Desk {
 
     /// Goes on with a question that waited for another: at its own deadline, or when that one has ended.
     pub(super) fn resume(&mut self, view: &View<'_>, id: FlightId, out: &mut Outbox) {
-        let flight = self.flights.flight(id);
-        let (received, deadline, failed, asker) = (flight.received, flight.deadline, flight.failed, flight.asker);
+        let Flight { received, deadline, policy, failed, asker, .. } = *self.flights.flight(id);
         let (packet, len) = self.copy_packet(id);
         self.flights.close(id);
         match (asker, Query::scan(&packet[..len])) {
@@ -112,6 +115,7 @@ impl Desk {
                 let case = Case { client, query: &query, received, upstream: None };
                 let late = (view.now.at >= deadline).then_some(FailureKind::Timeout);
                 match failed.or(late) {
+                    _ if !self.stays_admitted(view, case, policy, out) => {}
                     Some(why) => self.fail(view, case, why, out),
                     None => {
                         let admitted = Admitted::again(view, case);

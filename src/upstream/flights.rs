@@ -75,6 +75,8 @@ pub struct Flight<A> {
     pub received: Moment,
     /// When the asker must have an answer.
     pub deadline: Moment,
+    /// The policy under which it was admitted, by its generation.
+    pub policy: u64,
     /// The message passes byte for byte apart from its id.
     pub opaque: bool,
     /// The keyed hash of the zone that it holds a place for; 0: none.
@@ -141,6 +143,7 @@ impl<A: Copy> Flights<A> {
             asker: nobody,
             received: Moment::ZERO,
             deadline: Moment::ZERO,
+            policy: 0,
             opaque: false,
             zone: 0,
             trial: false,
@@ -189,7 +192,7 @@ impl<A: Copy> Flights<A> {
         flight.asker = asker;
         flight.received = received;
         flight.deadline = deadline;
-        flight.opaque = false;
+        (flight.policy, flight.opaque) = (0, false);
         (flight.zone, flight.trial, flight.failed) = (0, false, None);
         (flight.question, flight.leader, flight.next, flight.waiters) = (0, NOBODY, NOBODY, 0);
         flight.attempts_len = 0;

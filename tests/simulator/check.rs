@@ -135,10 +135,10 @@ fn empty(read: &Read) -> Result<(), String> {
     if read.answers.is_empty() { Ok(()) } else { Err("an error with answers".into()) }
 }
 
-/// What policy speaks about the answer: that on the question when it was asked, that on CNAME targets now.
+/// What the policy that runs says about the answer, whichever ran when the question came.
 fn block_of(asked: &Asked, reply: &Reply<'_>, truth: &Truth) -> Option<Block> {
     let name = question_name(&asked.sent.bytes);
-    if let Some(block) = asked.play.blocks(&name) {
+    if let Some(block) = reply.play.blocks(&name) {
         return Some(block);
     }
     if reply.play.exempts(&name) {
