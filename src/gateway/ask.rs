@@ -107,22 +107,57 @@ impl Desk {
     }
 
     fn choose(&mut self, view: &View<'_>, query: &Query<'_>, tcp: bool, tried: &[Attempt]) -> Option<Chosen> {
-        self.turn = self.turn.wrapping_add(1);
+        // Not for a second attempt: it would give the same server all the first ones.
+        self.turn = self.turn.wrapping_add(u64::from(tried.is_empty()));
         let routing = &view.running.routing;
         let (pool, _) = routing.pool_for(&query.name);
         let (random, turn) = (self.rng.random(), self.turn);
         routing.choose(pool, &Choice { at: view.now.at, name: &query.name, tried, tcp, random, turn })
     }
 
+    /// Asks another server of the tier for what one has failed, as Unbound, BIND and dnsmasq do when they forward. False
+    /// when no other is up, or the question has had its attempts, or its zone must not cost more: then it has failed.
+    pub(super) fn ask_another(
+        &mut self,
+        view: &View<'_>,
+        id: FlightId,
+        attempt: &Attempt,
+        query: &Query<'_>,
+        out: &mut Outbox,
+    ) -> bool {
+        let (deadline, attempts) = (self.flights.flight(id).deadline, self.flights.flight(id).attempts().len());
+        let retries = view.running.routing.pool_for(&query.name).0.settings.retries as usize;
+        if attempts > retries || view.now.at >= deadline {
+            return false;
+        }
+        // A higher tier is for when no lower one is healthy, and one that answers is.
+        let upstreams = &view.running.routing.upstreams;
+        let failed = upstreams.iter().find(|upstream| upstream.link == attempt.route.link);
+        let tier = failed.map_or(0, |upstream| upstream.settings.tier);
+        let fits = |server: &Chosen| server.up && upstreams[server.upstream].settings.tier <= tier;
+        let Some(server) = self.choose_other(view, id, query).filter(fits) else { return false };
+        if !self.may_ask_another(view, id, &query.name) || self.send(view, id, query, server.upstream, out).is_err() {
+            return false;
+        }
+        self.flights.spend(id, attempt);
+        true
+    }
+
     /// A server for another attempt: one that was not tried; with all tried, or a single one, the same again, because
     /// over UDP the message may have been lost.
     fn choose_again(&mut self, view: &View<'_>, flight: FlightId, query: &Query<'_>) -> Option<Chosen> {
+        let tcp = self.is_over_tcp(flight);
+        self.choose_other(view, flight, query).or_else(|| self.choose(view, query, tcp, &[]))
+    }
+
+    /// A server that was not tried.
+    fn choose_other(&mut self, view: &View<'_>, flight: FlightId, query: &Query<'_>) -> Option<Chosen> {
         let mut tried = [Attempt::on(Route::default()); ATTEMPTS_MAX];
         let tcp = self.is_over_tcp(flight);
         let attempts = self.flights.flight(flight).attempts();
         let tried = &mut tried[..attempts.len()];
         tried.copy_from_slice(attempts);
-        self.choose(view, query, tcp, tried).or_else(|| self.choose(view, query, tcp, &[]))
+        self.choose(view, query, tcp, tried)
     }
 
     /// Whether a client on TCP waits, whose query goes on over TCP.

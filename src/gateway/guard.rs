@@ -6,6 +6,7 @@ use super::outbox::Outbox;
 use super::{Case, Desk, View};
 use crate::cache::{Failed, FailureKind, Key};
 use crate::dns::edns::ExtendedError;
+use crate::dns::name::Name;
 use crate::dns::rcode;
 use crate::dns::reply::Body;
 use crate::ledger::alerts::{Alert, AlertKind, Subject};
@@ -188,6 +189,27 @@ impl Desk {
         view.running.policy.storm.mode == Mode::Enforce
             && zone != 0
             && self.storms.account(view.now.at, zone).is_some_and(|account| account.fails())
+    }
+
+    /// Whether what one server has failed may cost another one something: not the probe of a zone that fails, nothing of a
+    /// zone over its share, and little where it has not helped lately.
+    pub(super) fn may_ask_another(&mut self, view: &View<'_>, id: FlightId, name: &Name) -> bool {
+        let flight = self.flights.flight(id);
+        let (zone, at, policy) = (flight.zone, view.now.at, &view.running.policy.storm);
+        let capacity = view.running.routing.capacity(view.running.routing.pool_for(name).0);
+        // Without the guard, and where nothing is known against the zone, only the retries bound it.
+        let Some(account) = self.storms.account(at, zone).filter(|_| zone != 0) else { return true };
+        let within = view.shared.storm.inflight.of(zone) <= account.places(at, policy, capacity);
+        !account.fails() && within && account.ask_again()
+    }
+
+    /// Notes that another server had the answer.
+    pub(super) fn note_help(&mut self, view: &View<'_>, id: FlightId) {
+        let flight = self.flights.flight(id);
+        let is_second = flight.failed_once;
+        if let Some(account) = self.storms.account(view.now.at, flight.zone).filter(|_| is_second) {
+            account.helped();
+        }
     }
 
     /// Whether a question whose failure is remembered is asked all the same: as the probe of its zone, which could else

@@ -13,6 +13,7 @@ use crate::dns::reply::Body;
 use crate::dns::response::Response;
 use crate::dns::{HEADER_LEN, PLAIN_UDP_MAX, put_u16, rcode, u16_at};
 use crate::ledger::UpstreamEvent;
+use crate::policy::Profile;
 use crate::policy::cookies::CookieMode;
 use crate::policy::rrl::{ResponseClass, RrlVerdict};
 use crate::upstream::flights::{Attempt, Flight, FlightId, Route};
@@ -24,6 +25,15 @@ const OPTIONS_MAX: usize = 512;
 /// So many letters that come back as they were sent say that the server keeps them; fewer may have been sent, by chance,
 /// in the case into which the server puts all names.
 const CASE_PROOF_LETTERS: usize = 8;
+
+impl View<'_> {
+    /// Whether a response code says that another server may know more. REFUSED to a question that wants recursion is about
+    /// the gateway, which this resolver does not serve; without recursion, and from authoritative servers, about the name.
+    fn is_failure(&self, code: u16, query: &Query<'_>) -> bool {
+        let by_resolver = query.rd && self.running.policy.server.profile == Profile::Recursive;
+        code == rcode::SERVFAIL || code == rcode::REFUSED && by_resolver
+    }
+}
 
 /// A response that matches a query in flight and that every check has passed: only this is cached or sent.
 struct VettedAnswer<'m> {
@@ -50,6 +60,10 @@ impl Desk {
         if !self.is_ours(flight, &attempt, &response) {
             return self.ledger.upstream(slot, UpstreamEvent::Mismatched);
         }
+        if attempt.lost && matches!(response.rcode, rcode::SERVFAIL | rcode::REFUSED) {
+            // It has said so before, and another server is asked.
+            return self.ledger.upstream(slot, UpstreamEvent::Unmatched);
+        }
         self.answered(view, &attempt);
         let Flight { received, policy, asker, .. } = *self.flights.flight(flight);
         let Asker::Client(client) = asker else {
@@ -62,6 +76,14 @@ impl Desk {
             let case = Case { client, query: &query, received, upstream: Some(slot) };
             self.learn(view, case, &response);
             if self.stays_admitted(view, case, policy, out) {
+                let failed = view.is_failure(response.rcode, &query);
+                if failed && self.ask_another(view, flight, &attempt, &query, out) {
+                    self.scratch = asked;
+                    return;
+                }
+                if !failed {
+                    self.note_help(view, flight);
+                }
                 self.settle(view, case, response, true, out);
                 first = false;
             }

@@ -77,7 +77,8 @@ pub struct PoolSettings {
     pub balance: Balance,
     /// For the whole query, retries included.
     pub timeout: Duration,
-    /// Further attempts, on another server where there is one; at most [`RETRIES_MAX`].
+    /// Further attempts, on another server where there is one, when nothing comes back or one fails the question; at most
+    /// [`RETRIES_MAX`].
     pub retries: u32,
     /// Questions that one server of the pool works on at a time, 1 to 1000000; default 1024, which is about what a thread of
     /// Unbound holds (`num-queries-per-thread`). Not a limit: `[storm]` shares it out among zones.

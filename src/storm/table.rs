@@ -30,6 +30,9 @@ const STALLED: Duration = Duration::from_millis(500);
 /// Answers, within about two seconds, until it can be said which part of them is NXDOMAIN.
 const ANSWERS_MIN: u32 = 20;
 
+/// Second attempts at what one server failed, within about two seconds, that a zone has whether or not they help.
+const AGAIN_FREE: u32 = 5;
+
 /// Alerts of one zone and kind are at least so far apart.
 const ALERT_EVERY: Duration = Duration::from_secs(1);
 
@@ -44,6 +47,9 @@ struct Counts {
     failed: u32,
     /// Held back as a name that is not known.
     unknown: u32,
+    /// Asked again at another server, because one failed it; and of those, answered there.
+    again: u32,
+    helped: u32,
 }
 
 impl Counts {
@@ -56,6 +62,8 @@ impl Counts {
             absent: mean(self.absent, second.absent),
             failed: mean(self.failed, second.failed),
             unknown: mean(self.unknown, second.unknown),
+            again: mean(self.again, second.again),
+            helped: mean(self.helped, second.helped),
         }
     }
 }
@@ -204,6 +212,19 @@ impl Zone {
         }
         self.unknown_due = due.plus(interval);
         true
+    }
+
+    /// Takes leave to ask another server for what one has failed. While that helps there is no end to it; where it does not
+    /// the zone is what fails, and a second attempt at each question would only double what it costs.
+    pub fn ask_again(&mut self) -> bool {
+        let leave = self.sum(|c| c.again) < AGAIN_FREE + 2 * self.sum(|c| c.helped);
+        self.now.again = self.now.again.saturating_add(u32::from(leave));
+        leave
+    }
+
+    /// Another server had the answer.
+    pub fn helped(&mut self) {
+        self.now.helped = self.now.helped.saturating_add(1);
     }
 
     /// A question went upstream; `trial`: it is the probe.
@@ -374,6 +395,14 @@ mod tests {
             unknown: 100,
             zones: 64,
         }
+    }
+
+    #[test]
+    fn second_attempts_are_few_until_they_help() {
+        let mut zone = zone();
+        assert_eq!((0..100).filter(|_| zone.ask_again()).count(), 5);
+        (0..3).for_each(|_| zone.helped());
+        assert_eq!((0..100).filter(|_| zone.ask_again()).count(), 6, "two for each that helped");
     }
 
     fn fail(zone: &mut Zone, at: Moment, times: u32) {

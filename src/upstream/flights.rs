@@ -55,7 +55,7 @@ pub struct Attempt {
     pub flips: [u64; 4],
     /// When.
     pub sent: Moment,
-    /// The path was lost: nothing comes back on it.
+    /// The path was lost, or the server has failed the question: nothing more comes back on it.
     pub lost: bool,
 }
 
@@ -83,6 +83,8 @@ pub struct Flight<A> {
     pub zone: u64,
     /// It is the probe of a zone that fails.
     pub trial: bool,
+    /// A server has failed it, so that another was asked.
+    pub failed_once: bool,
     /// Why the question that it waited for found no answer.
     pub failed: Option<FailureKind>,
     /// Keyed hash of the question under which others may wait for it; 0: none may.
@@ -147,6 +149,7 @@ impl<A: Copy> Flights<A> {
             opaque: false,
             zone: 0,
             trial: false,
+            failed_once: false,
             failed: None,
             question: 0,
             leader: NOBODY,
@@ -193,7 +196,7 @@ impl<A: Copy> Flights<A> {
         flight.received = received;
         flight.deadline = deadline;
         (flight.policy, flight.opaque) = (0, false);
-        (flight.zone, flight.trial, flight.failed) = (0, false, None);
+        (flight.zone, flight.trial, flight.failed_once, flight.failed) = (0, false, false, None);
         (flight.question, flight.leader, flight.next, flight.waiters) = (0, NOBODY, NOBODY, 0);
         flight.attempts_len = 0;
         flight.packet_len = packet.len() as u16;
@@ -255,6 +258,14 @@ impl<A: Copy> Flights<A> {
         let attempts = &mut flight.attempts[..usize::from(flight.attempts_len)];
         attempts.iter_mut().filter(|attempt| attempt.route == route).for_each(|attempt| attempt.lost = true);
         attempts.last().is_some_and(|latest| latest.route == route)
+    }
+
+    /// Notes that the server of an attempt has said that it has no answer.
+    pub fn spend(&mut self, id: FlightId, attempt: &Attempt) {
+        let flight = &mut self.slots[id as usize];
+        flight.failed_once = true;
+        let attempts = flight.attempts[..usize::from(flight.attempts_len)].iter_mut();
+        attempts.filter(|a| (a.route, a.id) == (attempt.route, attempt.id)).for_each(|attempt| attempt.lost = true);
     }
 
     /// The flight, and which of its attempts, that a message with `id` on `route` may belong to.
