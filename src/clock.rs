@@ -27,6 +27,12 @@ impl Moment {
         self.0 / 1_000_000_000
     }
 
+    /// This moment less `duration`, not before the start of the clock.
+    pub const fn minus(self, duration: Duration) -> Self {
+        let secs = duration.as_secs().saturating_mul(1_000_000_000);
+        Self(self.0.saturating_sub(secs).saturating_sub(duration.subsec_nanos() as u64))
+    }
+
     /// How long ago `earlier` was; zero when it is not earlier.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -64,9 +70,19 @@ impl Clock {
 
     /// Reads both clocks.
     pub fn now(&self) -> Now {
-        let nanos = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-        Now { at: Moment(nanos), unix_ms }
+        self.read().0
+    }
+
+    /// Reads both clocks, and tells the wall clock's time since 1970-01-01 UTC in full: the kernel's stamps are of that
+    /// clock.
+    pub fn read(&self) -> (Now, Duration) {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        (Now { at: self.moment(), unix_ms: unix.as_millis() as u64 }, unix)
+    }
+
+    /// Reads the monotonic clock alone.
+    pub fn moment(&self) -> Moment {
+        Moment(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
@@ -80,6 +96,8 @@ mod tests {
         assert_eq!(a.plus(Duration::from_secs(1)).as_nanos(), 1_000_000_005);
         assert_eq!(a.since(a.plus(Duration::from_secs(1))), Duration::ZERO);
         assert_eq!(Moment::from_nanos(u64::MAX).plus(Duration::MAX).as_nanos(), u64::MAX);
+        assert_eq!(a.minus(Duration::from_nanos(2)).as_nanos(), 3);
+        assert_eq!(a.minus(Duration::MAX), Moment::ZERO);
     }
 
     #[test]

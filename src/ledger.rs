@@ -124,7 +124,7 @@ impl AnsweredBy {
     }
 
     /// Whether a query with this end waited for an upstream. A stale answer does: it is given when nothing came.
-    fn of(outcome: Outcome, reason: Reason) -> Self {
+    pub fn of(outcome: Outcome, reason: Reason) -> Self {
         match (outcome, reason) {
             (Outcome::CacheStale, Reason::Storm | Reason::Subdomains) => Self::Gateway,
             (Outcome::Forwarded | Outcome::Transferred | Outcome::CacheStale, _)
@@ -182,12 +182,19 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Counts one query; once for each. `took`: from its arrival to its end, when it was known to be a query.
+    /// Counts one query; once for each. `took`: from its arrival to its end, when it was known to be a query, and its end
+    /// is not still to come.
     pub fn count(&self, outcome: Outcome, reason: Reason, tcp: bool, took: Option<Duration>) {
         self.queries[outcome as usize][reason as usize][usize::from(tcp)].add(1);
-        let Some(took) = took else { return };
+        if let Some(took) = took {
+            self.took(AnsweredBy::of(outcome, reason), took);
+        }
+    }
+
+    /// Counts how long a query took that was counted without.
+    pub fn took(&self, by: AnsweredBy, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let by = AnsweredBy::of(outcome, reason) as usize;
+        let by = by as usize;
         // "le": a bucket holds what is at most its bound
         let bucket = LATENCY_BOUNDS_US.partition_point(|&bound| bound * 1000 < nanos);
         self.latency[by][bucket].add(1);

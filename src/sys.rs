@@ -14,6 +14,7 @@ use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::{NonNull, null_mut};
+use std::time::Duration;
 
 /// Datagrams that one call takes or gives at most.
 pub const BATCH: usize = 64;
@@ -52,8 +53,8 @@ pub struct Datagram<'b> {
     /// Datagrams that the socket has lost for want of room since it was opened, where [`receive_drops`] is on and the
     /// number is not 0.
     pub dropped: Option<u32>,
-    /// When the kernel took it in, in milliseconds since 1970-01-01 UTC, where [`receive_times`] is on.
-    pub arrived_unix_ms: Option<u64>,
+    /// When the kernel took it in, since 1970-01-01 UTC, where [`receive_times`] is on.
+    pub arrived_unix: Option<Duration>,
 }
 
 /// Buffers for receiving batches.
@@ -148,7 +149,7 @@ impl Receiver {
             local: None,
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             dropped: None,
-            arrived_unix_ms: None,
+            arrived_unix: None,
         };
         if self.named {
             datagram.peer = socket_address(name, header.msg_hdr.msg_namelen);
@@ -197,8 +198,8 @@ fn read_control(header: &libc::msghdr, datagram: &mut Datagram<'_>) {
                 }
                 (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS) if len >= size_of::<libc::timespec>() => {
                     let time = payload.cast::<libc::timespec>().read_unaligned();
-                    let (secs, nanos) = (time.tv_sec.max(0) as u64, time.tv_nsec.max(0) as u64);
-                    datagram.arrived_unix_ms = Some(secs.saturating_mul(1_000).saturating_add(nanos / 1_000_000));
+                    let (secs, nanos) = (time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32);
+                    datagram.arrived_unix = Some(Duration::new(secs, nanos));
                 }
                 _ => {}
             }
@@ -416,7 +417,7 @@ pub fn receive_drops(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
 }
 
-/// Makes the kernel tell when each datagram came in ([`Datagram::arrived_unix_ms`]): 40 to 80 ns a datagram for the reader
+/// Makes the kernel tell when each datagram came in ([`Datagram::arrived_unix`]): 40 to 80 ns a datagram for the reader
 /// and 25 to 60 ns in the kernel's half (measured, loopback, batches of 64), which is one query in a hundred.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ mod overload;
 mod probe;
 mod reply;
 mod settle;
+mod unsent;
 mod waiters;
 mod watch;
 
@@ -33,6 +34,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
+use unsent::Unsent;
 
 /// A TCP connection of a worker; the generation tells a reused slot from the connection that was there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,6 +156,9 @@ struct Desk {
     rng: StdRng,
     ledger: Arc<Ledger>,
     sampler: Sampler,
+    /// How long the next query has lain in its socket.
+    waited: Duration,
+    unsent: Unsent,
     /// For a message that is taken apart and put together again.
     scratch: Box<[u8]>,
     /// Counts choices of a server.
@@ -178,6 +184,8 @@ impl Gateway {
             rng: StdRng::from_seed(seed),
             ledger: Arc::clone(ledger),
             sampler: Sampler::new(u64::from_ne_bytes(seed[..8].try_into().unwrap_or_default()), shared.samples.is_on()),
+            waited: Duration::ZERO,
+            unsent: Unsent::new(),
             scratch: vec![0; MESSAGE_MAX].into_boxed_slice(),
             turn: 0,
         };
@@ -250,11 +258,12 @@ impl Gateway {
 impl Desk {
     /// The life of a query.
     fn query(&mut self, view: &View<'_>, client: Client, packet: &[u8], out: &mut Outbox) {
+        let received = view.now.at.minus(std::mem::take(&mut self.waited));
         let query = match Query::scan(packet) {
             Ok(query) => query,
             Err(malformed) => return self.reject(view, client, packet, malformed, out),
         };
-        let case = Case { client, query: &query, received: view.now.at, upstream: None };
+        let case = Case { client, query: &query, received, upstream: None };
         let Some(admitted) = self.admit(view, case, out) else { return };
         match admitted.kind() {
             admit::Kind::Plain => {

@@ -7,6 +7,7 @@ use super::{Case, Client, Desk, Path, View};
 use crate::dns::edns::{ExtendedError, OPT_LEN};
 use crate::dns::reply::{self, Body, ReplyTo};
 use crate::dns::{HEADER_LEN, MESSAGE_MAX, put_u16, rcode};
+use crate::ledger::AnsweredBy;
 use crate::ledger::journal::{Entry, Quota, RuleId, is_denied};
 use crate::policy::cookies::Standing;
 use crate::policy::filter::Rule;
@@ -72,8 +73,12 @@ impl Desk {
         reason: Reason,
         rule: Option<&Rule>,
     ) {
-        let took = view.now.at.since(case.received);
-        self.ledger.count(outcome, reason, case.client.is_tcp(), Some(took));
+        let by = AnsweredBy::of(outcome, reason);
+        // An answer of our own is not given before the batch is sent.
+        if by == AnsweredBy::Upstream || !self.unsent.note(case.received) {
+            self.ledger.took(by, view.now.at.since(case.received));
+        }
+        self.ledger.count(outcome, reason, case.client.is_tcp(), None);
         self.watch(view, case, outcome, reason);
         let policy = &view.running.policy;
         let wanted = match policy.server.log.queries {

@@ -5,7 +5,6 @@ use super::Core;
 use super::sieve::{self, Caught};
 use super::tally::Event;
 use super::worker::Worker;
-use crate::clock::Now;
 use crate::gateway::{Client, Path};
 use crate::sys::BATCH;
 use socket2::{SockFilter, SockRef};
@@ -140,7 +139,7 @@ async fn serve<C: Core>(worker: Rc<Worker<C>>, listener: Rc<Listener>) {
 fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize) {
     let batch = worker.queries.borrow();
     worker.turn(|turn| {
-        let delay = waited(turn.now(), batch.datagram(0).arrived_unix_ms);
+        let delay = waited(turn.wall(), batch.datagram(0).arrived_unix);
         worker.feel(turn, delay);
         let mut watched = worker.watches_sources();
         for i in 0..count {
@@ -161,8 +160,9 @@ fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize)
             if let Some(load) = &mut watched {
                 load.see(peer.ip());
             }
-            let waited = waited(turn.now(), datagram.arrived_unix_ms);
+            let waited = waited(turn.wall(), datagram.arrived_unix);
             if waited < WAIT_LEAST || !turn.core().is_late(client, waited) {
+                turn.core().set_waited(waited);
                 turn.query(client, datagram.bytes);
             }
         }
@@ -172,9 +172,8 @@ fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize)
 }
 
 /// How long a datagram lay in its socket; zero when the wall clock went back meanwhile.
-fn waited(now: Now, arrived_unix_ms: Option<u64>) -> Duration {
-    let waited = arrived_unix_ms.map_or(0, |arrived| now.unix_ms.saturating_sub(arrived));
-    Duration::from_millis(waited)
+fn waited(wall: Duration, arrived_unix: Option<Duration>) -> Duration {
+    arrived_unix.map_or(Duration::ZERO, |arrived| wall.saturating_sub(arrived))
 }
 
 /// Lets nothing more into a listener's queue and hands over what is in it. The socket stays, for the replies.

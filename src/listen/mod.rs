@@ -42,7 +42,7 @@ pub use bind::{ListenError, Protocol};
 pub use tally::{Event, Tally};
 pub use workers::{Settings, StartError, Workers};
 
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::gateway::outbox::Outbox;
 use crate::gateway::{Client, From, Gateway, LinkId, LinkPort};
 use crate::policy::overload::Pressure;
@@ -59,6 +59,14 @@ pub trait Core: 'static {
     fn is_late(&mut self, _client: Client, _waited: Duration) -> bool {
         false
     }
+    /// How long the next query has lain in its socket; zero for one of which nothing is said.
+    fn set_waited(&mut self, _waited: Duration) {}
+    /// Whether the core has given answers of its own since it was last told that they are sent.
+    fn has_unsent(&self) -> bool {
+        false
+    }
+    /// They are sent.
+    fn on_sent(&mut self, _at: Moment) {}
     /// What one source may have each second while the worker is behind; `None`: nobody is shed.
     fn shed_rate(&self) -> Option<u32> {
         None
@@ -94,6 +102,18 @@ impl Core for Gateway {
 
     fn is_late(&mut self, client: Client, waited: Duration) -> bool {
         Self::is_late(self, client, waited)
+    }
+
+    fn set_waited(&mut self, waited: Duration) {
+        Self::set_waited(self, waited);
+    }
+
+    fn has_unsent(&self) -> bool {
+        Self::has_unsent(self)
+    }
+
+    fn on_sent(&mut self, at: Moment) {
+        Self::on_sent(self, at);
     }
 
     fn shed_rate(&self) -> Option<u32> {

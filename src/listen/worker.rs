@@ -193,12 +193,14 @@ async fn keep_time<C: Core>(worker: Rc<Worker<C>>) {
     }
 }
 
-/// One batch with the core: one clock reading, one policy, one flush.
+/// One batch with the core: one time, one policy, one flush; the clock is read once more if the core has given answers of
+/// its own, whose end is the flush.
 pub(super) struct Turn<'w, C: Core> {
     worker: &'w Rc<Worker<C>>,
     core: &'w mut C,
     outbox: &'w mut Outbox,
     now: Now,
+    wall: Duration,
 }
 
 impl<C: Core> Turn<'_, C> {
@@ -224,6 +226,11 @@ impl<C: Core> Turn<'_, C> {
     /// The time of this batch.
     pub(super) fn now(&self) -> Now {
         self.now
+    }
+
+    /// The same by the wall clock, since 1970-01-01 UTC.
+    pub(super) fn wall(&self) -> Duration {
+        self.wall
     }
 
     /// The core, for what the drivers ask it.
@@ -271,9 +278,13 @@ impl<C: Core> Worker<C> {
     pub(super) fn turn<R>(self: &Rc<Self>, run: impl FnOnce(&mut Turn<'_, C>) -> R) -> R {
         let (mut core, mut outbox) = (self.core.borrow_mut(), self.outbox.borrow_mut());
         core.begin_batch();
-        let mut turn = Turn { worker: self, core: &mut core, outbox: &mut outbox, now: self.clock.now() };
+        let (now, wall) = self.clock.read();
+        let mut turn = Turn { worker: self, core: &mut core, outbox: &mut outbox, now, wall };
         let result = run(&mut turn);
         turn.flush();
+        if core.has_unsent() {
+            core.on_sent(self.clock.moment());
+        }
         result
     }
 

@@ -111,7 +111,12 @@ fn the_time_of_arrival_is_told_beside_everything_else() {
     assert_eq!(receiver.receive(b.as_fd()).unwrap(), 1);
     let datagram = receiver.datagram(0);
     assert!(datagram.local.is_some() && datagram.dropped.is_some(), "room for all three");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
-    let arrived = datagram.arrived_unix_ms.unwrap();
-    assert!(arrived <= now && now - arrived < 60_000, "{arrived} {now}");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let arrived = datagram.arrived_unix.unwrap();
+    assert!(arrived <= now && now - arrived < Duration::from_secs(60), "{arrived:?} {now:?}");
+    assert_ne!(
+        (arrived.subsec_nanos() % 1_000_000, now.subsec_nanos() % 1_000_000),
+        (0, 0),
+        "finer than a millisecond"
+    );
 }

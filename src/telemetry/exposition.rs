@@ -109,7 +109,7 @@ fn queries(out: &mut String, totals: &Totals) -> fmt::Result {
 
 fn latency(out: &mut String, totals: &Totals) -> fmt::Result {
     const NAME: &str = "weir_latency_seconds";
-    head(out, NAME, "histogram", "From a query's arrival to its end, by who made the answer.")?;
+    head(out, NAME, "histogram", "From a query's arrival in the kernel to its end, by who made the answer.")?;
     for by in AnsweredBy::ALL {
         let mut sum = 0;
         for (bucket, count) in totals.latency(by).iter().enumerate() {

@@ -44,6 +44,9 @@ fn outcomes_sum_to_the_queries_that_were_sent() {
     );
     assert_eq!(weir.metric(QUERIES, "outcome=\"dropped\""), 1.0);
     assert_eq!(weir.metric(QUERIES, "outcome=\"denied\""), 20.0);
+    // What the gateway answers itself takes time too, if only from its socket and back to it.
+    let latency = |part: &str| weir.metric(&format!("weir_latency_seconds_{part}"), "by=\"gateway\"");
+    assert!(latency("count") >= 20.0 && latency("sum") > latency("count") * 1e-6, "{}", weir.scrape());
     weir.stop();
 }
 
