@@ -1,8 +1,8 @@
 //! The chain of CNAMEs from the question's name through an answer section, in whatever order its records come
 //! (RFC 1034 section 3.6.2).
 
-use super::name::{self, Name};
-use super::{HEADER_LEN, u16_at};
+use super::name::Name;
+use super::{HEADER_LEN, u16_at, walk};
 
 /// The longest CNAME chain that is followed, longer than what resolvers follow (BIND and Unbound start anew 11 times). An
 /// answer with a longer one is not cached, and withheld where a filter would have to read all of it.
@@ -69,7 +69,7 @@ impl<'m> Chain<'m> {
         // Nearly always the owner is a pointer to the question's name, and the chain has not left it.
         let owner = usize::from(owner);
         let is_question = self.len == 0 && u16_at(self.message, owner) == Some(0xC000 | HEADER_LEN as u16);
-        is_question || name::is_at(&self.end, self.message, owner)
+        is_question || walk::is_at(&self.end, self.message, owner)
     }
 
     /// Goes on to a target, unless the chain is too long.

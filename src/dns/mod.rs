@@ -13,6 +13,7 @@ pub mod reply;
 pub mod response;
 #[cfg(test)]
 pub(crate) mod sample;
+mod walk;
 
 /// Length of the fixed header (RFC 1035 section 4.1.1).
 pub const HEADER_LEN: usize = 12;

@@ -1,8 +1,8 @@
 //! The frame of a record (owner, type, class, TTL, RDATA's place), read one after another with bounded work, because
 //! requests and responses are walked alike (RFC 1035 section 4.1.3).
 
-use super::name::{self, NameError};
-use super::{HEADER_LEN, class, rtype, u16_at, u32_at};
+use super::name::NameError;
+use super::{HEADER_LEN, class, rtype, u16_at, u32_at, walk};
 use std::ops::Range;
 
 /// One record of a message, as offsets into it.
@@ -70,7 +70,7 @@ impl<'m> Walker<'m> {
     /// Checks the name at `at` and returns the offset behind it.
     #[inline]
     pub(super) fn skip_name(&mut self, at: usize) -> Result<usize, NameError> {
-        let walked = name::walk(self.message, at, |_| ())?;
+        let walked = walk::walk(self.message, at, |_| ())?;
         self.detours_left = self.detours_left.checked_sub(walked.detours).ok_or(NameError::BadPointer)?;
         Ok(walked.end)
     }

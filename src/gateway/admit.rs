@@ -199,7 +199,8 @@ impl Desk {
             }
         };
         let outcome = if rule.action == Action::Truncate { Outcome::Truncated } else { Outcome::Denied };
-        self.say_by_rule(view, case, body, error, (outcome, Reason::Filter), rule, out);
+        let (outcome, reason) = self.write_own(view, case, body, error, (outcome, Reason::Filter), out);
+        self.finish(view, case, outcome, reason, Some(rule));
         false
     }
 

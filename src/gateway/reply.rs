@@ -147,23 +147,8 @@ impl Desk {
         self.finish(view, case, ending.0, ending.1, None);
     }
 
-    /// Answers with something self-made because of a rule.
-    #[allow(clippy::too_many_arguments)] // the rule is the one thing more than in `say`
-    pub(super) fn say_by_rule(
-        &mut self,
-        view: &View<'_>,
-        case: Case<'_>,
-        body: Body<'_>,
-        error: Extended<'_>,
-        ending: Ending,
-        rule: &Rule,
-        out: &mut Outbox,
-    ) {
-        let ending = self.write_own(view, case, body, error, ending, out);
-        self.finish(view, case, ending.0, ending.1, Some(rule));
-    }
-
-    fn write_own(
+    /// Writes something self-made; how the query ends, which is for the caller to count.
+    pub(super) fn write_own(
         &mut self,
         view: &View<'_>,
         case: Case<'_>,

@@ -26,7 +26,7 @@
 use super::Mode;
 use super::clients::Groups;
 use super::document::network::{self, Entry, Member};
-use super::document::table::qtype;
+use super::document::values::qtype;
 use super::document::{At, Code, Fault, Faults, Table, nearest, words};
 use super::networks::{NetworkMap, NetworkSet};
 use crate::dns::query::Query;

@@ -7,7 +7,7 @@
 pub mod pools;
 pub mod surroundings;
 
-use super::document::table::address;
+use super::document::values::address;
 use super::document::{Code, Table};
 use super::{Mode, Profile};
 use crate::dns::name::Name;

@@ -27,6 +27,7 @@ pub mod report;
 pub mod table;
 pub mod toml_file;
 pub mod units;
+pub mod values;
 pub mod words;
 
 pub use fault::{At, Code, Fault, Faults, Place, Severity};

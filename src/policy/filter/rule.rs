@@ -316,7 +316,7 @@ fn read_name(text: &At<&str>, faults: &Faults) -> Option<(u8, At<Name>)> {
         faults.add(Code::Name, &text.place, message, "\"*.x\" means every name below x; \"x\" includes x itself");
         return None;
     }
-    let name = document::table::name(&At { value: bare, place: text.place.clone() }, faults)?;
+    let name = document::values::name(&At { value: bare, place: text.place.clone() }, faults)?;
     Some((reach, name))
 }
 

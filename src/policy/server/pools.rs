@@ -4,7 +4,7 @@
 use super::{Balance, Health, PoolSettings, RETRIES_MAX, RouteSettings, Surroundings, Transport, UpstreamSettings};
 use crate::dns::name::Name;
 use crate::dns::rtype;
-use crate::policy::document::table::{name, qtype};
+use crate::policy::document::values::{name, qtype};
 use crate::policy::document::{At, Code, Fault, Faults, Table, nearest};
 use std::collections::HashMap;
 use std::net::SocketAddr;
