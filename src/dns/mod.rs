@@ -8,6 +8,7 @@ pub mod name;
 pub mod patch;
 pub mod query;
 pub mod record;
+pub mod registrable;
 pub mod reply;
 pub mod response;
 #[cfg(test)]

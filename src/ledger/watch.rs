@@ -8,6 +8,7 @@ use super::samples::Sample;
 use super::traffic::{HALF_LIFE, RATE, Signature, Traffic};
 use crate::clock::{Moment, Now};
 use crate::dns::name::Name;
+use crate::dns::registrable::registrable;
 use crate::verdict::{Outcome, Reason};
 use ipnet::IpNet;
 use std::hash::{BuildHasher, RandomState};
@@ -57,7 +58,7 @@ pub struct Watch {
     pub hosts: Hitters<IpNet, Traffic>,
     /// Their networks: /24 and /56.
     pub networks: Hitters<IpNet, Traffic>,
-    /// Zones, about: see [`zone_of`].
+    /// Zones, about: registrable domains.
     pub zones: Hitters<Name>,
     /// Names.
     pub names: Hitters<Name>,
@@ -213,53 +214,14 @@ fn network(address: IpAddr, prefix: u8) -> IpNet {
     IpNet::new(address, prefix).map_or_else(|_| address.into(), |network| network.trunc())
 }
 
-/// Second-level labels under which the domains of a country are registered, such as `com` in `com.cn`.
-const SECOND_LEVELS: [&[u8]; 14] = [
-    b"\x02ac", b"\x02co", b"\x03com", b"\x03edu", b"\x03gob", b"\x02go", b"\x03gov", b"\x03mil", b"\x03net", b"\x02ne",
-    b"\x03nom", b"\x02or", b"\x03org", b"\x02gv",
-];
-
-/// The zone of a name, about: what somebody has registered. Its last two labels, or three below the well-known second
-/// levels of a country; of names for addresses four, the /16 of IPv4. For a display; nothing is decided by it.
-pub fn zone_of(name: &Name) -> Name {
-    let labels = name.labels();
-    let of = |count: usize| name.suffixes().nth(labels.saturating_sub(count)).unwrap_or(&[0]);
-    let is_arpa = of(1) == b"\x04arpa\0";
-    let is_country = of(1).first() == Some(&2);
-    let second = || of(2).split_at(1 + usize::from(of(2)[0])).0;
-    let count = match labels {
-        0..=2 => labels,
-        _ if is_arpa => 4,
-        _ if is_country && SECOND_LEVELS.contains(&second()) => 3,
-        _ => 2,
-    };
-    Name::from_wire(of(count.min(labels))).unwrap_or(*name)
+/// The zone of a name, about: what somebody has registered. For a display; nothing is decided by it.
+fn zone_of(name: &Name) -> Name {
+    Name::from_wire(registrable(name)).unwrap_or(*name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn zones_are_what_somebody_has_registered_about() {
-        let cases = [
-            (".", "."),
-            ("com", "com"),
-            ("example.com", "example.com"),
-            ("a.b.c.example.com", "example.com"),
-            ("www.example.com.cn", "example.com.cn"),
-            ("com.cn", "com.cn"),
-            ("www.example.cn", "example.cn"),
-            ("www.example.co.uk", "example.co.uk"),
-            ("4.3.2.1.in-addr.arpa", "2.1.in-addr.arpa"),
-            ("arpa", "arpa"),
-            ("in-addr.arpa", "in-addr.arpa"),
-            ("3.in-addr.arpa", "3.in-addr.arpa"),
-        ];
-        for (name, zone) in cases {
-            assert_eq!(zone_of(&Name::from_text(name).unwrap()).to_string(), zone, "{name}");
-        }
-    }
 
     #[test]
     fn what_a_worker_raises_again_and_again_is_told_once() {
