@@ -26,7 +26,8 @@ const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0
 type Settings = [&'static str; 2];
 const ON: Settings = ["", ""];
 const OFF: Settings = ["[top]\nsamples = 0\n", "[storm]\nmode = \"off\"\n[cookies]\nmode = \"off\"\n"];
-const PARTS: [(&str, Settings); 3] = [
+const PARTS: [(&str, Settings); 4] = [
+    ("nothing", ON),
     ("storm", ["", "[storm]\nmode = \"off\"\n"]),
     ("cookies", ["", "[cookies]\nmode = \"off\"\n"]),
     ("top", ["[top]\nsamples = 0\n", ""]),
@@ -54,7 +55,10 @@ impl Scene {
             rrl: RrlTable::new(policy.rrl.memory, 7),
             cookies: CookieJar::new(Secret::new([7; 16])),
             cache: Cache::new(policy.server.cache.size_bytes, 7, 4),
-            storm: weir::storm::Common::new(7, weir::storm::KNOWN_NAMES),
+            storm: weir::storm::Common::new(
+                7,
+                std::env::var("KN").map_or(weir::storm::KNOWN_NAMES, |n| n.parse().unwrap()),
+            ),
             journal: Journal::new(64),
             alerts: Alerts::new(64),
             samples: Samples::new(8_192),
