@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """CPU per query of weir beside the floors, as ratios from one run (A B A B, medians, spread).
 
-usage: benches/floors.py FLOORS [--rounds 5] [--seconds 4]
+usage: benches/floors.py FLOORS [--rounds 5] [--seconds 4] [--guards]
 
 FLOORS is a folder with reflect.c, nullproxy.c and blast.c: a reflector that answers with the least work a socket server
 can do, a relay that only swaps ids, and a load generator. They are built into a temporary folder. The server under
@@ -10,6 +10,8 @@ queries answered, which is steadier than throughput on a shared machine. Loopbac
 
 rows: cached   weir answering from its cache, against reflect
       forward  weir with its cache off before reflect, against nullproxy before reflect
+--guards: both rows of weir with the default policy, against weir with [storm], [cookies] and [top] off: what it costs to
+be on one's guard while there is no attack
 """
 import argparse, os, pathlib, re, signal, statistics, subprocess, sys, tempfile, time
 
@@ -18,6 +20,7 @@ PORT = 20530
 
 # More of limits.toml, to see what a section costs: LIMITS=$'[storm]\nmode = "off"\n' benches/floors.py ...
 LIMITS = os.environ.get("LIMITS", "")
+UNGUARDED = '[storm]\nmode = "off"\n[cookies]\nmode = "off"\n'
 
 
 def cpu(pid):
@@ -55,7 +58,7 @@ def measure(tools, server, port, seconds, *how):
     return spent / result["answered"] * 1e6, result["qps"]
 
 
-def policy(folder, name, port, cache):
+def policy(folder, name, port, cache, guarded=True):
     path = pathlib.Path(folder, name)
     path.mkdir()
     path.joinpath("gateway.toml").write_text(f'''schema = 1
@@ -70,9 +73,9 @@ size = "{cache}"
 socket = "{path}/control.sock"
 [log]
 queries = "none"
-''')
+''' + ("" if guarded else "[top]\nsamples = 0\n"))
     # The load comes from four addresses: limits are looked at for each query, and never reached.
-    path.joinpath("limits.toml").write_text('[source]\nrate = 1000000\nburst = 1000000\n[overload]\nrate = 1000000\n' + LIMITS)
+    path.joinpath("limits.toml").write_text('[source]\nrate = 1000000\nburst = 1000000\n[overload]\nrate = 1000000\n' + (LIMITS if guarded else UNGUARDED))
     return str(path)
 
 
@@ -85,6 +88,7 @@ def main():
     parser.add_argument("floors")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--guards", action="store_true")
     given = parser.parse_args()
     root = pathlib.Path(__file__).resolve().parent.parent
     weir = os.environ.get("WEIR", f"{root}/target/release/weir")
@@ -101,8 +105,12 @@ def main():
         running = []
         try:
             running.append(start(1, f"{folder}/reflect", "127.0.0.1", str(PORT)))
-            floor_local = start(0, f"{folder}/reflect", "127.0.0.1", str(PORT + 1))
-            floor_relay = start(0, f"{folder}/nullproxy", str(PORT + 2), str(PORT))
+            if given.guards:
+                floor_local = gateway(weir, policy(folder, "cached-off", PORT + 1, "64MiB", guarded=False))
+                floor_relay = gateway(weir, policy(folder, "relay-off", PORT + 2, "0", guarded=False))
+            else:
+                floor_local = start(0, f"{folder}/reflect", "127.0.0.1", str(PORT + 1))
+                floor_relay = start(0, f"{folder}/nullproxy", str(PORT + 2), str(PORT))
             cached = gateway(weir, policy(folder, "cached", PORT + 3, "64MiB"))
             relay = gateway(weir, policy(folder, "relay", PORT + 4, "0"))
             running += [floor_local, floor_relay, cached, relay]

@@ -4,6 +4,7 @@
 
 mod chain;
 pub mod edns;
+pub mod letters;
 pub mod name;
 pub mod patch;
 pub mod query;

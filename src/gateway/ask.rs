@@ -7,6 +7,7 @@ use super::outbox::{Outbox, To};
 use super::{Asker, Case, Desk, LinkPort, Path, View};
 use crate::cache::FailureKind;
 use crate::dns::edns::{ExtendedError, option, options};
+use crate::dns::letters::{self, Flips};
 use crate::dns::query::Query;
 use crate::dns::reply::{self, Body};
 use crate::dns::{HEADER_LEN, put_u16, rcode};
@@ -290,7 +291,7 @@ impl Desk {
 
 /// Writes the message for an upstream: the header with what the client may decide, the question in the letter case of
 /// `flips`, an OPT of our own when the client sent one. Its id is 0.
-fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &[u64; 4], out: &mut [u8]) -> usize {
+fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &Flips, out: &mut [u8]) -> usize {
     let end = query.question_end;
     out[..HEADER_LEN].fill(0);
     out[2] = u8::from(query.rd);
@@ -299,7 +300,7 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &[u64; 4], out: &mut
     out[3] = 1 << 5 | u8::from(query.cd) << 4;
     out[5] = 1;
     out[HEADER_LEN..end].copy_from_slice(query.question());
-    flip_case(&mut out[HEADER_LEN..end - 4], flips);
+    letters::flip(&mut out[HEADER_LEN..end - 4], flips);
     let Some(edns) = &query.edns else { return end };
     let mut kept = [0; OPTIONS_MAX];
     let mut kept_len = 0;
@@ -315,17 +316,4 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &[u64; 4], out: &mut
         kept_len += 4 + data.len();
     }
     reply::append_opt(out, end, 0, edns.dnssec_ok, &kept[..kept_len], None).unwrap_or(end)
-}
-
-/// Flips the case of the letters of a wire name whose bit is set. Length bytes are below 64, so no letters.
-pub(super) fn flip_case(name: &mut [u8], flips: &[u64; 4]) {
-    if *flips == [0; 4] {
-        return;
-    }
-    for (at, byte) in name.iter_mut().enumerate() {
-        let flip = flips[at / 64] >> (at % 64) & 1 == 1;
-        if flip && byte.is_ascii_alphabetic() {
-            *byte ^= 0x20;
-        }
-    }
 }

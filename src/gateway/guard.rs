@@ -9,6 +9,7 @@ use crate::dns::edns::ExtendedError;
 use crate::dns::name::Name;
 use crate::dns::rcode;
 use crate::dns::reply::Body;
+use crate::dns::response::Response;
 use crate::ledger::alerts::{Alert, AlertKind, Subject};
 use crate::policy::Mode;
 use crate::policy::storm::{StormAnswer, StormPolicy};
@@ -33,6 +34,8 @@ const KNOWN_PART: u32 = 4;
 pub(super) struct Leave {
     /// Keyed hash of the zone; 0: no place is held.
     zone: u64,
+    /// Keyed hash of the name asked for; 0: the guard does not look.
+    name: u64,
     /// This is the probe of a zone that fails.
     trial: bool,
     /// Keyed hash of the question under which others may wait for it; 0: none may.
@@ -105,7 +108,7 @@ impl Desk {
         }
         let capacity = view.running.routing.capacity(pool);
         // It was opened a moment ago; should it not be there, nothing is known against the zone.
-        let Some(account) = self.storms.account(at, zone) else { return Some(Leave::default()) };
+        let Some(account) = self.storms.account(at, zone) else { return Some(Leave { name, ..Leave::default() }) };
         // TC=1 asks for a proof that the client is where it says: who has given it need not hear that.
         let held = says == Says::Ask
             && account.is_under_random_names(policy.unknown)
@@ -125,13 +128,13 @@ impl Desk {
             }
             common.inflight.enter(zone, u32::MAX);
         }
-        Some(Leave { zone, trial: says == Says::Try, question })
+        Some(Leave { zone, name, trial: says == Says::Try, question })
     }
 
     /// Writes what was granted into the flight that it was granted for.
     pub(super) fn take_off(&mut self, view: &View<'_>, id: FlightId, leave: Leave) {
         let flight = self.flights.flight_mut(id);
-        (flight.zone, flight.trial) = (leave.zone, leave.trial);
+        (flight.zone, flight.name, flight.trial) = (leave.zone, leave.name, leave.trial);
         if leave.question != 0 {
             self.flights.lead(id, leave.question);
         }
@@ -231,14 +234,14 @@ impl Desk {
         policy.mode == Mode::Enforce && (recovered || says == Says::Try)
     }
 
-    /// Notes what an answer tells about names and zones.
-    pub(super) fn learn(&mut self, view: &View<'_>, case: Case<'_>, response: &crate::dns::response::Response<'_>) {
-        if view.running.policy.storm.mode == Mode::Off {
+    /// Notes what the answer to a flight tells about names and zones.
+    pub(super) fn learn(&mut self, view: &View<'_>, id: FlightId, case: Case<'_>, response: &Response<'_>) {
+        let name = self.flights.flight(id).name;
+        if name == 0 || view.running.policy.storm.mode == Mode::Off {
             return;
         }
         if response.rcode == rcode::NOERROR {
-            let common = &view.shared.storm;
-            common.known.learn(common.hash(&case.query.name));
+            view.shared.storm.known.learn(name);
         }
         if let Some((owner, _)) = &response.soa {
             self.storms.learn_cut(&case.query.name, owner);

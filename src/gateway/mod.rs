@@ -183,7 +183,10 @@ impl Gateway {
             probes: 0,
             rng: StdRng::from_seed(seed),
             ledger: Arc::clone(ledger),
-            sampler: Sampler::new(u64::from_ne_bytes(seed[..8].try_into().unwrap_or_default()), shared.samples.is_on()),
+            sampler: Sampler::new(
+                u64::from_ne_bytes(seed[..8].try_into().unwrap_or_default()),
+                sample_rate(shared, &running),
+            ),
             waited: Duration::ZERO,
             unsent: Unsent::new(),
             scratch: vec![0; MESSAGE_MAX].into_boxed_slice(),
@@ -207,6 +210,7 @@ impl Gateway {
         self.running = self.shared.live.load();
         self.desk.links.adopt(&self.running.routing);
         self.desk.limit = SourceLimit::new(&self.shared.source, &self.running.policy.source);
+        self.desk.sampler.set_rate(sample_rate(&self.shared, &self.running));
     }
 
     /// A message from a client.
@@ -253,6 +257,11 @@ impl Gateway {
     pub fn in_flight(&self) -> usize {
         self.desk.flights.len() - self.desk.probes
     }
+}
+
+/// Queries a second of each worker that are sampled, as far as anybody reads samples.
+fn sample_rate(shared: &Shared, running: &Running) -> u32 {
+    if shared.samples.is_on() { running.policy.server.top.samples } else { 0 }
 }
 
 impl Desk {

@@ -54,6 +54,8 @@ impl Desk {
         if self.flights.flight(flight).opaque {
             return self.pass_opaque(view, flight, &attempt, packet, out);
         }
+        // Read by then from memory that may be far away.
+        view.shared.storm.known.prefetch(self.flights.flight(flight).name);
         let Ok(response) = Response::scan(packet) else {
             return self.ledger.upstream(slot, UpstreamEvent::Malformed);
         };
@@ -74,7 +76,7 @@ impl Desk {
         let (asked, len) = self.copy_packet(flight);
         if let Ok(query) = Query::scan(&asked[..len]) {
             let case = Case { client, query: &query, received, upstream: Some(slot) };
-            self.learn(view, case, &response);
+            self.learn(view, flight, case, &response);
             if self.stays_admitted(view, case, policy, out) {
                 let failed = view.is_failure(response.rcode, &query);
                 if failed && self.ask_another(view, flight, &attempt, &query, out) {

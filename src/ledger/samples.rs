@@ -14,8 +14,8 @@ use std::time::Duration;
 /// How often the gap between samples is fitted to the load.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// Samples that a worker takes in a [`WINDOW`], about. 4000 a second tell a share of 1 % to about a sixth of itself.
-const PER_WINDOW: u32 = 400;
+/// [`WINDOW`]s in a second.
+const WINDOWS: u32 = 10;
 
 /// The widest mean gap: more than a worker can do in a window at one sample in it.
 const GAP_MAX: u32 = 1 << 16;
@@ -111,16 +111,24 @@ pub struct Sampler {
     window_end: Moment,
     random: u64,
     trace: Trace,
-    on: bool,
+    /// Samples that are taken in a [`WINDOW`], about; 0: none.
+    per_window: u32,
 }
 
 impl Sampler {
-    /// A sampler whose choices follow from `seed`; one that is not `on` takes nothing.
-    pub fn new(seed: u64, on: bool) -> Self {
-        let left = if on { 1 } else { u32::MAX };
+    /// A sampler whose choices follow from `seed`, and that takes about `per_second`; 0: nothing.
+    pub fn new(seed: u64, per_second: u32) -> Self {
         let random = seed | 1;
         let (trace, window_end) = (Trace::default(), Moment::ZERO);
-        Self { left, gap: 1, taken: 0, stood_for: 0, window_end, random, trace, on }
+        let mut sampler = Self { left: 1, gap: 1, taken: 0, stood_for: 0, window_end, random, trace, per_window: 0 };
+        sampler.set_rate(per_second);
+        sampler
+    }
+
+    /// Takes about `per_second` from here on; 0: nothing.
+    pub fn set_rate(&mut self, per_second: u32) {
+        self.per_window = per_second.div_ceil(WINDOWS);
+        self.left = if per_second == 0 { u32::MAX } else { self.left.min(2 * self.gap) };
     }
 
     /// Notes the bytes of the answer of the query at hand, before limits.
@@ -151,7 +159,7 @@ impl Sampler {
 
     #[cold]
     fn take(&mut self, at: Moment) -> Option<u32> {
-        if !self.on {
+        if self.per_window == 0 {
             self.left = u32::MAX;
             return None;
         }
@@ -160,13 +168,13 @@ impl Sampler {
             // What the last window saw, were it to take its share only; a pause ends with every query taken.
             let paused = at.since(self.window_end) >= WINDOW;
             let seen = if paused { 0 } else { self.stood_for };
-            self.gap = u32::try_from(seen / u64::from(PER_WINDOW)).unwrap_or(GAP_MAX).clamp(1, GAP_MAX);
+            self.gap = u32::try_from(seen / u64::from(self.per_window)).unwrap_or(GAP_MAX).clamp(1, GAP_MAX);
             (self.taken, self.stood_for) = (0, 0);
             self.window_end = at.plus(WINDOW);
-        } else if self.taken >= PER_WINDOW {
+        } else if self.taken >= self.per_window {
             // Far more than in the window before: half as many from here on, and again.
             self.gap = (self.gap * 2).min(GAP_MAX);
-            self.taken = PER_WINDOW / 2;
+            self.taken = self.per_window / 2;
         }
         self.taken += 1;
         self.stood_for += u64::from(weight);
@@ -198,7 +206,7 @@ mod tests {
     #[test]
     fn weights_add_up_to_the_queries_and_samples_stay_few() {
         for seed in [1, 7, 0xdead_beef] {
-            let mut sampler = Sampler::new(seed, true);
+            let mut sampler = Sampler::new(seed, 4_000);
             // 1000, then 200 000, then 1000 queries a second for two seconds each.
             let (taken, stood_for) = run(&mut sampler, 0, 1_000, 2_000);
             assert!((1_990..=2_010).contains(&stood_for), "seed {seed}: {stood_for} of 2000");
@@ -214,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_trace_goes_with_its_query_only() {
-        let mut sampler = Sampler::new(1, true);
+        let mut sampler = Sampler::new(1, 4_000);
         sampler.will_answer(100_000);
         sampler.answered(40);
         sampler.monitored(Reason::Rrl);
@@ -226,7 +234,12 @@ mod tests {
 
     #[test]
     fn without_a_reader_nothing_is_taken() {
-        let mut sampler = Sampler::new(1, false);
+        let mut sampler = Sampler::new(1, 0);
         assert_eq!(run(&mut sampler, 0, 1, 10_000), (0, 0));
+        sampler.set_rate(1_000);
+        let (taken, stood_for) = run(&mut sampler, 1_000_000, 1_000, 2_000);
+        assert!(stood_for.abs_diff(2_000) < 100 && taken > 1_500, "turned on: {taken} samples for {stood_for}");
+        sampler.set_rate(0);
+        assert_eq!(run(&mut sampler, 4_000_000, 1_000, 2_000).0, 0, "turned off again");
     }
 }

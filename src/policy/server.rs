@@ -136,6 +136,14 @@ pub struct LogSettings {
     pub file: Option<PathBuf>,
 }
 
+/// `[top]`: what `weir top` and the alerts about floods and reflection are made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopSettings {
+    /// Queries that each worker samples a second, about, 100 to 20000; default 4000, which tell a share of 1 % to about a
+    /// sixth of itself. 0: none; then `weir top` is empty and only zones raise alerts.
+    pub samples: u32,
+}
+
 /// `[tcp]` of limits.toml
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpLimits {
@@ -196,6 +204,8 @@ pub struct Server {
     pub metrics: Option<SocketAddr>,
     /// `[log]`
     pub log: LogSettings,
+    /// `[top]`
+    pub top: TopSettings,
 }
 
 impl UpstreamSettings {
@@ -228,6 +238,7 @@ impl Server {
             control_socket: read_control(&t.table("control"), surroundings),
             metrics: metrics.address("listen", 9153).map(|address| address.value),
             log: LogSettings::read(&t.table("log")),
+            top: TopSettings::read(&t.table("top")),
         }
     }
 }
@@ -300,6 +311,16 @@ impl LogSettings {
             rate: t.number("rate", 1..=1_000_000, 1_000),
             file: file.map(|file| PathBuf::from(file.value)),
         }
+    }
+}
+
+impl TopSettings {
+    fn read(t: &Table<'_>) -> Self {
+        let samples = t.number("samples", 0..=20_000, 4_000);
+        if (1..100).contains(&samples) {
+            t.fault("samples", Code::Range, "top.samples must be 0 or at least 100", "0: nothing is sampled");
+        }
+        Self { samples }
     }
 }
 

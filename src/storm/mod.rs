@@ -85,8 +85,8 @@ impl Storms {
 
     /// The zone of a name; `route` is the zone of the route that it takes.
     pub fn zone_of<'n>(&self, name: &'n Name, route: Option<&Name>) -> ZoneKey<'n> {
-        let wire = self.cuts.zone_of(name, route);
-        ZoneKey { wire, hash: self.hasher.hash_one(wire).max(1) }
+        let (wire, hash) = self.cuts.zone_of(name, route);
+        ZoneKey { wire, hash }
     }
 
     /// A keyed hash of anything.

@@ -92,8 +92,6 @@ pub enum Says {
 #[derive(Clone, Copy, Debug)]
 pub struct Zone {
     name: Name,
-    /// 0: nobody is here.
-    hash: u64,
     second: u64,
     now: Counts,
     past: Counts,
@@ -116,7 +114,6 @@ pub struct Zone {
 impl Zone {
     const EMPTY: fn() -> Self = || Self {
         name: Name::root(),
-        hash: 0,
         second: 0,
         now: Counts::default(),
         past: Counts::default(),
@@ -322,48 +319,57 @@ impl Zone {
 /// All accounts of a worker.
 #[derive(Debug)]
 pub(super) struct Table {
-    zones: Box<[Zone]>,
+    /// Hash of the zone at each place; 0: nobody is here. Apart from the accounts, so that a set is looked through in one
+    /// cache line.
+    hashes: Box<[[u64; PLACES]]>,
+    zones: Box<[[Zone; PLACES]]>,
 }
 
 impl Table {
     pub(super) fn new(zones_max: usize) -> Self {
-        Self { zones: vec![Zone::EMPTY(); Self::places(zones_max)].into_boxed_slice() }
+        let sets = Self::sets(zones_max);
+        let zones = (0..sets).map(|_| [Zone::EMPTY(); PLACES]).collect();
+        Self { hashes: vec![[0; PLACES]; sets].into_boxed_slice(), zones }
     }
 
     pub(super) fn size_bytes(zones_max: usize) -> usize {
-        Self::places(zones_max) * size_of::<Zone>()
+        Self::sets(zones_max) * PLACES * (size_of::<u64>() + size_of::<Zone>())
     }
 
-    fn places(zones_max: usize) -> usize {
-        zones_max.next_power_of_two().max(PLACES)
+    /// A power of two.
+    fn sets(zones_max: usize) -> usize {
+        zones_max.div_ceil(PLACES).max(1).next_power_of_two()
+    }
+
+    fn set_of(&self, hash: u64) -> usize {
+        hash as usize & (self.hashes.len() - 1)
     }
 
     pub(super) fn find(&mut self, at: Moment, hash: u64) -> Option<&mut Zone> {
-        let zone = self.set(hash).iter_mut().find(|zone| zone.hash == hash)?;
+        let set = self.set_of(hash);
+        let place = self.hashes[set].iter().position(|other| *other == hash)?;
+        let zone = &mut self.zones[set][place];
         zone.roll(at);
         Some(zone)
     }
 
     pub(super) fn open(&mut self, at: Moment, hash: u64, wire: &[u8]) -> &mut Zone {
-        let set = self.set(hash);
-        let place = match set.iter().position(|zone| zone.hash == hash && zone.name.as_wire() == wire) {
+        let set = self.set_of(hash);
+        let (hashes, zones) = (&mut self.hashes[set], &mut self.zones[set]);
+        let is_it = |place: &usize| hashes[*place] == hash && zones[*place].name.as_wire() == wire;
+        let place = match (0..PLACES).find(is_it) {
             Some(place) => place,
             None => {
-                set.iter_mut().filter(|zone| zone.hash != 0).for_each(|zone| zone.roll(at));
-                let least = |place: &usize| (set[*place].hash != 0, set[*place].weight());
+                zones.iter_mut().zip(&*hashes).filter(|(_, hash)| **hash != 0).for_each(|(zone, _)| zone.roll(at));
+                let least = |place: &usize| (hashes[*place] != 0, zones[*place].weight());
                 let place = (0..PLACES).min_by_key(least).unwrap_or_default();
                 let name = Name::from_wire(wire).unwrap_or_else(|_| Name::root());
-                set[place] = Zone { name, hash, second: at.as_secs(), ..Zone::EMPTY() };
+                hashes[place] = hash;
+                zones[place] = Zone { name, second: at.as_secs(), ..Zone::EMPTY() };
                 place
             }
         };
-        &mut set[place]
-    }
-
-    fn set(&mut self, hash: u64) -> &mut [Zone] {
-        let sets = self.zones.len() / PLACES;
-        let first = (hash as usize & (sets - 1)) * PLACES;
-        &mut self.zones[first..first + PLACES]
+        &mut zones[place]
     }
 }
 
@@ -382,7 +388,7 @@ mod tests {
     }
 
     fn zone() -> Zone {
-        Zone { hash: 1, second: at(0).as_secs(), ..Zone::EMPTY() }
+        Zone { second: at(0).as_secs(), ..Zone::EMPTY() }
     }
 
     fn policy() -> StormPolicy {

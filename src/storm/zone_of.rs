@@ -40,8 +40,8 @@ impl Cuts {
 
     pub(super) const SIZE_BYTES: usize = BUCKETS * PLACES * size_of::<Cut>();
 
-    /// The wire form of the zone of a name. `route`: the zone of the route that the name takes.
-    pub(super) fn zone_of<'n>(&self, name: &'n Name, route: Option<&Name>) -> &'n [u8] {
+    /// The wire form of the zone of a name and its hash, never 0. `route`: the zone of the route that the name takes.
+    pub(super) fn zone_of<'n>(&self, name: &'n Name, route: Option<&Name>) -> (&'n [u8], u64) {
         let wire = name.as_wire();
         let domain = registrable(name);
         let hash = self.hash(domain);
@@ -55,7 +55,8 @@ impl Cuts {
         let route = route.map_or(0, |zone| zone.as_wire().len());
         // The longest: a route's zone may be a part of a domain, or hold many domains.
         let len = domain.len().max(cut).max(if route > domain.len() { route } else { 0 });
-        &wire[wire.len() - len..]
+        let zone = &wire[wire.len() - len..];
+        (zone, if len == domain.len() { hash } else { self.hash(zone) })
     }
 
     /// Notes that an answer to `name` came from the zone `owner`.
@@ -99,7 +100,10 @@ mod tests {
 
     fn zone(cuts: &Cuts, text: &str, route: Option<&str>) -> String {
         let route = route.map(name);
-        Name::from_wire(cuts.zone_of(&name(text), route.as_ref())).unwrap().to_string()
+        let of = name(text);
+        let (zone, hash) = cuts.zone_of(&of, route.as_ref());
+        assert_eq!(hash, cuts.hash(zone));
+        Name::from_wire(zone).unwrap().to_string()
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub struct Flight<A> {
     pub opaque: bool,
     /// The keyed hash of the zone that it holds a place for; 0: none.
     pub zone: u64,
+    /// The keyed hash of the name asked for, where the storm guard looks; 0: it does not.
+    pub name: u64,
     /// It is the probe of a zone that fails.
     pub trial: bool,
     /// A server has failed it, so that another was asked.
@@ -148,6 +150,7 @@ impl<A: Copy> Flights<A> {
             policy: 0,
             opaque: false,
             zone: 0,
+            name: 0,
             trial: false,
             failed_once: false,
             failed: None,
@@ -196,7 +199,8 @@ impl<A: Copy> Flights<A> {
         flight.received = received;
         flight.deadline = deadline;
         (flight.policy, flight.opaque) = (0, false);
-        (flight.zone, flight.trial, flight.failed_once, flight.failed) = (0, false, false, None);
+        (flight.zone, flight.name, flight.trial) = (0, 0, false);
+        (flight.failed_once, flight.failed) = (false, None);
         (flight.question, flight.leader, flight.next, flight.waiters) = (0, NOBODY, NOBODY, 0);
         flight.attempts_len = 0;
         flight.packet_len = packet.len() as u16;

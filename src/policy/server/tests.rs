@@ -74,6 +74,8 @@ queries = "all"
 sample = 10
 rate = 5
 file = "queries.json"
+[top]
+samples = 100
 "#;
     let (server, faults) = read(text);
     assert_eq!(faults, [""; 0]);
@@ -103,7 +105,7 @@ file = "queries.json"
     assert_eq!((server.cache.size_bytes, server.cache.stale), (0, Duration::ZERO));
     assert_eq!((server.control_socket, server.metrics), (None, Some("127.0.0.1:9153".parse().unwrap())));
     let log = LogSettings { queries: LogQueries::All, sample: 10, rate: 5, file: Some("queries.json".into()) };
-    assert_eq!(server.log, log);
+    assert_eq!((server.log, server.top.samples), (log, 100));
 }
 
 #[test]
@@ -171,7 +173,7 @@ fn the_gateway_never_asks_itself_by_way_of_resolv_conf() {
 
 #[test]
 fn limits_are_bounds_and_never_clamped() {
-    let text = "schema = 2\nworkers = 257\nlisten = [\"127.0.0.1:0\", \"localhost\"]\n[cache]\nsize = \"1KiB\"\nfailure_ttl = \"6m\"\nmax_ttl = \"8d\"\n[log]\nrate = 0\nfile = \"\"\n[control]\nsocket = \"\"\n[metrics]\n";
+    let text = "schema = 2\nworkers = 257\nlisten = [\"127.0.0.1:0\", \"localhost\"]\n[cache]\nsize = \"1KiB\"\nfailure_ttl = \"6m\"\nmax_ttl = \"8d\"\n[log]\nrate = 0\nfile = \"\"\n[control]\nsocket = \"\"\n[metrics]\n[top]\nsamples = 99\n";
     let expected = [
         "1:10 E-RANGE",
         "2:11 E-RANGE",
@@ -184,6 +186,7 @@ fn limits_are_bounds_and_never_clamped() {
         "10:8 E-EMPTY",
         "12:10 E-VALUE",
         "13:1 E-MISSING-KEY",
+        "15:11 E-RANGE",
     ];
     assert_eq!(faults(text), expected);
 }
