@@ -11,19 +11,15 @@ use crate::dns::edns::{option, options};
 use crate::dns::query::Query;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
-use crate::dns::{HEADER_LEN, PLAIN_UDP_MAX, put_u16, rcode, u16_at};
+use crate::dns::{HEADER_LEN, OUR_UDP_PAYLOAD, PLAIN_UDP_MAX, put_u16, rcode, u16_at};
 use crate::ledger::UpstreamEvent;
 use crate::policy::cookies::CookieMode;
 use crate::policy::rrl::{ResponseClass, RrlVerdict};
-use crate::upstream::flights::{Attempt, FlightId, Route};
+use crate::upstream::flights::{Attempt, Doubt, FlightId, Route};
 use crate::verdict::{Outcome, Reason};
 
 /// The most bytes of an upstream's EDNS options that are passed on.
 const OPTIONS_MAX: usize = 512;
-
-/// So many letters that come back as they were sent say that the server keeps them; fewer may have been sent, by chance,
-/// in the case into which the server puts all names.
-const CASE_PROOF_LETTERS: usize = 8;
 
 /// A response that matches a query in flight and that every check has passed: only this is cached or sent.
 struct VettedAnswer<'m> {
@@ -43,6 +39,10 @@ impl Desk {
         };
         if self.flights.flight(flight).opaque {
             return self.pass_opaque(view, flight, &attempt, packet, out);
+        }
+        if !route.tcp && packet.len() > PLAIN_UDP_MAX && packet.len() > self.takes_at_most(flight) {
+            self.flights.doubt(flight, &attempt, Doubt::Other);
+            return self.ledger.upstream(slot, UpstreamEvent::Oversized);
         }
         let Ok(response) = Response::scan(packet) else {
             return self.ledger.upstream(slot, UpstreamEvent::Malformed);
@@ -91,11 +91,25 @@ impl Desk {
             return true;
         }
         let Some(state) = self.links.state(attempt.route.link) else { return same_case };
-        let letters = asked[..name_len].iter().filter(|byte| byte.is_ascii_alphabetic()).count();
-        if !same_case || letters >= CASE_PROOF_LETTERS {
-            state.on_case(same_case);
+        let letters = answered[..name_len].iter().filter(|byte| byte.is_ascii_alphabetic());
+        if same_case {
+            state.on_case_kept(letters.count());
+            return true;
         }
-        same_case || !state.randomise_case()
+        let is_folded = !letters.clone().any(u8::is_ascii_uppercase) || !letters.clone().any(u8::is_ascii_lowercase);
+        if is_folded && !state.keeps_case() {
+            state.on_case_folded();
+            return true;
+        }
+        // Whether the server does this, or somebody else, is known once nothing better came in time.
+        self.flights.doubt(flight, attempt, if is_folded { Doubt::Folded } else { Doubt::Other });
+        false
+    }
+
+    /// The most bytes of a datagram that the question of a flight allows: what its OPT says, which is ours.
+    fn takes_at_most(&self, flight: FlightId) -> usize {
+        let has_edns = Query::scan(self.flights.packet(flight)).is_ok_and(|query| query.edns.is_some());
+        if has_edns { OUR_UDP_PAYLOAD.into() } else { PLAIN_UDP_MAX }
     }
 
     /// Notes that an upstream answered.

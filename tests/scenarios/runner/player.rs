@@ -371,7 +371,8 @@ impl Player {
         let stage = self.stage();
         stage.workers[0].begin_batch();
         stage.workers[0].on_response(at, from, &bytes, &mut stage.out);
-        if ["id", "name", "port", "opcode", "query", "cut", "trailing", "case"].iter().any(|word| words.has(word)) {
+        let spoilt = ["id", "name", "type", "port", "opcode", "query", "cut", "trailing", "case", "again"];
+        if spoilt.iter().any(|word| words.has(word)) {
             self.held.entry(server.to_owned()).or_default().push_front(held);
         }
         self.deliver()
