@@ -455,7 +455,8 @@ impl World {
         assert!(!has_cookie || query.signed || !query.asks_for_records(), "an upstream sees a cookie: {bytes:02x?}");
         // The root is asked for by health probes.
         if !name.is_empty() {
-            if !opaque {
+            // Transfers are for access.toml to allow.
+            if !opaque && query.asks_for_records() {
                 self.invariants.may_be_asked(self.at, &name);
             }
             if let Some(sent) = asker.filter(|sent| sent.kind == Kind::Plain && !opaque) {
