@@ -7,6 +7,8 @@
 
 #[path = "scenarios/runner/answers.rs"]
 mod answers;
+#[path = "scenarios/runner/desk.rs"]
+mod desk;
 #[path = "scenarios/runner/player.rs"]
 mod player;
 #[path = "scenarios/runner/replies.rs"]

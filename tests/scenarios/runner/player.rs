@@ -1,6 +1,7 @@
 //! Plays a scenario on one core, line by line, in virtual time.
 
 use crate::answers::answer;
+use crate::desk::Desk;
 use crate::replies::hold;
 use crate::script::{Words, Wrong, client_subnet, duration, option, parse, qtype};
 use crate::stage::message::{Message, cookies_of, id_of, question_end, question_name, read};
@@ -10,12 +11,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use weir::clock::Moment;
-use weir::control::incidents::action;
 use weir::gateway::outbox::To;
 use weir::gateway::{Client, From};
 use weir::ledger::{Totals, UpstreamEvent};
-use weir::policy::emergency::EmergencyRule;
-use weir::policy::filter::Pattern;
 use weir::policy::overload::Pressure;
 use weir::verdict::{Outcome, Reason};
 
@@ -59,8 +57,8 @@ struct Player {
     /// Servers that leave health probes without an answer.
     down: Vec<String>,
     transfers: usize,
-    /// Emergency rules.
-    blocks: Vec<EmergencyRule>,
+    /// Modes and blocks.
+    desk: Desk,
     /// The server cookies that clients have got, by client cookie.
     cookies: Cookies,
     /// What came of the last flood: answers, TC=1, silence, BADCOOKIE.
@@ -183,23 +181,15 @@ impl Player {
             "remove" => {
                 self.files.remove(words.at(1)?).ok_or("there is no such file")?;
             }
-            "mode" => {
-                let (at, name) = (self.at, words.at(1)?);
-                self.stage().switch(at, (name != "normal").then_some(name));
-            }
-            "block" => {
-                let pattern = Pattern::parse(words.at(1)?)?;
-                let action = action(words.at(2)?).ok_or("no such action")?;
-                let number = 1 + self.blocks.len() as u64;
-                self.blocks.push(EmergencyRule { number, pattern, action });
-                let (at, blocks) = (self.at, self.blocks.clone());
-                self.stage().block(at, &blocks);
-            }
-            "unblock" => {
-                let pattern = Pattern::parse(words.at(1)?)?;
-                self.blocks.retain(|rule| rule.pattern != pattern);
-                let (at, blocks) = (self.at, self.blocks.clone());
-                self.stage().block(at, &blocks);
+            "mode" | "block" | "unblock" | "measured" => {
+                self.stage();
+                let (at, stage) = (self.at, self.stage.as_mut().expect("it was just made"));
+                match verb {
+                    "mode" => self.desk.mode(stage, at, words)?,
+                    "block" => self.desk.block(stage, at, words)?,
+                    "unblock" => self.desk.unblock(stage, at, words)?,
+                    _ => self.desk.measured(words)?,
+                }
             }
             _ => return Err(format!("no such step: {verb:?}")),
         }
@@ -219,7 +209,9 @@ impl Player {
         while self.at < end {
             self.at = self.at.plus(TICK).min(end);
             let at = self.at;
-            let stage = self.stage();
+            self.stage();
+            let stage = self.stage.as_mut().expect("it was just made");
+            self.desk.tick(stage, at);
             stage.workers[0].begin_batch();
             stage.workers[0].on_tick(now(at), &mut stage.out);
             while stage.workers[0].take_rotated().is_some() {}
