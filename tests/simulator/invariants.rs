@@ -86,7 +86,7 @@ pub(crate) struct Book {
     pub(crate) silent: u64,
 }
 
-/// 1. Every query is in flight or has had exactly one end, and every end that is not silence is one reply. That no reply goes
+/// Invariant 1: Every query is in flight or has had exactly one end, and every end that is not silence is one reply. That no reply goes
 /// to somebody who waits for none is held by the world where replies arrive.
 pub(crate) fn every_query_has_one_verdict(stage: &Stage, book: &Book, at_the_end: bool) {
     let (totals, in_flight) = (stage.totals(), stage.in_flight() as u64);
@@ -101,7 +101,7 @@ pub(crate) fn every_query_has_one_verdict(stage: &Stage, book: &Book, at_the_end
     }
 }
 
-/// 3. Whatever the cache has for a question is the truth about it.
+/// Invariant 3: Whatever the cache has for a question is the truth about it.
 pub(crate) fn nothing_unvetted_is_cached(stage: &Stage, at: Moment, asked: &[u8]) {
     let Ok(query) = Query::scan(asked) else { return };
     let subnet = query.edns.as_ref().and_then(|edns| edns.client_subnet);
@@ -148,7 +148,7 @@ impl Invariants {
         self.regimes.iter().zip(ends).filter(move |(_, end)| *end > at || at.since(*end) < LONGEST).map(|(r, _)| r)
     }
 
-    /// 2. Over UDP to an address that has not shown a cookie, what is no answer is not much longer than the query, and
+    /// Invariant 2: Over UDP to an address that has not shown a cookie, what is no answer is not much longer than the query, and
     /// answers are bounded for each network, kind and name by the arithmetic of the account: it takes `cap`, one second's
     /// worth of answers, at once, and each answer costs `interval` = 1 s / rate. An answer at `now` is given only while
     /// the account, which is charged for it, stays within `now + cap`; so between the first answer and `now` there are at
@@ -190,13 +190,13 @@ impl Invariants {
         assert!(debt.bytes <= answers * DATAGRAM_MAX, "bytes: {} to the network of {client}", debt.bytes);
     }
 
-    /// 3. What goes upstream is a question that policy lets pass: now, or when it may have been asked.
+    /// Invariant 3: What goes upstream is a question that policy lets pass: now, or when it may have been asked.
     pub(crate) fn may_be_asked(&self, at: Moment, name: &str) {
         let passes = self.lately(at).any(|regime| regime.play.blocks(name).is_none());
         assert!(passes, "unvetted and sent: {name} is blocked");
     }
 
-    /// 4. No call into a core allocates; taking up a policy changes its size by no more than a table of links; and the
+    /// Invariant 4: No call into a core allocates; taking up a policy changes its size by no more than a table of links; and the
     /// tables that are counted stay within what was configured.
     pub(crate) fn memory_is_bounded(&mut self, stage: &Stage, before: Count, adopted: Count, after: Count) {
         self.grown += adopted.live - before.live;
@@ -231,7 +231,7 @@ impl Invariants {
         self.answered.insert(zone_of(name), at);
     }
 
-    /// 5. Of each zone no more questions wait at the upstreams than its share, or, while it answers well, half of them all:
+    /// Invariant 5: Of each zone no more questions wait at the upstreams than its share, or, while it answers well, half of them all:
     /// counted from what was sent to the upstreams and not answered in time. Those count that were sent when their client
     /// asked, because it is known until when they wait.
     pub(crate) fn no_zone_is_over_its_share(&mut self, at: Moment, zone: &str) {
