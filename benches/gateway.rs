@@ -55,10 +55,7 @@ impl Scene {
             rrl: RrlTable::new(policy.rrl.memory, 7),
             cookies: CookieJar::new(Secret::new([7; 16])),
             cache: Cache::new(policy.server.cache.size_bytes, 7, 4),
-            storm: weir::storm::Common::new(
-                7,
-                std::env::var("KN").map_or(weir::storm::KNOWN_NAMES, |n| n.parse().unwrap()),
-            ),
+            storm: weir::storm::Common::new(7, weir::storm::KNOWN_NAMES),
             journal: Journal::new(64),
             alerts: Alerts::new(64),
             samples: Samples::new(8_192),
@@ -155,8 +152,8 @@ fn compare(what: &str, without: Settings, query: fn(&mut Scene)) {
 /// BLOCKS=3 and a filter, under a profiler: `BLOCKS=3 valgrind --tool=callgrind .../gateway-HASH --bench forwarded/all`.
 fn main() {
     let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
-    let queries: [(&str, fn(&mut Scene)); 2] = [("cached", |scene| scene.ask(1)), ("forwarded", Scene::forward)];
-    for (name, query) in queries {
+    let cached: fn(&mut Scene) = |scene| scene.ask(1);
+    for (name, query) in [("cached", cached), ("forwarded", Scene::forward)] {
         for (part, without) in [("all", OFF)].into_iter().chain(PARTS) {
             let what = format!("{name}/{part}");
             if what.contains(&filter) {

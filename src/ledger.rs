@@ -43,6 +43,8 @@ pub enum UpstreamEvent {
     Mismatched,
     /// Not a well-formed response.
     Malformed,
+    /// A datagram larger than the question allowed.
+    Oversized,
     /// An attempt ended without an answer.
     Timeout,
     /// Refused or unreachable.
@@ -51,12 +53,13 @@ pub enum UpstreamEvent {
 
 impl UpstreamEvent {
     /// All events, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Sent,
         Self::Answered,
         Self::Unmatched,
         Self::Mismatched,
         Self::Malformed,
+        Self::Oversized,
         Self::Timeout,
         Self::Unreachable,
     ];
@@ -69,6 +72,7 @@ impl UpstreamEvent {
             Self::Unmatched => "unmatched",
             Self::Mismatched => "mismatched",
             Self::Malformed => "malformed",
+            Self::Oversized => "oversized",
             Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
         }

@@ -7,6 +7,8 @@
 
 #[path = "scenarios/runner/answers.rs"]
 mod answers;
+#[path = "scenarios/runner/desk.rs"]
+mod desk;
 #[path = "scenarios/runner/player.rs"]
 mod player;
 #[path = "scenarios/runner/replies.rs"]
@@ -14,6 +16,8 @@ mod replies;
 #[path = "scenarios/runner/script.rs"]
 mod script;
 mod stage;
+#[path = "scenarios/runner/twin.rs"]
+mod twin;
 
 use std::fs;
 use std::panic::catch_unwind;
@@ -33,6 +37,12 @@ fn scenarios() -> Vec<PathBuf> {
     found
 }
 
+/// Plays a scenario, and once more for monitor mode where it says so.
+fn play(text: &str) -> Result<(), (usize, script::Wrong)> {
+    player::play(text)?;
+    twin::section_of(text).map_or(Ok(()), |section| twin::agrees(text, section).map_err(|wrong| (1, wrong)))
+}
+
 #[test]
 fn every_scenario_keeps_its_promise() {
     let wanted = std::env::var("WEIR_SCENARIO").unwrap_or_default();
@@ -49,7 +59,7 @@ fn every_scenario_keeps_its_promise() {
         if !promise.starts_with("# ") || promise.len() < 20 {
             failures.push(format!("{relative}:1: the first line is the promise"));
         }
-        let played = catch_unwind(|| player::play(&text)).unwrap_or_else(|panic| {
+        let played = catch_unwind(|| play(&text)).unwrap_or_else(|panic| {
             let message = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
             Err((0, message.to_owned()))
         });

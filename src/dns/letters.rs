@@ -9,13 +9,15 @@ pub type Flips = [u64; 4];
 const EACH: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
+/// What lifts a byte to 128 from `a` (0x61) on, and from behind `z` (0x7a) on.
+const FROM_A: u64 = (0x80 - 0x61) * EACH;
+const PAST_Z: u64 = (0x80 - 0x7b) * EACH;
+
 /// The top bit of each byte that is a letter: its lower-case spelling is from `a` to `z`.
 fn letters(eight: u64) -> u64 {
     // Bytes of 128 and more are none; without their top bits no sum runs over into the next byte.
     let lower = (eight | (0x20 * EACH)) & !HIGH;
-    let from_a = lower + (0x80 - b'a' as u64) * EACH;
-    let past_z = lower + (0x80 - b'z' as u64 - 1) * EACH;
-    from_a & !past_z & !eight & HIGH
+    (lower + FROM_A) & !(lower + PAST_Z) & !eight & HIGH
 }
 
 /// The top bit of each byte whose bit is set.

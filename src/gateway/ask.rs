@@ -13,7 +13,7 @@ use crate::dns::reply::{self, Body};
 use crate::dns::{HEADER_LEN, put_u16, rcode};
 use crate::ledger::UpstreamEvent;
 use crate::policy::cookies::CookieMode;
-use crate::upstream::flights::{ATTEMPTS_MAX, Attempt, FlightId, Full, Route};
+use crate::upstream::flights::{ATTEMPTS_MAX, Attempt, Doubt, FlightId, Full, Route};
 use crate::upstream::select::{Choice, Chosen};
 use crate::verdict::{Outcome, Reason};
 use rand::RngExt;
@@ -79,13 +79,16 @@ impl Desk {
     ) -> Result<(), Full> {
         let (deadline, opaque) = (self.flights.flight(flight).deadline, self.flights.flight(flight).opaque);
         let upstream = &view.running.routing.upstreams[upstream];
-        let tcp = upstream.settings.is_asked_over_tcp(self.is_over_tcp(flight));
         let link = upstream.link;
-        let random = self.rng.random();
+        // Nobody forges an answer over TCP, and no server has to cut one there.
+        let is_doubtful = |attempt: &Attempt| attempt.route.link == link && attempt.doubt != Doubt::None;
+        let doubtful = self.flights.flight(flight).attempts().iter().any(is_doubtful);
+        let tcp = upstream.settings.is_asked_over_tcp(doubtful || self.is_over_tcp(flight));
+        let random: u64 = self.rng.random();
         let port = if tcp { 0 } else { self.links.port(link, random) };
         let route = Route { link, port, tcp };
         let id = self.free_id(route)?;
-        let flip = !tcp && !opaque && upstream.state.randomise_case();
+        let flip = !tcp && !opaque && upstream.state.randomise_case(random >> 32);
         let flips = if flip { self.rng.random() } else { [0; 4] };
         let pool = view.running.routing.pool_for(&query.name).0;
         let patience = pool.settings.timeout / (pool.settings.retries + 1);
@@ -185,8 +188,24 @@ impl Desk {
                 if let Some(state) = self.links.state(attempt.route.link) {
                     state.on_timeout(view.now.at.since(attempt.sent));
                 }
+                self.judge_case(id, &attempt);
             }
             self.try_again(view, id, FailureKind::Timeout, out);
+        }
+    }
+
+    /// The time of a flight's last attempt is over: when all that came for it was the question in letters of one case, its
+    /// server may be one that folds them. Each question says so once.
+    fn judge_case(&mut self, id: FlightId, last: &Attempt) {
+        let attempts = self.flights.flight(id).attempts();
+        let earlier = &attempts[..attempts.len().saturating_sub(1)];
+        let was_told = earlier.iter().any(|a| a.route.link == last.route.link && a.doubt != Doubt::None);
+        if last.doubt != Doubt::Folded || was_told {
+            return;
+        }
+        self.flights.doubt(id, last, Doubt::Other);
+        if let Some(state) = self.links.state(last.route.link) {
+            state.on_case_folded();
         }
     }
 

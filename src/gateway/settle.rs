@@ -8,23 +8,21 @@ use super::reply::{Draft, OPT_MAX};
 use super::{Asker, Case, Desk, View};
 use crate::cache::{self, Answer, FailureKind, Vetted};
 use crate::dns::edns::{option, options};
+use crate::dns::letters;
+use crate::dns::name::NAME_MAX;
 use crate::dns::query::Query;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
-use crate::dns::{HEADER_LEN, PLAIN_UDP_MAX, put_u16, rcode, u16_at};
+use crate::dns::{HEADER_LEN, OUR_UDP_PAYLOAD, PLAIN_UDP_MAX, put_u16, rcode, u16_at};
 use crate::ledger::UpstreamEvent;
 use crate::policy::Profile;
 use crate::policy::cookies::CookieMode;
 use crate::policy::rrl::{ResponseClass, RrlVerdict};
-use crate::upstream::flights::{Attempt, Flight, FlightId, Route};
+use crate::upstream::flights::{Attempt, Doubt, Flight, FlightId, Route};
 use crate::verdict::{Outcome, Reason};
 
 /// The most bytes of an upstream's EDNS options that are passed on.
 const OPTIONS_MAX: usize = 512;
-
-/// So many letters that come back as they were sent say that the server keeps them; fewer may have been sent, by chance,
-/// in the case into which the server puts all names.
-const CASE_PROOF_LETTERS: usize = 8;
 
 impl View<'_> {
     /// Whether a response code says that another server may know more. REFUSED to a question that wants recursion is about
@@ -56,6 +54,10 @@ impl Desk {
         }
         // Read by then from memory that may be far away.
         view.shared.storm.known.prefetch(self.flights.flight(flight).name);
+        if !route.tcp && packet.len() > PLAIN_UDP_MAX && packet.len() > self.takes_at_most(flight) {
+            self.flights.doubt(flight, &attempt, Doubt::Other);
+            return self.ledger.upstream(slot, UpstreamEvent::Oversized);
+        }
         let Ok(response) = Response::scan(packet) else {
             return self.ledger.upstream(slot, UpstreamEvent::Malformed);
         };
@@ -106,9 +108,11 @@ impl Desk {
             return false;
         }
         let name_len = answered.len() - 4;
-        let flipped = |at: usize| attempt.flips[at / 64] >> (at % 64) & 1 == 1;
-        let sent = |at: usize, byte: u8| if flipped(at) && byte.is_ascii_alphabetic() { byte ^ 0x20 } else { byte };
-        let same_case = asked[..name_len].iter().zip(answered).enumerate().all(|(at, (a, b))| sent(at, *a) == *b);
+        let mut sent = [0; NAME_MAX];
+        let Some(sent) = sent.get_mut(..name_len) else { return false };
+        sent.copy_from_slice(&asked[..name_len]);
+        letters::flip(sent, &attempt.flips);
+        let same_case = sent == &answered[..name_len];
         let same = asked[name_len..] == answered[name_len..]
             && (same_case || asked[..name_len].eq_ignore_ascii_case(&answered[..name_len]));
         if !same {
@@ -119,11 +123,25 @@ impl Desk {
             return true;
         }
         let Some(state) = self.links.state(attempt.route.link) else { return same_case };
-        let letters = asked[..name_len].iter().filter(|byte| byte.is_ascii_alphabetic()).count();
-        if !same_case || letters >= CASE_PROOF_LETTERS {
-            state.on_case(same_case);
+        let letters = answered[..name_len].iter().filter(|byte| byte.is_ascii_alphabetic());
+        if same_case {
+            state.on_case_kept(letters.count());
+            return true;
         }
-        same_case || !state.randomise_case()
+        let is_folded = !letters.clone().any(u8::is_ascii_uppercase) || !letters.clone().any(u8::is_ascii_lowercase);
+        if is_folded && !state.keeps_case() {
+            state.on_case_folded();
+            return true;
+        }
+        // Whether the server does this, or somebody else, is known once nothing better came in time.
+        self.flights.doubt(flight, attempt, if is_folded { Doubt::Folded } else { Doubt::Other });
+        false
+    }
+
+    /// The most bytes of a datagram that the question of a flight allows: what its OPT says, which is ours.
+    fn takes_at_most(&self, flight: FlightId) -> usize {
+        let has_edns = Query::scan(self.flights.packet(flight)).is_ok_and(|query| query.edns.is_some());
+        if has_edns { OUR_UDP_PAYLOAD.into() } else { PLAIN_UDP_MAX }
     }
 
     /// Notes that an upstream answered.

@@ -57,12 +57,27 @@ pub struct Attempt {
     pub sent: Moment,
     /// The path was lost, or the server has failed the question: nothing more comes back on it.
     pub lost: bool,
+    /// What came back on it and was not believed.
+    pub doubt: Doubt,
+}
+
+/// What came over the right way with the right id, to the question that was asked, and yet is not believed: a lie, or the
+/// answer of a server that does not keep to the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Doubt {
+    /// Nothing.
+    #[default]
+    None,
+    /// The question in letters of one case.
+    Folded,
+    /// The question in other letters, a datagram larger than was asked for, or several such things.
+    Other,
 }
 
 impl Attempt {
     /// An attempt on `route`, with nothing else filled in.
     pub const fn on(route: Route) -> Self {
-        Self { route, id: 0, flips: [0; 4], sent: Moment::ZERO, lost: false }
+        Self { route, id: 0, flips: [0; 4], sent: Moment::ZERO, lost: false, doubt: Doubt::None }
     }
 }
 
@@ -277,6 +292,15 @@ impl<A: Copy> Flights<A> {
         let at = self.index.find(route.key(id))?;
         let flight = at / ATTEMPTS_MAX as u32;
         Some((flight, self.slots[flight as usize].attempts[at as usize % ATTEMPTS_MAX]))
+    }
+
+    /// Notes what came back on an attempt and is not believed.
+    pub fn doubt(&mut self, id: FlightId, attempt: &Attempt, doubt: Doubt) {
+        let flight = &mut self.slots[id as usize];
+        let attempts = &mut flight.attempts[..usize::from(flight.attempts_len)];
+        if let Some(own) = attempts.iter_mut().find(|own| (own.route, own.id) == (attempt.route, attempt.id)) {
+            own.doubt = if own.doubt == Doubt::None { doubt } else { Doubt::Other };
+        }
     }
 
     /// Lets others wait for this flight under the keyed hash of its question, unless another one asks it already.

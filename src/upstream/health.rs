@@ -8,6 +8,9 @@ use crate::clock::Moment;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+/// Letters that have to come back as they were sent to say that a server keeps them.
+const KEPT_LETTERS: usize = 8;
+
 /// The state of one server, shared by all workers and kept over reloads.
 #[derive(Debug, Default)]
 pub struct State {
@@ -15,8 +18,10 @@ pub struct State {
     /// Probes in a row that went the other way than the present state.
     streak: AtomicU32,
     srtt_us: AtomicU32,
+    /// Questions in a row that came back in letters of one case, while nothing came back as it was sent.
+    case_folded: AtomicU32,
+    /// Once letters are given up: trials in a row that came back as they were sent.
     case_kept: AtomicU32,
-    case_changed: AtomicU32,
     /// Moment of the last refused or unreachable send over UDP and over TCP, in nanoseconds.
     refused_at: [AtomicU64; 2],
     probe_truncated: AtomicBool,
@@ -28,14 +33,17 @@ pub struct State {
 /// queries are searched for.
 pub const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// A response in changed letter case is forgiven only from a server that has done so this often, and more often than it
-/// has kept it: that a server which changes letters seems to keep them once is chance, and must not make every later
-/// answer of it a forgery.
-const CASE_CHANGED_MIN: u32 = 3;
+/// A server is taken for one that puts all letters in one case once so many questions in a row came back so, each with
+/// nothing else within the patience of its attempt, and no other question of these times as it was sent. A liar in front
+/// of a server that keeps letters would have to guess port and id as often, and silence the server meanwhile.
+const FOLDED_MIN: u32 = 8;
 
-/// Kept answers are counted up to here: a forger would have to guess id and port as often in a row, and a server that is
-/// replaced by one which changes letters is understood after as many answers.
-const CASE_KEPT_MAX: u32 = 16;
+/// To a server that is taken for such a one, one question in so many still goes out in random letters.
+const TRIAL_EVERY: u64 = 16;
+
+/// So many trials in a row that come back as they were sent show that it keeps letters: one of [`KEPT_LETTERS`] letters
+/// does so by chance once in 256.
+const KEPT_MIN: u32 = 3;
 
 impl State {
     /// Whether it is up; a server is believed up until probes say otherwise.
@@ -113,28 +121,38 @@ impl State {
         Duration::from_micros(u64::from(self.srtt_us.load(Relaxed)))
     }
 
-    /// Whether letters are sent in random case (draft-vixie-dnsext-dns0x20): until the server has shown that it does
-    /// not keep them.
-    pub fn randomise_case(&self) -> bool {
-        let changed = self.case_changed.load(Relaxed);
-        changed < CASE_CHANGED_MIN || self.case_kept.load(Relaxed) >= changed
+    /// Whether it is believed to send letters back as they came.
+    pub fn keeps_case(&self) -> bool {
+        self.case_folded.load(Relaxed) < FOLDED_MIN
     }
 
-    /// A response came with the question in the case sent (`kept`), or equal but for its case.
-    pub fn on_case(&self, kept: bool) {
-        if kept {
-            let before = self.case_kept.load(Relaxed);
-            if before < CASE_KEPT_MAX {
-                self.case_kept.store(before + 1, Relaxed);
-            }
-            // Forgeries of a whole year must not add up.
-            let changed = self.case_changed.load(Relaxed);
-            if changed > 0 {
-                self.case_changed.store(changed - 1, Relaxed);
-            }
-        } else {
-            self.case_changed.store(self.case_changed.load(Relaxed).saturating_add(1), Relaxed);
+    /// Whether a question goes out in random letter case (draft-vixie-dnsext-dns0x20): always, and to a server that does
+    /// not keep letters now and then, to see whether it has learned to. `random` decides when.
+    pub fn randomise_case(&self, random: u64) -> bool {
+        self.keeps_case() || random.is_multiple_of(TRIAL_EVERY)
+    }
+
+    /// A question of `letters` letters came back as it was sent: who forges answers cannot bring that about.
+    pub fn on_case_kept(&self, letters: usize) {
+        let folded = self.case_folded.load(Relaxed);
+        // Fewer may have been sent, by chance, in the case into which the server puts all names.
+        if folded == 0 || letters < KEPT_LETTERS {
+            return;
         }
+        let kept = self.case_kept.load(Relaxed) + 1;
+        if folded < FOLDED_MIN || kept >= KEPT_MIN {
+            self.case_folded.store(0, Relaxed);
+            self.case_kept.store(0, Relaxed);
+        } else {
+            self.case_kept.store(kept, Relaxed);
+        }
+    }
+
+    /// A question came back in letters of one case, and nothing else did.
+    pub fn on_case_folded(&self) {
+        self.case_kept.store(0, Relaxed);
+        let folded = self.case_folded.load(Relaxed);
+        self.case_folded.store((folded + 1).min(FOLDED_MIN), Relaxed);
     }
 
     /// A probe came back with TC=1: the upstream's own rate limiting sees the gateway as one client. Returns true the
@@ -184,31 +202,33 @@ mod tests {
     }
 
     #[test]
-    fn letter_case_is_given_up_only_for_a_server_that_changes_it_more_often_than_not() {
+    fn letter_case_is_given_up_for_a_server_that_folds_and_for_no_other() {
         let state = State::default();
-        (0..2).for_each(|_| state.on_case(false));
-        assert!(state.randomise_case());
-        state.on_case(false);
-        assert!(!state.randomise_case());
-        state.on_case(false);
-        state.on_case(true);
-        assert!(!state.randomise_case(), "one kept answer is chance");
-        (0..2).for_each(|_| state.on_case(true));
-        assert!(state.randomise_case(), "more show that the others were forged");
+        for _ in 0..100 {
+            (1..FOLDED_MIN).for_each(|_| state.on_case_folded());
+            assert!(state.keeps_case());
+            state.on_case_kept(KEPT_LETTERS);
+        }
+        (1..FOLDED_MIN).for_each(|_| state.on_case_folded());
+        state.on_case_kept(KEPT_LETTERS - 1);
+        assert!(state.keeps_case());
+        state.on_case_folded();
+        assert!(!state.keeps_case(), "a few letters come back by chance");
     }
 
     #[test]
-    fn a_server_that_kept_letters_is_believed_for_long_but_not_for_ever() {
+    fn trials_bring_letter_case_back() {
         let state = State::default();
-        (0..2000).for_each(|_| state.on_case(true));
-        (0..100).for_each(|_| {
-            state.on_case(false);
-            state.on_case(true);
-        });
-        (0..CASE_KEPT_MAX).for_each(|_| state.on_case(false));
-        assert!(state.randomise_case());
-        state.on_case(false);
-        assert!(!state.randomise_case(), "another server has taken its address");
+        (0..1000).for_each(|_| state.on_case_folded());
+        assert_eq!((0..160).filter(|random| state.randomise_case(*random)).count(), 10);
+        for _ in 0..100 {
+            (1..KEPT_MIN).for_each(|_| state.on_case_kept(KEPT_LETTERS));
+            state.on_case_folded();
+        }
+        assert!(!state.keeps_case(), "chance");
+        (0..KEPT_MIN).for_each(|_| state.on_case_kept(KEPT_LETTERS));
+        assert!(state.keeps_case(), "another server has taken its address");
+        assert!((0..160).all(|random| state.randomise_case(random)));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Asked {
     pub(crate) at: Moment,
     /// The policy under which it came.
     pub(crate) play: Play,
+    /// It shows a cookie that was given to its address.
+    pub(crate) verified: bool,
 }
 
 /// A reply, and what was known when it was sent.
@@ -42,9 +44,7 @@ pub(crate) fn check(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
     if bytes[2] & 0x80 == 0 || (bytes[2] ^ query[2]) & 0x78 != 0 {
         return Err("QR is not set or the opcode is another".into());
     }
-    if contains(bytes, &FORGED_IP) || contains(bytes, FORGED_NAME.split('.').next().unwrap_or("").as_bytes()) {
-        return Err("forged data".into());
-    }
+    holds_no_forgery(bytes)?;
     let waited = reply.at.since(asked.at);
     let longest = asked.play.timeout.max(reply.play.timeout) + Duration::from_millis(60);
     if waited > longest {
@@ -59,6 +59,21 @@ pub(crate) fn check(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
         Kind::Transfer | Kind::Opaque => question(query, bytes),
         Kind::Plain => plain(asked, reply, &read(bytes)),
     }
+}
+
+/// Whether a message holds nothing that only liars say.
+pub(crate) fn holds_no_forgery(bytes: &[u8]) -> Result<(), String> {
+    let name = FORGED_NAME.split('.').next().unwrap_or("").as_bytes();
+    if contains(bytes, &FORGED_IP) || contains(bytes, name) { Err("forged data".into()) } else { Ok(()) }
+}
+
+/// Whether a message says what is true about a question.
+pub(crate) fn holds_the_truth(name: &str, qtype: u16, read: &Read) -> Result<(), String> {
+    let truth = truth(name, qtype);
+    if (read.metadata.response_code == ResponseCode::NXDomain) != truth.absent {
+        return Err(format!("existence: the truth is {truth:?}"));
+    }
+    records(name, &truth, read)
 }
 
 fn is_udp(asked: &Asked) -> bool {
@@ -178,13 +193,12 @@ fn data(asked: &Asked, reply: &Reply<'_>, read: &Read) -> Result<(), String> {
     if absent != truth.absent {
         return Err(format!("existence: the truth is {truth:?}"));
     }
-    records(asked, &truth, read)?;
+    records(&question_name(&asked.sent.bytes), &truth, read)?;
     lifetimes(reply, &truth, read)
 }
 
 /// Whether the answer section is the truth, whole.
-fn records(asked: &Asked, truth: &Truth, read: &Read) -> Result<(), String> {
-    let name = question_name(&asked.sent.bytes);
+fn records(name: &str, truth: &Truth, read: &Read) -> Result<(), String> {
     if read.answers.len() != truth.chain.len() + truth.data.len() {
         return Err(format!("{} records, the truth is {truth:?}", read.answers.len()));
     }
@@ -206,7 +220,7 @@ fn records(asked: &Asked, truth: &Truth, read: &Read) -> Result<(), String> {
             }
             _ => false,
         };
-        if !is_true || plain_text(&record.name) != truth.end(&name) {
+        if !is_true || plain_text(&record.name) != truth.end(name) {
             return Err(format!("record {record}, the truth is {truth:?}"));
         }
     }
@@ -251,6 +265,6 @@ pub(crate) fn key(sent: &Sent) -> Option<(String, u16)> {
 pub(crate) fn who(client: &weir::gateway::Client) -> String {
     match client.path {
         Path::Udp { .. } => format!("udp {}", client.peer),
-        Path::Tcp(connection) => format!("tcp {}", connection.slot),
+        Path::Tcp(connection) => format!("tcp {} {}", connection.slot, connection.generation),
     }
 }

@@ -49,16 +49,67 @@ pub(crate) fn message(rng: &mut StdRng, number: u64) -> Sent {
         0..6 => (broken(query, rng), Kind::Broken),
         6..9 => (mutated(query, rng), Kind::Mutated),
         9..12 => (opaque(id, rng), Kind::Opaque),
-        12 if matches!(client.path, Path::Tcp(_)) => (Message::query(id, "plain.test", AXFR).bytes(), Kind::Transfer),
+        12 | 13 if matches!(client.path, Path::Tcp(_)) => {
+            (Message::query(id, "plain.test", AXFR).bytes(), Kind::Transfer)
+        }
         _ if rng.random_bool(0.6) => (with_edns(query, rng).bytes(), Kind::Plain),
         _ => (query.bytes(), Kind::Plain),
     };
     Sent { client, bytes, kind }
 }
 
+/// What stands where a client has a server cookie from before; whoever has none shows this one, which nobody gave.
+pub(crate) const COOKIE: &[u8; 24] = b"ijklmnop\x01\0\0\0wrong cookie";
+
+/// The player's clients in a storm: many sources, few names of the dead zone or many.
+pub(crate) fn player(rng: &mut StdRng, number: u64, names: u32) -> Sent {
+    let peer = SocketAddr::new(inside(0x02_00_00 + rng.random_range(0..200)), port(number));
+    let query = Message::query(number as u16, &format!("d{}.dead.test", rng.random_range(0..names)), A);
+    let query = if rng.random_bool(0.3) { with_edns(query, rng) } else { query };
+    Sent { client: udp(peer), bytes: query.bytes(), kind: Kind::Plain }
+}
+
+/// Random names below a zone that lives.
+pub(crate) fn random_name(rng: &mut StdRng, number: u64) -> Sent {
+    let peer = SocketAddr::new(inside(0x03_00_00 + rng.random_range(0..50)), port(number));
+    let query = Message::query(number as u16, &format!("r{}.none.test", rng.random::<u32>()), A);
+    Sent { client: udp(peer), bytes: query.bytes(), kind: Kind::Plain }
+}
+
+/// Small questions with large answers in the name of a victim's network.
+pub(crate) fn reflected(rng: &mut StdRng, number: u64, victim: u32) -> Sent {
+    let ip = match victim {
+        0 => IpAddr::from([198, 51, 100, rng.random()]),
+        1 => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x66, rng.random_range(0..256), 0, 0, 0, rng.random())),
+        _ => inside(0x04_05_00 + rng.random_range(0..256)),
+    };
+    let (name, qtype) = [("n1.large.test", TXT), ("n2.large.test", TXT), ("n1.plain.test", A), ("n2.empty.test", A)]
+        [rng.random_range(0..4)];
+    let query = Message::query(number as u16, name, qtype).opt(4096, false, b"");
+    Sent { client: udp(SocketAddr::new(ip, port(number))), bytes: query.bytes(), kind: Kind::Plain }
+}
+
+/// One question from sources that are each another.
+pub(crate) fn forged(rng: &mut StdRng, number: u64) -> Sent {
+    let peer = SocketAddr::new(IpAddr::from(rng.random::<[u8; 4]>()), port(number));
+    let query = Message::query(number as u16, "n5.plain.test", A);
+    Sent { client: udp(peer), bytes: query.bytes(), kind: Kind::Plain }
+}
+
+/// Connections of one client that are held with many questions on each.
+pub(crate) fn holder(rng: &mut StdRng, number: u64, connection: u32) -> Sent {
+    let name = if rng.random_bool(0.7) { format!("h{number}.dead.test") } else { some_name(rng) };
+    let client = tcp(SocketAddr::new(inside(0x05_00_00), 2000), 1_000_000 + connection);
+    Sent { client, bytes: Message::query(number as u16, &name, A).bytes(), kind: Kind::Plain }
+}
+
+fn port(number: u64) -> u16 {
+    1024 + (number % 60_000) as u16
+}
+
 /// One client of a flood: always the same source, one of few names.
 pub(crate) fn flood(rng: &mut StdRng, number: u64) -> Sent {
-    let peer = SocketAddr::new(inside(0x66_66_66), 1024 + (number % 60_000) as u16);
+    let peer = SocketAddr::new(inside(0x66_66_66), port(number));
     let query = Message::query(number as u16, &format!("n{}.plain.test", rng.random_range(0..3)), A);
     Sent { client: udp(peer), bytes: query.bytes(), kind: Kind::Plain }
 }
@@ -73,7 +124,7 @@ fn client(rng: &mut StdRng, number: u64) -> Client {
         6..9 => inside(0x01_00_00 + rng.random_range(0..4)),
         _ => inside(rng.random_range(0..8)),
     };
-    let peer = SocketAddr::new(ip, 1024 + (number % 60_000) as u16);
+    let peer = SocketAddr::new(ip, port(number));
     if rng.random_bool(0.25) { tcp(peer, number as u32) } else { udp(peer) }
 }
 
@@ -83,8 +134,7 @@ fn with_edns(query: Message, rng: &mut StdRng) -> Message {
         1 => b"\0\x08\0\x07\0\x01\x18\0\x0a\x01\x02",
         2 => b"\0\x03\0\0",
         3 => b"\0\x0c\0\x10................",
-        // A server cookie that nobody gave.
-        4 => b"\0\x0a\0\x18ijklmnop\x01\0\0\0wrong cookie",
+        4 | 5 => b"\0\x0a\0\x18ijklmnop\x01\0\0\0wrong cookie",
         _ => b"",
     };
     let payload = [0, 512, 1232, 1232, 1400, 4096, 65535][rng.random_range(0..7)];

@@ -30,9 +30,34 @@ pub(crate) struct Play {
     pub(crate) attempts_max: u64,
     /// The longest that a query waits.
     pub(crate) timeout: Duration,
+    /// The rates of `[rrl]`, and whether it is enforced.
+    rates: (Rates, bool),
+    /// The mode of `[storm]`.
+    storm: &'static str,
+    /// Servers of the default pool that serve at one time.
+    servers: u32,
     /// An emergency rule refuses [`EMERGENCY`] besides.
     pub(crate) emergency: bool,
 }
+
+/// Answers per second and network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
+    pub(crate) responses: u32,
+    pub(crate) nodata: u32,
+    pub(crate) nxdomains: u32,
+    pub(crate) errors: u32,
+}
+
+/// What is not written.
+const RATES: Rates = Rates { responses: RATE_MAX, nodata: RATE_MAX, nxdomains: RATE_MAX, errors: 5 };
+
+/// The highest of all rates.
+pub(crate) const RATE_MAX: u32 = 20;
+
+/// Questions that a server may have in flight, and a zone's part of them.
+const INFLIGHT: u32 = 60;
+const ZONE_INFLIGHT: f64 = 0.1;
 
 /// The zone that the emergency rule is about: the end of most chains.
 pub(crate) const EMERGENCY: &str = "end.plain.test";
@@ -40,15 +65,20 @@ pub(crate) const EMERGENCY: &str = "end.plain.test";
 /// The mode of every policy.
 pub(crate) const MODE: &str = "strict";
 
-const STRICT: &str = "[source]\nmode = \"enforce\"\nrate = 4\nburst = 4\n[rrl]\nmode = \"enforce\"\nresponses = 3\n";
+const STRICT: &str = "[source]\nmode = \"enforce\"\nrate = 4\nburst = 4\n[rrl]\nmode = \"enforce\"\nresponses = 3\n\
+                      [storm]\nmode = \"enforce\"\nzone_inflight = 0.05\n";
 
-const OPEN: &str =
-    "allow = [\"0.0.0.0/0\", \"::/0\"]\n[notify]\nallow = [\"10.0.0.0/8\"]\n[update]\nallow = [\"10.0.0.0/8\"]\n";
+/// What the mode changes.
+const STRICT_RESPONSES: u32 = 3;
+const STRICT_ZONE_INFLIGHT: f64 = 0.05;
+
+const OPEN: &str = "allow = [\"0.0.0.0/0\", \"::/0\"]\n[notify]\nallow = [\"10.0.0.0/8\"]\n[update]\nallow = [\"10.0.0.0/8\"]\n\
+     [transfer]\nallow = [\"10.1.0.0/16\"]\n";
 const COOKIES: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n\
      [cookies]\nrequire = true\nbadcookies = 2\n";
 const UNLIMITED: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
 
-pub(crate) const PLAYS: [Play; 6] = [
+pub(crate) const PLAYS: [Play; 7] = [
     Play {
         name: "open",
         gateway: "[[upstream]]\nname = \"u0\"\naddress = \"192.0.2.10\"\n[[upstream]]\nname = \"u1\"\naddress = \"192.0.2.11\"\n\
@@ -59,6 +89,9 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[],
         attempts_max: 2,
         timeout: Duration::from_millis(400),
+        rates: (RATES, false),
+        storm: "enforce",
+        servers: 2,
         emergency: false,
     },
     Play {
@@ -72,6 +105,9 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[("blocked.test", Block::Nxdomain), ("wild.test", Block::Nodata)],
         attempts_max: 3,
         timeout: Duration::from_millis(400),
+        rates: (RATES, false),
+        storm: "enforce",
+        servers: 1,
         emergency: false,
     },
     Play {
@@ -89,6 +125,9 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[("blocked.test", Block::Sinkhole), ("n3.plain.test", Block::Refused), ("n4.plain.test", Block::Drop)],
         attempts_max: 2,
         timeout: Duration::from_millis(600),
+        rates: (RATES, false),
+        storm: "enforce",
+        servers: 2,
         emergency: false,
     },
     Play {
@@ -103,6 +142,9 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[("blocked.test", Block::Nodata)],
         attempts_max: 4,
         timeout: Duration::from_millis(500),
+        rates: (Rates { responses: 5, nodata: 5, nxdomains: 5, errors: 3 }, true),
+        storm: "enforce",
+        servers: 2,
         emergency: false,
     },
     Play {
@@ -115,6 +157,25 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[],
         attempts_max: 2,
         timeout: Duration::from_millis(300),
+        rates: (RATES, false),
+        storm: "enforce",
+        servers: 1,
+        emergency: false,
+    },
+    Play {
+        name: "reflected",
+        gateway: "[[upstream]]\nname = \"u0\"\naddress = \"192.0.2.10\"\n[[upstream]]\nname = \"u2\"\naddress = \"192.0.2.12\"\n\
+                  [pool.default]\ntimeout = \"500ms\"\nretries = 1\n",
+        access: OPEN,
+        limits: "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n\
+                 [rrl]\nmode = \"enforce\"\nresponses = 4\nerrors = 4\nnodata = 4\nnxdomains = 4\nslip = 2\nmemory = \"1MiB\"\n",
+        filter: "",
+        blocks: &[],
+        attempts_max: 2,
+        timeout: Duration::from_millis(500),
+        rates: (Rates { responses: 4, nodata: 4, nxdomains: 4, errors: 4 }, true),
+        storm: "enforce",
+        servers: 2,
         emergency: false,
     },
     Play {
@@ -130,6 +191,9 @@ pub(crate) const PLAYS: [Play; 6] = [
         blocks: &[("blocked.test", Block::Refused)],
         attempts_max: 2,
         timeout: Duration::from_millis(400),
+        rates: (Rates { responses: 2, ..RATES }, false),
+        storm: "monitor",
+        servers: 2,
         emergency: false,
     },
 ];
@@ -151,15 +215,48 @@ impl Play {
         let gateway = format!(
             "schema = 1\n{head}{tables}[cache]\nsize = {size}\nstale = \"20s\"\nfailure_ttl = \"4s\"\n[log]\nqueries = \"all\"\n"
         );
+        let gateway = gateway.replace("timeout =", &format!("inflight = {INFLIGHT}\ntimeout ="));
+        let storm = format!("[storm]\nmode = \"{}\"\nzone_inflight = {ZONE_INFLIGHT}\nunknown = 20\n", self.storm);
+        let limits = format!("{}{storm}", self.limits);
         let filter = format!("[zone]\ntitle = \"{}\"\n{}", self.name, self.filter);
         let files = [
             ("gateway.toml", &*gateway),
             ("access.toml", self.access),
-            ("limits.toml", self.limits),
+            ("limits.toml", &*limits),
             ("modes/strict.toml", STRICT),
         ];
         let filter = (!self.filter.is_empty()).then_some(("filters/10-all.toml", &*filter));
         crate::stage::policy(files.into_iter().chain(filter))
+    }
+
+    /// The rates that are enforced, in the mode or without.
+    pub(crate) fn rates(&self, mode: bool) -> Option<Rates> {
+        let (rates, enforced) = self.rates;
+        match (mode, enforced) {
+            (true, _) => Some(Rates { responses: STRICT_RESPONSES, ..rates }),
+            (false, true) => Some(rates),
+            (false, false) => None,
+        }
+    }
+
+    /// How long a question waits at the most, as its pool says.
+    pub(crate) fn timeout_of(&self, name: &str) -> Duration {
+        if self.is_routed(name) { Duration::from_millis(300) } else { self.timeout }
+    }
+
+    fn is_routed(&self, name: &str) -> bool {
+        self.name == "sinkholing" && is_within(name, "routed.test")
+    }
+
+    /// The most questions for a zone that may wait upstream; `answered`: it answers well.
+    pub(crate) fn places(&self, zone: &str, mode: bool, answered: bool) -> usize {
+        if self.storm != "enforce" && !mode {
+            return usize::MAX;
+        }
+        let capacity = INFLIGHT * if self.is_routed(zone) { 1 } else { self.servers };
+        let part = if mode { STRICT_ZONE_INFLIGHT } else { ZONE_INFLIGHT };
+        let share = (f64::from(capacity) * part) as usize;
+        if answered { share.max(capacity as usize / 2) } else { share.max(1) }
     }
 
     /// What it does with a lower-case name; `question`: it is asked for, and no target of a CNAME.

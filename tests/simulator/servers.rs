@@ -1,6 +1,6 @@
 //! Model upstream servers: right, slow, lossy, dead, refusing, or lying about everything but what the gateway can tell.
 
-use crate::stage::message::{A, ANSWER, Message, id_of, question_end, question_name, question_type, wire};
+use crate::stage::message::{A, ANSWER, Message, TXT, id_of, question_end, question_name, question_type, wire};
 use crate::truth::{self, FORGED_IP, FORGED_NAME};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -43,9 +43,6 @@ pub(crate) struct Server {
     pub(crate) mood: Mood,
     /// Sends the question back in the letter case in which it came.
     keeps_case: bool,
-    /// How often it has kept the case of many letters, so that the gateway knows, and how often it lied about them.
-    kept_case: u32,
-    changed_case: u32,
     latency_ms: u64,
 }
 
@@ -64,13 +61,7 @@ pub(crate) enum Back {
 
 impl Server {
     pub(crate) fn new(rng: &mut StdRng) -> Self {
-        Self {
-            mood: Mood::Good,
-            keeps_case: rng.random_bool(0.8),
-            kept_case: 0,
-            changed_case: 0,
-            latency_ms: rng.random_range(1..60),
-        }
+        Self { mood: Mood::Good, keeps_case: rng.random_bool(0.8), latency_ms: rng.random_range(1..60) }
     }
 
     pub(crate) fn change(&mut self, rng: &mut StdRng) {
@@ -82,7 +73,11 @@ impl Server {
         let millis = self.latency_ms + rng.random_range(0..self.latency_ms + 1);
         let soon = Duration::from_micros(millis * 1000 + rng.random_range(0..1000));
         let later = |rng: &mut StdRng| Duration::from_millis(rng.random_range(200..2500));
-        let answer = |server: &mut Self, rng: &mut StdRng| Back::Truth(server.answer(asked, tcp, opaque, rng));
+        let answer = |server: &mut Self, rng: &mut StdRng| {
+            let bytes = server.answer(asked, tcp, opaque, rng);
+            let is_too_large = !tcp && !opaque && bytes.len() > takes_at_most(asked);
+            if is_too_large { Back::Lie(bytes) } else { Back::Truth(bytes) }
+        };
         match self.mood {
             Mood::Dead => vec![],
             Mood::Lossy if !tcp && rng.random_bool(0.4) => vec![],
@@ -114,17 +109,13 @@ impl Server {
         let (name, qtype) = (question_name(asked), question_type(asked));
         let limit = match edns {
             _ if tcp || self.mood == Mood::Oversized => usize::from(u16::MAX),
-            Some(edns) => usize::from(edns.payload),
-            None => 512,
+            _ => takes_at_most(asked),
         };
         let mut message = truth::answer(head.clone(), &name, qtype);
         if message.0.len() + 11 > limit || (self.mood == Mood::Truncating && !tcp && rng.random_bool(0.7)) {
             message = head.truncated();
         }
-        if self.keeps_case {
-            let letters = name.bytes().filter(u8::is_ascii_alphabetic).count();
-            self.kept_case += u32::from(self.mood == Mood::Good && !tcp && letters >= 8);
-        } else {
+        if !self.keeps_case {
             message.0[12..question_end(asked) - 4].make_ascii_lowercase();
         }
         match edns {
@@ -139,7 +130,7 @@ impl Server {
         let forged = Message::answer_to(asked).record(ANSWER, &[0xC0, 12], A, 3600, &FORGED_IP);
         let mut bytes = forged.clone().bytes();
         // What is opaque passes byte for byte: only what stands in front of its records can give a lie away.
-        let kinds = if opaque { 6 } else { 18 };
+        let kinds = if opaque { 6 } else { 20 };
         match rng.random_range(0..kinds) {
             0 => bytes[..2].copy_from_slice(&(id_of(asked) ^ rng.random_range(1..=u16::MAX)).to_be_bytes()),
             1 => bytes[13] ^= 0x01,
@@ -161,13 +152,27 @@ impl Server {
             14 => bytes = forged.opt(1232, false, &[0, 8, 0, 9]).bytes(),
             15 => bytes[end + rng.random_range(0..2)] = 0xFF,
             16 => bytes = (0..rng.random_range(0..64)).map(|_| rng.random()).collect(),
-            // A server that changes letters as often as it keeps them is forgiven; then there is nothing to tell by.
-            _ if !tcp && self.kept_case >= 8 * (self.changed_case + 1) => {
-                self.changed_case += 1;
+            // A server that folds letters itself leaves nothing to tell by.
+            17 if !tcp && self.keeps_case => {
                 bytes[12..end - 4].iter_mut().filter(|byte| byte.is_ascii_alphabetic()).for_each(|byte| *byte ^= 0x20);
+            }
+            18 if !tcp && self.keeps_case && has_capitals(asked) => bytes[12..end - 4].make_ascii_lowercase(),
+            19 if !tcp => {
+                let strings: Vec<u8> = (0..6).flat_map(|_| [&[230][..], &[b'x'; 230]].concat()).collect();
+                bytes = forged.record(ANSWER, &[0xC0, 12], TXT, 60, &strings).bytes();
             }
             _ => return Back::Elsewhere(bytes),
         }
         Back::Lie(bytes)
     }
+}
+
+/// The most bytes of a datagram that a question allows.
+fn takes_at_most(asked: &[u8]) -> usize {
+    let query = Query::scan(asked).expect("what is sent upstream is well-formed");
+    query.edns.map_or(512, |edns| usize::from(edns.payload))
+}
+
+fn has_capitals(asked: &[u8]) -> bool {
+    asked[12..question_end(asked) - 4].iter().any(u8::is_ascii_uppercase)
 }

@@ -54,7 +54,7 @@ pub(crate) fn truth(name: &str, qtype: u16) -> Truth {
     match (zone(&at), qtype) {
         ("none", _) => truth.absent = true,
         ("large", TXT) => truth.data = vec![large(digest)],
-        ("plain" | "blocked" | "routed" | "wild", A) => {
+        ("plain" | "blocked" | "routed" | "wild" | "dead", A) => {
             truth.data = vec![vec![198, 18, digest as u8, (digest >> 8) as u8]];
         }
         ("plain" | "blocked" | "routed", AAAA) => {

@@ -16,7 +16,7 @@ use weir::ledger::alerts::Alerts;
 use weir::ledger::journal::Journal;
 use weir::ledger::samples::Samples;
 use weir::ledger::{Ledger, Totals};
-use weir::live_policy::{LivePolicy, Running, Shared};
+use weir::live_policy::{LivePolicy, PublishError, Running, Shared};
 use weir::policy::cookies::{CookieJar, Secret};
 use weir::policy::document::Files;
 use weir::policy::emergency::{Emergency, EmergencyRule};
@@ -99,9 +99,16 @@ impl Stage {
 
     /// Publishes another policy, as the control side does.
     pub(crate) fn reload(&mut self, at: Moment, policy: Policy) {
-        self.shared.cache.resize(at, policy.server.cache.size_bytes);
-        let (_, previous) = self.shared.live.publish(policy, now(at).unix_ms).expect("few upstreams");
+        self.offer(at, policy).expect("few upstreams, and the mode that is on");
+    }
+
+    /// Publishes another policy unless it cannot be: then the running one stays.
+    pub(crate) fn offer(&mut self, at: Moment, policy: Policy) -> Result<(), PublishError> {
+        let size_bytes = policy.server.cache.size_bytes;
+        let (_, previous) = self.shared.live.publish(policy, now(at).unix_ms)?;
+        self.shared.cache.resize(at, size_bytes);
         self.previous.push(previous);
+        Ok(())
     }
 
     /// Turns an incident mode on, or with `None` off, as the control side does.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use weir::dns::query::Query;
 
 /// The words of an answer.
-const KNOWN: [&str; 28] = [
+const KNOWN: [&str; 31] = [
     "noerror",
     "formerr",
     "servfail",
@@ -35,6 +35,9 @@ const KNOWN: [&str; 28] = [
     "ns=",
     "tsig",
     "cookie",
+    "upper",
+    "type",
+    "again",
 ];
 
 /// An answer, and whether it comes on another port.
@@ -95,6 +98,9 @@ fn spoil(words: Words<'_>, mut bytes: Vec<u8>) -> Vec<u8> {
     if words.has("lower") {
         bytes[12..end - 4].make_ascii_lowercase();
     }
+    if words.has("upper") {
+        bytes[12..end - 4].make_ascii_uppercase();
+    }
     if words.has("case") {
         bytes[12..end - 4].iter_mut().filter(|byte| byte.is_ascii_alphabetic()).for_each(|byte| *byte ^= 0x20);
     }
@@ -103,6 +109,9 @@ fn spoil(words: Words<'_>, mut bytes: Vec<u8>) -> Vec<u8> {
     }
     if words.has("name") {
         bytes[13] ^= 1;
+    }
+    if words.has("type") {
+        bytes[end - 3] ^= 0x40;
     }
     if words.has("opcode") {
         bytes[2] ^= 0x10;
