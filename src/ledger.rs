@@ -5,6 +5,7 @@ pub mod active;
 pub mod alerts;
 pub mod hitters;
 pub mod journal;
+pub mod multitude;
 pub mod samples;
 pub mod traffic;
 pub mod watch;

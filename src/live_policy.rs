@@ -9,6 +9,7 @@ use crate::policy::Policy;
 use crate::policy::cookies::CookieJar;
 use crate::policy::emergency::Emergency;
 use crate::policy::filter::{Action, Decision, Rule, Subject};
+use crate::policy::regulars::Regulars;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
 use crate::storm;
@@ -191,6 +192,8 @@ pub struct Shared {
     pub source: Arc<SourceTables>,
     /// As above.
     pub rrl: RrlTable,
+    /// Who was there before a flood: as above.
+    pub regulars: Regulars,
     /// The secret of the process and the count of BADCOOKIE: as above.
     pub cookies: CookieJar,
     /// Vetted answers; outlive a change of policy, entries know which policy vetted them.

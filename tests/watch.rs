@@ -12,12 +12,13 @@ use std::time::Duration;
 use weir::gateway::outbox::To;
 use weir::gateway::{Client, From};
 use weir::ledger::active::Change;
-use weir::ledger::alerts::{Alert, AlertKind, Subject};
+use weir::ledger::alerts::{Alert, AlertKind, Numbers, Subject};
 use weir::ledger::watch::{Doing, LOOK, Watch};
+use weir::policy::overload::Pressure;
 
 const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.53\"\n[cache]\nsize = \"4MiB\"\n";
 const ACCESS: &str = "allow = [\"0.0.0.0/0\"]\n";
-const DOING: Doing = Doing { reflection: "limits", flood: "drops" };
+const DOING: Doing = Doing { reflection: "limits", flood: "drops", crowd: "waits" };
 
 /// A worker, and what its samples are summed up by.
 struct Scene {
@@ -83,6 +84,18 @@ impl Scene {
         }
     }
 
+    /// Lets time pass of which nothing is to be told, and the households become known.
+    fn begin(&mut self, seconds: u64) {
+        for n in 0..seconds * 2_000 {
+            let client = host([10, 1, (n % 3) as u8], n.wrapping_mul(7) % 100);
+            let at = after(0).plus(Duration::from_micros(self.micros));
+            self.stage.shared.regulars.meet(at, client.ip(), true);
+            ordinary(self, n);
+            self.pass(500);
+        }
+        assert_eq!(self.begun(), [], "a quiet start");
+    }
+
     fn begun(&self) -> Vec<(u64, Alert)> {
         self.told
             .iter()
@@ -130,7 +143,7 @@ fn reflection_toward_a_network_is_told_within_a_second() {
             if n * 2000 / rate != (n + 1) * 2000 / rate {
                 ordinary(&mut scene, n);
             }
-            scene.ask(udp(host([198, 51, 100], n % 256)), "big.example", ANY, 2_000);
+            scene.ask(udp(host([198, 51, 100], n % 256)), "big.example", ANY, 1_100);
             scene.pass(1_000_000 / rate);
         }
         let alert = scene.only_alert(2_000, AlertKind::Reflection, "198.51.100.0/24");
@@ -143,7 +156,7 @@ fn reflection_toward_a_network_is_told_within_a_second() {
 fn a_forged_single_address_is_a_victim_and_not_a_flooder() {
     let mut scene = Scene::new(&LIMITS.replace("RRL", "monitor"));
     for _ in 0..6_000 {
-        scene.ask(udp(host([198, 51, 100], 9)), "big.example", ANY, 2_000);
+        scene.ask(udp(host([198, 51, 100], 9)), "big.example", ANY, 1_100);
         scene.pass(500);
     }
     scene.only_alert(0, AlertKind::Reflection, "198.51.100.9/32");
@@ -181,7 +194,7 @@ fn busy_but_honest_clients_raise_no_alert() {
                 scene.ask(udp(host([192, 0, 2], 1)), &format!("h{}.nat{}.example", n % 90, n % 331), 1, 300);
             }
             if n.is_multiple_of(4) {
-                scene.ask(tcp(host([192, 0, 2], 77), 2), "big.example", ANY, 2_000);
+                scene.ask(tcp(host([192, 0, 2], 77), 2), "big.example", ANY, 1_100);
             }
             if n.is_multiple_of(15) {
                 scene.ask(udp(host([10, 9, 9], 1)), "tiny.example", 1, 40);
@@ -190,4 +203,96 @@ fn busy_but_honest_clients_raise_no_alert() {
         }
         assert_eq!(scene.begun().len(), 0, "[rrl] {rrl}: {:#?}", scene.begun());
     }
+}
+
+#[test]
+fn a_flood_from_everywhere_is_told_within_a_second_and_so_is_its_end() {
+    for (limits, rate) in [("monitor", 10_000), ("monitor", 100_000)] {
+        let mut scene = Scene::new(&LIMITS.replace("RRL", limits));
+        scene.begin(12);
+        for n in 0..2 * rate {
+            // Each asks once.
+            let forged = Ipv4Addr::from_bits((n as u32).wrapping_mul(2_654_435_761) | 0x2000_0000);
+            scene.ask(udp(SocketAddr::new(forged.into(), 53)), "www.site1.example", 1, 50);
+            scene.pass(1_000_000 / rate);
+        }
+        let [(at, alert)] = scene.begun()[..] else { panic!("one alert, not {:#?}", scene.begun()) };
+        assert_eq!((alert.kind, alert.subject, alert.done), (AlertKind::Flood, Subject::ManySources, "waits"));
+        assert!((12_000..=13_000).contains(&at), "told at {at} ms: {alert:#?}");
+        assert!(alert.numbers.bad_permille >= 750 && alert.numbers.sources >= 200, "{rate}/s: {alert:#?}");
+        scene.pass(10_000_000);
+        let ends = scene.told.iter().filter(|(_, change)| matches!(change, Change::Ended(..))).count();
+        assert_eq!(ends, 1, "{:#?}", scene.told);
+    }
+}
+
+#[test]
+fn a_rush_hour_of_who_is_known_raises_no_alert_and_neither_do_few_strangers() {
+    let mut scene = Scene::new(&LIMITS.replace("RRL", "monitor").replace("enforce", "off"));
+    scene.begin(12);
+    // Ten times as much of the same, then as much again from a few strangers.
+    for n in 0..40_000 {
+        ordinary(&mut scene, n);
+        scene.pass(50);
+    }
+    scene.pass(5_000_000);
+    for n in 0..40_000 {
+        scene.ask(udp(host([198, (n % 20) as u8, 100], n % 3)), &format!("h{}.example", n % 600), 1, 50);
+        scene.pass(50);
+    }
+    assert_eq!(scene.begun(), []);
+}
+
+#[test]
+fn a_worker_that_is_flooded_says_so_and_knows_better() {
+    let mut scene = Scene::new(&LIMITS.replace("RRL", "monitor"));
+    scene.begin(12);
+    let numbers = Numbers { queries: 900_000, bad_permille: 990, sources: 70_000, ..Numbers::default() };
+    let at = now(after(0).plus(Duration::from_micros(scene.micros)));
+    scene.stage.workers[0].flooded_by_many(at, numbers);
+    let alert = scene.stage.shared.alerts.take().expect("raised");
+    assert!(alert.done.contains("known first"), "{alert:#?}");
+    let told = &mut scene.told;
+    scene.watch.heed(at, alert, &mut |change| told.push((0, change)));
+    for n in 0..20_000u32 {
+        let forged = Ipv4Addr::from_bits(n.wrapping_mul(2_654_435_761) | 0x2000_0000);
+        scene.ask(udp(SocketAddr::new(forged.into(), 53)), "www.site1.example", 1, 50);
+        scene.pass(100);
+    }
+    let [(_, begun)] = scene.begun()[..] else { panic!("one alert, not {:#?}", scene.begun()) };
+    assert_eq!((begun.subject, begun.numbers), (Subject::ManySources, numbers));
+    let (active, _) = scene.watch.alerts.list(at).next().expect("it goes on");
+    assert_eq!(active.alert.numbers, numbers, "what is still read would say less");
+}
+
+#[test]
+fn a_valid_cookie_makes_a_sample_verified_and_its_source_known_in_a_flood() {
+    let mut scene = Scene::new(&LIMITS.replace("RRL", "monitor"));
+    let (client, at) = (udp(host([10, 1, 1], 1)), now(after(0)));
+    let (worker, out) = (&mut scene.stage.workers[0], &mut scene.stage.out);
+    let alone = Message::query(1, "www.site1.example", A).opt(1232, false, b"\0\x0a\0\x08abcdefgh").bytes();
+    // A BADCOOKIE or an answer: each carries the cookie. The first is answered once the upstream has.
+    worker.on_query(at, client, &alone, out);
+    let (link, asked) = match out.messages().first().map(|message| (message.to, out.bytes(message).to_vec())) {
+        Some((To::Upstream(link), asked)) => (link, asked),
+        other => panic!("the upstream is asked, not {other:?}"),
+    };
+    out.clear();
+    let mut answer = Message(asked[..question_end(&asked)].to_vec());
+    answer.0[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0]);
+    let answer = answer.record(ANSWER, &[0xC0, 12], A, 300, &[192, 0, 2, 1]).bytes();
+    worker.on_response(at, From::Udp(link), &answer, out);
+    let reply = out.bytes(&out.messages()[0]).to_vec();
+    out.clear();
+    let place = reply.windows(4).position(|four| four == b"\0\x0a\0\x18").expect("a cookie of 24 bytes");
+    let cookie = &reply[place..place + 28];
+    let with = Message::query(2, "www.site1.example", A).opt(1232, false, cookie).bytes();
+    let later = now(after(10));
+    worker.set_pressure(Pressure::Sustained);
+    worker.on_query(later, client, &with, out);
+    worker.on_query(later, client, &alone, out);
+    out.clear();
+    let samples: Vec<_> = std::iter::from_fn(|| scene.stage.shared.samples.take()).collect();
+    let seen: Vec<_> = samples.iter().map(|sample| (sample.verified, sample.known)).collect();
+    assert_eq!(seen, [(false, false), (true, true), (false, true)]);
 }

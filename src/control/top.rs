@@ -221,6 +221,9 @@ pub fn why(alert: &Alert) -> String {
             times(wanted),
             times(sent)
         ),
+        AlertKind::Flood if alert.subject == Subject::ManySources => {
+            format!("{queries} q/s, {percent}% from sources that are not known, at least {sources} of them")
+        }
         AlertKind::Flood => format!("{queries} q/s, {percent}% over the source limit, {sources} sources"),
     }
 }
@@ -285,7 +288,18 @@ mod tests {
         let outcome = if reason == Reason::None { Outcome::CacheHit } else { Outcome::Dropped };
         let trace = Trace { sent: 100, whole: 100, monitored };
         let (client, name) = (client.parse().unwrap(), Name::from_text(name).unwrap());
-        Sample { weight: 10, client, verified: false, name, qtype: 28, outcome, reason, received: 40, trace }
+        Sample {
+            weight: 10,
+            client,
+            verified: false,
+            known: true,
+            name,
+            qtype: 28,
+            outcome,
+            reason,
+            received: 40,
+            trace,
+        }
     }
 
     #[test]
@@ -321,6 +335,7 @@ mod tests {
             (AlertKind::RandomSubdomains, zone, "900 q/s", "weir mode under-attack --for 30m"),
             (AlertKind::Reflection, network, "answers 25.0x the queries, sent 0.5x", "weir mode under-attack"),
             (AlertKind::Flood, network, "98% over the source limit, 3 sources", "deny 192.0.2.0/24"),
+            (AlertKind::Flood, Subject::ManySources, "98% from sources that are not known", "--reason \"flood\""),
         ];
         for (kind, subject, reason, way_out) in cases {
             let alert = Alert { unix_ms: 0, kind, subject, numbers, done: "" };

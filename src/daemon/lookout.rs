@@ -39,7 +39,7 @@ fn look(watch: &mut Watch, shared: &Shared, running: &Running, now: Now) {
 }
 
 fn doing(running: &Running) -> Doing {
-    let (source, rrl) = (running.policy.source.mode, running.policy.rrl.mode);
+    let (source, rrl, overload) = (running.policy.source.mode, running.policy.rrl.mode, running.policy.overload.mode);
     Doing {
         reflection: match (rrl, source) {
             (Mode::Enforce, _) => "[rrl] withholds answers over its rate, some as TC=1",
@@ -52,6 +52,11 @@ fn doing(running: &Running) -> Doing {
             Mode::Enforce => "[source] drops what is over its rate, some as TC=1",
             Mode::Monitor => "nothing: [source] only monitors; set mode = \"enforce\"",
             Mode::Off => "nothing: [source] is off",
+        },
+        crowd: match overload {
+            Mode::Enforce => "nothing while the workers keep up; then [overload] serves known sources first",
+            Mode::Monitor => "nothing: [overload] only monitors; set mode = \"enforce\"",
+            Mode::Off => "nothing: [overload] is off",
         },
     }
 }

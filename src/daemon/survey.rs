@@ -182,6 +182,7 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
         limit("cache".to_owned(), shared.cache.counters().size_bytes),
         limit("source limit table".to_owned(), shared.source.bytes() as u64),
         limit("rrl table".to_owned(), shared.rrl.bytes() as u64),
+        limit("sources that are known".to_owned(), shared.regulars.bytes() as u64),
         limit(
             format!("queries in flight: {FLIGHTS_MAX} in each of {workers} workers"),
             (workers * Gateway::size_bytes(FLIGHTS_MAX)) as u64,

@@ -2,7 +2,6 @@
 
 use super::wire;
 use crate::sys::{BATCH, Outgoing, Sender};
-use rand::{RngExt, SeedableRng, rngs::StdRng};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -13,23 +12,28 @@ use std::time::{Duration, Instant};
 /// Connections that are held.
 pub(super) const HELD: usize = 2000;
 
-/// The same attack each time.
-const SEED: u64 = 1;
-
 /// Waits until `count` at `rate` a second are due.
 fn keep_pace(begin: Instant, rate: u64, count: u64) {
     let due = Duration::from_micros(count * 1_000_000 / rate.max(1));
     std::thread::sleep(due.saturating_sub(begin.elapsed()));
 }
 
+/// Addresses of 127/8 that forge: all but those of servers and honest clients.
+const FORGED: std::ops::Range<u32> = 0x0002_0000..0x00ff_0000;
+
+/// Each of these addresses comes once before any comes again: prime, so no divisor of their number, and far apart.
+const FORGED_STEP: u64 = 10_368_889;
+
 /// One question from sources that are each another address of 127/8.
 pub(super) fn forged_flood(server: SocketAddr, rate: u64, done: &AtomicBool) -> io::Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    let (query, mut sender, mut rng) = (wire::query(666, &["h1"]), Sender::new(), StdRng::seed_from_u64(SEED));
+    let (query, mut sender) = (wire::query(666, &["h1"]), Sender::new());
+    let count = u64::from(FORGED.end - FORGED.start);
     let (begin, mut sent) = (Instant::now(), 0);
     while !done.load(Relaxed) {
-        let item = &mut |_| {
-            let from = Ipv4Addr::from_bits(0x7f00_0000 | rng.random_range(0x0002_0000..0x00ff_0000));
+        let item = &mut |i| {
+            let number = ((sent + i as u64) % count * FORGED_STEP % count) as u32;
+            let from = Ipv4Addr::from_bits(0x7f00_0000 | (FORGED.start + number));
             Outgoing { bytes: &query, to: Some(server), from: Some(from.into()) }
         };
         // What is not sent for want of room is part of the flood all the same.

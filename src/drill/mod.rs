@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use stub::{Manner, Stub};
 
 /// How long the clients ask before the attack, and during it.
-const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_secs(3);
 const ATTACK: Duration = Duration::from_secs(4);
 
 /// An attack to try.
@@ -85,7 +85,8 @@ impl From<io::Error> for DrillError {
 impl Drill {
     fn rate(self) -> u64 {
         match self {
-            Self::ForgedFlood => 50_000,
+            // As fast as the machine gives.
+            Self::ForgedFlood => 10_000_000,
             Self::TcpExhaustion => 4_000,
             Self::SlowUpstream => 1_500,
             Self::LyingUpstream => 0,

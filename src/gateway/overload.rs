@@ -5,8 +5,12 @@
 
 use super::outbox::Outbox;
 use super::{Case, Client, Desk, Gateway, View};
+use crate::clock::Now;
+use crate::ledger::alerts::{Alert, AlertKind, Numbers, Subject};
 use crate::policy::Mode;
+use crate::policy::networks::NetworkSet;
 use crate::policy::overload::Pressure;
+use crate::policy::regulars::Regulars;
 use crate::verdict::{Outcome, Reason};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -45,7 +49,25 @@ impl Gateway {
 
     /// Whether a source is never shed: `[source] exempt`.
     pub fn is_spared(&self, client: IpAddr) -> bool {
-        self.running.policy.source.exempt.contains(client)
+        self.spared().contains(client)
+    }
+
+    /// All such sources.
+    pub fn spared(&self) -> &NetworkSet {
+        &self.running.policy.source.exempt
+    }
+
+    /// Who is known from before a flood.
+    pub fn regulars(&self) -> &Regulars {
+        &self.shared.regulars
+    }
+
+    /// The worker is flooded from very many sources, and the driver thins those that are not known; to be called about once
+    /// a second while it lasts.
+    pub fn flooded_by_many(&mut self, now: Now, numbers: Numbers) {
+        let (kind, subject) = (AlertKind::Flood, Subject::ManySources);
+        let done = "[overload] serves sources that are known first, strangers with the capacity that is left";
+        self.shared.alerts.raise(Alert { unix_ms: now.unix_ms, kind, subject, numbers, done });
     }
 }
 
@@ -57,6 +79,10 @@ impl Desk {
             return true;
         }
         let (client, verified) = (case.client.peer.ip(), view.is_verified(case));
+        if verified {
+            // Also who was a stranger: the filters learn it within a second.
+            view.shared.regulars.prove(view.now.at, client);
+        }
         if policy.source.exempt.contains(client) || self.share.take(&policy.overload, view.now.at, client, verified) {
             return true;
         }

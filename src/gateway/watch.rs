@@ -15,7 +15,8 @@ impl Desk {
         view.shared.samples.push(Sample {
             weight,
             client: case.client.peer.ip(),
-            verified: case.client.is_tcp(),
+            verified: view.is_verified(case),
+            known: view.shared.regulars.meet(view.now.at, case.client.peer.ip(), false),
             name: case.query.name,
             qtype: case.query.qtype,
             outcome,
@@ -34,6 +35,7 @@ impl Desk {
             weight,
             client: client.peer.ip(),
             verified: client.is_tcp(),
+            known: view.shared.regulars.meet(view.now.at, client.peer.ip(), false),
             name: Name::root(),
             qtype: 0,
             outcome,

@@ -17,7 +17,7 @@ pub enum AlertKind {
     RandomSubdomains,
     /// Few networks get many large answers: their addresses are forged.
     Reflection,
-    /// Few sources ask far more than they may.
+    /// Few sources ask far more than they may; or very many that are not known ask more than usual by far.
     Flood,
 }
 
@@ -44,6 +44,8 @@ pub enum Subject {
     Zone(Name),
     /// A network that asks, or whose addresses are forged.
     Network(IpNet),
+    /// So many sources that none of them stands out: forged ones, or a very large number of machines.
+    ManySources,
 }
 
 impl fmt::Display for Subject {
@@ -51,6 +53,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Zone(name) => name.fmt(f),
             Self::Network(network) => network.fmt(f),
+            Self::ManySources => f.write_str("many sources"),
         }
     }
 }
@@ -60,7 +63,8 @@ impl fmt::Display for Subject {
 pub struct Numbers {
     /// Queries.
     pub queries: u32,
-    /// Of 1000 queries, those that failed (storms), or that were over a limit (floods).
+    /// Of 1000 queries, those that failed (storms), that were over a limit (floods), or that came from sources which are
+    /// not known (floods from many).
     pub bad_permille: u16,
     /// Distinct names, about.
     pub names: u32,

@@ -27,8 +27,10 @@ pub struct Sample {
     pub weight: u32,
     /// Who asked.
     pub client: IpAddr,
-    /// Whether that address is known to be the asker's own: over TCP.
+    /// Whether that address is known to be the asker's own: over TCP, or by a valid cookie.
     pub verified: bool,
+    /// Whether it was known before that query: it has asked often enough, or has proved its address.
+    pub known: bool,
     /// The name asked for; the root for what could not be read.
     pub name: Name,
     /// The type asked for; 0 for what could not be read.

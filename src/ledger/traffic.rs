@@ -218,6 +218,7 @@ mod tests {
             weight: 1,
             client: [192, 0, 2, 1].into(),
             verified: false,
+            known: true,
             name: Name::root(),
             qtype: 1,
             outcome: Outcome::Forwarded,

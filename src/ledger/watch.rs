@@ -4,6 +4,7 @@
 use super::active::{ActiveAlerts, Change};
 use super::alerts::{Alert, AlertKind, Numbers, Subject};
 use super::hitters::Hitters;
+use super::multitude::Multitude;
 use super::samples::Sample;
 use super::traffic::{HALF_LIFE, RATE, Signature, Traffic};
 use crate::clock::{Moment, Now};
@@ -28,6 +29,9 @@ pub const LOOK: Duration = Duration::from_millis(100);
 const IPV4_PREFIX: u8 = 24;
 const IPV6_PREFIX: u8 = 56;
 
+/// A worker that is flooded says so about once a second.
+const CROWDED: Duration = Duration::from_secs(3);
+
 /// A host has a network's attack to itself when so much of it comes from there.
 const ALONE: f64 = 0.8;
 
@@ -49,6 +53,8 @@ pub struct Doing {
     pub reflection: &'static str,
     /// About floods.
     pub flood: &'static str,
+    /// About floods from very many sources, while the workers keep up.
+    pub crowd: &'static str,
 }
 
 /// The summaries, and the alerts that go on.
@@ -70,6 +76,9 @@ pub struct Watch {
     refused: f64,
     /// What was noticed here and by the workers.
     pub alerts: ActiveAlerts,
+    multitude: Multitude,
+    /// When a worker said last that it is flooded from very many; it knows better than samples of what it still reads.
+    crowded_at: Option<Moment>,
     hasher: RandomState,
     looked: Moment,
 }
@@ -86,6 +95,8 @@ impl Watch {
             denied: Hitters::new(KEYS),
             refused: 0.0,
             alerts: ActiveAlerts::default(),
+            multitude: Multitude::default(),
+            crowded_at: None,
             hasher: RandomState::new(),
             looked: at,
         }
@@ -97,6 +108,7 @@ impl Watch {
             + 2 * Hitters::<Name>::size_bytes(KEYS)
             + Hitters::<u16>::size_bytes(KEYS)
             + Hitters::<Refused>::size_bytes(KEYS)
+            + Multitude::BYTES
     }
 
     /// Sums up one sample.
@@ -107,6 +119,7 @@ impl Watch {
         self.hosts.add(&host, weight).note(sample, question);
         self.networks.add(&network, weight).note(sample, question);
         self.types.add(&sample.qtype, weight);
+        self.multitude.note(sample, &self.hasher);
         if let Some((reason, monitored)) = refused_for(sample) {
             self.denied.add(&Refused { reason, monitored, network }, weight);
             if !monitored {
@@ -126,6 +139,7 @@ impl Watch {
         self.looked = now.at;
         // Before fading: what came since the last look counts in full.
         self.suspect(now, doing, tell);
+        self.suspect_multitude(now, passed, doing, tell);
         let factor = 0.5f64.powf(passed.as_secs_f64() / HALF_LIFE.as_secs_f64());
         self.hosts.fade(factor, FLOOR);
         self.networks.fade(factor, FLOOR);
@@ -146,6 +160,29 @@ impl Watch {
 
     /// Takes an alert that a worker has raised.
     pub fn heed(&mut self, now: Now, alert: Alert, tell: &mut impl FnMut(Change)) {
+        if alert.subject == Subject::ManySources {
+            self.crowded_at = Some(now.at);
+        }
+        if let Some(begun) = self.alerts.heed(now, alert) {
+            tell(begun);
+        }
+    }
+
+    fn suspect_multitude(&mut self, now: Now, passed: Duration, doing: &Doing, tell: &mut impl FnMut(Change)) {
+        let largest = self.networks.top(1).first().map_or(0.0, |network| network.weight - network.error);
+        let largest = largest / self.networks.total().max(f64::MIN_POSITIVE);
+        let Some(flood) = self.multitude.look(passed, largest) else { return };
+        if self.crowded_at.is_some_and(|at| now.at.since(at) < CROWDED) {
+            return;
+        }
+        let numbers = Numbers {
+            queries: flood.queries as u32,
+            bad_permille: (1000.0 * flood.strangers) as u16,
+            sources: flood.sources,
+            ..Numbers::default()
+        };
+        let (kind, subject) = (AlertKind::Flood, Subject::ManySources);
+        let alert = Alert { unix_ms: now.unix_ms, kind, subject, numbers, done: doing.crowd };
         if let Some(begun) = self.alerts.heed(now, alert) {
             tell(begun);
         }
@@ -233,11 +270,11 @@ mod tests {
             let now = Now { at: Moment::from_nanos(second * 1_000_000_000), unix_ms: second * 1_000 };
             let alert = Alert { unix_ms: now.unix_ms, kind, subject: zone, numbers, done: "probes only" };
             watch.heed(now, alert, &mut |change| changes.push(change));
-            watch.look(now, &Doing { reflection: "", flood: "" }, &mut |change| changes.push(change));
+            watch.look(now, &Doing { reflection: "", flood: "", crowd: "" }, &mut |change| changes.push(change));
         }
         assert!(matches!(changes[..], [Change::Begun(alert)] if alert.subject == zone), "{changes:#?}");
         let later = Now { at: Moment::from_nanos(8_000_000_000), unix_ms: 8_000 };
-        watch.look(later, &Doing { reflection: "", flood: "" }, &mut |change| changes.push(change));
+        watch.look(later, &Doing { reflection: "", flood: "", crowd: "" }, &mut |change| changes.push(change));
         assert!(matches!(changes[..], [_, Change::Ended(_, lasted)] if lasted.as_secs() == 2), "{changes:#?}");
         assert_eq!(watch.alerts.begun(AlertKind::RetryStorm), 1);
     }

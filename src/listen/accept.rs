@@ -122,6 +122,10 @@ fn welcome<C: Core>(
         worker.tally.one(event_of(would));
     }
     worker.tally.one(Event::TcpAccepted);
+    // A connection cannot be had from an address that is not one's own.
+    if let Some(regulars) = worker.core.borrow().regulars() {
+        regulars.prove(worker.clock.now().at, peer.ip());
+    }
     // An answer goes out at once; waiting for more to fill a segment only delays it.
     let _ = stream.set_nodelay(true);
     let connection = worker.connections.borrow_mut().insert(listener, permit);

@@ -2,7 +2,9 @@
 //! what is queued on it.
 
 use super::Core;
+use super::crowd::Batch;
 use super::sieve::{self, Caught};
+use super::strangers::Strangers;
 use super::tally::Event;
 use super::worker::Worker;
 use crate::gateway::{Client, Path};
@@ -74,19 +76,35 @@ impl Listener {
     }
 
     /// Puts a filter on the socket that thins floods, or takes it off.
-    pub(super) fn thin(&self, caught: &[Caught]) {
+    ///
+    /// # Errors
+    /// What setsockopt said: `ENOMEM` when the program is too large for what the system grants a socket
+    /// (net.core.optmem_max). There is no filter then.
+    pub(super) fn thin(&self, caught: &[Caught], strangers: Option<(&Strangers, u32)>) -> io::Result<()> {
         if self.closing.get() {
-            return;
+            return Ok(());
         }
         let socket = SockRef::from(&self.socket);
-        let changed = match sieve::program(caught, self.ipv6) {
-            Some(program) => socket.attach_filter(&program).map(|()| self.thinned.set(true)),
-            None if self.thinned.replace(false) => socket.detach_filter(),
-            None => Ok(()),
+        let program = sieve::program(caught, strangers, self.ipv6);
+        let was_thinned = self.thinned.replace(program.is_some());
+        let Some(program) = program else {
+            return if was_thinned { socket.detach_filter() } else { Ok(()) };
         };
-        if let Err(error) = changed {
-            tracing::warn!(%error, "a flood cannot be thinned in the kernel: the worker reads and drops it itself");
+        let Err(error) = socket.attach_filter(&program) else { return Ok(()) };
+        // The old program counts until the new one is there: there may be room for one.
+        if was_thinned {
+            socket.detach_filter()?;
+            if socket.attach_filter(&program).is_ok() {
+                return Ok(());
+            }
         }
+        self.thinned.set(false);
+        Err(error)
+    }
+
+    /// Datagrams lost since it was told last; the kernel's count goes round.
+    fn count_dropped(&self, dropped: Option<u32>) -> u64 {
+        dropped.map_or(0, |dropped| dropped.wrapping_sub(self.dropped.replace(dropped)).into())
     }
 
     /// Ends the reading; the socket closes with the last reference.
@@ -136,37 +154,36 @@ async fn serve<C: Core>(worker: Rc<Worker<C>>, listener: Rc<Listener>) {
     }
 }
 
+/// A batch of at least one.
 fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize) {
     let batch = worker.queries.borrow();
     worker.turn(|turn| {
         let delay = waited(turn.wall(), batch.datagram(0).arrived_unix);
-        worker.feel(turn, delay);
-        let mut watched = worker.watches_sources();
+        let dropped = listener.count_dropped(batch.datagram(count - 1).dropped);
+        let overflows = dropped > 0 && !listener.thinned.get();
+        let event = if listener.thinned.get() { Event::UdpThinned } else { Event::UdpOverflow };
+        worker.tally.add(event, dropped);
+        worker.feel(turn, Batch { delay, full: count == BATCH, dropped }, overflows);
         for i in 0..count {
             let datagram = batch.datagram(i);
-            if let Some(dropped) = datagram.dropped {
-                let more = dropped.wrapping_sub(listener.dropped.replace(dropped));
-                let event = if listener.thinned.get() { Event::UdpThinned } else { Event::UdpOverflow };
-                worker.tally.add(event, u64::from(more));
-            }
             // No reply could ever be sent to port 0.
             let Some(peer) = datagram.peer.filter(|peer| peer.port() != 0) else {
                 worker.tally.one(Event::UdpUnanswerable);
                 continue;
             };
+            let waited = waited(turn.wall(), datagram.arrived_unix);
+            if !worker.looks_at(turn, i, peer.ip(), waited) {
+                worker.tally.one(Event::UdpThinned);
+                continue;
+            }
             worker.tally.one(Event::UdpQueries);
             // A query over the buffer's length is handed on as it was cut: it is malformed then, and counted as such.
             let client = Client { peer, path: Path::Udp { listener: listener.index, local: datagram.local } };
-            if let Some(load) = &mut watched {
-                load.see(peer.ip());
-            }
-            let waited = waited(turn.wall(), datagram.arrived_unix);
             if waited < WAIT_LEAST || !turn.core().is_late(client, waited) {
                 turn.core().set_waited(waited);
                 turn.query(client, datagram.bytes);
             }
         }
-        drop(watched);
         worker.review_sources(turn);
     });
 }

@@ -40,6 +40,9 @@ struct Held {
     caught: Caught,
     passed: u32,
     quiets: u8,
+    since: Moment,
+    /// Datagrams that were queued before.
+    queued: u32,
 }
 
 /// One worker's flooders.
@@ -82,11 +85,16 @@ impl Heavy {
         self.held.iter().map(|held| held.caught).collect()
     }
 
-    /// Counts a datagram.
-    pub(super) fn see(&mut self, client: IpAddr) {
+    /// Counts a datagram. Whether it is to be read: of what a source had queued before it was caught, as much as passes
+    /// since, else everybody would wait behind it.
+    pub(super) fn see(&mut self, client: IpAddr, arrived: Moment) -> bool {
         let source = source_of(client);
         self.seen += 1;
         if let Some(held) = self.held.iter_mut().find(|held| held.caught.source == source) {
+            if arrived < held.since {
+                held.queued += 1;
+                return held.queued.is_multiple_of(held.caught.one_in);
+            }
             held.passed += 1;
         } else if let Some(known) = self.counts.iter_mut().find(|known| known.source == source) {
             known.count += 1;
@@ -95,6 +103,7 @@ impl Heavy {
         } else if let Some(least) = self.counts.iter_mut().min_by_key(|known| known.count) {
             *least = Count { source, count: least.count + 1, error: least.count };
         }
+        true
     }
 
     /// After each batch: catches and lets go, when it is time to. `rate` is what a source may have each second.
@@ -111,7 +120,7 @@ impl Heavy {
             // The first batch after a quiet time: what was counted then belongs to no window.
             self.begin_window(now);
         } else if behind && elapsed >= WINDOW && self.seen >= WINDOW_SEEN {
-            changes.caught = self.catch(elapsed, rate, is_spared);
+            changes.caught = self.catch(now, elapsed, rate, is_spared);
             self.begin_window(now);
         } else if elapsed >= UPKEEP {
             self.begin_window(now);
@@ -135,7 +144,7 @@ impl Heavy {
         self.window_since = now;
     }
 
-    fn catch(&mut self, elapsed: Duration, rate: u32, is_spared: impl Fn(IpAddr) -> bool) -> usize {
+    fn catch(&mut self, now: Moment, elapsed: Duration, rate: u32, is_spared: impl Fn(IpAddr) -> bool) -> usize {
         let before = self.held.len();
         for known in &self.counts {
             let least = known.count - known.error;
@@ -143,7 +152,7 @@ impl Heavy {
             let is_heavy = a_second > TIMES * u64::from(rate) && least > self.seen / PART;
             if is_heavy && self.held.len() < CAUGHT_MAX && !is_spared(known.source) {
                 let caught = Caught { source: known.source, one_in: one_in(a_second, rate) };
-                self.held.push(Held { caught, passed: 0, quiets: 0 });
+                self.held.push(Held { caught, passed: 0, quiets: 0, since: now, queued: 0 });
             }
         }
         self.held.len() - before
@@ -193,7 +202,7 @@ mod tests {
     }
 
     fn see(heavy: &mut Heavy, count: usize, source: &str) {
-        (0..count).for_each(|_| heavy.see(source.parse().unwrap()));
+        (0..count).for_each(|_| assert!(heavy.see(source.parse().unwrap(), at(1_000_000))));
     }
 
     /// A worker that fell behind at 0 and has been flooded by one source and some others for 20 ms.
@@ -217,6 +226,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_flooder_had_queued_is_thinned_too() {
+        let mut heavy = flooded();
+        heavy.review(at(20), RATE, true, |_| false);
+        let (flooder, other) = ("192.0.2.66".parse().unwrap(), "198.51.100.1".parse().unwrap());
+        assert_eq!((0..4096).filter(|_| heavy.see(flooder, at(19))).count(), 4, "one in 1024");
+        assert!(heavy.see(other, at(19)) && heavy.see(flooder, at(20)));
+    }
+
+    #[test]
     fn who_is_spared_or_the_worker_keeping_up_catches_nobody() {
         assert_eq!(flooded().review(at(20), RATE, true, |_| true), Changes::default());
         assert_eq!(flooded().review(at(20), RATE, false, |_| false), Changes::default());
@@ -227,7 +245,7 @@ mod tests {
         let mut heavy = Heavy::new();
         heavy.review(at(0), RATE, true, |_| false);
         for number in 0..100_000u32 {
-            heavy.see(IpAddr::V4(number.wrapping_mul(2_654_435_761).into()));
+            heavy.see(IpAddr::V4(number.wrapping_mul(2_654_435_761).into()), at(0));
             if number % 100 == 0 {
                 see(&mut heavy, 1, "192.0.2.1");
             }

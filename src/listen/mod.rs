@@ -11,6 +11,7 @@
 //! | `post` | what the core wants sent, sorted by socket |
 //! | `datagrams`, `links` | UDP listeners; UDP sockets toward upstreams |
 //! | `strain`, `heavy`, `sieve`, `overload` | whether a worker keeps up, who floods it, and thinning that in the kernel |
+//! | `crowd`, `strangers`, `rush` | a flood from everywhere: how many strangers pass, how the kernel tells them, what is told |
 //! | `accept`, `connection`, `connections` | TCP listeners and connections (RFC 7766); which goes when there is no room |
 //! | `census`, `gate` | how many connections each client has and how fast it opens them; TCP's share of a worker |
 //! | `streams`, `transfer`, `transfer_end` | TCP toward upstreams: shared connections; zone transfers and where they end |
@@ -22,6 +23,7 @@ mod bind;
 mod census;
 mod connection;
 mod connections;
+mod crowd;
 mod datagrams;
 mod frames;
 mod gate;
@@ -29,8 +31,10 @@ mod heavy;
 mod links;
 mod overload;
 mod post;
+mod rush;
 mod sieve;
 mod strain;
+mod strangers;
 mod streams;
 mod tally;
 mod transfer;
@@ -45,7 +49,10 @@ pub use workers::{Settings, StartError, Workers};
 use crate::clock::{Moment, Now};
 use crate::gateway::outbox::Outbox;
 use crate::gateway::{Client, From, Gateway, LinkId, LinkPort};
+use crate::ledger::alerts::Numbers;
+use crate::policy::networks::NetworkSet;
 use crate::policy::overload::Pressure;
+use crate::policy::regulars::Regulars;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -75,6 +82,16 @@ pub trait Core: 'static {
     fn is_spared(&self, _client: IpAddr) -> bool {
         false
     }
+    /// All such sources.
+    fn spared(&self) -> Option<&NetworkSet> {
+        None
+    }
+    /// Who is known from before a flood; `None`: nobody is told from anybody.
+    fn regulars(&self) -> Option<&Regulars> {
+        None
+    }
+    /// The worker is flooded from very many sources, and strangers are thinned; about once a second while it lasts.
+    fn flooded_by_many(&mut self, _now: Now, _numbers: Numbers) {}
     /// A message from a client.
     fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox);
     /// A message from an upstream.
@@ -122,6 +139,18 @@ impl Core for Gateway {
 
     fn is_spared(&self, client: IpAddr) -> bool {
         Self::is_spared(self, client)
+    }
+
+    fn spared(&self) -> Option<&NetworkSet> {
+        Some(Self::spared(self))
+    }
+
+    fn regulars(&self) -> Option<&Regulars> {
+        Some(Self::regulars(self))
+    }
+
+    fn flooded_by_many(&mut self, now: Now, numbers: Numbers) {
+        Self::flooded_by_many(self, now, numbers);
     }
 
     fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox) {

@@ -26,9 +26,10 @@ pub(super) struct Strain {
 }
 
 impl Strain {
-    /// Takes in the delay of a batch; says what holds now.
-    pub(super) fn note(&mut self, now: Moment, delay: Duration) -> Pressure {
-        if delay >= TARGET {
+    /// Takes in the delay of a batch, and whether what came behind it was lost: a small queue overflows before anything
+    /// has waited in it. Says what holds now.
+    pub(super) fn note(&mut self, now: Moment, delay: Duration, overflows: bool) -> Pressure {
+        if delay >= TARGET || overflows {
             self.keeps_up_since = None;
             if now.since(*self.behind_since.get_or_insert(now)) >= HOLD {
                 self.pressure = Pressure::Sustained;
@@ -56,7 +57,8 @@ mod tests {
     fn delay_that_lasts_is_pressure_and_only_a_while_without_ends_it() {
         let mut strain = Strain::default();
         let mut note = |at_ms: u64, delay_ms| {
-            strain.note(Moment::from_nanos(at_ms * 1_000_000), Duration::from_millis(delay_ms)) == Pressure::Sustained
+            strain.note(Moment::from_nanos(at_ms * 1_000_000), Duration::from_millis(delay_ms), false)
+                == Pressure::Sustained
         };
         assert!(!note(0, 200), "a burst, or a pause of ours");
         assert!(!note(29, 9), "and it is read");
@@ -66,5 +68,16 @@ mod tests {
         assert!(note(510, 15) && note(520, 0), "behind once more");
         assert!(note(1_019, 0));
         assert!(!note(1_020, 0));
+    }
+
+    #[test]
+    fn a_small_queue_that_overflows_is_pressure_too() {
+        let mut strain = Strain::default();
+        let at = |millis: u64| Moment::from_nanos(millis * 1_000_000);
+        assert_eq!(strain.note(at(0), Duration::from_millis(2), true), Pressure::None, "a burst");
+        assert!(strain.is_behind());
+        assert_eq!(strain.note(at(30), Duration::from_millis(2), true), Pressure::Sustained);
+        strain.note(at(31), Duration::from_millis(2), false);
+        assert!(!strain.is_behind());
     }
 }

@@ -36,11 +36,13 @@ events! {
     UdpRepliesLost = "udp-replies-lost",
     /// Datagrams that the kernel dropped because a listener's receive buffer was full.
     UdpOverflow = "udp-overflow",
-    /// Datagrams that the kernel dropped for a source that floods a worker which is behind; while one is thinned, drops for
-    /// want of room are counted here too.
+    /// Datagrams dropped unread, nearly all by the kernel, for a source that floods a worker which is behind, or for a
+    /// stranger in a flood from very many; while a flood is thinned, drops for want of room are counted here too.
     UdpThinned = "udp-thinned",
     /// Sources that were caught flooding a worker which was behind.
     FloodSources = "flood-sources",
+    /// Times that a worker was flooded from so many sources that none could be caught, and thinned those not known.
+    Crowds = "crowds",
     /// Times that a worker could not keep up for longer than a burst lasts.
     Overloads = "overloads",
     /// A listener or upstream socket reported an error of its own on reading.

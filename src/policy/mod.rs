@@ -15,6 +15,7 @@ pub mod load;
 pub mod modes;
 pub mod networks;
 pub mod overload;
+pub mod regulars;
 pub mod rrl;
 pub mod server;
 pub mod shares;

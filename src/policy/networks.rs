@@ -65,6 +65,16 @@ impl NetworkSet {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.get(address).copied().unwrap_or(false)
     }
+
+    /// The ranges of addresses of IPv4 that are in it, first and last, in order.
+    pub fn ipv4_ranges(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.v4.spans(u32::MAX, |next| next - 1)
+    }
+
+    /// As above, of IPv6.
+    pub fn ipv6_ranges(&self) -> impl Iterator<Item = (u128, u128)> {
+        self.v6.spans(u128::MAX, |next| next - 1)
+    }
 }
 
 /// The network without host bits, and an IPv4-mapped one (`::ffff:10.0.0.0/104`) as the IPv4 network that it means.
@@ -287,6 +297,15 @@ impl<K: Key, V> Ranges<K, V> {
                 return self.values[from - 1].as_ref();
             }
         }
+    }
+}
+
+impl<K: Key> Ranges<K, bool> {
+    /// First and last of those that are in; `end` is the last of all.
+    fn spans(&self, end: K, before: impl Fn(K) -> K) -> impl Iterator<Item = (K, K)> {
+        let last = move |at: usize| self.starts.get(at + 1).map_or(end, |next| before(*next));
+        let starts = self.starts.iter().zip(&self.values).enumerate();
+        starts.filter(|(_, (_, value))| **value == Some(true)).map(move |(at, (start, _))| (*start, last(at)))
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Protects everybody else's service from a flood that is larger than the machine: a query that waited longer than its
 //! client does is not answered for nobody, and while a worker is behind, each source gets a fair share of it and no
-//! more. Does not protect from a flood of which every source asks little: there is no telling it from a rush hour.
+//! more. In a flood of which every source asks little, sources that are known from before it ([`super::regulars`]) are
+//! served first. Does not protect from one whose sources were all there before, or who forges the addresses of those: there
+//! is no telling it from a rush hour, and each has its share.
 //! Queueing delay as the sign of overload, rather than the length of a queue, is RFC 8289's (CoDel).
 
 use super::Mode;

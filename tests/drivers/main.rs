@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
 mod bench;
+mod crowd;
 mod overload;
 mod slowloris;
 #[path = "../stage/mod.rs"]

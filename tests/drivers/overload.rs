@@ -17,11 +17,11 @@ use weir::sys::{BATCH, Outgoing, Sender};
 use weir::verdict::{Outcome, Reason};
 
 /// The gateway answers by itself, so that its own capacity is what is measured; no limit but that of overload.
-const GATEWAY: &str = "[[upstream]]\nname = \"none\"\naddress = \"127.0.0.1:9\"\n";
-const FILTER: &str =
+pub(crate) const GATEWAY: &str = "[[upstream]]\nname = \"none\"\naddress = \"127.0.0.1:9\"\n";
+pub(crate) const FILTER: &str =
     "[zone]\ntitle = \"t\"\n[[rule]]\nid = \"r\"\nnames = [\"blocked.example\"]\naction = \"nxdomain\"\n";
 
-fn overloaded(overload: &str) -> Policy {
+pub(crate) fn overloaded(overload: &str) -> Policy {
     limited(&format!("[overload]\n{overload}"))
 }
 
@@ -37,6 +37,7 @@ pub(crate) struct Served {
     _turn: MutexGuard<'static, ()>,
     pub(crate) workers: Workers,
     ledger: Arc<Ledger>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) address: SocketAddr,
 }
 
@@ -54,11 +55,12 @@ impl Served {
         };
         let ledger = Arc::new(Ledger::default());
         let counted = Arc::clone(&ledger);
-        let core = move |worker| Gateway::new(&shared, &counted, worker, 1024, [7; 32]);
+        let cores = Arc::clone(&shared);
+        let core = move |worker| Gateway::new(&cores, &counted, worker, 1024, [7; 32]);
         let workers = Workers::start(settings, core).expect("loopback is free");
         let address = workers.listeners()[0];
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        Self { _turn, workers, ledger, address }
+        Self { _turn, workers, ledger, shared, address }
     }
 
     pub(crate) fn end(self) -> Totals {
@@ -83,7 +85,7 @@ pub(crate) fn client(last: [u8; 2], server: SocketAddr) -> UdpSocket {
 }
 
 /// Queries a second that the worker answers when it has always some to do and never too many.
-fn capacity(served: &Served) -> u64 {
+pub(crate) fn capacity(served: &Served) -> u64 {
     let clients: Vec<_> = (1..=20).map(|i| client([9, i], served.address)).collect();
     let (begin, mut answered, mut buffer) = (Instant::now(), 0, [0; 512]);
     for client in &clients {
@@ -120,7 +122,7 @@ fn flood(server: SocketAddr, rate: u64, done: &AtomicBool) -> u64 {
 }
 
 /// Asks from forty addresses, 50 queries a second each, once and never again; returns how many were asked and answered.
-fn honest(server: SocketAddr, time: Duration) -> (u64, u64) {
+pub(crate) fn honest(server: SocketAddr, time: Duration) -> (u64, u64) {
     let clients: Vec<_> = (1..=40).map(|i| client([1, i], server)).collect();
     let (begin, mut asked, mut answered, mut buffer) = (Instant::now(), 0, 0, [0; 512]);
     let pace = Duration::from_micros(500);
