@@ -219,10 +219,14 @@ impl Zone {
         }
     }
 
-    /// A question was answered.
-    pub fn answered(&mut self, at: Moment, absent: bool, trial: bool, fail_ratio: f64) {
+    /// A question was answered, after `took`. Answers that come late do not let a zone hold more than its share: each of
+    /// its questions holds a place for long.
+    pub fn answered(&mut self, at: Moment, took: Duration, absent: bool, trial: bool, fail_ratio: f64) {
         self.waiting = self.waiting.saturating_sub(1);
-        (self.owes_since, self.answered_at) = (at, at);
+        self.owes_since = at;
+        if took < STALLED {
+            self.answered_at = at;
+        }
         self.now.answered = self.now.answered.saturating_add(1);
         self.now.absent = self.now.absent.saturating_add(u32::from(absent));
         if self.fails() && (trial || !self.is_failing(fail_ratio)) {
@@ -355,6 +359,7 @@ mod tests {
     use std::net::IpAddr;
 
     const RATIO: f64 = 0.8;
+    const SOON: Duration = Duration::from_millis(9);
 
     fn at(millis: u64) -> Moment {
         Moment::from_nanos((10_000 + millis) * 1_000_000)
@@ -391,7 +396,7 @@ mod tests {
         fail(&mut zone, at(0), 1);
         assert_eq!(zone.breaker(at(999)), Says::Fails);
         let mut mixed = super::tests::zone();
-        (0..5).for_each(|_| mixed.answered(at(0), false, false, RATIO));
+        (0..5).for_each(|_| mixed.answered(at(0), SOON, false, false, RATIO));
         fail(&mut mixed, at(0), 19);
         assert_eq!(mixed.breaker(at(0)), Says::Ask, "19 of 24");
         fail(&mut mixed, at(0), 1);
@@ -412,7 +417,7 @@ mod tests {
         zone.failed(at(6000), true, RATIO);
         assert_eq!((zone.breaker(at(7999)), zone.breaker(at(8000))), (Says::Fails, Says::Try));
         zone.asked(at(8000), true);
-        zone.answered(at(8010), false, true, RATIO);
+        zone.answered(at(8010), SOON, false, true, RATIO);
         assert_eq!((zone.breaker(at(8010)), zone.recovered_at()), (Says::Ask, at(8010)));
     }
 
@@ -420,11 +425,13 @@ mod tests {
     fn only_a_zone_that_answers_at_this_moment_may_hold_more_than_its_share() {
         let mut zone = zone();
         assert_eq!(zone.places(at(0), &policy(), 1000), 50, "nothing is known of it");
-        zone.answered(at(0), false, false, RATIO);
+        zone.answered(at(0), SOON, false, false, RATIO);
         assert_eq!(zone.places(at(249), &policy(), 1000), 500);
         assert_eq!(zone.places(at(250), &policy(), 1000), 50, "silent");
+        zone.answered(at(255), STALLED, false, false, RATIO);
+        assert_eq!(zone.places(at(256), &policy(), 1000), 50, "slow");
         fail(&mut zone, at(250), 2);
-        zone.answered(at(260), false, false, RATIO);
+        zone.answered(at(260), SOON, false, false, RATIO);
         assert_eq!(zone.places(at(261), &policy(), 1000), 500);
         fail(&mut zone, at(261), 2);
         assert_eq!(zone.places(at(262), &policy(), 1000), 50, "more fails than is answered");
@@ -434,7 +441,7 @@ mod tests {
     fn random_names_are_many_and_do_not_exist() {
         let ask = |zone: &mut Zone, n: u64, absent: bool| {
             zone.question(at(0), n.wrapping_mul(0x9E37_79B9_7F4A_7C15), 1);
-            zone.answered(at(0), absent, false, RATIO);
+            zone.answered(at(0), SOON, absent, false, RATIO);
         };
         let (mut random, mut few, mut alive) = (zone(), zone(), zone());
         for n in 0..400 {
@@ -459,7 +466,7 @@ mod tests {
         assert!(zone.alert(at(1499), AlertKind::RetryStorm).is_none());
         assert!(zone.alert(at(1499), AlertKind::RandomSubdomains).is_some(), "another kind");
         assert!(zone.alert(at(1500), AlertKind::RetryStorm).is_some());
-        zone.answered(at(1500), false, false, RATIO);
+        zone.answered(at(1500), SOON, false, false, RATIO);
         assert!(!zone.is_stalled(at(1999)));
     }
 

@@ -79,6 +79,8 @@ pub struct Flight<A> {
     pub opaque: bool,
     /// The keyed hash of the zone that it holds a place for; 0: none.
     pub zone: u64,
+    /// How many: one for each attempt that was made while it held fewer than it may.
+    pub places: u8,
     /// It is the probe of a zone that fails.
     pub trial: bool,
     /// Why the question that it waited for found no answer.
@@ -143,6 +145,7 @@ impl<A: Copy> Flights<A> {
             deadline: Moment::ZERO,
             opaque: false,
             zone: 0,
+            places: 0,
             trial: false,
             failed: None,
             question: 0,
@@ -190,7 +193,7 @@ impl<A: Copy> Flights<A> {
         flight.received = received;
         flight.deadline = deadline;
         flight.opaque = false;
-        (flight.zone, flight.trial, flight.failed) = (0, false, None);
+        (flight.zone, flight.places, flight.trial, flight.failed) = (0, 0, false, None);
         (flight.question, flight.leader, flight.next, flight.waiters) = (0, NOBODY, NOBODY, 0);
         flight.attempts_len = 0;
         flight.packet_len = packet.len() as u16;

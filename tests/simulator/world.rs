@@ -22,6 +22,7 @@ use weir::ledger::{Totals, UpstreamEvent};
 use weir::policy::emergency::EmergencyRule;
 use weir::policy::filter::{Action, Pattern};
 use weir::upstream::LINKS_MAX;
+use weir::upstream::flights::ATTEMPTS_MAX;
 use weir::verdict::{Outcome, Reason};
 
 /// Flights of a core: few, so that some seeds fill them.
@@ -360,7 +361,8 @@ impl World {
         let counted = self.stage.totals().all();
         let open = self.asked - counted;
         let in_flight = self.stage.in_flight() as u64;
-        assert!(self.stage.shared.storm.inflight.total() <= in_flight, "a place that no query holds");
+        let attempts = in_flight * ATTEMPTS_MAX as u64;
+        assert!(self.stage.shared.storm.inflight.total() <= attempts, "a place that no attempt holds");
         assert_eq!(open, in_flight, "{} asked, {counted} counted", self.asked);
     }
 
