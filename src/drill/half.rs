@@ -90,7 +90,7 @@ pub(super) fn hold(
     gateway: Option<&InProcess>,
 ) -> io::Result<Half> {
     let quiet = ask(plan, questions, server, plan.quiet)?;
-    let (seen, sent) = (upstream.stub().map_or(0, Stub::seen), gateway.map_or(0, sent_upstream));
+    let (seen, sent) = (upstream.stub().map(Stub::begin), gateway.map_or(0, sent_upstream));
     let (resident, acted) = (resident_bytes(), gateway.map_or(0, signs));
     let (recovered, done) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -101,7 +101,7 @@ pub(super) fn hold(
         });
         let attacked = ask(plan, questions, server, plan.attack);
         recovered.store(true, Relaxed);
-        let seen_now = upstream.stub().map(|stub| stub.seen() - seen);
+        let seen_now = upstream.stub().map(Stub::seen).zip(seen).map(|(now, before)| now - before);
         let sent_now = gateway.map(|gateway| sent_upstream(gateway) - sent);
         let (zone_saw, zone_held) = (upstream.stub().map(Stub::zone_seen), upstream.stub().map(Stub::zone_most));
         let grown = gateway.map(|_| resident_bytes().saturating_sub(resident));

@@ -93,6 +93,13 @@ impl Stub {
         Ok(Self { address, counts, thread: Some(thread) })
     }
 
+    /// Begins to count its zone's queries anew; returns how many came in all.
+    pub(super) fn begin(&self) -> u64 {
+        self.counts.zone_seen.store(0, Relaxed);
+        self.counts.zone_most.store(0, Relaxed);
+        self.seen()
+    }
+
     /// Queries that came.
     pub(super) fn seen(&self) -> u64 {
         self.counts.seen.load(Relaxed)

@@ -49,7 +49,7 @@ impl fmt::Display for Figure {
             // Never rounded up to all of them.
             Self::Share(part, whole) => format!("{:.2} %", (*part as f64 * 1e4 / *whole as f64).floor() / 100.0),
             Self::Ratio(ratio) => format!("{ratio:.2}"),
-            Self::Time(time) => format!("{:.1} ms", time.as_secs_f64() * 1e3),
+            Self::Time(time) => format!("{:.2} ms", time.as_secs_f64() * 1e3),
             Self::NotWithin(time) => format!("over {} s", time.as_secs()),
             Self::Text(text) => text.clone(),
         };
