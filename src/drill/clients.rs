@@ -86,6 +86,8 @@ impl Judge {
 pub(super) struct Questions {
     pub(super) others: Vec<Name>,
     pub(super) of_zone: Vec<Name>,
+    /// How many of them were asked for before: an upstream and a gateway that remember answers are to be asked for others.
+    pub(super) asked: usize,
     pub(super) judge: Judge,
 }
 
@@ -94,7 +96,7 @@ impl Questions {
     fn query(&self, number: usize) -> Vec<u8> {
         let names = if self.is_of_zone(number) { &self.of_zone } else { &self.others };
         let turn = if self.others.is_empty() || self.of_zone.is_empty() { number } else { number / 2 };
-        wire::query(number as u16, &names[turn % names.len().max(1)])
+        wire::query(number as u16, &names[(self.asked + turn) % names.len().max(1)])
     }
 
     fn is_of_zone(&self, number: usize) -> bool {

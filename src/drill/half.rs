@@ -97,9 +97,11 @@ pub(super) fn hold(
         let attack = scope.spawn(|| run_attack(plan, server, &recovered, &done));
         let watcher = gateway.map(|gateway| {
             let done = &done;
-            scope.spawn(move || watch(plan, gateway, acted, done))
+            let recovered = &recovered;
+            scope.spawn(move || watch(plan, gateway, acted, (recovered, done)))
         });
-        let attacked = ask(plan, questions, server, plan.attack);
+        let others = Questions { asked: quiet.all().asked as usize, ..questions.clone() };
+        let attacked = ask(plan, &others, server, plan.attack);
         recovered.store(true, Relaxed);
         let seen_now = upstream.stub().map(Stub::seen).zip(seen).map(|(now, before)| now - before);
         let sent_now = gateway.map(|gateway| sent_upstream(gateway) - sent);
@@ -168,11 +170,19 @@ fn recover(plan: &Plan, server: SocketAddr, stub: &Stub) -> io::Result<Option<Du
     clients::time_to_normal(server, names, Instant::now(), NORMAL_MAX)
 }
 
-/// Looks at the gateway until it is over.
-fn watch(plan: &Plan, gateway: &InProcess, acted_before: u64, done: &AtomicBool) -> Noticed {
+/// Looks at the gateway until it is over. What a zone holds once it has recovered is none of its share.
+fn watch(
+    plan: &Plan,
+    gateway: &InProcess,
+    acted_before: u64,
+    (recovered, done): (&AtomicBool, &AtomicBool),
+) -> Noticed {
     let (mut noticed, begin, mut watch, mut looked) = (Noticed::default(), Instant::now(), gateway.watch(), 0);
     while !done.load(Relaxed) {
-        noticed.zone_most = noticed.zone_most.max(gateway.zone_in_flight(&plan.zone));
+        let held = gateway.zone_in_flight(&plan.zone);
+        if !recovered.load(Relaxed) {
+            noticed.zone_most = noticed.zone_most.max(held);
+        }
         if noticed.acted.is_none() && signs(gateway) > acted_before {
             noticed.acted = Some(begin.elapsed());
         }

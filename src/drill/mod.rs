@@ -248,7 +248,7 @@ pub fn hold(settings: &Settings) -> Result<Table, DrillError> {
         half::hold(&plan, &questions(settings, &plan, 0), &upstream, upstream.address(), None)?
     };
     let upstream = start_upstream(settings, &plan)?;
-    let policy = policy_before(upstream.address(), plan.drill.profile())?;
+    let policy = policy_before(upstream.address(), plan.drill.profile(), settings.honest.first())?;
     let gateway = InProcess::start(policy).map_err(DrillError::Gateway)?;
     let through = half::hold(&plan, &questions(settings, &plan, 1), &upstream, gateway.address, Some(&gateway))?;
     gateway.end();
@@ -282,20 +282,22 @@ fn questions(settings: &Settings, plan: &Plan, half: usize) -> Questions {
     let judge = half::judge(settings.upstream.is_some());
     if settings.honest.is_empty() {
         let of_zone = if plan.drill == Drill::WaterTorture { of(&plan.zone) } else { Vec::new() };
-        return Questions { others: of(&wire::name("drill.example")), of_zone, judge };
+        return Questions { others: of(&wire::name("drill.example")), of_zone, asked: 0, judge };
     }
     let (of_zone, others): (Vec<Name>, Vec<Name>) = settings.honest.iter().partition(|name| name.is_within(&plan.zone));
     let part = |names: Vec<Name>| match names.len() {
         0 | 1 => names,
         len => names[half * len / 2..(half + 1) * len / 2].to_vec(),
     };
-    Questions { others: part(others), of_zone: part(of_zone), judge }
+    Questions { others: part(others), of_zone: part(of_zone), asked: 0, judge }
 }
 
-/// The default policy of a profile before one upstream.
-fn policy_before(upstream: SocketAddr, profile: &str) -> Result<Policy, DrillError> {
+/// The default policy of a profile before one upstream. Health checks ask for what the upstream can answer: one in a
+/// laboratory cannot ask the root.
+fn policy_before(upstream: SocketAddr, profile: &str, known: Option<&Name>) -> Result<Policy, DrillError> {
+    let health = known.map_or(String::new(), |name| format!("[pool.default]\nhealth = {{ query = '''{name} A''' }}\n"));
     let text = format!(
-        "profile = \"{profile}\"\n[[upstream]]\nname = \"drill\"\naddress = \"{upstream}\"\n[cache]\nsize = \"4MiB\"\n"
+        "profile = \"{profile}\"\n[[upstream]]\nname = \"drill\"\naddress = \"{upstream}\"\n{health}[cache]\nsize = \"4MiB\"\n"
     );
     let options = crate::policy::Options { seed: 1, ..crate::policy::Options::default() };
     match load_files([("gateway.toml", text.as_str())].into_iter().collect(), &options) {

@@ -5,7 +5,7 @@
 //! idle cores: `cargo test --release --test peers storm_at_length -- --ignored --nocapture`.
 
 use super::harness::{Scratch, free_address};
-use super::servers::{HOSTS, nsd, unbound_for};
+use super::servers::{nsd, unbound_for};
 use serde_json::Value;
 use std::process::Command;
 
@@ -25,7 +25,9 @@ fn storm(arguments: &[&str]) -> Found {
     let scratch = Scratch::new("storm");
     let (nsd, authority) = (nsd(&scratch), free_address());
     let unbound = unbound_for(&scratch, &[("plain.test", nsd.address), (ZONE, authority)]);
-    let names: String = (0..HOSTS).map(|number| format!("host{number:04}.plain.test A\n")).collect();
+    // Some that are asked for again and again, and as many that nobody remembers.
+    let pair = |number| format!("host{:04}.plain.test A\nu{number}.wild.plain.test A\n", number % 200);
+    let names: String = (0..10_000).map(pair).collect();
     let output = Command::new(env!("CARGO_BIN_EXE_weir"))
         .args(["drill", "storm", "--json", "--zone", ZONE])
         .args(["--upstream", &unbound.address.to_string(), "--authority", &authority.to_string()])
