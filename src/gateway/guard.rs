@@ -187,7 +187,7 @@ impl Desk {
         match ended {
             Ended::Answered { absent } => account.answered(at, at.since(asked), absent, trial, fail_ratio),
             Ended::Failed => account.failed(at, trial, fail_ratio),
-            Ended::Unasked => account.ended(at, trial),
+            Ended::Unasked => account.ended(trial),
         }
     }
 

@@ -14,10 +14,9 @@ const PLACES: usize = 8;
 /// Failures, within about two seconds, until a zone can be said to fail.
 const FAILED_MIN: u32 = 10;
 
-/// A failing zone is asked again after this, and after twice as long when that failed too: it is back to normal within 5 s
-/// of its recovery, a probe that was just too early and waits for its 2 s included.
-const TRIAL_FIRST: Duration = Duration::from_secs(1);
-const TRIAL_LATER: Duration = Duration::from_secs(2);
+/// From the time that a zone fails, and then from one probe to the next, so long at least; a probe that is silent is waited
+/// for, for 2 s. So a zone is back to normal within 3 s of its recovery.
+const TRIAL_EVERY: Duration = Duration::from_secs(1);
 
 /// A zone that has not answered for so long, though questions wait, is held to its share.
 const ANSWERING: Duration = Duration::from_millis(250);
@@ -66,7 +65,7 @@ enum Breaker {
     /// By all.
     Closed,
     /// By one probe at a time, not before `next`.
-    Open { next: Moment, delay: Duration, trial: bool },
+    Open { next: Moment, trial: bool },
 }
 
 /// What the breaker says about a question.
@@ -157,7 +156,7 @@ impl Zone {
     pub fn breaker(&self, at: Moment) -> Says {
         match self.breaker {
             Breaker::Closed => Says::Ask,
-            Breaker::Open { trial: false, next, .. } if at >= next => Says::Try,
+            Breaker::Open { trial: false, next } if at >= next => Says::Try,
             Breaker::Open { .. } => Says::Fails,
         }
     }
@@ -212,10 +211,8 @@ impl Zone {
             self.owes_since = at;
         }
         self.waiting += 1;
-        if let Breaker::Open { trial: running, .. } = &mut self.breaker
-            && trial
-        {
-            *running = true;
+        if trial && self.fails() {
+            self.breaker = Breaker::Open { next: at.plus(TRIAL_EVERY), trial: true };
         }
     }
 
@@ -240,19 +237,17 @@ impl Zone {
     pub fn failed(&mut self, at: Moment, trial: bool, fail_ratio: f64) {
         self.now.failed = self.now.failed.saturating_add(1);
         if !self.fails() && self.is_failing(fail_ratio) {
-            self.breaker = Breaker::Open { next: at.plus(TRIAL_FIRST), delay: TRIAL_FIRST, trial: false };
+            self.breaker = Breaker::Open { next: at.plus(TRIAL_EVERY), trial: false };
         }
-        self.ended(at, trial);
+        self.ended(trial);
     }
 
     /// A question ended without saying anything about the zone.
-    pub fn ended(&mut self, at: Moment, trial: bool) {
+    pub fn ended(&mut self, trial: bool) {
         self.waiting = self.waiting.saturating_sub(1);
-        if let Breaker::Open { delay, next, trial: running } = &mut self.breaker
+        if let Breaker::Open { trial: running, .. } = &mut self.breaker
             && trial
         {
-            *next = at.plus(*delay);
-            *delay = TRIAL_LATER;
             *running = false;
         }
     }
@@ -411,11 +406,10 @@ mod tests {
         zone.asked(at(1000), true);
         assert_eq!(zone.breaker(at(2500)), Says::Fails, "one probe at a time");
         zone.failed(at(3000), true, RATIO);
-        assert_eq!(zone.breaker(at(3999)), Says::Fails);
-        assert_eq!(zone.breaker(at(4000)), Says::Try);
-        zone.asked(at(4000), true);
-        zone.failed(at(6000), true, RATIO);
-        assert_eq!((zone.breaker(at(7999)), zone.breaker(at(8000))), (Says::Fails, Says::Try));
+        assert_eq!(zone.breaker(at(3000)), Says::Try, "it was waited for longer than the pause is");
+        zone.asked(at(3000), true);
+        zone.failed(at(3010), true, RATIO);
+        assert_eq!((zone.breaker(at(3999)), zone.breaker(at(4000))), (Says::Fails, Says::Try), "it failed at once");
         zone.asked(at(8000), true);
         zone.answered(at(8010), SOON, false, true, RATIO);
         assert_eq!((zone.breaker(at(8010)), zone.recovered_at()), (Says::Ask, at(8010)));
