@@ -94,9 +94,11 @@ pub(super) struct Questions {
 impl Questions {
     /// The query number so and so: by turns of the zone and others, where there are both.
     fn query(&self, number: usize) -> Vec<u8> {
-        let names = if self.is_of_zone(number) { &self.of_zone } else { &self.others };
         let turn = if self.others.is_empty() || self.of_zone.is_empty() { number } else { number / 2 };
-        wire::query(number as u16, &names[(self.asked + turn) % names.len().max(1)])
+        // What the zone has is asked for again and again, as what exists is.
+        let (names, at) =
+            if self.is_of_zone(number) { (&self.of_zone, turn) } else { (&self.others, self.asked + turn) };
+        wire::query(number as u16, &names[at % names.len().max(1)])
     }
 
     fn is_of_zone(&self, number: usize) -> bool {

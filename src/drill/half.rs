@@ -136,7 +136,8 @@ fn ask(plan: &Plan, questions: &Questions, server: SocketAddr, time: Duration) -
     let large = plan.large;
     match plan.drill {
         Drill::TcpExhaustion => {
-            let query = wire::query(1, &wire::name("h1.drill.example"));
+            let name = questions.others.iter().chain(&questions.of_zone).next().copied();
+            let query = wire::query(1, &name.unwrap_or(wire::name("www.lab.example")));
             let served = clients::ask_over_tcp(server, None, &query, time, Duration::from_millis(10));
             Ok(Honest { others: served, of_zone: Served::default() })
         }

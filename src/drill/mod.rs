@@ -26,7 +26,9 @@ use stub::{Fault, FaultyZone, Manner, Stub};
 use table::Figure;
 pub use table::Table;
 
-/// The longest that the clients ask before the attack; half as long as the attack lasts, if that is shorter.
+/// How long the clients ask before the attack: half as long as it lasts, within these. In the shortest time they ask for all
+/// names of a zone of ours, so that none of them is unknown.
+const QUIET_MIN: Duration = Duration::from_secs(1);
 const QUIET_MAX: Duration = Duration::from_secs(3);
 
 /// How long an attack lasts unless told otherwise.
@@ -191,7 +193,7 @@ impl Plan {
             (None, None) if settings.authority.is_some() => Some("--authority serves a zone for --upstream"),
             (_, _) if settings.authority.is_some() && drill != Drill::Storm => Some("--authority is for the storm"),
             (None, _) if !settings.honest.is_empty() => Some("--honest is asked of the server that --upstream names"),
-            (Some(_), _) if matches!(drill, Drill::Storm | Drill::WaterTorture) && settings.honest.is_empty() => {
+            (Some(_), _) if drill != Drill::Reflection && settings.honest.is_empty() => {
                 Some("with --upstream say what its ordinary clients ask for: --honest FILE")
             }
             _ => None,
@@ -208,7 +210,7 @@ impl Plan {
         Ok(Self {
             drill,
             rate,
-            quiet: QUIET_MAX.min(settings.time / 2),
+            quiet: (settings.time / 2).clamp(QUIET_MIN, QUIET_MAX),
             attack: settings.time,
             zone: settings.zone.unwrap_or(wire::name(ZONE)),
             names,
@@ -282,14 +284,17 @@ fn questions(settings: &Settings, plan: &Plan, half: usize) -> Questions {
     let judge = half::judge(settings.upstream.is_some());
     if settings.honest.is_empty() {
         let of_zone = if plan.drill == Drill::WaterTorture { of(&plan.zone) } else { Vec::new() };
-        return Questions { others: of(&wire::name("drill.example")), of_zone, asked: 0, judge };
+        let of_lab = plan.drill == Drill::TcpExhaustion && settings.upstream.is_none();
+        let others = if of_lab { vec![wire::name("www.lab.example")] } else { of(&wire::name("drill.example")) };
+        return Questions { others, of_zone, asked: 0, judge };
     }
     let (of_zone, others): (Vec<Name>, Vec<Name>) = settings.honest.iter().partition(|name| name.is_within(&plan.zone));
     let part = |names: Vec<Name>| match names.len() {
         0 | 1 => names,
         len => names[half * len / 2..(half + 1) * len / 2].to_vec(),
     };
-    Questions { others: part(others), of_zone: part(of_zone), asked: 0, judge }
+    let of_zone = part(of_zone).into_iter().take(NAMES).collect();
+    Questions { others: part(others), of_zone, asked: 0, judge }
 }
 
 /// The default policy of a profile before one upstream. Health checks ask for what the upstream can answer: one in a
