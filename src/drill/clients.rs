@@ -160,9 +160,9 @@ fn send(
         std::thread::sleep(due.saturating_sub(begin.elapsed()));
         let (query, from) = (questions.query(number), crowd::client(number % CLIENTS));
         if questions.is_of_zone(number) {
-            asked.1 += 1
+            asked.1 += 1;
         } else {
-            asked.0 += 1
+            asked.0 += 1;
         }
         sent.0[number].store(begin.elapsed().as_nanos() as u64 + 1, Relaxed);
         let item = &mut |_| Outgoing { bytes: &query, to: Some(server), from: Some(from.into()) };

@@ -107,10 +107,8 @@ pub(super) fn hold(
         let sent_now = gateway.map(|gateway| sent_upstream(gateway) - sent);
         let (zone_saw, zone_held) = (upstream.stub().map(Stub::zone_seen), upstream.stub().map(Stub::zone_most));
         let grown = gateway.map(|_| resident_bytes().saturating_sub(resident));
-        let normal = match upstream.stub().filter(|_| plan.drill == Drill::Storm) {
-            Some(stub) => Some(recover(plan, server, stub)),
-            None => None,
-        };
+        let healer = upstream.stub().filter(|_| plan.drill == Drill::Storm);
+        let normal = healer.map(|stub| recover(plan, server, stub));
         done.store(true, Relaxed);
         let noticed = watcher.and_then(|watcher| watcher.join().ok()).unwrap_or_default();
         let attack = attack.join().unwrap_or_else(|_| Err(io::Error::other("the attack broke")))?;

@@ -371,8 +371,11 @@ fn zone_title(settings: &Settings) -> &'static str {
     if settings.authority.is_some() { "queries that the zone's server saw" } else { "of these, for the zone" }
 }
 
+/// Adds a row by its key, its title and what it takes from each half.
+type Row<'r> = dyn FnMut(&'static str, &'static str, &dyn Fn(&Half) -> Figure) + 'r;
+
 /// What the victim of a reflection gets, for what seems to come from it.
-fn tell_victim(row: &mut dyn FnMut(&'static str, &'static str, &dyn Fn(&Half) -> Figure)) {
+fn tell_victim(row: &mut Row<'_>) {
     // The last second is one begun only.
     let seconds = |half: &Half| half.attack.bytes.len().saturating_sub(1);
     let first = |half: &Half| half.attack.bytes.first().copied();
