@@ -22,20 +22,20 @@ pub(super) async fn keep(site: Arc<Site>) -> Infallible {
         ticks.tick().await;
         let running = site.shared.live.load();
         let mut watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        look(&mut watch, &site.shared, &running, site.clock.now());
+        look(&mut watch, &site.shared, &running, site.clock.now(), &mut |change| tell(&change));
     }
 }
 
-/// One look.
-fn look(watch: &mut Watch, shared: &Shared, running: &Running, now: Now) {
+/// One look; what has changed goes to `tell`.
+pub(super) fn look(watch: &mut Watch, shared: &Shared, running: &Running, now: Now, tell: &mut impl FnMut(Change)) {
     for _ in 0..SAMPLES_PER_LOOK {
         let Some(sample) = shared.samples.take() else { break };
         watch.note(&sample);
     }
     while let Some(alert) = shared.alerts.take() {
-        watch.heed(now, alert, &mut |change| tell(&change));
+        watch.heed(now, alert, tell);
     }
-    watch.look(now, &doing(running), &mut |change| tell(&change));
+    watch.look(now, &doing(running), tell);
 }
 
 fn doing(running: &Running) -> Doing {

@@ -5,32 +5,59 @@
 
 mod attack;
 mod clients;
+mod crowd;
+mod half;
 mod stub;
+mod table;
 mod wire;
 
-use crate::control::status::resident_bytes;
 use crate::daemon::RunError;
 use crate::daemon::in_process::InProcess;
 use crate::daemon::lab_thread::LabThread;
-use crate::ledger::UpstreamEvent;
-use crate::listen::Event;
+use crate::dns::name::Name;
 use crate::policy::{Policy, load_files};
-use crate::verdict::{Outcome, Reason};
-use clients::Served;
-use std::fmt::Write as _;
+use attack::Names;
+use clients::{Questions, Served};
+use half::{Half, NORMAL_MAX, Upstream};
 use std::io;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
-use stub::{Manner, Stub};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use stub::{Fault, FaultyZone, Manner, Stub};
+use table::Figure;
+pub use table::Table;
 
-/// How long the clients ask before the attack, and during it.
-const QUIET: Duration = Duration::from_secs(3);
-const ATTACK: Duration = Duration::from_secs(4);
+/// How long the clients ask before the attack: half as long as it lasts, within these. In the shortest time they ask for all
+/// names of a zone of ours, so that none of them is unknown.
+const QUIET_MIN: Duration = Duration::from_secs(1);
+const QUIET_MAX: Duration = Duration::from_secs(3);
+
+/// How long an attack lasts unless told otherwise.
+pub const SECONDS: u64 = 5;
+
+/// The zone whose names take 2 s in every upstream of ours.
+const SLOW_ZONE: &str = "slow.drill.example";
+
+/// The zone that storms and random names are about in an upstream of ours.
+const ZONE: &str = "player.example";
+
+/// A large answer of the lab.
+const LARGE: &str = "long1200.lab.example";
+
+/// Names that the ordinary clients ask for in each zone of ours.
+const NAMES: usize = 200;
+
+/// What the players of a storm ask for that have a fixed list.
+const FIXED: u64 = 30;
 
 /// An attack to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Drill {
+    /// Names of a dead zone, asked for again and again by 200 clients, whose other questions must be answered
+    Storm,
+    /// Names that do not exist, of a zone that does
+    WaterTorture,
+    /// A question with a large answer, as if from all addresses of one network
+    Reflection,
     /// One question from ever other forged sources
     ForgedFlood,
     /// Connections that are held with half a query
@@ -41,22 +68,56 @@ pub enum Drill {
     LyingUpstream,
 }
 
+/// Which names a storm asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum StormNames {
+    /// As many as are asked for in two seconds, then the same again
+    #[default]
+    Many,
+    /// 30
+    Fixed,
+}
+
+/// What is the matter with the zone of a storm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum StormFault {
+    /// Nothing is known of its names
+    #[default]
+    Dead,
+    /// Its names take 2 s
+    Slow,
+}
+
 /// What a drill is started with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Which.
     pub drill: Drill,
     /// Attacks a second; the drill's own number when absent.
     pub rate: Option<u64>,
+    /// How long the attack lasts.
+    pub time: Duration,
     /// A server on loopback to be asked instead of an upstream of ours.
     pub upstream: Option<SocketAddr>,
+    /// The zone that is attacked, or the name whose texts are the large answer.
+    pub zone: Option<Name>,
+    /// Where we are to serve that zone for the given upstream, so that it can be dead and come back.
+    pub authority: Option<SocketAddr>,
+    /// What the ordinary clients ask the given upstream for.
+    pub honest: Vec<Name>,
+    /// Of a storm.
+    pub names: StormNames,
+    /// Of a storm.
+    pub fault: StormFault,
 }
 
 /// What kept a drill from being held.
 #[derive(Debug)]
 pub enum DrillError {
-    /// The upstream is not on loopback: drills attack it.
+    /// An address is not on loopback: drills attack it.
     NotLoopback(SocketAddr),
+    /// What it was started with does not go together.
+    Settings(&'static str),
     /// The policy of the drill has faults.
     Policy(String),
     /// The gateway did not start.
@@ -68,7 +129,8 @@ pub enum DrillError {
 impl std::fmt::Display for DrillError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NotLoopback(address) => write!(f, "a drill stays on loopback: {address} is not"),
+            Self::NotLoopback(address) => write!(f, "a drill stays on loopback, 127.0.0.0/8: {address} is not there"),
+            Self::Settings(fault) => f.write_str(fault),
             Self::Policy(report) => write!(f, "the policy of the drill has faults: {report}"),
             Self::Gateway(error) => write!(f, "the gateway did not start: {error}"),
             Self::System(error) => write!(f, "the drill could not be held: {error}"),
@@ -85,6 +147,8 @@ impl From<io::Error> for DrillError {
 impl Drill {
     fn rate(self) -> u64 {
         match self {
+            Self::Storm => 10_000,
+            Self::WaterTorture | Self::Reflection => 5_000,
             // As fast as the machine gives.
             Self::ForgedFlood => 10_000_000,
             Self::TcpExhaustion => 4_000,
@@ -93,48 +157,85 @@ impl Drill {
         }
     }
 
-    fn is_over_tcp(self) -> bool {
-        self == Self::TcpExhaustion
+    fn profile(self) -> &'static str {
+        if self == Self::Reflection { "authoritative" } else { "recursive" }
+    }
+
+    fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self).map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 }
 
-/// One half of a drill.
-#[derive(Debug, Default)]
-struct Half {
-    quiet: Served,
-    attacked: Served,
-    upstream_saw: Option<u64>,
-    noticed: Option<Duration>,
-    grown_bytes: Option<u64>,
+/// What a drill does, worked out of what it was started with.
+#[derive(Clone, Debug)]
+struct Plan {
+    drill: Drill,
+    rate: u64,
+    quiet: Duration,
+    attack: Duration,
+    zone: Name,
+    names: Names,
+    /// The name whose texts are the large answer.
+    large: Name,
 }
 
-/// The upstream of one half.
-enum Upstream {
-    Ours(Stub),
-    Lab(LabThread),
-    Given(SocketAddr),
-}
-
-impl Upstream {
-    fn start(settings: Settings) -> io::Result<Self> {
-        Ok(match (settings.upstream, settings.drill) {
-            (Some(address), _) => Self::Given(address),
-            (None, Drill::TcpExhaustion) => Self::Lab(LabThread::start()?),
-            (None, Drill::LyingUpstream) => Self::Ours(Stub::start(Manner::Lied)?),
-            (None, Drill::ForgedFlood | Drill::SlowUpstream) => Self::Ours(Stub::start(Manner::Honest)?),
+impl Plan {
+    fn of(settings: &Settings) -> Result<Self, DrillError> {
+        let drill = settings.drill;
+        let addresses = [settings.upstream, settings.authority];
+        let is_outside = |address: &SocketAddr| !(address.is_ipv4() && address.ip().is_loopback());
+        if let Some(address) = addresses.into_iter().flatten().find(is_outside) {
+            return Err(DrillError::NotLoopback(address));
+        }
+        let has_zone = matches!(drill, Drill::Storm | Drill::WaterTorture | Drill::Reflection);
+        let fault = match (settings.upstream, settings.zone) {
+            (Some(_), None) if has_zone => Some("with --upstream say which zone behind it is attacked: --zone NAME"),
+            (None, Some(_)) => Some("--zone is a zone of the server that --upstream names"),
+            (None, None) if settings.authority.is_some() => Some("--authority serves a zone for --upstream"),
+            (_, _) if settings.authority.is_some() && drill != Drill::Storm => Some("--authority is for the storm"),
+            (None, _) if !settings.honest.is_empty() => Some("--honest is asked of the server that --upstream names"),
+            (Some(_), _) if drill != Drill::Reflection && settings.honest.is_empty() => {
+                Some("with --upstream say what its ordinary clients ask for: --honest FILE")
+            }
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            return Err(DrillError::Settings(fault));
+        }
+        let rate = settings.rate.unwrap_or(drill.rate());
+        let names = match (drill, settings.names) {
+            (Drill::WaterTorture, _) => Names::Random,
+            (_, StormNames::Many) => Names::Fixed(rate * 2),
+            (_, StormNames::Fixed) => Names::Fixed(FIXED),
+        };
+        Ok(Self {
+            drill,
+            rate,
+            quiet: (settings.time / 2).clamp(QUIET_MIN, QUIET_MAX),
+            attack: settings.time,
+            zone: settings.zone.unwrap_or(wire::name(ZONE)),
+            names,
+            large: settings.zone.unwrap_or(wire::name(LARGE)),
         })
     }
 
-    fn address(&self) -> SocketAddr {
-        match self {
-            Self::Ours(stub) => stub.address,
-            Self::Lab(lab) => lab.address,
-            Self::Given(address) => *address,
-        }
+    /// Whether the attack is about one zone.
+    fn has_zone(&self) -> bool {
+        matches!(self.drill, Drill::Storm | Drill::WaterTorture)
     }
 
-    fn seen(&self) -> Option<u64> {
-        if let Self::Ours(stub) = self { Some(stub.seen()) } else { None }
+    /// Under what the drill is held.
+    fn head(&self, settings: &Settings) -> String {
+        let upstream = settings.upstream.map_or("an upstream of the drill".to_owned(), |address| address.to_string());
+        let about = match (self.drill, settings.fault) {
+            (Drill::Storm, StormFault::Dead) => format!(", {} dead", self.zone),
+            (Drill::Storm, StormFault::Slow) => format!(", {} slow", self.zone),
+            (Drill::WaterTorture, _) => format!(", random names of {}", self.zone),
+            (Drill::Reflection, _) => format!(", {} TXT", self.large),
+            _ => String::new(),
+        };
+        let profile = self.drill.profile();
+        format!("{} s at {}/s{about}; profile {profile} before {upstream}", self.attack.as_secs_f64(), self.rate)
     }
 }
 
@@ -142,25 +243,68 @@ impl Upstream {
 ///
 /// # Errors
 /// [`DrillError`]
-pub fn hold(settings: Settings) -> Result<String, DrillError> {
-    if let Some(address) = settings.upstream.filter(|address| !address.ip().is_loopback()) {
-        return Err(DrillError::NotLoopback(address));
-    }
+pub fn hold(settings: &Settings) -> Result<Table, DrillError> {
+    let plan = Plan::of(settings)?;
     let _enough = crate::sys::raise_open_files(3 * attack::HELD as u64)?;
     let direct = {
-        let upstream = Upstream::start(settings)?;
-        half(settings, &upstream, upstream.address(), None)?
+        let upstream = start_upstream(settings, &plan)?;
+        half::hold(&plan, &questions(settings, &plan, 0), &upstream, upstream.address(), None)?
     };
-    let upstream = Upstream::start(settings)?;
-    let gateway = InProcess::start(policy_before(upstream.address())?).map_err(DrillError::Gateway)?;
-    let through = half(settings, &upstream, gateway.address, Some(&gateway))?;
+    let upstream = start_upstream(settings, &plan)?;
+    let policy = policy_before(upstream.address(), plan.drill.profile(), settings.honest.first())?;
+    let gateway = InProcess::start(policy).map_err(DrillError::Gateway)?;
+    let through = half::hold(&plan, &questions(settings, &plan, 1), &upstream, gateway.address, Some(&gateway))?;
     gateway.end();
-    Ok(table(settings, &direct, &through))
+    Ok(tell(settings, &plan, &direct, &through))
 }
 
-/// The default policy before one upstream.
-fn policy_before(upstream: SocketAddr) -> Result<Policy, DrillError> {
-    let text = format!("[[upstream]]\nname = \"drill\"\naddress = \"{upstream}\"\n[cache]\nsize = \"4MiB\"\n");
+fn start_upstream(settings: &Settings, plan: &Plan) -> io::Result<Upstream> {
+    let fault = match (plan.drill, settings.fault) {
+        (Drill::Storm, StormFault::Dead) if settings.upstream.is_some() => Some(Fault::Silent),
+        (Drill::Storm, StormFault::Dead) => Some(Fault::Dead),
+        (Drill::Storm, StormFault::Slow) => Some(Fault::Slow),
+        (Drill::WaterTorture, _) => Some(Fault::Sparse),
+        _ => None,
+    };
+    let zone = fault.map(|fault| FaultyZone { name: plan.zone, fault });
+    if let Some(address) = settings.upstream {
+        let authority = settings.authority.map(|at| Stub::start(at, Manner::Honest, zone)).transpose()?;
+        return Ok(Upstream::Given(address, authority));
+    }
+    let manner = if plan.drill == Drill::LyingUpstream { Manner::Lied } else { Manner::Honest };
+    Ok(match plan.drill {
+        Drill::TcpExhaustion | Drill::Reflection => Upstream::Lab(LabThread::start()?),
+        _ => Upstream::Ours(Stub::start((Ipv4Addr::LOCALHOST, 0).into(), manner, zone)?),
+    })
+}
+
+/// What the ordinary clients ask for. The given upstream remembers what it was asked in the first half, so the second half
+/// has names of its own.
+fn questions(settings: &Settings, plan: &Plan, half: usize) -> Questions {
+    let of = |zone: &Name| (0..NAMES).map(|n| wire::below(&format!("h{n}"), zone)).collect::<Vec<_>>();
+    let judge = half::judge(settings.upstream.is_some());
+    if settings.honest.is_empty() {
+        let of_zone = if plan.drill == Drill::WaterTorture { of(&plan.zone) } else { Vec::new() };
+        let of_lab = plan.drill == Drill::TcpExhaustion && settings.upstream.is_none();
+        let others = if of_lab { vec![wire::name("www.lab.example")] } else { of(&wire::name("drill.example")) };
+        return Questions { others, of_zone, asked: 0, judge };
+    }
+    let (of_zone, others): (Vec<Name>, Vec<Name>) = settings.honest.iter().partition(|name| name.is_within(&plan.zone));
+    let part = |names: Vec<Name>| match names.len() {
+        0 | 1 => names,
+        len => names[half * len / 2..(half + 1) * len / 2].to_vec(),
+    };
+    let of_zone = part(of_zone).into_iter().take(NAMES).collect();
+    Questions { others: part(others), of_zone, asked: 0, judge }
+}
+
+/// The default policy of a profile before one upstream. Health checks ask for what the upstream can answer: one in a
+/// laboratory cannot ask the root.
+fn policy_before(upstream: SocketAddr, profile: &str, known: Option<&Name>) -> Result<Policy, DrillError> {
+    let health = known.map_or(String::new(), |name| format!("[pool.default]\nhealth = {{ query = '''{name} A''' }}\n"));
+    let text = format!(
+        "profile = \"{profile}\"\n[[upstream]]\nname = \"drill\"\naddress = \"{upstream}\"\n{health}[cache]\nsize = \"4MiB\"\n"
+    );
     let options = crate::policy::Options { seed: 1, ..crate::policy::Options::default() };
     match load_files([("gateway.toml", text.as_str())].into_iter().collect(), &options) {
         Ok((policy, _)) => Ok(policy),
@@ -168,91 +312,88 @@ fn policy_before(upstream: SocketAddr) -> Result<Policy, DrillError> {
     }
 }
 
-fn half(
-    settings: Settings,
-    upstream: &Upstream,
-    server: SocketAddr,
-    gateway: Option<&InProcess>,
-) -> Result<Half, DrillError> {
-    let drill = settings.drill;
-    let ask = |time| -> io::Result<Served> {
-        if drill.is_over_tcp() {
-            Ok(clients::ask_over_tcp(server, &wire::query(1, &["h1"]), time))
-        } else {
-            clients::ask(server, time, settings.upstream.is_none())
-        }
+fn tell(settings: &Settings, plan: &Plan, direct: &Half, through: &Half) -> Table {
+    let mut table = Table::new(plan.drill.name(), plan.head(settings));
+    let halves = [direct, through];
+    let mut row = |key, title, of: &dyn Fn(&Half) -> Figure| table.row(key, title, halves.map(of));
+    let share = |served: &Served| match served.asked {
+        0 => Figure::None,
+        asked => Figure::Share(served.answered, asked),
     };
-    let quiet = ask(QUIET)?;
-    let (seen, resident, noticed_before) = (upstream.seen(), resident_bytes(), gateway.map_or(0, signs));
-    let done = AtomicBool::new(false);
-    let rate = settings.rate.unwrap_or(drill.rate());
-    let begin = Instant::now();
-    let (attacked, noticed) = std::thread::scope(|scope| {
-        let attack = scope.spawn(|| match drill {
-            Drill::ForgedFlood => attack::forged_flood(server, rate, &done),
-            Drill::TcpExhaustion => attack::hold_connections(server, rate, &done),
-            Drill::SlowUpstream => attack::slow_names(server, rate, &done),
-            Drill::LyingUpstream => Ok(()),
+    row("attack_rate", "attack sent, a second", &|half| match half.attack.sent {
+        0 => Figure::None,
+        _ => Figure::Count(half.attack.rate()),
+    });
+    if plan.drill == Drill::Reflection {
+        row("cookie", "client with a cookie answered", &|half| share(&half.attacked.others));
+        row("tcp", "client over TCP answered", &|half| share(&half.attacked.of_zone));
+    } else {
+        row("quiet", "honest queries answered, quiet", &|half| share(&half.quiet.all()));
+        row("answered", "honest queries answered, attacked", &|half| share(&half.attacked.all()));
+    }
+    if plan.drill == Drill::WaterTorture {
+        row("zone_answered", "of these, existing names of the zone", &|half| share(&half.attacked.of_zone));
+        row("others_answered", "of these, names of other zones", &|half| share(&half.attacked.others));
+    }
+    if plan.drill == Drill::LyingUpstream {
+        row("deceived", "honest clients deceived", &|half| Figure::Count(half.attacked.all().deceived));
+    }
+    row("p50_quiet", "p50, quiet", &|half| Figure::time(half.quiet.all().percentile(50)));
+    row("p50", "p50, attacked", &|half| Figure::time(half.attacked.all().percentile(50)));
+    row("p99_quiet", "p99, quiet", &|half| Figure::time(half.quiet.all().percentile(99)));
+    row("p99", "p99, attacked", &|half| Figure::time(half.attacked.all().percentile(99)));
+    if plan.has_zone() {
+        row("own_answered", "the attack's own queries answered", &|half| {
+            Figure::Share(half.attack.answered, half.attack.awaited)
         });
-        let watch = gateway.map(|gateway| {
-            let done = &done;
-            scope.spawn(move || {
-                while !done.load(Relaxed) {
-                    if signs(gateway) > noticed_before {
-                        return Some(begin.elapsed());
-                    }
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                None
-            })
-        });
-        let attacked = ask(ATTACK);
-        done.store(true, Relaxed);
-        let noticed = watch.and_then(|watch| watch.join().ok().flatten());
-        let attack = attack.join().unwrap_or(Ok(()));
-        attack.and(attacked).map(|attacked| (attacked, noticed))
-    })?;
-    let upstream_saw = upstream.seen().zip(seen).map(|(now, before)| now - before);
-    let grown_bytes = gateway.map(|_| resident_bytes().saturating_sub(resident));
-    Ok(Half { quiet, attacked, upstream_saw, noticed, grown_bytes })
+    }
+    tell_victim(&mut row);
+    row("upstream_saw", "queries that the upstream saw", &|half| Figure::count(half.upstream_saw));
+    row("zone_saw", zone_title(settings), &|half| Figure::count(half.zone_saw));
+    row("zone_most", "the most of these in flight at once", &|half| Figure::count(half.zone_most));
+    row("zone_share", "the zone's share", &|half| Figure::count(half.share));
+    row("acted", "acted after", &|half| Figure::time(half.noticed.acted));
+    row("alert_after", "alert after", &|half| Figure::time(half.noticed.alert.map(|(after, _)| after)));
+    row("alert", "alert", &|half| {
+        half.noticed
+            .alert
+            .map_or(Figure::None, |(_, alert)| Figure::Text(format!("{} {}", alert.kind.name(), alert.subject)))
+    });
+    row("normal_after", "normal again after the zone's recovery", &|half| match half.normal {
+        None => Figure::None,
+        Some(None) => Figure::NotWithin(NORMAL_MAX),
+        Some(Some(time)) => Figure::Time(time),
+    });
+    row("grown_kib", "memory grown by, KiB", &|half| Figure::count(half.grown_bytes.map(|bytes| bytes / 1024)));
+    table
 }
 
-/// What a gateway counts when it acts against something.
-fn signs(gateway: &InProcess) -> u64 {
-    let totals = gateway.totals();
-    let acted = [Outcome::Dropped, Outcome::Truncated, Outcome::CacheFailure];
-    let queries: u64 =
-        acted.iter().flat_map(|outcome| Reason::ALL.map(|reason| totals.queries(*outcome, reason, false))).sum();
-    let events = [Event::FloodSources, Event::Overloads, Event::TcpEvicted, Event::TcpRate, Event::TcpClientFull];
-    let events: u64 = events.iter().map(|event| gateway.count(*event)).sum();
-    let lies = [UpstreamEvent::Mismatched, UpstreamEvent::Unmatched, UpstreamEvent::Malformed];
-    let lies: u64 = lies.iter().map(|event| totals.upstream(0, *event)).sum();
-    queries + events + lies
+fn zone_title(settings: &Settings) -> &'static str {
+    if settings.authority.is_some() { "queries that the zone's server saw" } else { "of these, for the zone" }
 }
 
-fn table(settings: Settings, direct: &Half, through: &Half) -> String {
-    let name = clap::ValueEnum::to_possible_value(&settings.drill).map(|value| value.get_name().to_owned());
-    let mut out = format!("{}\n", name.unwrap_or_default());
-    let mut row = |title: &str, of: &dyn Fn(&Half) -> String| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(out, "{title:<34}{:>14}{:>14}", of(direct), of(through));
+/// Adds a row by its key, its title and what it takes from each half.
+type Row<'r> = dyn FnMut(&'static str, &'static str, &dyn Fn(&Half) -> Figure) + 'r;
+
+/// What the victim of a reflection gets, for what seems to come from it.
+fn tell_victim(row: &mut Row<'_>) {
+    // The last second is one begun only.
+    let seconds = |half: &Half| half.attack.bytes.len().saturating_sub(1);
+    let first = |half: &Half| half.attack.bytes.first().copied();
+    let later = |half: &Half| half.attack.bytes.get(1..seconds(half)).map(<[_]>::to_vec).unwrap_or_default();
+    row("from_victim_first", "bytes in the victim's name, 1st second", &|half| {
+        Figure::count(first(half).map(|(from, _)| from))
+    });
+    row("to_victim_first", "bytes toward the victim, 1st second", &|half| Figure::count(first(half).map(|(_, to)| to)));
+    let mean = |half: &Half, of: fn(&(u64, u64)) -> u64| {
+        let later = later(half);
+        let sum: u64 = later.iter().map(of).sum();
+        (!later.is_empty()).then(|| sum / later.len() as u64)
     };
-    let number = |of: Option<u64>| of.map_or("-".to_owned(), |number| number.to_string());
-    let time = |of: Option<Duration>| of.map_or("-".to_owned(), |time| format!("{:.1} ms", time.as_secs_f64() * 1e3));
-    let share = |served: &Served| format!("{:.1} %", served.answered as f64 * 100.0 / served.asked.max(1) as f64);
-    let mut titles = ["direct", "through weir"].into_iter();
-    let mut head = String::new();
-    let _ = writeln!(head, "{:<34}{:>14}{:>14}", "", titles.next().unwrap_or(""), titles.next().unwrap_or(""));
-    row("honest queries answered, quiet", &|half| share(&half.quiet));
-    row("honest queries answered, attacked", &|half| share(&half.attacked));
-    row("honest clients deceived", &|half| half.attacked.deceived.to_string());
-    row("p50, attacked", &|half| time(half.attacked.percentile(50)));
-    row("p99, quiet", &|half| time(half.quiet.percentile(99)));
-    row("p99, attacked", &|half| time(half.attacked.percentile(99)));
-    row("queries that the upstream saw", &|half| number(half.upstream_saw));
-    row("noticed after", &|half| time(half.noticed));
-    row("memory grown by, KiB", &|half| number(half.grown_bytes.map(|bytes| bytes / 1024)));
-    let title_end = out.find('\n').map_or(0, |end| end + 1);
-    out.insert_str(title_end, &head);
-    out
+    row("from_victim", "bytes in the victim's name, each later second", &|half| Figure::count(mean(half, |b| b.0)));
+    row("to_victim", "bytes toward the victim, each later second", &|half| Figure::count(mean(half, |b| b.1)));
+    row("worst_ratio", "the most toward for one from, any later second", &|half| {
+        let ratio = |(from, to): &(u64, u64)| *to as f64 / (*from).max(1) as f64;
+        later(half).iter().map(ratio).reduce(f64::max).map_or(Figure::None, Figure::Ratio)
+    });
 }

@@ -254,8 +254,11 @@ impl Desk {
             self.scratch = packet;
             return self.land(view, id, Ended::Unasked, None);
         }
-        let retries = view.running.routing.pool_for(&query.name).0.settings.retries as usize;
-        let may_retry = view.now.at < deadline && attempts <= retries && !self.zone_fails(view, id);
+        let pool = view.running.routing.pool_for(&query.name).0;
+        let may_retry = view.now.at < deadline
+            && attempts <= pool.settings.retries as usize
+            && !self.zone_fails(view, id)
+            && self.take_another_place(view, id, pool);
         let server = if may_retry { self.choose_again(view, id, &query) } else { None };
         let sent = server.is_some_and(|server| self.send(view, id, &query, server.upstream, out).is_ok());
         if !sent {

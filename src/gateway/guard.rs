@@ -15,6 +15,7 @@ use crate::policy::Mode;
 use crate::policy::storm::{StormAnswer, StormPolicy};
 use crate::storm::Storms;
 use crate::storm::table::Says;
+use crate::upstream::Pool;
 use crate::upstream::flights::FlightId;
 use crate::verdict::{Outcome, Reason};
 use std::time::Duration;
@@ -135,6 +136,7 @@ impl Desk {
     pub(super) fn take_off(&mut self, view: &View<'_>, id: FlightId, leave: Leave) {
         let flight = self.flights.flight_mut(id);
         (flight.zone, flight.name, flight.trial) = (leave.zone, leave.name, leave.trial);
+        flight.places = u8::from(leave.zone != 0);
         if leave.question != 0 {
             self.flights.lead(id, leave.question);
         }
@@ -143,6 +145,23 @@ impl Desk {
         {
             account.asked(view.now.at, leave.trial);
         }
+    }
+
+    /// Takes a place for another attempt of a flight: the servers may still work on the one before. False when its zone has
+    /// none left for it: a storm is not doubled by trying twice.
+    pub(super) fn take_another_place(&mut self, view: &View<'_>, id: FlightId, pool: &Pool) -> bool {
+        let (at, policy, zone) = (view.now.at, &view.running.policy.storm, self.flights.flight(id).zone);
+        if zone == 0 {
+            return true;
+        }
+        let Some(account) = self.storms.account(at, zone) else { return true };
+        let places = account.places(at, policy, view.running.routing.capacity(pool));
+        // However small the share, one question may be asked twice: what it asked first may only have been lost.
+        let open_to_all = (places - places / KNOWN_PART).max(2);
+        let most = if policy.mode == Mode::Enforce { open_to_all } else { u32::MAX };
+        let taken = view.shared.storm.inflight.enter(zone, most);
+        self.flights.flight_mut(id).places += u8::from(taken);
+        taken
     }
 
     /// Gives a place back that no flight took.
@@ -161,18 +180,19 @@ impl Desk {
             self.flights.set_timer(waiter, at);
         }
         let flight = self.flights.flight(id);
-        let (zone, trial) = (flight.zone, flight.trial);
+        let (zone, places, trial) = (flight.zone, flight.places, flight.trial);
+        let asked = flight.attempts().first().map_or(at, |attempt| attempt.sent);
         self.flights.close(id);
         if zone == 0 {
             return;
         }
-        view.shared.storm.inflight.leave(zone);
+        (0..places).for_each(|_| view.shared.storm.inflight.leave(zone));
         let fail_ratio = view.running.policy.storm.fail_ratio;
         let Some(account) = self.storms.account(at, zone) else { return };
         match ended {
-            Ended::Answered { absent } => account.answered(at, absent, trial, fail_ratio),
+            Ended::Answered { absent } => account.answered(at, at.since(asked), absent, trial, fail_ratio),
             Ended::Failed => account.failed(at, trial, fail_ratio),
-            Ended::Unasked => account.ended(at, trial),
+            Ended::Unasked => account.ended(trial),
         }
     }
 

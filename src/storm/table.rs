@@ -14,10 +14,9 @@ const PLACES: usize = 8;
 /// Failures, within about two seconds, until a zone can be said to fail.
 const FAILED_MIN: u32 = 10;
 
-/// A failing zone is asked again after this, and after twice as long when that failed too: it is back to normal within 5 s
-/// of its recovery, a probe that was just too early and waits for its 2 s included.
-const TRIAL_FIRST: Duration = Duration::from_secs(1);
-const TRIAL_LATER: Duration = Duration::from_secs(2);
+/// From the time that a zone fails, and then from one probe to the next, so long at least; a probe that is silent is waited
+/// for, for 2 s. So a zone is back to normal within 3 s of its recovery.
+const TRIAL_EVERY: Duration = Duration::from_secs(1);
 
 /// A zone that has not answered for so long, though questions wait, is held to its share.
 const ANSWERING: Duration = Duration::from_millis(250);
@@ -74,7 +73,7 @@ enum Breaker {
     /// By all.
     Closed,
     /// By one probe at a time, not before `next`.
-    Open { next: Moment, delay: Duration, trial: bool },
+    Open { next: Moment, trial: bool },
 }
 
 /// What the breaker says about a question.
@@ -162,7 +161,7 @@ impl Zone {
     pub fn breaker(&self, at: Moment) -> Says {
         match self.breaker {
             Breaker::Closed => Says::Ask,
-            Breaker::Open { trial: false, next, .. } if at >= next => Says::Try,
+            Breaker::Open { trial: false, next } if at >= next => Says::Try,
             Breaker::Open { .. } => Says::Fails,
         }
     }
@@ -230,17 +229,19 @@ impl Zone {
             self.owes_since = at;
         }
         self.waiting += 1;
-        if let Breaker::Open { trial: running, .. } = &mut self.breaker
-            && trial
-        {
-            *running = true;
+        if trial && self.fails() {
+            self.breaker = Breaker::Open { next: at.plus(TRIAL_EVERY), trial: true };
         }
     }
 
-    /// A question was answered.
-    pub fn answered(&mut self, at: Moment, absent: bool, trial: bool, fail_ratio: f64) {
+    /// A question was answered, after `took`. Answers that come late do not let a zone hold more than its share: each of
+    /// its questions holds a place for long.
+    pub fn answered(&mut self, at: Moment, took: Duration, absent: bool, trial: bool, fail_ratio: f64) {
         self.waiting = self.waiting.saturating_sub(1);
-        (self.owes_since, self.answered_at) = (at, at);
+        self.owes_since = at;
+        if took < STALLED {
+            self.answered_at = at;
+        }
         self.now.answered = self.now.answered.saturating_add(1);
         self.now.absent = self.now.absent.saturating_add(u32::from(absent));
         if self.fails() && (trial || !self.is_failing(fail_ratio)) {
@@ -254,19 +255,17 @@ impl Zone {
     pub fn failed(&mut self, at: Moment, trial: bool, fail_ratio: f64) {
         self.now.failed = self.now.failed.saturating_add(1);
         if !self.fails() && self.is_failing(fail_ratio) {
-            self.breaker = Breaker::Open { next: at.plus(TRIAL_FIRST), delay: TRIAL_FIRST, trial: false };
+            self.breaker = Breaker::Open { next: at.plus(TRIAL_EVERY), trial: false };
         }
-        self.ended(at, trial);
+        self.ended(trial);
     }
 
     /// A question ended without saying anything about the zone.
-    pub fn ended(&mut self, at: Moment, trial: bool) {
+    pub fn ended(&mut self, trial: bool) {
         self.waiting = self.waiting.saturating_sub(1);
-        if let Breaker::Open { delay, next, trial: running } = &mut self.breaker
+        if let Breaker::Open { trial: running, .. } = &mut self.breaker
             && trial
         {
-            *next = at.plus(*delay);
-            *delay = TRIAL_LATER;
             *running = false;
         }
     }
@@ -382,6 +381,7 @@ mod tests {
     use std::net::IpAddr;
 
     const RATIO: f64 = 0.8;
+    const SOON: Duration = Duration::from_millis(9);
 
     fn at(millis: u64) -> Moment {
         Moment::from_nanos((10_000 + millis) * 1_000_000)
@@ -426,7 +426,7 @@ mod tests {
         fail(&mut zone, at(0), 1);
         assert_eq!(zone.breaker(at(999)), Says::Fails);
         let mut mixed = super::tests::zone();
-        (0..5).for_each(|_| mixed.answered(at(0), false, false, RATIO));
+        (0..5).for_each(|_| mixed.answered(at(0), SOON, false, false, RATIO));
         fail(&mut mixed, at(0), 19);
         assert_eq!(mixed.breaker(at(0)), Says::Ask, "19 of 24");
         fail(&mut mixed, at(0), 1);
@@ -441,13 +441,12 @@ mod tests {
         zone.asked(at(1000), true);
         assert_eq!(zone.breaker(at(2500)), Says::Fails, "one probe at a time");
         zone.failed(at(3000), true, RATIO);
-        assert_eq!(zone.breaker(at(3999)), Says::Fails);
-        assert_eq!(zone.breaker(at(4000)), Says::Try);
-        zone.asked(at(4000), true);
-        zone.failed(at(6000), true, RATIO);
-        assert_eq!((zone.breaker(at(7999)), zone.breaker(at(8000))), (Says::Fails, Says::Try));
+        assert_eq!(zone.breaker(at(3000)), Says::Try, "it was waited for longer than the pause is");
+        zone.asked(at(3000), true);
+        zone.failed(at(3010), true, RATIO);
+        assert_eq!((zone.breaker(at(3999)), zone.breaker(at(4000))), (Says::Fails, Says::Try), "it failed at once");
         zone.asked(at(8000), true);
-        zone.answered(at(8010), false, true, RATIO);
+        zone.answered(at(8010), SOON, false, true, RATIO);
         assert_eq!((zone.breaker(at(8010)), zone.recovered_at()), (Says::Ask, at(8010)));
     }
 
@@ -455,11 +454,13 @@ mod tests {
     fn only_a_zone_that_answers_at_this_moment_may_hold_more_than_its_share() {
         let mut zone = zone();
         assert_eq!(zone.places(at(0), &policy(), 1000), 50, "nothing is known of it");
-        zone.answered(at(0), false, false, RATIO);
+        zone.answered(at(0), SOON, false, false, RATIO);
         assert_eq!(zone.places(at(249), &policy(), 1000), 500);
         assert_eq!(zone.places(at(250), &policy(), 1000), 50, "silent");
+        zone.answered(at(255), STALLED, false, false, RATIO);
+        assert_eq!(zone.places(at(256), &policy(), 1000), 50, "slow");
         fail(&mut zone, at(250), 2);
-        zone.answered(at(260), false, false, RATIO);
+        zone.answered(at(260), SOON, false, false, RATIO);
         assert_eq!(zone.places(at(261), &policy(), 1000), 500);
         fail(&mut zone, at(261), 2);
         assert_eq!(zone.places(at(262), &policy(), 1000), 50, "more fails than is answered");
@@ -469,7 +470,7 @@ mod tests {
     fn random_names_are_many_and_do_not_exist() {
         let ask = |zone: &mut Zone, n: u64, absent: bool| {
             zone.question(at(0), n.wrapping_mul(0x9E37_79B9_7F4A_7C15), 1);
-            zone.answered(at(0), absent, false, RATIO);
+            zone.answered(at(0), SOON, absent, false, RATIO);
         };
         let (mut random, mut few, mut alive) = (zone(), zone(), zone());
         for n in 0..400 {
@@ -494,7 +495,7 @@ mod tests {
         assert!(zone.alert(at(1499), AlertKind::RetryStorm).is_none());
         assert!(zone.alert(at(1499), AlertKind::RandomSubdomains).is_some(), "another kind");
         assert!(zone.alert(at(1500), AlertKind::RetryStorm).is_some());
-        zone.answered(at(1500), false, false, RATIO);
+        zone.answered(at(1500), SOON, false, false, RATIO);
         assert!(!zone.is_stalled(at(1999)));
     }
 

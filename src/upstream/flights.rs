@@ -98,6 +98,8 @@ pub struct Flight<A> {
     pub zone: u64,
     /// The keyed hash of the name asked for, where the storm guard looks; 0: it does not.
     pub name: u64,
+    /// How many: one for each attempt that was made while it held fewer than it may.
+    pub places: u8,
     /// It is the probe of a zone that fails.
     pub trial: bool,
     /// A server has failed it, so that another was asked.
@@ -166,6 +168,7 @@ impl<A: Copy> Flights<A> {
             opaque: false,
             zone: 0,
             name: 0,
+            places: 0,
             trial: false,
             failed_once: false,
             failed: None,
@@ -214,7 +217,7 @@ impl<A: Copy> Flights<A> {
         flight.received = received;
         flight.deadline = deadline;
         (flight.policy, flight.opaque) = (0, false);
-        (flight.zone, flight.name, flight.trial) = (0, 0, false);
+        (flight.zone, flight.places, flight.name, flight.trial) = (0, 0, 0, false);
         (flight.failed_once, flight.failed) = (false, None);
         (flight.question, flight.leader, flight.next, flight.waiters) = (0, NOBODY, NOBODY, 0);
         flight.attempts_len = 0;

@@ -2,12 +2,14 @@
 //!
 //! | file | what it promises |
 //! |---|---|
+//! | `drills` | each drill: its table, its end, and where it does not go |
 //! | `offline` | usage, check, explain on a directory, and what is said when nothing runs |
 //! | `running` | run with and without files, status, explain, the control socket, the end |
 //! | `incidents` | modes and emergency rules: at once, for a time, over a crash |
 //! | `reloading` | by command, by signal, by itself; listeners that come and go; a bad policy changes nothing |
 //! | `watching` | top, the status, alerts of attacks that go on |
 
+mod drills;
 mod incidents;
 mod offline;
 mod place;

@@ -22,5 +22,6 @@ mod metrics;
 mod process;
 mod recursive;
 mod soak;
+mod storm;
 mod transfer;
 mod upstreams;

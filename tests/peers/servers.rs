@@ -167,12 +167,21 @@ pub(crate) fn bind_forwarder(scratch: &Scratch, gateway: SocketAddr) -> Server {
 
 /// Unbound: a resolver for `plain.test` at `authority`, with `local.test` of its own and nothing of the internet.
 pub(crate) fn unbound(scratch: &Scratch, authority: SocketAddr) -> Server {
+    unbound_for(scratch, &[("plain.test", authority)])
+}
+
+/// [`unbound`] for these zones, each at its server.
+pub(crate) fn unbound_for(scratch: &Scratch, zones: &[(&str, SocketAddr)]) -> Server {
     let address = free_address();
     let home = scratch.directory(&format!("unbound-{}", address.port()));
     let mut local = String::new();
     for number in 0..30 {
         let text = "large answers need room ".repeat(7);
         let _ = writeln!(local, " local-data: 'huge.local.test. 300 TXT \"{number:03} {text}\"'");
+    }
+    let mut stubs = String::new();
+    for (zone, at) in zones {
+        let _ = write!(stubs, "stub-zone:\n name: \"{zone}.\"\n stub-addr: {}@{}\n", at.ip(), at.port());
     }
     let config = format!(
         "server:\n interface: {0}\n port: {1}\n username: \"\"\n chroot: \"\"\n directory: \"{home}\"\n pidfile: \"\"\n\
@@ -182,12 +191,9 @@ pub(crate) fn unbound(scratch: &Scratch, authority: SocketAddr) -> Server {
          \x20local-zone: \"test.\" transparent\n local-zone: \"local.test.\" static\n\
          \x20local-data: \"local.test. 300 SOA ns.local.test. hostmaster.local.test. 1 3600 600 86400 60\"\n\
          \x20local-data: \"www.local.test. 300 A 192.0.2.31\"\n local-data: \"short.local.test. 2 A 192.0.2.32\"\n{local}\
-         stub-zone:\n name: \"plain.test.\"\n stub-addr: {2}@{3}\n\
-         remote-control:\n control-enable: no\n",
+         remote-control:\n control-enable: no\n{stubs}",
         address.ip(),
         address.port(),
-        authority.ip(),
-        authority.port(),
         home = home.display(),
     );
     let file = scratch.write(&format!("unbound-{}.conf", address.port()), &config);

@@ -25,6 +25,7 @@ use weir::policy::emergency::EmergencyRule;
 use weir::policy::filter::{Action, Pattern};
 use weir::policy::overload::Pressure;
 use weir::upstream::LINKS_MAX;
+use weir::upstream::flights::ATTEMPTS_MAX;
 use weir::verdict::{Outcome, Reason};
 
 /// Flights of a core: few, so that some seeds fill them.
@@ -514,7 +515,8 @@ impl World {
     fn balance(&self) {
         every_query_has_one_verdict(&self.stage, &self.book, false);
         let in_flight = self.stage.in_flight() as u64;
-        assert!(self.stage.shared.storm.inflight.total() <= in_flight, "a place that no query holds");
+        let attempts = in_flight * ATTEMPTS_MAX as u64;
+        assert!(self.stage.shared.storm.inflight.total() <= attempts, "a place that no attempt holds");
     }
 
     fn end(&self) {
