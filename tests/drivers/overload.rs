@@ -102,12 +102,42 @@ pub(crate) fn capacity(served: &Served) -> u64 {
     answered * 1000 / begin.elapsed().as_millis() as u64
 }
 
+/// Runs what measures who is served beside a flood, three times at most: other tests share these cores, and what the
+/// scheduler gives them is not ours to answer for. A gateway that does not hold fails each time.
+pub(crate) fn in_one_of_three(measure: impl Fn() -> Result<(), String>) {
+    let mut missed = Vec::new();
+    while missed.len() < 3 {
+        match measure() {
+            Ok(()) => return,
+            Err(why) => missed.push(why),
+        }
+    }
+    panic!("three times: {missed:#?}");
+}
+
+/// So many of a hundred at least.
+pub(crate) fn at_least(percent: u64, answered: u64, asked: u64) -> Result<(), String> {
+    if answered * 100 >= asked * percent { Ok(()) } else { Err(format!("{answered} of {asked} answered")) }
+}
+
+/// No flood lasts longer, whatever becomes of its test.
+pub(crate) const FLOOD_MAX: Duration = Duration::from_secs(30);
+
+/// Ends a flood, also when its test fails first.
+pub(crate) struct End<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// Sends `rate` a second from a few sources, as far as this machine can, until `done`; returns how many a second it sent.
 fn flood(server: SocketAddr, rate: u64, done: &AtomicBool) -> u64 {
     let sources: Vec<_> = (1..=4).map(|i| client([66, i], server)).collect();
     let (query, mut sender) = (question(666), Sender::new());
     let (begin, mut sent) = (Instant::now(), 0);
-    while !done.load(Relaxed) {
+    while !done.load(Relaxed) && begin.elapsed() < FLOOD_MAX {
         let due = rate * begin.elapsed().as_micros() as u64 / 1_000_000;
         if sent >= due {
             std::thread::park_timeout(Duration::from_micros(200));
@@ -152,15 +182,18 @@ pub(crate) fn honest(server: SocketAddr, time: Duration) -> (u64, u64) {
 
 #[test]
 fn a_flood_of_ten_times_the_capacity_from_a_few_sources_leaves_the_others_served() {
+    in_one_of_three(ten_times_the_capacity);
+}
+
+fn ten_times_the_capacity() -> Result<(), String> {
     let served = Served::start(overloaded(""));
     let capacity = capacity(&served);
     let (done, flooded) = (AtomicBool::new(false), AtomicU64::new(0));
     let time = Duration::from_secs(4);
     let (asked, answered) = std::thread::scope(|scope| {
+        let _end = End(&done);
         scope.spawn(|| flooded.store(flood(served.address, 10 * capacity, &done), Relaxed));
-        let counts = honest(served.address, time);
-        done.store(true, Relaxed);
-        counts
+        honest(served.address, time)
     });
     let rate = flooded.load(Relaxed);
     let counts = [Event::FloodSources, Event::Overloads, Event::UdpThinned, Event::UdpOverflow];
@@ -168,8 +201,10 @@ fn a_flood_of_ten_times_the_capacity_from_a_few_sources_leaves_the_others_served
     let totals = served.end();
     let shed = totals.queries(Outcome::Dropped, Reason::Overload, false);
     println!("capacity {capacity}/s, flood {rate}/s, answered {answered} of {asked}, shed {shed}, {counts:?}");
-    assert!(rate > 2 * capacity, "a flood that is none: {rate} a second against {capacity}");
-    assert!(answered * 100 >= asked * 99, "{answered} of {asked}");
+    if rate <= 2 * capacity {
+        return Err(format!("a flood that is none: {rate} a second against {capacity}"));
+    }
+    at_least(99, answered, asked)
 }
 
 #[test]
@@ -177,9 +212,9 @@ fn a_flood_that_ends_is_let_go() {
     let served = Served::start(overloaded(""));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = End(&done);
         scope.spawn(|| flood(served.address, 2_000_000, &done));
         until("the flooders are caught", || served.workers.count(Event::FloodSources) > 0);
-        done.store(true, Relaxed);
     });
     let source = client([66, 1], served.address);
     let mut buffer = [0; 512];
@@ -198,10 +233,10 @@ fn monitor_counts_and_serves_everybody_alike() {
     let served = Served::start(overloaded("mode = \"monitor\"\n"));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = End(&done);
         scope.spawn(|| flood(served.address, 2_000_000, &done));
         let would = || Totals::of([&*served.ledger]).would(Reason::Overload);
         until("it would have shed", || would() > 1000);
-        done.store(true, Relaxed);
     });
     assert_eq!(served.workers.count(Event::FloodSources), 0);
     assert_eq!(served.end().queries(Outcome::Dropped, Reason::Overload, false), 0);
@@ -214,10 +249,10 @@ fn who_is_exempt_is_never_thinned() {
         Served::start(policy([("gateway.toml", GATEWAY), ("limits.toml", limits), ("filters/10-t.toml", FILTER)]));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = End(&done);
         scope.spawn(|| flood(served.address, 2_000_000, &done));
         until("the worker is behind", || served.workers.count(Event::Overloads) > 0);
         std::thread::sleep(Duration::from_millis(200));
-        done.store(true, Relaxed);
     });
     assert_eq!(served.workers.count(Event::FloodSources), 0);
     served.end();

@@ -1,7 +1,7 @@
 //! Thousands of connections that are held and not used, and everybody else meanwhile.
 
 use crate::bench::{receive, tcp_client, until};
-use crate::overload::{Served, client, limited, question};
+use crate::overload::{End, Served, client, limited, question};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
@@ -56,6 +56,7 @@ fn five_thousand_held_connections_leave_udp_and_honest_tcp_clients_served() {
     let quiet = udp_p99(server, 2000);
     let done = AtomicBool::new(false);
     let (p99, answered) = std::thread::scope(|scope| {
+        let _end = End(&done);
         scope.spawn(|| {
             let mut held = Vec::new();
             for number in 0..HELD {
@@ -86,7 +87,6 @@ fn five_thousand_held_connections_leave_udp_and_honest_tcp_clients_served() {
         // The best of three: other tests share these cores, and their turns are not ours to answer for.
         let p99 = (0..3).map(|_| udp_p99(server, 1000)).min().unwrap();
         let answered = tcp.join().unwrap();
-        done.store(true, Relaxed);
         (p99, answered)
     });
     let counts = [Event::TcpAccepted, Event::TcpEvicted, Event::TcpFull, Event::TcpRate, Event::TcpClientFull];
