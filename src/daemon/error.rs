@@ -18,6 +18,8 @@ pub enum RunError {
         /// All of them.
         report: Report,
     },
+    /// The policy directory is not whole, or the way back is barred; it says why.
+    Directory(String),
     /// The lab could not be started.
     Lab(io::Error),
     /// The control socket could not be opened.
@@ -51,7 +53,9 @@ impl fmt::Display for RunError {
             Self::Policy { origin, report } => write!(f, "the policy of {origin} has faults: {report}"),
             Self::Lab(error) => write!(f, "the lab could not be started: {error}"),
             Self::Socket(error) => error.fmt(f),
-            Self::Workers(cause) | Self::Metrics(cause) | Self::Log(cause) => f.write_str(cause),
+            Self::Directory(cause) | Self::Workers(cause) | Self::Metrics(cause) | Self::Log(cause) => {
+                f.write_str(cause)
+            }
             Self::Tracing(fault) => fault.fmt(f),
             Self::Upstreams(error) => error.fmt(f),
             Self::Random(error) => write!(f, "the system gives no random bytes: {error}"),

@@ -6,6 +6,7 @@
 //! | `running` | run with and without files, status, explain, the control socket, the end |
 //! | `incidents` | modes and emergency rules: at once, for a time, over a crash |
 //! | `reloading` | by command, by signal, by itself; listeners that come and go; a bad policy changes nothing |
+//! | `undoing` | apply, confirm, rollback, history, diff: what was changed is undone in one command |
 //! | `watching` | top, the status, alerts of attacks that go on |
 
 mod incidents;
@@ -13,4 +14,5 @@ mod offline;
 mod place;
 mod reloading;
 mod running;
+mod undoing;
 mod watching;

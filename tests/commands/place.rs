@@ -135,6 +135,12 @@ impl Place {
     pub(crate) fn start_lab(&self) -> Running {
         self.start(&["--lab"], &self.socket())
     }
+
+    /// As [`Self::start_lab`], with a state directory.
+    pub(crate) fn start_lab_with_state(&self) -> Running {
+        let state = self.path("state");
+        self.start(&["--lab", "--state", state.to_str().expect("paths of tests are text")], &self.socket())
+    }
 }
 
 impl Drop for Place {
