@@ -188,12 +188,15 @@ impl Engine for GatewayEngine {
     }
 
     async fn place(&mut self, candidate: &Candidate, order: &Order) -> Result<bool, Failure> {
-        let coming = candidate.coming.clone();
+        let (mut coming, runs) = (candidate.coming.clone(), self.running().base.id);
+        if !matches!(order.source, Source::Kept(_)) {
+            coming.before = Some(runs);
+        }
         let directory = self.recipe.origin.directory().filter(|_| order.source != Source::Running);
         let placed = match directory.map(Path::to_path_buf) {
             None => Placed::as_it_lies(coming),
             Some(directory) => {
-                let (site, order, runs) = (Arc::clone(&self.site), order.clone(), self.running().base.id);
+                let (site, order) = (Arc::clone(&self.site), order.clone());
                 blocking(move || site.history.place(&directory, runs, coming, &order)).await??
             }
         };

@@ -502,6 +502,7 @@ fn fetch_directory(from: &Path, dir: &Path) -> Result<Fetched, Failure> {
 
 /// Puts the secrets that lie in `dir` in the place of those of `files`.
 fn keep_secrets(files: &mut Files, dir: &Path) {
-    let own = read_directory(dir).map(|(files, _)| files).unwrap_or_default();
+    // What is wrong with them is said when they are compiled, or is no matter of theirs.
+    let own = Files::read_those(dir, &Faults::default(), is_secrets).unwrap_or_default();
     files.take_over(&own, is_secrets);
 }

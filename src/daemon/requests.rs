@@ -37,6 +37,7 @@ pub(super) async fn answer(site: Arc<Site>, asker: Asker, command: Command, peer
             let reason = request.check()?;
             let (confirmed, id) = site.history.confirm()?;
             site.incidents.record(&who(), Event::Confirm, format!("policy {id}"), &reason);
+            site.incidents.write().await;
             value(&confirmed)
         }
         Command::Mode(request) => value(&site.incidents.mode(&who(), &request).await?),
@@ -60,6 +61,7 @@ async fn carry_out(site: &Site, asker: &Asker, order: Order, event: Event) -> Ou
         Err(failure) => format!("refused: {}", failure.message.lines().next().unwrap_or_default()),
     };
     site.incidents.record(&who, event, what, &reason);
+    site.incidents.write().await;
     outcome
 }
 

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `offline` | usage, check, explain on a directory, and what is said when nothing runs |
 //! | `running` | run with and without files, status, explain, the control socket, the end |
+//! | `crashing` | kill -9 at random moments of apply and rollback: the next start serves one of the two policies |
 //! | `incidents` | modes and emergency rules: at once, for a time, over a crash |
 //! | `reloading` | by command, by signal, by itself; listeners that come and go; a bad policy changes nothing |
 //! | `undoing` | apply, confirm, rollback, history, diff: what was changed is undone in one command |
 //! | `watching` | top, the status, alerts of attacks that go on |
 
+mod crashing;
 mod incidents;
 mod offline;
 mod place;

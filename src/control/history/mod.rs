@@ -210,7 +210,7 @@ impl History {
         entry.before = match entry.how {
             How::SetAside => None,
             How::Rollback | How::AutoRollback => entry.before.or_else(|| index.before(entry.id)),
-            _ => index.last_run().map(|last| last.id),
+            _ => entry.before.or_else(|| index.last_run().map(|last| last.id)),
         };
         // The way back never leads to where one is.
         if entry.before == Some(entry.id) {

@@ -87,7 +87,8 @@ pub fn settle(dir: &Path, history: Option<&History>) -> Result<Option<PolicyId>,
 }
 
 /// Makes the files of `dir` those of `files`, secrets apart; says how many were written or removed. Permissions and owners
-/// stay; new files get those of gateway.toml, new directories those of `dir`. What is equal is not touched.
+/// stay; new files get those of gateway.toml, new directories those of `dir`. What is equal is not touched; a link to what
+/// is not equal becomes a file.
 ///
 /// # Errors
 /// What the system said, and about what; some files may have been replaced then.

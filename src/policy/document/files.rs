@@ -98,8 +98,16 @@ impl Files {
     /// # Errors
     /// A directory that cannot be read at all; everything else goes to `faults`.
     pub fn read(dir: &Path, faults: &Faults) -> io::Result<Self> {
+        Self::read_those(dir, faults, |_| true)
+    }
+
+    /// As [`Self::read`], but only files whose paths are `wanted`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_those(dir: &Path, faults: &Faults, wanted: fn(&str) -> bool) -> io::Result<Self> {
         let root = dir.canonicalize()?;
-        let mut reader = Reader { root: &root, faults, files: Self::default() };
+        let mut reader = Reader { root: &root, faults, wanted, files: Self::default() };
         reader.directory(&root, "", 0)?;
         Ok(reader.files)
     }
@@ -150,6 +158,7 @@ fn is_ignored(name: &str) -> bool {
 struct Reader<'r> {
     root: &'r Path,
     faults: &'r Faults,
+    wanted: fn(&str) -> bool,
     files: Files,
 }
 
@@ -201,6 +210,9 @@ impl Reader<'_> {
             if let Err(error) = self.directory(&real, &format!("{path}/"), depth + 1) {
                 self.fault(Code::Io, path, format!("cannot read {path}: {error}"));
             }
+            return;
+        }
+        if !(self.wanted)(path) {
             return;
         }
         if self.files.files.len() == FILES_MAX {
