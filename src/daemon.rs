@@ -86,6 +86,8 @@ pub struct Options {
     pub state: StatePlace,
     /// Start the lab and ask it instead of every upstream.
     pub lab: bool,
+    /// Start with the policy that ran last when the directory has faults.
+    pub last_good: bool,
 }
 
 /// What the control side knows about the gateway that runs.
@@ -119,7 +121,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
         Ok(()) | Err(TracingFault::AlreadyStarted) => {}
         Err(fault) => return Err(RunError::Tracing(fault)),
     }
-    let Options { origin, resolv_conf, socket, state, lab } = options;
+    let Options { origin, resolv_conf, socket, state, lab, last_good } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
     let recipe =
         Recipe { origin, resolv_conf, lab: lab.as_ref().map(|lab| lab.address), socket, seed: random_number()? };
@@ -127,7 +129,15 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
     if let Some(directory) = recipe.origin.directory().filter(|directory| directory.join(replace::MARKER).exists()) {
         HistoryDesk::open(&state.open(), Clock::start()).mend(directory).map_err(RunError::Directory)?;
     }
-    let (made, digest) = make(&recipe)?;
+    let (made, digest) = match make(&recipe) {
+        Err(RunError::Policy { origin, report }) if last_good => {
+            let directory = recipe.origin.directory().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+            let (desk, digest) = (HistoryDesk::open(&state.open(), Clock::start()), watch::digest(&directory));
+            let made = desk.last_good(&recipe, &report);
+            (made.map_err(|cause| RunError::NoLastGood { origin, report, cause })?, digest)
+        }
+        made => made?,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
     let tasks = tokio::task::LocalSet::new();
     let ended = tasks.block_on(&runtime, serve(recipe, (made, digest), state, say));

@@ -92,6 +92,9 @@ struct RunArguments {
     /// Start a small upstream on loopback and ask it instead of every upstream, to try things without a network
     #[arg(long)]
     lab: bool,
+    /// Start with the policy that ran last when that of the directory has faults, instead of not at all
+    #[arg(long)]
+    last_good: bool,
     /// The control socket, instead of the one of the policy
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,

@@ -207,7 +207,20 @@ mod tests {
     fn requests_survive_the_wire() {
         let question =
             Question { name: "a.example".into(), qtype: "AAAA".into(), client: [192, 0, 2, 1].into(), tcp: true };
-        for command in [Command::Status {}, Command::Reload {}, Command::Top { rows: 7 }, Command::Explain(question)] {
+        let apply =
+            ApplyRequest { directory: "/a b".into(), reason: Some("x".into()), confirm_within: Some("5m".into()) };
+        let diff = DiffRequest { a: "3f2a9c".into(), b: "/next".into() };
+        for command in [
+            Command::Status {},
+            Command::Reload {},
+            Command::Top { rows: 7 },
+            Command::Explain(question),
+            Command::History {},
+            Command::Apply(apply),
+            Command::Diff(diff),
+            Command::Rollback(RollbackRequest::default()),
+            Command::Confirm(ConfirmRequest { reason: Some("good".into()) }),
+        ] {
             let line = write_request(&command);
             assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
             assert_eq!(read_request(line.trim_end().as_bytes()), Ok(command));

@@ -67,7 +67,7 @@ pub(super) struct GatewayEngine {
     /// Replaced policies that a worker may still hold.
     replaced: Vec<Arc<Running>>,
     /// What is being brought to run, between placing and noting it.
-    placed: Option<(Placed, Order)>,
+    placed: Option<InHand>,
 }
 
 /// A policy that was loaded, with what its report warns of.
@@ -76,6 +76,14 @@ pub(super) struct Candidate {
     policy: Policy,
     warnings: Vec<String>,
     coming: Coming,
+}
+
+/// A policy that is being brought to run.
+#[derive(Debug)]
+struct InHand {
+    placed: Placed,
+    order: Order,
+    warnings: Vec<String>,
 }
 
 /// What a new policy needs beside listeners, open already.
@@ -139,7 +147,9 @@ impl GatewayEngine {
 
     /// The directory as it was, when what was placed does not come to run.
     async fn take_back(&mut self) {
-        let (Some((placed, order)), Some(directory)) = (self.placed.take(), self.recipe.origin.directory()) else {
+        let (Some(InHand { placed, order, .. }), Some(directory)) =
+            (self.placed.take(), self.recipe.origin.directory())
+        else {
             return;
         };
         let (site, directory) = (Arc::clone(&self.site), directory.to_path_buf());
@@ -201,12 +211,14 @@ impl Engine for GatewayEngine {
             }
         };
         let is_written = placed.is_written();
-        self.placed = Some((placed, order.clone()));
+        self.placed = Some(InHand { placed, order: order.clone(), warnings: candidate.warnings.clone() });
         Ok(is_written)
     }
 
     async fn note(&mut self, order: &Order) -> Vec<String> {
-        let Some((placed, _)) = self.placed.take() else { return Vec::new() };
+        let Some(InHand { placed, warnings, .. }) = self.placed.take() else { return Vec::new() };
+        // Also where nothing was published: what was wrong with the directory may be mended.
+        self.site.set_policy_warnings(warnings);
         let (site, order) = (Arc::clone(&self.site), order.clone());
         let directory = self.recipe.origin.directory().unwrap_or(Path::new("")).to_path_buf();
         let noted = blocking(move || site.history.note(&directory, &placed, &order)).await;
@@ -218,7 +230,7 @@ impl Engine for GatewayEngine {
     }
 
     async fn publish(&mut self, candidate: Candidate, opened: Opened) -> Result<u64, Failure> {
-        let Candidate { policy, warnings, .. } = candidate;
+        let Candidate { policy, .. } = candidate;
         let cache_bytes = policy.server.cache.size_bytes;
         let published = self.site.shared.live.publish(policy, self.site.clock.now().unix_ms);
         let (next, previous) = match published {
@@ -233,7 +245,6 @@ impl Engine for GatewayEngine {
                 return Err(stays(code, error));
             }
         };
-        self.site.set_policy_warnings(warnings);
         self.metrics.follow(next.policy.server.metrics, opened.metrics, &self.site);
         if let (Some(log), Some(opened)) = (&self.log, opened.log) {
             log.write_to(opened);

@@ -1,23 +1,24 @@
 //! The history in the running gateway: keeps what came to run, writes the policy directory for apply and rollback, and
 //! knows which apply waits to be confirmed until when.
 
-use super::recipe::Recipe;
+mod fetch;
+
+pub(super) use fetch::Fetched;
+
+use super::recipe::{Made, Recipe};
 use super::state::Held;
 use crate::clock::{Clock, Moment};
-use crate::control::history::diff::{Diff, diff};
-use crate::control::history::objects::Kept;
 use crate::control::history::replace::{self, Marker};
 use crate::control::history::report::{Confirmed, HistoryList, UnconfirmedStatus};
-use crate::control::history::request::{CONFIRM_MAX, DiffRequest, Order, Source};
+use crate::control::history::request::{CONFIRM_MAX, Order, Source};
 use crate::control::history::unconfirmed::Unconfirmed;
 use crate::control::history::{Bounds, Entry, History, How};
 use crate::control::incidents::Who;
-use crate::control::origin;
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Cause;
 use crate::policy::PolicyId;
-use crate::policy::document::{Faults, Files};
-use crate::policy::load::{is_secrets, read_directory};
+use crate::policy::document::{Faults, Files, Report};
+use crate::policy::load::read_directory;
 use crate::telemetry::query_log::utc;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,18 +53,6 @@ pub(super) struct Coming {
     pub(super) files: Arc<Files>,
     /// What a rollback from it goes back to, where that is not what runs now.
     pub(super) before: Option<PolicyId>,
-}
-
-/// A policy that was read and not compiled yet.
-#[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) coming: Coming,
-    /// What is wrong so far.
-    pub(super) faults: Faults,
-    /// Where it is from, for messages.
-    pub(super) name: String,
-    /// For whoever ordered it.
-    pub(super) notes: Vec<String>,
 }
 
 /// What was done to the directory for a policy that is about to be published.
@@ -164,7 +153,7 @@ impl HistoryDesk {
         let kept = history.load(waiting.back_to)?;
         let order = overdue(&waiting);
         let mut files = kept.files;
-        keep_secrets(&mut files, dir);
+        fetch::keep_secrets(&mut files, dir);
         let coming =
             Coming { id: PolicyId::of(&files), files: Arc::new(files), before: history.before(waiting.back_to).ok() };
         let placed = self.place(dir, loaded, coming, &order).map_err(|failure| failure.message)?;
@@ -179,61 +168,35 @@ impl HistoryDesk {
         Ok(is_back)
     }
 
+    /// The policy to start with when that of the directory has faults: the one that ran last, or the one that comes back
+    /// if an apply is not confirmed.
+    ///
+    /// # Errors
+    /// The message for the user: there is none.
+    pub(super) fn last_good(&self, recipe: &Recipe, faults: &Report) -> Result<Made, String> {
+        let history = self.history().map_err(|failure| failure.message)?;
+        let waiting = history.unconfirmed()?;
+        let id = waiting.map(|waiting| waiting.back_to).or_else(|| history.last().map(|last| last.id));
+        let mut files = history.load(id.ok_or("no policy has run yet")?)?.files;
+        if let Some(dir) = recipe.origin.directory() {
+            fetch::keep_secrets(&mut files, dir);
+        }
+        let (policy, report) = recipe.compile(&files, Faults::default()).map_err(|report| report.short())?;
+        let told = format!(
+            "the policy of {} has faults: {faults}; policy {}, the last good one, runs instead\n  `weir check` names the \
+             faults; they are gone once mended and reloaded, or with `weir rollback {}`",
+            recipe.origin, policy.id, policy.id
+        );
+        tracing::error!("{told}");
+        let warnings = std::iter::once(told).chain(report.short().lines().map(str::to_owned)).collect();
+        Ok(Made { policy, files: Arc::new(files), warnings })
+    }
+
     /// Notes what the gateway started with.
     pub(super) fn started(&self, id: PolicyId, files: Arc<Files>) {
         let order = Order::reload(Cause::Command, Who::weir());
         let placed = Placed::as_it_lies(Coming { id, files, before: None });
         self.keep_and_note(&placed, How::Start, &order);
-    }
-
-    /// What is ordered, from another directory or from the history, with the secrets of `dir`. `None` for a reload.
-    ///
-    /// # Errors
-    /// Why it cannot be had.
-    pub(super) fn fetch(&self, dir: Option<&Path>, runs: PolicyId, order: &Order) -> Result<Option<Fetched>, Failure> {
-        let prefix = match &order.source {
-            Source::Running => return Ok(None),
-            Source::Directory(_) => &None,
-            Source::Kept(prefix) => prefix,
-        };
-        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
-        let history = self.history()?;
-        let Some(dir) = dir else {
-            let message =
-                "it runs on a policy that is built in: there is no directory to write to; start it with `weir run DIR`";
-            return Err(Failure::new(FailureCode::NoHistory, message));
-        };
-        let waiting = lock(&self.waiting).clone().map(|(waiting, _)| waiting);
-        if let Source::Directory(from) = &order.source {
-            if let Some(waiting) = waiting {
-                let message = format!(
-                    "policy {} waits to be confirmed\n  `weir confirm` keeps it, `weir rollback` undoes it; then apply again",
-                    waiting.id
-                );
-                return Err(Failure::new(FailureCode::Unconfirmed, message));
-            }
-            return fetch_directory(from, dir).map(Some);
-        }
-        let target = match (prefix, waiting) {
-            (Some(prefix), _) => history.resolve(prefix),
-            (None, Some(waiting)) => Ok(waiting.back_to),
-            (None, None) => history.before(runs),
-        };
-        let target = target.map_err(bad)?;
-        let kept = history.load(target).map_err(|message| Failure::new(FailureCode::NoHistory, message))?;
-        let mut files = kept.files;
-        keep_secrets(&mut files, dir);
-        let id = PolicyId::of(&files);
-        let mut notes = Vec::new();
-        if id != target {
-            notes.push(format!(
-                "policy {target} had other secrets: those of {} stay, and it runs as policy {id}",
-                dir.display()
-            ));
-        }
-        let coming = Coming { id, files: Arc::new(files), before: history.before(target).ok() };
-        let name = format!("policy {target} of the history");
-        Ok(Some(Fetched { coming, faults: Faults::default(), name, notes }))
     }
 
     /// Makes `dir` what is ordered; waits for the disk.
@@ -431,27 +394,6 @@ impl HistoryDesk {
         Ok(HistoryList::of(self.history()?, self.waiting(), waiting.as_ref()))
     }
 
-    /// `weir diff`; waits for the disk.
-    pub(super) fn diff(&self, request: &DiffRequest) -> Result<Diff, Failure> {
-        let (a, b) = (self.side(&request.a)?, self.side(&request.b)?);
-        Ok(diff((&a.0, &a.1), (&b.0, &b.1)))
-    }
-
-    /// A policy to compare, with what it is called.
-    fn side(&self, text: &str) -> Result<(String, Kept), Failure> {
-        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
-        if text.starts_with('/') {
-            let directory = Path::new(text);
-            origin::require_directory(directory).map_err(bad)?;
-            let (files, _) = read_directory(directory).map_err(|report| bad(report.short()))?;
-            return Ok((text.to_owned(), files.into()));
-        }
-        let history = self.history()?;
-        let id = history.resolve(text).map_err(bad)?;
-        let kept = history.load(id).map_err(|message| Failure::new(FailureCode::NoHistory, message))?;
-        Ok((id.to_string(), kept))
-    }
-
     /// What somebody should look at.
     pub(super) fn warnings(&self) -> Vec<String> {
         lock(&self.fault).clone().into_iter().collect()
@@ -466,43 +408,4 @@ fn overdue(waiting: &Unconfirmed) -> Order {
         reason: format!("policy {} was not confirmed in time", waiting.id),
         confirm_within: None,
     }
-}
-
-/// The files of another directory as they are to lie in `dir`.
-fn fetch_directory(from: &Path, dir: &Path) -> Result<Fetched, Failure> {
-    origin::require_directory(from).map_err(|message| Failure::new(FailureCode::BadRequest, message))?;
-    let name = from.display().to_string();
-    if from.join(replace::MARKER).exists() {
-        let message = format!("the files of {name} are being replaced just now, or that broke off: it is not whole");
-        return Err(Failure::new(FailureCode::BadRequest, message));
-    }
-    let (mut files, faults) = read_directory(from).map_err(|report| Failure {
-        report: Some(report.human(&name, false)),
-        ..Failure::new(FailureCode::PolicyFaults, format!("{name} cannot be read: the running policy stays"))
-    })?;
-    let of_secrets = |files: &Files| {
-        files
-            .iter()
-            .filter(|(path, _)| is_secrets(path))
-            .map(|(path, bytes)| (path.to_string(), bytes.to_vec()))
-            .collect()
-    };
-    let theirs: Vec<(String, Vec<u8>)> = of_secrets(&files);
-    keep_secrets(&mut files, dir);
-    let mut notes = Vec::new();
-    if theirs.iter().any(|(path, bytes)| files.bytes(path) != Some(bytes)) {
-        notes.push(format!(
-            "the secrets of {name} are not taken over: those of {} stay until you replace them there",
-            dir.display()
-        ));
-    }
-    let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
-    Ok(Fetched { coming, faults, name, notes })
-}
-
-/// Puts the secrets that lie in `dir` in the place of those of `files`.
-fn keep_secrets(files: &mut Files, dir: &Path) {
-    // What is wrong with them is said when they are compiled, or is no matter of theirs.
-    let own = Files::read_those(dir, &Faults::default(), is_secrets).unwrap_or_default();
-    files.take_over(&own, is_secrets);
 }

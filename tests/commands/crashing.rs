@@ -116,8 +116,9 @@ fn start(place: &Place, address: SocketAddr, about: &str) -> (Running, Version) 
     let running = place.start_lab_with_state();
     let version = served(address).unwrap_or_else(|| panic!("a mixture is served {about}"));
     assert_eq!(contents(place, "policies"), contents(place, version.name()), "{version:?} is served {about}");
-    let hidden =
-        |dir: &str| fs::read_dir(place.path(dir)).expect("it is there").map(|entry| entry.unwrap().file_name());
+    let hidden = |dir: &str| {
+        fs::read_dir(place.path(dir)).expect("it is there").map(|entry| entry.expect("an entry").file_name())
+    };
     let left: Vec<_> = ["policies", "policies/filters", "policies/lists"].into_iter().flat_map(hidden).collect();
     let left: Vec<_> = left.iter().filter(|name| name.to_string_lossy().starts_with(".weir")).collect();
     assert!(left.is_empty(), "{left:?} is left {about}");
@@ -172,7 +173,7 @@ fn kill_at_random_moments_leaves_one_policy_or_the_other() {
         cut_off += usize::from(matches!(asking.join().expect("no panic"), Err(client::AskError::Broken { .. })));
         half += usize::from(place.path("policies").join(MARKER).exists());
         // Every third time the start that mends is killed as well.
-        if next(&mut random) % 3 == 0 {
+        if next(&mut random).is_multiple_of(3) {
             let state = place.path("state");
             let mut mending = place.launch(&["--lab", "--state", state.to_str().expect("paths of tests are text")]);
             std::thread::sleep(Duration::from_nanos(next(&mut random) % STARTS_WITHIN.as_nanos() as u64));

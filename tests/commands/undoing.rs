@@ -115,8 +115,12 @@ fn what_cannot_be_applied_changes_nothing() {
 
     place.write("next/filters/20-other.toml", &filter("text.lab.example").replace("refused", "refuse"));
     apply(&place).fails(2, &["20-other.toml:6:", "running policy stays"]);
-    // A directory stands where a file is to be written: the first files are put back.
+    // Nothing can be written at all, as in a directory that is read-only.
     place.write("next/filters/20-other.toml", &filter("text.lab.example"));
+    fs::create_dir(place.path("policies/..weir-replacing.fresh")).unwrap();
+    apply(&place).fails(1, &["cannot be replaced", "nothing has changed"]);
+    fs::remove_dir(place.path("policies/..weir-replacing.fresh")).unwrap();
+    // A directory stands where a file is to be written: the first files are put back.
     fs::create_dir_all(place.path("policies/lists/a.txt")).unwrap();
     apply(&place).fails(1, &["lists/a.txt", "nothing has changed"]);
     fs::remove_dir(place.path("policies/lists/a.txt")).unwrap();
@@ -194,6 +198,30 @@ fn edits_that_did_not_run_are_set_aside_and_a_rollback_to_what_runs_takes_them_a
     let aside = history(&place).entries.iter().find(|row| row.entry.how == How::SetAside).unwrap().entry.id;
     place.ask(&["diff", &runs, &aside.hex()]).works(&["-allow = [\"127.0.0.0/8\"]", "+allow = [\"10.0.0.0/33\"]"]);
     assert_eq!(refused(address), [true, false]);
+    drop(running);
+}
+
+#[test]
+fn a_directory_with_faults_can_start_with_the_last_good_policy_and_is_mended_by_a_rollback() {
+    let (place, address) = place(false);
+    let state = place.path("state");
+    let last_good = ["run", "--lab", "--last-good", "--state", state.to_str().unwrap()];
+    place.write("policies/access.toml", "allow = [\"10.0.0.0/33\"]\n");
+    place.weir(&last_good).fails(2, &["10.0.0.0/33", "no policy has run yet", "nothing was started"]);
+    place.write("policies/access.toml", ACCESS);
+    let running = start(&place);
+    let id = status(&place).policy.id;
+    drop(running);
+    place.write("policies/access.toml", "allow = [\"10.0.0.0/33\"]\n");
+    let running = place.start(&last_good[1..], &place.socket());
+    assert_eq!((refused(address), status(&place).policy.id), ([true, false], id.clone()));
+    place.ask(&["status"]).works(&["the last good one, runs instead"]);
+    place.ask(&["reload"]).fails(2, &["10.0.0.0/33", "running policy stays"]);
+    place.ask(&["rollback", &id]).works(&["are set aside as policy"]);
+    assert_eq!(fs::read_to_string(place.path("policies/access.toml")).unwrap(), ACCESS);
+    place.ask(&["reload"]).works(&["nothing has changed"]);
+    let now = status(&place);
+    assert!(!now.warnings.iter().any(|warning| warning.contains("last good")), "{:?}", now.warnings);
     drop(running);
 }
 
