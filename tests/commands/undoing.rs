@@ -142,7 +142,7 @@ fn an_apply_that_is_not_confirmed_goes_back_by_itself() {
     let (place, address) = place(true);
     let running = start(&place);
     let within = |time: &'static str| ["apply", "next", "--reason", "try", "--confirm-within", time];
-    place.ask(&within("2s")).works(&["generation 2", "unless `weir confirm` keeps it"]);
+    place.ask(&within("4s")).works(&["generation 2", "unless `weir confirm` keeps it"]);
     assert_eq!(refused(address), [false, true], "it takes effect at once");
     place.ask(&["status"]).works(&["UNCONFIRMED policy", "try"]);
     let list = history(&place);
@@ -156,10 +156,10 @@ fn an_apply_that_is_not_confirmed_goes_back_by_itself() {
         fs::read_to_string(place.path("state/audit.jsonl")).unwrap().contains("\"event\":\"auto-rollback\"")
     });
 
-    place.ask(&within("2s")).works(&["generation 4"]);
+    place.ask(&within("3s")).works(&["generation 4"]);
     place.ask(&["confirm", "--reason", "mail flows"]).works(&["is confirmed and stays"]);
     place.ask(&["confirm"]).fails(2, &["no apply waits"]);
-    std::thread::sleep(std::time::Duration::from_millis(2500));
+    std::thread::sleep(std::time::Duration::from_millis(3200));
     assert_eq!(refused(address), [false, true], "it stays");
     drop(running);
 }
@@ -168,12 +168,12 @@ fn an_apply_that_is_not_confirmed_goes_back_by_itself() {
 fn a_restart_does_not_lose_the_way_back() {
     let (place, address) = place(false);
     let mut running = start(&place);
-    let within = ["apply", "next", "--reason", "try", "--confirm-within", "4s"];
+    let within = ["apply", "next", "--reason", "try", "--confirm-within", "6s"];
     place.ask(&within).works(&["generation 2"]);
     running.stop();
     let mut running = start(&place);
     assert_eq!(refused(address), [false, true], "its time is not over");
-    assert!(status(&place).unconfirmed.is_some_and(|waiting| waiting.left_s <= 4));
+    assert!(status(&place).unconfirmed.is_some_and(|waiting| waiting.left_s <= 6));
     wait_until("it goes back", || refused(address) == [true, false]);
     // Its time passes while nothing runs.
     place.ask(&["apply", "next", "--reason", "try", "--confirm-within", "1s"]).works(&["generation 3"]);

@@ -79,7 +79,14 @@ impl fmt::Display for Diff {
         if self.files.is_empty() {
             return writeln!(f, "they are the same");
         }
-        f.write_str(&self.text)?;
+        // A list from elsewhere must not move the cursor of whoever looks at it.
+        for c in self.text.chars() {
+            if c.is_control() && !matches!(c, '\n' | '\t') {
+                write!(f, "{}", c.escape_default())?
+            } else {
+                f.write_char(c)?
+            }
+        }
         if self.is_cut {
             writeln!(f, "... cut off: there is more than {} MiB of it", TEXT_MAX >> 20)?;
         }

@@ -229,6 +229,11 @@ impl History {
     /// # Errors
     /// The message for the user.
     pub fn resolve(&self, prefix: &str) -> Result<PolicyId, String> {
+        if let Ok(id) = prefix.parse()
+            && self.is_kept(id)
+        {
+            return Ok(id);
+        }
         let known = self.index().newest_first();
         let wanted = prefix.to_ascii_lowercase();
         if wanted.len() < PREFIX_MIN || !wanted.bytes().all(|byte| byte.is_ascii_hexdigit()) {

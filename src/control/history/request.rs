@@ -2,7 +2,7 @@
 
 use crate::control::incidents::Who;
 use crate::control::incidents::request::{bounded, lasts, reason};
-use crate::control::protocol::Failure;
+use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Cause;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -95,6 +95,11 @@ impl ApplyRequest {
     /// # Errors
     /// What is missing or wrong, for the user.
     pub fn check(&self, who: Who) -> Result<Order, Failure> {
+        if !self.directory.is_absolute() {
+            let message =
+                "the directory of an apply is an absolute path: the gateway has a working directory of its own";
+            return Err(Failure::new(FailureCode::BadRequest, message));
+        }
         let reason = reason(self.reason.as_deref(), "an apply")?;
         let confirm_within = self.confirm_within.as_deref();
         let confirm_within =

@@ -274,6 +274,13 @@ fn a_diff_is_bounded_however_long_the_lists_are() {
 }
 
 #[test]
+fn a_diff_does_not_speak_to_the_terminal() {
+    let side = |text: &str| Kept::from([("lists/a.txt", text)].into_iter().collect::<Files>());
+    let shown = diff(("a", &side("")), ("b", &side("\u{1b}[2Jx.example\r\n"))).to_string();
+    assert!(shown.contains("+\\u{1b}[2Jx.example\\r\n") && !shown.contains('\u{1b}'), "{shown}");
+}
+
+#[test]
 fn a_diff_shows_no_secrets() {
     let side =
         |secret: &str| Kept::from([("cookie.secrets", secret), ("gateway.toml", "x")].into_iter().collect::<Files>());
