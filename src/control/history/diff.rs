@@ -82,9 +82,9 @@ impl fmt::Display for Diff {
         // A list from elsewhere must not move the cursor of whoever looks at it.
         for c in self.text.chars() {
             if c.is_control() && !matches!(c, '\n' | '\t') {
-                write!(f, "{}", c.escape_default())?
+                write!(f, "{}", c.escape_default())?;
             } else {
-                f.write_char(c)?
+                f.write_char(c)?;
             }
         }
         if self.is_cut {
