@@ -3,6 +3,7 @@
 mod announce;
 mod engine;
 mod error;
+mod history;
 pub(crate) mod in_process;
 mod incidents;
 pub(crate) mod lab_thread;
@@ -12,13 +13,15 @@ mod query_log;
 mod recipe;
 mod requests;
 mod signals;
+mod state;
 mod survey;
 
 pub use error::RunError;
-pub use incidents::StatePlace;
+pub use state::StatePlace;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::control::history::replace;
 use crate::control::origin::Origin;
 use crate::control::reload::{Last, LastReload, Reloader};
 use crate::control::socket::ControlSocket;
@@ -40,10 +43,12 @@ use crate::storm;
 use crate::sys;
 use crate::telemetry::{self, TracingFault};
 use engine::GatewayEngine;
+use history::HistoryDesk;
 use incidents::IncidentDesk;
 use lab_thread::LabThread;
-use recipe::Recipe;
+use recipe::{Made, Recipe};
 use signals::Signals;
+use state::State;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -78,10 +83,12 @@ pub struct Options {
     pub resolv_conf: PathBuf,
     /// The control socket, instead of the policy's.
     pub socket: Option<PathBuf>,
-    /// Where modes, emergency rules and the audit log are kept.
+    /// Where modes, emergency rules, the history and the audit log are kept.
     pub state: StatePlace,
     /// Start the lab and ask it instead of every upstream.
     pub lab: bool,
+    /// Start with the policy that ran last when the directory has faults.
+    pub last_good: bool,
 }
 
 /// What the control side knows about the gateway that runs.
@@ -100,6 +107,7 @@ struct Site {
     policy_warnings: Mutex<Vec<String>>,
     last: Last,
     incidents: IncidentDesk,
+    history: HistoryDesk,
     /// Who it is: summed up by the lookout, read by status and metrics.
     watch: Mutex<Watch>,
 }
@@ -114,31 +122,46 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
         Ok(()) | Err(TracingFault::AlreadyStarted) => {}
         Err(fault) => return Err(RunError::Tracing(fault)),
     }
-    let Options { origin, resolv_conf, socket, state, lab } = options;
+    let Options { origin, resolv_conf, socket, state, lab, last_good } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
     let recipe =
         Recipe { origin, resolv_conf, lab: lab.as_ref().map(|lab| lab.address), socket, seed: random_number()? };
-    // Before loading: a change that comes while loading is seen as one afterwards.
-    let digest = recipe.origin.directory().map_or_else(|| watch::digest(Path::new("")), watch::digest);
-    let (policy, report) = match recipe.make() {
-        Ok(made) => made,
-        Err(report) => return Err(RunError::Policy { origin: recipe.origin, report }),
+    let mut state = State::new(state);
+    if let Some(directory) = recipe.origin.directory().filter(|directory| directory.join(replace::MARKER).exists()) {
+        HistoryDesk::open(&state.open(), Clock::start()).mend(directory).map_err(RunError::Directory)?;
+    }
+    let (made, digest) = match make(&recipe) {
+        Err(RunError::Policy { origin, report }) if last_good => {
+            let directory = recipe.origin.directory().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+            let (desk, digest) = (HistoryDesk::open(&state.open(), Clock::start()), watch::digest(&directory));
+            let made = desk.last_good(&recipe, &report);
+            (made.map_err(|cause| RunError::NoLastGood { origin, report, cause })?, digest)
+        }
+        made => made?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
     let tasks = tokio::task::LocalSet::new();
-    let warnings = report.short().lines().map(str::to_owned).collect();
-    let ended = tasks.block_on(&runtime, serve(recipe, (policy, warnings), state, digest, say));
+    let ended = tasks.block_on(&runtime, serve(recipe, (made, digest), state, say));
     drop(tasks);
     // A policy that is just being loaded is not waited for.
     runtime.shutdown_background();
     ended
 }
 
+/// Loads the policy, and tells what its directory looked like.
+fn make(recipe: &Recipe) -> Result<(Made, Digest), RunError> {
+    // Before loading: a change that comes while loading is seen as one afterwards.
+    let digest = recipe.origin.directory().map_or_else(|| watch::digest(Path::new("")), watch::digest);
+    match recipe.make() {
+        Ok(made) => Ok((made, digest)),
+        Err(report) => Err(RunError::Policy { origin: recipe.origin.clone(), report }),
+    }
+}
+
 async fn serve(
     recipe: Recipe,
-    (policy, policy_warnings): (Policy, Vec<String>),
-    state: StatePlace,
-    digest: Digest,
+    (mut made, mut digest): (Made, Digest),
+    mut state: State,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), RunError> {
     // Before anything is opened: a signal that comes early must not end us in the middle.
@@ -146,11 +169,18 @@ async fn serve(
     let clock = Clock::start();
     // Before the listeners, which share their ports with whoever else listens there as the same user: two gateways by
     // mistake would each get a part of the queries.
-    let socket =
-        policy.server.control_socket.as_deref().map(ControlSocket::bind).transpose().map_err(RunError::Socket)?;
+    let mut socket = open_socket(&made.policy)?;
+    let history = HistoryDesk::open(&state.open(), clock);
+    if history.resume(&recipe, made.policy.id).map_err(RunError::Directory)? {
+        drop(socket);
+        (made, digest) = make(&recipe)?;
+        socket = open_socket(&made.policy)?;
+    }
+    let Made { policy, files, warnings: policy_warnings } = made;
+    let id = policy.id;
     let shared = Arc::new(share(policy, clock)?);
     // Before the first query: what was on before a restart is on from the start.
-    let incidents = IncidentDesk::open(&shared, clock, recipe.seed, &state);
+    let incidents = IncidentDesk::open(&shared, clock, recipe.seed, &mut state);
     let running = shared.live.load();
     let workers = worker_threads(running.policy.server.workers);
     let warnings = raise_descriptors(&running, workers).into_iter().collect();
@@ -170,9 +200,15 @@ async fn serve(
         policy_warnings: Mutex::new(policy_warnings),
         last: Last::default(),
         incidents,
+        history,
         watch: Mutex::new(Watch::new(clock.now().at)),
     });
     let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
+    {
+        let site = Arc::clone(&site);
+        // It serves already; a policy that is new to the history takes a while to be kept.
+        let _ = tokio::task::spawn_blocking(move || site.history.started(id, files)).await;
+    }
     announce::announce(&site, &recipe, &running, socket.as_ref(), say);
     drop(running);
 
@@ -199,6 +235,10 @@ async fn serve(
         ended = reloader.engine().end(DRAIN_MAX) => ended,
         signal = signals.end.again() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),
     }
+}
+
+fn open_socket(policy: &Policy) -> Result<Option<ControlSocket>, RunError> {
+    policy.server.control_socket.as_deref().map(ControlSocket::bind).transpose().map_err(RunError::Socket)
 }
 
 /// What all workers share, made once: its memory is fixed from here on.

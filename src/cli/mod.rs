@@ -10,6 +10,7 @@ mod incident;
 mod output;
 mod run;
 mod top;
+mod undo;
 
 use crate::control::top::By;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -60,6 +61,16 @@ enum Command {
     Drill(DrillArguments),
     /// Make the running gateway load its policy directory again
     Reload(AskArguments),
+    /// Make another directory the policy: checked whole, taken whole, kept in the history
+    Apply(ApplyArguments),
+    /// Keep what was applied with --confirm-within
+    Confirm(ConfirmArguments),
+    /// Make a policy of the history the policy again, and its files those of the policy directory
+    Rollback(RollbackArguments),
+    /// List the policies that came to run, newest first
+    History(HistoryArguments),
+    /// Show what differs between two policies
+    Diff(DiffArguments),
     /// Show how the running gateway is
     Status(StatusArguments),
     /// Switch to an incident mode for a time, or back to normal; alone it lists the modes
@@ -81,10 +92,13 @@ struct RunArguments {
     /// Start a small upstream on loopback and ask it instead of every upstream, to try things without a network
     #[arg(long)]
     lab: bool,
+    /// Start with the policy that ran last when that of the directory has faults, instead of not at all
+    #[arg(long)]
+    last_good: bool,
     /// The control socket, instead of the one of the policy
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Keep modes, emergency rules and the audit log here [default: $STATE_DIRECTORY, else /var/lib/weir, else
+    /// Keep modes, emergency rules, the history and the audit log here [default: $STATE_DIRECTORY, else /var/lib/weir, else
     /// $XDG_STATE_HOME/weir; with --lab nowhere]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -199,6 +213,69 @@ struct StatusArguments {
 }
 
 #[derive(Debug, Args)]
+struct ApplyArguments {
+    /// The directory; its files take the place of those of the gateway's policy directory, secrets apart
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Go back by itself after this time, such as 5m, unless `weir confirm` is given before
+    #[arg(long, value_name = "TIME")]
+    confirm_within: Option<String>,
+    /// Why; kept in the history and the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+struct ConfirmArguments {
+    /// Why; kept in the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+struct RollbackArguments {
+    /// The policy, by the beginning of its id [default: the one before, and further back with each time]
+    id: Option<String>,
+    /// Why; kept in the history and the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+struct HistoryArguments {
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+struct DiffArguments {
+    /// From: the beginning of an id, as `weir history` shows it, or a directory
+    a: String,
+    /// To: the same
+    b: String,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
 struct ModeArguments {
     /// The mode to switch to, a file of modes/, or normal
     name: Option<String>,
@@ -300,6 +377,11 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Drill(arguments) => drill::drill(&arguments),
         Command::Reload(arguments) => ask::reload(&arguments),
+        Command::Apply(arguments) => undo::apply(arguments),
+        Command::Confirm(arguments) => undo::confirm(arguments),
+        Command::Rollback(arguments) => undo::rollback(arguments),
+        Command::History(arguments) => undo::history(&arguments),
+        Command::Diff(arguments) => undo::compare(&arguments),
         Command::Status(arguments) => ask::status(&arguments),
         Command::Mode(arguments) => incident::mode(arguments),
         Command::Block(arguments) => incident::block(arguments),

@@ -15,13 +15,20 @@ pub(super) fn run(arguments: RunArguments) -> Exit {
         return Exit::Faults;
     }
     let state = state_place(&arguments);
-    let RunArguments { lab, socket, system, .. } = arguments;
-    let options = Options { origin, resolv_conf: system.resolv_conf, socket, state, lab };
+    let RunArguments { lab, last_good, socket, system, .. } = arguments;
+    let options = Options { origin, resolv_conf: system.resolv_conf, socket, state, lab, last_good };
     match daemon::run(options, &mut |line| output::result(line)) {
         Ok(()) => Exit::Ok,
         Err(RunError::Policy { origin, report }) => {
             output::note(report.human(&origin.to_string(), output::note_takes_colour()));
             output::error(format_args!("the policy of {origin} has faults: nothing was started"));
+            Exit::Faults
+        }
+        Err(RunError::NoLastGood { origin, report, cause }) => {
+            output::note(report.human(&origin.to_string(), output::note_takes_colour()));
+            output::error(format_args!(
+                "the policy of {origin} has faults, and there is no last good one: {cause}\n  nothing was started"
+            ));
             Exit::Faults
         }
         Err(error) => {

@@ -2,7 +2,7 @@
 //! start; every reload goes back to the same place.
 
 use super::example;
-use crate::policy::document::Report;
+use crate::policy::document::{Faults, Files, Report};
 use crate::policy::server::Surroundings;
 use crate::policy::{self, Policy};
 use std::fmt;
@@ -56,16 +56,25 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
+    /// Reads the files without compiling them; with what is wrong so far.
+    ///
+    /// # Errors
+    /// The report of a directory that cannot be read at all.
+    pub fn read(&self) -> Result<(Files, Faults), Report> {
+        match self {
+            Self::Directory(directory) => policy::load::read_directory(directory),
+            Self::Example => Ok((example::files(), Faults::default())),
+            Self::Defaults => Ok((policy::load::default_files(), Faults::default())),
+        }
+    }
+
     /// Loads and compiles the policy.
     ///
     /// # Errors
     /// The report of all its faults.
     pub fn load(&self, options: &policy::Options) -> Result<(Policy, Report), Report> {
-        match self {
-            Self::Directory(directory) => policy::load(directory, options),
-            Self::Example => policy::load_files(example::files(), options),
-            Self::Defaults => policy::default_policy(options),
-        }
+        let (files, faults) = self.read()?;
+        policy::load::compile(&files, options, faults)
     }
 }
 

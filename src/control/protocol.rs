@@ -5,6 +5,7 @@
 //! `{"weir":1,"ok":false,"error":{"code":...,"message":...}}`. The number is the version of the protocol: it changes
 //! when a field changes its meaning, not when one is added.
 
+use super::history::request::{ApplyRequest, ConfirmRequest, DiffRequest, RollbackRequest};
 use super::incidents::request::{BlockRequest, ModeRequest, UnblockRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,6 +41,16 @@ pub enum Command {
     Block(BlockRequest),
     /// Let names go again: see [`super::incidents::report::Done`].
     Unblock(UnblockRequest),
+    /// The policies that came to run: see [`super::history::report::HistoryList`].
+    History {},
+    /// What differs between two policies: see [`super::history::diff::Diff`].
+    Diff(DiffRequest),
+    /// Make another directory the policy: see [`super::reload::Reloaded`].
+    Apply(ApplyRequest),
+    /// Make a policy of the history the policy: see [`super::reload::Reloaded`].
+    Rollback(RollbackRequest),
+    /// Keep what was applied: see [`super::history::report::Confirmed`].
+    Confirm(ConfirmRequest),
 }
 
 impl Command {
@@ -105,6 +116,12 @@ pub enum FailureCode {
     CannotListen,
     /// A file that the new policy writes to could not be opened; the running policy stays.
     CannotOpen,
+    /// The policy directory cannot be written to; nothing has changed.
+    CannotWrite,
+    /// No history is kept, or it cannot be read or written; nothing has changed.
+    NoHistory,
+    /// An apply waits to be confirmed first; nothing has changed.
+    Unconfirmed,
     /// As many as there may be are there already.
     Full,
     /// The gateway is ending, or a part of it did not answer.
@@ -190,7 +207,20 @@ mod tests {
     fn requests_survive_the_wire() {
         let question =
             Question { name: "a.example".into(), qtype: "AAAA".into(), client: [192, 0, 2, 1].into(), tcp: true };
-        for command in [Command::Status {}, Command::Reload {}, Command::Top { rows: 7 }, Command::Explain(question)] {
+        let apply =
+            ApplyRequest { directory: "/a b".into(), reason: Some("x".into()), confirm_within: Some("5m".into()) };
+        let diff = DiffRequest { a: "3f2a9c".into(), b: "/next".into() };
+        for command in [
+            Command::Status {},
+            Command::Reload {},
+            Command::Top { rows: 7 },
+            Command::Explain(question),
+            Command::History {},
+            Command::Apply(apply),
+            Command::Diff(diff),
+            Command::Rollback(RollbackRequest::default()),
+            Command::Confirm(ConfirmRequest { reason: Some("good".into()) }),
+        ] {
             let line = write_request(&command);
             assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
             assert_eq!(read_request(line.trim_end().as_bytes()), Ok(command));

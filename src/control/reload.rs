@@ -7,8 +7,13 @@
 //!
 //! One reload at a time. Whoever asks during one waits for the next, and all that wait share it: it begins after they
 //! asked, so it sees what they wrote. A storm of signals is two reloads.
+//!
+//! Apply and rollback take the same way with another source, and write the directory between opening and publishing
+//! ([`super::history`]). As one task does all of it, neither the watch nor a signal ever sees a directory in between.
 
 use super::changes::Changes;
+use super::history::request::{Order, Source};
+use super::incidents::Who;
 use super::protocol::{Failure, FailureCode};
 use super::watch::{self, Watch};
 use crate::clock::Clock;
@@ -24,7 +29,7 @@ use tokio::time::MissedTickBehavior;
 /// Requests that may wait; the control socket lets fewer connections in, so that it is never full.
 pub const WAITING_MAX: usize = 64;
 
-/// Who wanted a reload.
+/// What a policy was loaded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
@@ -34,6 +39,12 @@ pub enum Cause {
     Signal,
     /// The files changed.
     Watch,
+    /// `weir apply`.
+    Apply,
+    /// `weir rollback`.
+    Rollback,
+    /// An apply was not confirmed in time.
+    Unconfirmed,
 }
 
 impl Cause {
@@ -43,6 +54,9 @@ impl Cause {
             Self::Command => "by command",
             Self::Signal => "by SIGHUP",
             Self::Watch => "as the files changed",
+            Self::Apply => "by apply",
+            Self::Rollback => "by rollback",
+            Self::Unconfirmed => "by itself, as an apply was not confirmed",
         }
     }
 }
@@ -170,8 +184,8 @@ pub trait Engine {
     /// Where the files are and whether they are watched.
     fn watched(&self) -> Option<PathBuf>;
 
-    /// What loads the policy; it runs on a thread that may block.
-    fn loader(&self) -> impl FnOnce() -> Result<Loaded<Self::Candidate>, Failure> + Send + 'static;
+    /// What loads the policy that is ordered; it runs on a thread that may block.
+    fn loader(&self, order: &Order) -> impl FnOnce() -> Result<Loaded<Self::Candidate>, Failure> + Send + 'static;
 
     /// Opens what the new policy needs and the running one does not have.
     ///
@@ -179,15 +193,29 @@ pub trait Engine {
     /// Which address, and why; everything opened is closed again.
     fn open(&mut self, candidate: &Self::Candidate) -> impl Future<Output = Result<Self::Opened, Failure>>;
 
+    /// Makes the directory what is ordered, where that is not what lies there already; says whether it was written to. To
+    /// be called for every candidate that is to run.
+    ///
+    /// # Errors
+    /// Why it cannot be; it is as before then.
+    fn place(&mut self, candidate: &Self::Candidate, order: &Order) -> impl Future<Output = Result<bool, Failure>>;
+
     /// Makes the new policy the one that runs; returns its generation.
     ///
     /// # Errors
-    /// What of the new policy does not fit beside the old one's rest; nothing has changed then.
+    /// What of the new policy does not fit beside the old one's rest; nothing has changed then, and the directory is as
+    /// before.
     fn publish(
         &mut self,
         candidate: Self::Candidate,
         opened: Self::Opened,
     ) -> impl Future<Output = Result<u64, Failure>>;
+
+    /// Notes in the history that what was placed runs now; returns what whoever ordered it should know.
+    fn note(&mut self, order: &Order) -> impl Future<Output = Vec<String>>;
+
+    /// What is to be done because its time has come: back from an apply that was not confirmed.
+    fn overdue(&self) -> Option<Order>;
 
     /// Drains and closes what the new policy does not need, and frees the old one.
     fn retire(&mut self) -> impl Future<Output = ()>;
@@ -202,15 +230,23 @@ pub type Outcome = Result<Reloaded, Failure>;
 /// Asks for reloads; each clone may be used at the same time.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    mailbox: mpsc::Sender<oneshot::Sender<Outcome>>,
+    mailbox: mpsc::Sender<Job>,
 }
+
+/// An order, and who waits for its outcome.
+type Job = (Order, oneshot::Sender<Outcome>);
 
 impl Asker {
     /// Asks for a reload and waits for its outcome.
-    pub async fn reload(&self) -> Outcome {
+    pub async fn reload(&self, who: Who) -> Outcome {
+        self.order(Order::reload(Cause::Command, who)).await
+    }
+
+    /// Asks for anything and waits for its outcome.
+    pub async fn order(&self, order: Order) -> Outcome {
         let gone = |_| Failure::new(FailureCode::Unavailable, "the gateway is ending: nothing was reloaded");
         let (reply, outcome) = oneshot::channel();
-        self.mailbox.send(reply).await.map_err(|error| gone(error.to_string()))?;
+        self.mailbox.send((order, reply)).await.map_err(|error| gone(error.to_string()))?;
         outcome.await.map_err(|error| gone(error.to_string()))?
     }
 }
@@ -221,7 +257,7 @@ pub struct Reloader<E> {
     engine: E,
     clock: Clock,
     watch: Watch,
-    mailbox: mpsc::Receiver<oneshot::Sender<Outcome>>,
+    mailbox: mpsc::Receiver<Job>,
     last: Last,
 }
 
@@ -244,27 +280,51 @@ impl<E: Engine> Reloader<E> {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(asker) = self.mailbox.recv() => self.answer(asker).await,
+                Some(job) = self.mailbox.recv() => self.answer(job).await,
                 Some(()) = hangup.recv() => {
-                    let _ = self.reload(Cause::Signal).await;
+                    let _ = self.carry_out(&Order::reload(Cause::Signal, Who::named("SIGHUP"))).await;
                 }
-                _ = looks.tick() => if self.has_changed().await {
-                    let _ = self.reload(Cause::Watch).await;
-                },
+                _ = looks.tick() => self.look().await,
             }
         }
     }
 
-    /// One reload for `first` and for all that have asked before it begins.
-    async fn answer(&mut self, first: oneshot::Sender<Outcome>) {
-        let mut askers = vec![first];
-        while let Ok(asker) = self.mailbox.try_recv() {
-            askers.push(asker);
+    /// One look whether there is something to do without anybody asking.
+    async fn look(&mut self) {
+        if let Some(order) = self.engine.overdue() {
+            let _ = self.carry_out(&order).await;
+        } else if self.has_changed().await {
+            let _ = self.carry_out(&Order::reload(Cause::Watch, Who::named("watch"))).await;
         }
-        let outcome = self.reload(Cause::Command).await;
-        for asker in askers {
-            // Who has hung up does not want to know.
-            let _ = asker.send(outcome.clone());
+    }
+
+    /// One reload for `first` and for all that have asked for one before it begins; anything else by itself, in turn.
+    async fn answer(&mut self, first: Job) {
+        let mut next = Some(first);
+        while let Some((order, asker)) = next.take() {
+            let mut askers = vec![asker];
+            while order.source == Source::Running
+                && let Ok((other, asker)) = self.mailbox.try_recv()
+            {
+                if other.source != Source::Running {
+                    next = Some((other, asker));
+                    break;
+                }
+                askers.push(asker);
+            }
+            let outcome = self.carry_out(&order).await;
+            for asker in askers {
+                // Who has hung up does not want to know.
+                let _ = asker.send(outcome.clone());
+            }
+        }
+    }
+
+    /// Takes the directory as it lies there for loaded.
+    async fn settle(&mut self) {
+        let Some(directory) = self.engine.watched() else { return };
+        if let Ok(digest) = tokio::task::spawn_blocking(move || watch::digest(&directory)).await {
+            self.watch.settle(digest);
         }
     }
 
@@ -274,9 +334,9 @@ impl<E: Engine> Reloader<E> {
         seen.is_ok_and(|seen| self.watch.observe(self.clock.now().at, seen))
     }
 
-    async fn reload(&mut self, cause: Cause) -> Outcome {
-        let begun = Instant::now();
-        let outcome = self.load_and_publish(begun).await;
+    async fn carry_out(&mut self, order: &Order) -> Outcome {
+        let (begun, cause) = (Instant::now(), order.cause);
+        let outcome = self.load_and_publish(order, begun).await;
         let (ok, message) = match &outcome {
             Ok(reloaded) => (true, one_line(reloaded)),
             Err(failure) => (false, failure.message.lines().next().unwrap_or_default().to_owned()),
@@ -287,8 +347,8 @@ impl<E: Engine> Reloader<E> {
         outcome
     }
 
-    async fn load_and_publish(&mut self, begun: Instant) -> Outcome {
-        let (watched, load) = (self.engine.watched(), self.engine.loader());
+    async fn load_and_publish(&mut self, order: &Order, begun: Instant) -> Outcome {
+        let (watched, load) = (self.engine.watched(), self.engine.loader(order));
         // The digest is taken before loading: a change that comes while loading is seen as one afterwards.
         let loading = tokio::task::spawn_blocking(move || (watched.map(|dir| watch::digest(&dir)), load()));
         let (digest, loaded) = loading.await.map_err(|error| {
@@ -297,14 +357,28 @@ impl<E: Engine> Reloader<E> {
         if let Some(digest) = digest {
             self.watch.settle(digest);
         }
-        let Loaded { candidate, id, changed, changes, warnings } = loaded?;
-        let generation = if changed {
-            let opened = self.engine.open(&candidate).await?;
-            self.engine.publish(candidate, opened).await?
-        } else {
-            self.engine.generation()
+        let Loaded { candidate, id, changed, changes, mut warnings } = loaded?;
+        let opened = if changed { Some(self.engine.open(&candidate).await?) } else { None };
+        let is_written = match self.engine.place(&candidate, order).await {
+            Ok(is_written) => is_written,
+            Err(failure) => {
+                self.engine.retire().await;
+                return Err(failure);
+            }
+        };
+        let published = match opened {
+            Some(opened) => self.engine.publish(candidate, opened).await,
+            None => Ok(self.engine.generation()),
         };
         let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if published.is_ok() {
+            warnings.extend(self.engine.note(order).await);
+        }
+        if is_written {
+            // What was written here is no change that anybody made.
+            self.settle().await;
+        }
+        let generation = published?;
         if changed {
             self.engine.retire().await;
         }

@@ -1,6 +1,7 @@
 //! How the gateway is, as a value: for programs as JSON, for people as text. Only [`Status::top`] names clients and names
 //! that were asked for; names that were blocked by command are there as well.
 
+use super::history::report::UnconfirmedStatus;
 use super::incidents::report::IncidentStatus;
 use super::reload::LastReload;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ pub struct Status {
     /// The mode that is on, and the names that are blocked by command.
     #[serde(flatten)]
     pub incidents: IncidentStatus,
+    /// The apply that waits to be confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<UnconfirmedStatus>,
     /// The last reload, when there was one.
     pub last_reload: Option<LastReload>,
     /// Addresses that are listened on, UDP and TCP.
@@ -187,6 +191,9 @@ impl fmt::Display for Status {
         let PolicyStatus { id, generation, origin, age_s } = &self.policy;
         writeln!(f, "weir {}, pid {}, up {}", self.version, self.pid, seconds_text(self.uptime_s))?;
         writeln!(f, "policy      {id}, generation {generation}, {} old, from {origin}", seconds_text(*age_s))?;
+        if let Some(unconfirmed) = &self.unconfirmed {
+            writeln!(f, "UNCONFIRMED {unconfirmed}")?;
+        }
         self.incidents.fmt(f)?;
         match &self.last_reload {
             Some(reload) => writeln!(f, "reload      {reload}")?,
@@ -287,6 +294,7 @@ mod tests {
             uptime_s: 61,
             policy: PolicyStatus { id: "abc".into(), generation: 2, origin: "policies".into(), age_s: 5 },
             incidents: IncidentStatus::default(),
+            unconfirmed: None,
             last_reload: None,
             listeners: vec!["127.0.0.1:1053".into()],
             workers: 2,

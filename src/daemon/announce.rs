@@ -47,6 +47,9 @@ pub(super) fn announce(
     if !on.emergency.is_empty() {
         say(&format!("emergency rules: {}; `weir status` lists them", on.emergency.len()));
     }
+    if let Some(waiting) = site.history.waiting() {
+        say(&format!("UNCONFIRMED: {waiting}"));
+    }
     if let Some(metrics) = server.metrics {
         say(&format!("metrics: http://{metrics}/metrics"));
     }
@@ -55,7 +58,7 @@ pub(super) fn announce(
     for limit in limits {
         say(&format!("  {:<10}{}", bytes_text(limit.bytes), limit.what));
     }
-    for warning in site.warnings().into_iter().chain(site.incidents.warnings()) {
+    for warning in site.warnings().into_iter().chain(site.incidents.warnings()).chain(site.history.warnings()) {
         say(&format!("warning: {warning}"));
     }
 }

@@ -1,23 +1,26 @@
 //! What a reload acts on in the running gateway: workers, live policy, cache.
 
 use super::error::RunError;
+use super::history::{Coming, Fetched, HistoryDesk, Placed};
 use super::metrics::MetricsServer;
 use super::query_log::{self, LogThread};
 use super::recipe::Recipe;
 use super::{FLIGHTS_MAX, Site, random};
 use crate::clock::Clock;
 use crate::control::changes::Changes;
+use crate::control::history::request::{Order, Source};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Engine, Loaded};
 use crate::gateway::Gateway;
 use crate::ledger::Ledger;
 use crate::listen::{Settings, StartError, Workers};
 use crate::live_policy::{PublishError, Running, Shared};
-use crate::policy::Policy;
+use crate::policy::document::Report;
+use crate::policy::{Policy, PolicyId};
 use crate::telemetry::query_log::QueryLog;
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -63,12 +66,23 @@ pub(super) struct GatewayEngine {
     log: Option<LogThread>,
     /// Replaced policies that a worker may still hold.
     replaced: Vec<Arc<Running>>,
+    /// What is being brought to run, between placing and noting it.
+    placed: Option<InHand>,
 }
 
 /// A policy that was loaded, with what its report warns of.
 #[derive(Debug)]
 pub(super) struct Candidate {
     policy: Policy,
+    warnings: Vec<String>,
+    coming: Coming,
+}
+
+/// A policy that is being brought to run.
+#[derive(Debug)]
+struct InHand {
+    placed: Placed,
+    order: Order,
     warnings: Vec<String>,
 }
 
@@ -95,7 +109,15 @@ impl GatewayEngine {
         let opened = metrics.open(address).await.map_err(RunError::Metrics)?;
         metrics.follow(address, opened, &site);
         let log = Some(LogThread::start(log, Arc::clone(&site)).map_err(RunError::System)?);
-        Ok(Self { recipe: Arc::new(recipe), site, workers: Some(workers), metrics, log, replaced: Vec::new() })
+        Ok(Self {
+            recipe: Arc::new(recipe),
+            site,
+            workers: Some(workers),
+            metrics,
+            log,
+            replaced: Vec::new(),
+            placed: None,
+        })
     }
 
     /// The end: nothing new is taken, what is in flight is answered, within `deadline`.
@@ -123,6 +145,17 @@ impl GatewayEngine {
         }
     }
 
+    /// The directory as it was, when what was placed does not come to run.
+    async fn take_back(&mut self) {
+        let (Some(InHand { placed, order, .. }), Some(directory)) =
+            (self.placed.take(), self.recipe.origin.directory())
+        else {
+            return;
+        };
+        let (site, directory) = (Arc::clone(&self.site), directory.to_path_buf());
+        let _ = blocking(move || site.history.take_back(&directory, &placed, &order)).await;
+    }
+
     fn running(&self) -> Arc<Running> {
         self.site.shared.live.load()
     }
@@ -137,13 +170,14 @@ impl Engine for GatewayEngine {
         self.recipe.origin.directory().filter(|_| watch).map(PathBuf::from)
     }
 
-    fn loader(&self) -> impl FnOnce() -> Result<Loaded<Candidate>, Failure> + Send + 'static {
+    fn loader(&self, order: &Order) -> impl FnOnce() -> Result<Loaded<Candidate>, Failure> + Send + 'static {
         if let Some(log) = &self.log {
             // Log rotation renames the file and sends SIGHUP, whether or not the policy has changed.
             log.reopen();
         }
-        let (recipe, running) = (Arc::clone(&self.recipe), self.running());
-        move || load(&recipe, &running.base)
+        let (recipe, running, site) = (Arc::clone(&self.recipe), self.running(), Arc::clone(&self.site));
+        let order = order.clone();
+        move || load(&recipe, &running.base, &site.history, &order)
     }
 
     /// The workers serve on old and new addresses then; for an instant that is still under the old policy.
@@ -163,13 +197,46 @@ impl Engine for GatewayEngine {
         Ok(Opened { metrics, log })
     }
 
+    async fn place(&mut self, candidate: &Candidate, order: &Order) -> Result<bool, Failure> {
+        let (mut coming, runs) = (candidate.coming.clone(), self.running().base.id);
+        if !matches!(order.source, Source::Kept(_)) {
+            coming.before = Some(runs);
+        }
+        let directory = self.recipe.origin.directory().filter(|_| order.source != Source::Running);
+        let placed = match directory.map(Path::to_path_buf) {
+            None => Placed::as_it_lies(coming),
+            Some(directory) => {
+                let (site, order) = (Arc::clone(&self.site), order.clone());
+                blocking(move || site.history.place(&directory, runs, coming, &order)).await??
+            }
+        };
+        let is_written = placed.is_written();
+        self.placed = Some(InHand { placed, order: order.clone(), warnings: candidate.warnings.clone() });
+        Ok(is_written)
+    }
+
+    async fn note(&mut self, order: &Order) -> Vec<String> {
+        let Some(InHand { placed, warnings, .. }) = self.placed.take() else { return Vec::new() };
+        // Also where nothing was published: what was wrong with the directory may be mended.
+        self.site.set_policy_warnings(warnings);
+        let (site, order) = (Arc::clone(&self.site), order.clone());
+        let directory = self.recipe.origin.directory().unwrap_or(Path::new("")).to_path_buf();
+        let noted = blocking(move || site.history.note(&directory, &placed, &order)).await;
+        noted.unwrap_or_else(|failure| vec![failure.message])
+    }
+
+    fn overdue(&self) -> Option<Order> {
+        self.site.history.overdue()
+    }
+
     async fn publish(&mut self, candidate: Candidate, opened: Opened) -> Result<u64, Failure> {
-        let Candidate { policy, warnings } = candidate;
+        let Candidate { policy, .. } = candidate;
         let cache_bytes = policy.server.cache.size_bytes;
         let published = self.site.shared.live.publish(policy, self.site.clock.now().unix_ms);
         let (next, previous) = match published {
             Ok(published) => published,
             Err(error) => {
+                self.take_back().await;
                 self.retire().await;
                 let code = match error {
                     PublishError::Upstreams(_) => FailureCode::Unavailable,
@@ -178,7 +245,6 @@ impl Engine for GatewayEngine {
                 return Err(stays(code, error));
             }
         };
-        self.site.set_policy_warnings(warnings);
         self.metrics.follow(next.policy.server.metrics, opened.metrics, &self.site);
         if let (Some(log), Some(opened)) = (&self.log, opened.log) {
             log.write_to(opened);
@@ -212,6 +278,12 @@ impl Engine for GatewayEngine {
     }
 }
 
+/// Does what waits for the disk where it holds up nobody.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Failure::new(FailureCode::Unavailable, format!("writing the history broke off: {error}")))
+}
+
 /// A refusal after which nothing has changed.
 fn stays(code: FailureCode, cause: impl Display) -> Failure {
     Failure::new(code, format!("{cause}\n  the running policy stays, whole"))
@@ -229,21 +301,35 @@ pub(super) async fn free(mut running: Arc<Running>) {
     }
 }
 
-fn load(recipe: &Recipe, running: &Policy) -> Result<Loaded<Candidate>, Failure> {
+fn load(recipe: &Recipe, running: &Policy, desk: &HistoryDesk, order: &Order) -> Result<Loaded<Candidate>, Failure> {
     let origin = &recipe.origin;
-    let (policy, report) = recipe.make().map_err(|report| Failure {
-        report: Some(report.human(&origin.to_string(), false)),
+    if let Some(directory) = origin.directory() {
+        desk.mend(directory).map_err(|half| stays(FailureCode::PolicyFaults, half))?;
+    }
+    let faulty = |name: &str, report: &Report| Failure {
+        report: Some(report.human(name, false)),
         ..Failure::new(
             FailureCode::PolicyFaults,
-            format!("the policy of {origin} has faults ({report}): the running policy stays"),
+            format!("the policy of {name} has faults ({report}): the running policy stays"),
         )
-    })?;
+    };
+    let fetched = match desk.fetch(origin.directory(), running.id, order)? {
+        Some(fetched) => fetched,
+        None => {
+            let name = origin.to_string();
+            let (files, faults) = origin.read().map_err(|report| faulty(&name, &report))?;
+            let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
+            Fetched { coming, faults, name, notes: Vec::new() }
+        }
+    };
+    let Fetched { coming, faults, name, notes } = fetched;
+    let (policy, report) = recipe.compile(&coming.files, faults).map_err(|report| faulty(&name, &report))?;
     let warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
     Ok(Loaded {
         id: policy.id.to_string(),
         changed: policy.id != running.id || policy.server != running.server,
         changes: Changes::between(running, &policy),
-        warnings: warnings.clone(),
-        candidate: Candidate { policy, warnings },
+        warnings: notes.into_iter().chain(warnings.iter().cloned()).collect(),
+        candidate: Candidate { policy, warnings, coming },
     })
 }

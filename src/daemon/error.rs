@@ -18,6 +18,17 @@ pub enum RunError {
         /// All of them.
         report: Report,
     },
+    /// The policy has faults, and the one that ran last cannot be had either.
+    NoLastGood {
+        /// Where it comes from.
+        origin: Origin,
+        /// All of them.
+        report: Report,
+        /// Why not.
+        cause: String,
+    },
+    /// The policy directory is not whole, or the way back is barred; it says why.
+    Directory(String),
     /// The lab could not be started.
     Lab(io::Error),
     /// The control socket could not be opened.
@@ -49,9 +60,14 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policy { origin, report } => write!(f, "the policy of {origin} has faults: {report}"),
+            Self::NoLastGood { origin, report, cause } => {
+                write!(f, "the policy of {origin} has faults: {report}; nor can the last good one be had: {cause}")
+            }
             Self::Lab(error) => write!(f, "the lab could not be started: {error}"),
             Self::Socket(error) => error.fmt(f),
-            Self::Workers(cause) | Self::Metrics(cause) | Self::Log(cause) => f.write_str(cause),
+            Self::Directory(cause) | Self::Workers(cause) | Self::Metrics(cause) | Self::Log(cause) => {
+                f.write_str(cause)
+            }
             Self::Tracing(fault) => fault.fmt(f),
             Self::Upstreams(error) => error.fmt(f),
             Self::Random(error) => write!(f, "the system gives no random bytes: {error}"),

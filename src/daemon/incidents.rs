@@ -3,19 +3,18 @@
 //! In that order: a slow disk must not hold up a defence. What cannot be written is in force all the same, is told as a
 //! warning, and is tried again every second.
 
+use super::state::{Held, State};
 use super::{Site, engine, survey};
 use crate::clock::{Clock, Now};
 use crate::control::incidents::auto::{AutoWatch, Move};
 use crate::control::incidents::report::{Done, IncidentStatus, Modes};
 use crate::control::incidents::request::{BlockRequest, ModeRequest, Switch, UnblockRequest};
-use crate::control::incidents::state::StateDirectory;
 use crate::control::incidents::{Event, Incidents, Record, Who};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Cause, LastReload};
 use crate::live_policy::{Published, Shared};
 use crate::policy::Policy;
 use crate::policy::server::TcpLimits;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,20 +27,8 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Looks between two samples for modes that begin by themselves, and between two tries to write what could not be written.
 const LOOKS_PER_SAMPLE: u32 = 5;
 
-/// Between two tries to get the state directory from a gateway that is just ending.
-const RETRY: Duration = Duration::from_millis(50);
-
 /// Records that wait for a disk at the most.
 const PENDING_MAX: usize = 10_000;
-
-/// Where the state is kept.
-#[derive(Clone, Debug)]
-pub enum StatePlace {
-    /// In the first of these that can be used.
-    OneOf(Vec<PathBuf>),
-    /// Nowhere; why.
-    Nowhere(&'static str),
-}
 
 /// See above.
 #[derive(Debug)]
@@ -52,7 +39,7 @@ pub(super) struct IncidentDesk {
     seed: u64,
     incidents: Mutex<Incidents>,
     /// The state directory, or why there is none.
-    directory: Result<Arc<StateDirectory>, String>,
+    directory: Held,
     pending: Mutex<Vec<Record>>,
     /// Held while writing, so that an older state never comes after a newer one.
     writing: tokio::sync::Mutex<()>,
@@ -69,34 +56,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Opens the state directory; one that a gateway which is just ending still holds is waited for.
-fn open(place: &StatePlace, patience: Duration) -> Result<Arc<StateDirectory>, String> {
-    let candidates = match place {
-        StatePlace::OneOf(candidates) => candidates,
-        StatePlace::Nowhere(why) => return Err((*why).to_owned()),
-    };
-    let begun = Instant::now();
-    loop {
-        match StateDirectory::open(candidates) {
-            Ok(directory) => return Ok(Arc::new(directory)),
-            Err(error) if error.is_held && begun.elapsed() < patience => std::thread::sleep(RETRY),
-            Err(error) => return Err(error.message),
-        }
-    }
-}
-
 impl IncidentDesk {
     /// What was on before the restart is on again when this returns; to be called before the first query.
-    pub(super) fn open(shared: &Arc<Shared>, clock: Clock, seed: u64, place: &StatePlace) -> Self {
-        let directory = open(place, super::DRAIN_MAX + Duration::from_secs(1));
+    pub(super) fn open(shared: &Arc<Shared>, clock: Clock, seed: u64, state: &mut State) -> Self {
+        let directory = state.open();
         let now = clock.now();
-        let (saved, at_start) = match (&directory, place) {
+        let (saved, at_start) = match (&directory, state.is_nowhere()) {
             (Ok(directory), _) => match directory.load(now.unix_ms) {
                 Ok(saved) => (saved, None),
                 Err(broken) => (None, Some(broken)),
             },
-            (Err(_), StatePlace::Nowhere(_)) => (None, None),
-            (Err(why), StatePlace::OneOf(_)) => (None, Some(format!("the state is not kept: {why}"))),
+            (Err(_), true) => (None, None),
+            (Err(why), false) => (None, Some(format!("the state is not kept: {why}"))),
         };
         if let Some(warning) = &at_start {
             tracing::error!("{warning}");
@@ -197,9 +168,18 @@ impl IncidentDesk {
 
     /// Notes a reload in the audit log.
     pub(super) fn reloaded(&self, who: &Who, last: &LastReload) {
+        self.changed(who, Event::Reload, last, "");
+    }
+
+    /// Notes in the audit log what became of a change of policy.
+    pub(super) fn changed(&self, who: &Who, event: Event, last: &LastReload, why: &str) {
         let outcome = if last.ok { "ok" } else { "refused" };
-        let what = format!("{outcome}: {}", last.message);
-        self.note(vec![Record::new(self.clock.now(), who, Event::Reload, what, "")]);
+        self.record(who, event, format!("{outcome}: {}", last.message), why);
+    }
+
+    /// Notes anything in the audit log.
+    pub(super) fn record(&self, who: &Who, event: Event, what: String, why: &str) {
+        self.note(vec![Record::new(self.clock.now(), who, event, what, why)]);
     }
 
     fn done(&self, done: String) -> Done {
@@ -318,9 +298,12 @@ pub(super) async fn run(site: Arc<Site>) {
         desk.expire();
         for last in site.last.take_fresh() {
             match last.cause {
-                Cause::Command => {} // Noted with who asked.
+                Cause::Command | Cause::Apply | Cause::Rollback => {} // Noted with who asked.
                 Cause::Signal => desk.reloaded(&Who::named("SIGHUP"), &last),
                 Cause::Watch => desk.reloaded(&Who::named("watch"), &last),
+                Cause::Unconfirmed => {
+                    desk.changed(&Who::weir(), Event::AutoRollback, &last, "an apply was not confirmed");
+                }
             }
         }
         if look.is_multiple_of(LOOKS_PER_SAMPLE) {

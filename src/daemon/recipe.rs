@@ -2,9 +2,9 @@
 //! follow the same recipe.
 
 use crate::control::origin::{self, Origin};
-use crate::policy::Policy;
-use crate::policy::document::Report;
+use crate::policy::document::{Faults, Files, Report};
 use crate::policy::server::{Server, Transport, UpstreamSettings};
+use crate::policy::{self, Policy};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,18 +24,38 @@ pub(super) struct Recipe {
     pub(super) seed: u64,
 }
 
+/// A policy that was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) policy: Policy,
+    pub(super) files: Arc<Files>,
+    /// What its report warns of, a line each.
+    pub(super) warnings: Vec<String>,
+}
+
 impl Recipe {
-    /// Makes the policy.
+    /// Makes the policy from where it comes, and tells the files of which.
     ///
     /// # Errors
     /// The report of all its faults.
-    pub(super) fn make(&self) -> Result<(Policy, Report), Report> {
+    pub(super) fn make(&self) -> Result<Made, Report> {
+        let (files, faults) = self.origin.read()?;
+        let (policy, report) = self.compile(&files, faults)?;
+        let warnings = report.short().lines().map(str::to_owned).collect();
+        Ok(Made { policy, files: Arc::new(files), warnings })
+    }
+
+    /// Makes the policy of these files, which may be from elsewhere.
+    ///
+    /// # Errors
+    /// The report of all its faults.
+    pub(super) fn compile(&self, files: &Files, faults: Faults) -> Result<(Policy, Report), Report> {
         let mut options = origin::load_options(&self.resolv_conf, self.seed);
         if let Some(lab) = self.lab {
             // A machine without a nameserver has no fault then.
             options.surroundings.nameservers = vec![lab];
         }
-        let (mut policy, report) = self.origin.load(&options)?;
+        let (mut policy, report) = policy::load::compile(files, &options, faults)?;
         if let Some(lab) = self.lab {
             ask_only(Arc::make_mut(&mut policy.server), lab);
         }

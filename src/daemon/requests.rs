@@ -1,9 +1,10 @@
 //! What becomes of a request on the control socket.
 
 use super::{Site, survey};
-use crate::control::incidents::Who;
+use crate::control::history::request::Order;
+use crate::control::incidents::{Event, Who};
 use crate::control::protocol::{Command, Failure, FailureCode};
-use crate::control::reload::Asker;
+use crate::control::reload::{Asker, Outcome};
 use crate::control::socket::Peer;
 use serde::Serialize;
 use serde_json::Value;
@@ -15,11 +16,29 @@ pub(super) async fn answer(site: Arc<Site>, asker: Asker, command: Command, peer
     match command {
         Command::Status {} => value(&survey::status(&site)),
         Command::Reload {} => {
-            let (who, outcome) = (who(), asker.reload().await);
+            let (who, outcome) = (who(), asker.reload(who()).await);
             if let Some(last) = site.last_reload() {
                 site.incidents.reloaded(&who, &last);
             }
             value(&outcome?)
+        }
+        Command::History {} => value(&site.history.list()?),
+        Command::Diff(request) => {
+            let compare = move || site.history.diff(&request);
+            value(
+                &tokio::task::spawn_blocking(compare).await.map_err(|error| {
+                    Failure::new(FailureCode::Unavailable, format!("comparing broke off: {error}"))
+                })??,
+            )
+        }
+        Command::Apply(request) => value(&carry_out(&site, &asker, request.check(who())?, Event::Apply).await?),
+        Command::Rollback(request) => value(&carry_out(&site, &asker, request.check(who())?, Event::Rollback).await?),
+        Command::Confirm(request) => {
+            let reason = request.check()?;
+            let (confirmed, id) = site.history.confirm()?;
+            site.incidents.record(&who(), Event::Confirm, format!("policy {id}"), &reason);
+            site.incidents.write().await;
+            value(&confirmed)
         }
         Command::Mode(request) => value(&site.incidents.mode(&who(), &request).await?),
         Command::Block(request) => value(&site.incidents.block(&who(), &request).await?),
@@ -31,6 +50,19 @@ pub(super) async fn answer(site: Arc<Site>, asker: Asker, command: Command, peer
             value(&explained.map_err(|message| Failure::new(FailureCode::BadRequest, message))?)
         }
     }
+}
+
+/// Has the policy changed, and notes who did it and what became of it.
+async fn carry_out(site: &Site, asker: &Asker, order: Order, event: Event) -> Outcome {
+    let (who, reason) = (order.who.clone(), order.reason.clone());
+    let outcome = asker.order(order).await;
+    let what = match &outcome {
+        Ok(reloaded) => format!("ok: policy {}, generation {}", reloaded.policy, reloaded.generation),
+        Err(failure) => format!("refused: {}", failure.message.lines().next().unwrap_or_default()),
+    };
+    site.incidents.record(&who, event, what, &reason);
+    site.incidents.write().await;
+    outcome
 }
 
 fn value(result: &impl Serialize) -> Result<Value, Failure> {

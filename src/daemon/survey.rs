@@ -44,6 +44,7 @@ pub(super) fn status(site: &Site) -> Status {
             age_s: site.clock.now().unix_ms.saturating_sub(running.since_unix_ms) / 1000,
         },
         incidents: site.incidents.status(),
+        unconfirmed: site.history.waiting(),
         last_reload: site.last_reload(),
         listeners: running.policy.server.listen.iter().map(ToString::to_string).collect(),
         workers: site.workers,
@@ -249,6 +250,7 @@ fn counts(totals: &Totals) -> [u64; 3] {
 fn warnings(site: &Site, running: &Running) -> Vec<String> {
     let mut warnings = site.warnings();
     warnings.extend(site.incidents.warnings());
+    warnings.extend(site.history.warnings());
     for upstream in &running.routing.upstreams {
         let name = &upstream.settings.name;
         if !upstream.state.is_up() {

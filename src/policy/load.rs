@@ -35,9 +35,21 @@ impl Options {
 /// # Errors
 /// The report of everything that is wrong: nothing of the directory runs.
 pub fn load(dir: &Path, options: &Options) -> Result<(Policy, Report), Report> {
+    let (files, faults) = read_directory(dir)?;
+    compile(&files, options, faults)
+}
+
+/// Reads a directory without compiling it: the files that are of the policy, and what is wrong so far.
+///
+/// # Errors
+/// The report of a directory that cannot be read at all.
+pub fn read_directory(dir: &Path) -> Result<(Files, Faults), Report> {
     let faults = Faults::default();
     match Files::read(dir, &faults) {
-        Ok(files) => compile(files, options, faults),
+        Ok(mut files) => {
+            leave_out_strangers(&mut files, &faults);
+            Ok((files, faults))
+        }
         Err(error) => {
             let message = format!("cannot read the policy directory {}: {error}", dir.display());
             let hint = "name a directory that holds gateway.toml";
@@ -51,8 +63,10 @@ pub fn load(dir: &Path, options: &Options) -> Result<(Policy, Report), Report> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_files(files: Files, options: &Options) -> Result<(Policy, Report), Report> {
-    compile(files, options, Faults::default())
+pub fn load_files(mut files: Files, options: &Options) -> Result<(Policy, Report), Report> {
+    let faults = Faults::default();
+    leave_out_strangers(&mut files, &faults);
+    compile(&files, options, faults)
 }
 
 /// The policy of a gateway that nobody wrote one for: loopback port 1053 before the nameservers of resolv.conf.
@@ -60,14 +74,22 @@ pub fn load_files(files: Files, options: &Options) -> Result<(Policy, Report), R
 /// # Errors
 /// When there is no nameserver to ask.
 pub fn default_policy(options: &Options) -> Result<(Policy, Report), Report> {
-    load_files([("gateway.toml", "schema = 1\n")].into_iter().collect(), options)
+    load_files(default_files(), options)
 }
 
-fn compile(mut files: Files, options: &Options, faults: Faults) -> Result<(Policy, Report), Report> {
-    leave_out_strangers(&mut files, &faults);
-    let policy = read(&files, options, &faults);
+/// The files of that policy.
+pub fn default_files() -> Files {
+    [("gateway.toml", "schema = 1\n")].into_iter().collect()
+}
+
+/// Compiles files that [`read_directory`] has read; its faults count.
+///
+/// # Errors
+/// As [`load`].
+pub fn compile(files: &Files, options: &Options, faults: Faults) -> Result<(Policy, Report), Report> {
+    let policy = read(files, options, &faults);
     let is_refused = faults.has_errors();
-    let report = Report::new(faults, &files);
+    let report = Report::new(faults, files);
     if is_refused { Err(report) } else { Ok((policy, report)) }
 }
 
@@ -90,7 +112,7 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let filter = filter::read(&context, options.seed);
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
-    let (id, server, groups, access) = (id_of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
+    let (id, server, groups, access) = (PolicyId::of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
     let policy = Policy { id, server, groups, access, source, rrl, cookies, storm, tcp, overload, filter, modes };
     // The verdicts of a policy that is not what was meant would only be noise.
     if !faults.has_errors() {
@@ -101,13 +123,6 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
 
 fn root<'d>(file: Option<&'d TomlFile<'_>>, faults: &'d Faults) -> Table<'d> {
     file.map_or_else(|| Table::absent("", faults), |file| file.root(faults))
-}
-
-fn id_of(files: &Files) -> PolicyId {
-    let mut id = PolicyId::default();
-    let len = id.0.len();
-    id.0.copy_from_slice(&files.digest()[..len]);
-    id
 }
 
 /// The files at the top.
@@ -138,14 +153,19 @@ fn leave_out_strangers(files: &mut Files, faults: &Faults) {
     }
 }
 
-fn belongs(path: &str) -> bool {
+/// Whether a path within the directory is of the policy.
+pub fn belongs(path: &str) -> bool {
     let in_directory = |(dir, endings): &(&str, &[&str])| {
         path.strip_prefix(dir).is_some_and(|name| {
             endings.iter().any(|ending| name.ends_with(ending)) && (*dir == "lists/" || !name.contains('/'))
         })
     };
-    let is_secrets = path.ends_with(cookies::ENDING) && !path.contains('/');
-    TOP.contains(&path) || is_secrets || DIRECTORIES.iter().any(in_directory)
+    TOP.contains(&path) || is_secrets(path) || DIRECTORIES.iter().any(in_directory)
+}
+
+/// Whether a path is a file of secrets: of the machine, never kept beside the policy and never shown.
+pub fn is_secrets(path: &str) -> bool {
+    path.ends_with(cookies::ENDING) && !path.contains('/')
 }
 
 #[cfg(test)]

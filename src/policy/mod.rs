@@ -22,8 +22,11 @@ pub mod shares;
 pub mod source;
 pub mod storm;
 
+use document::Files;
 pub use load::{Options, default_policy, load, load_files};
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Whether a section or rule acts, only counts what it would have done, or is not looked at.
@@ -49,8 +52,54 @@ pub enum Profile {
 }
 
 /// The hash of a policy directory's contents: the same files, the same id.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct PolicyId(pub [u8; 16]);
+
+impl PolicyId {
+    /// That of these files.
+    pub fn of(files: &Files) -> Self {
+        let mut id = Self::default();
+        let len = id.0.len();
+        id.0.copy_from_slice(&files.digest()[..len]);
+        id
+    }
+
+    /// All 32 digits; it is shown with the first twelve.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl FromStr for PolicyId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not the id of a policy: 32 hexadecimal digits");
+        if text.len() != 32 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        let mut id = Self::default();
+        for (n, byte) in id.0.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * n..2 * n + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(id)
+    }
+}
+
+impl TryFrom<String> for PolicyId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<PolicyId> for String {
+    fn from(id: PolicyId) -> Self {
+        id.hex()
+    }
+}
 
 impl fmt::Display for PolicyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,14 +5,18 @@
 //! | `drills` | each drill: its table, its end, and where it does not go |
 //! | `offline` | usage, check, explain on a directory, and what is said when nothing runs |
 //! | `running` | run with and without files, status, explain, the control socket, the end |
+//! | `crashing` | kill -9 at random moments of apply and rollback: the next start serves one of the two policies |
 //! | `incidents` | modes and emergency rules: at once, for a time, over a crash |
 //! | `reloading` | by command, by signal, by itself; listeners that come and go; a bad policy changes nothing |
+//! | `undoing` | apply, confirm, rollback, history, diff: what was changed is undone in one command |
 //! | `watching` | top, the status, alerts of attacks that go on |
 
+mod crashing;
 mod drills;
 mod incidents;
 mod offline;
 mod place;
 mod reloading;
 mod running;
+mod undoing;
 mod watching;

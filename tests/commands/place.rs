@@ -113,11 +113,15 @@ impl Place {
         self.weir(&[arguments, &["--socket", socket]].concat())
     }
 
+    /// Starts `weir run` and waits for nothing.
+    pub(crate) fn launch(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(&[&["run"], arguments].concat());
+        Running::new(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts"))
+    }
+
     /// Starts `weir run` and waits until it answers at `socket`.
     pub(crate) fn start(&self, arguments: &[&str], socket: &Path) -> Running {
-        let mut command = self.command(&[&["run"], arguments].concat());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-        let mut running = Running::new(child);
+        let mut running = self.launch(arguments);
         let begun = Instant::now();
         while client::connect(&[socket.to_path_buf()])
             .and_then(|mut one| one.ask(&protocol::Command::Status {}))
@@ -134,6 +138,12 @@ impl Place {
     /// Starts a gateway with the lab behind it, on the policies of this place.
     pub(crate) fn start_lab(&self) -> Running {
         self.start(&["--lab"], &self.socket())
+    }
+
+    /// As [`Self::start_lab`], with a state directory.
+    pub(crate) fn start_lab_with_state(&self) -> Running {
+        let state = self.path("state");
+        self.start(&["--lab", "--state", state.to_str().expect("paths of tests are text")], &self.socket())
     }
 }
 

@@ -95,6 +95,14 @@ pub enum Event {
     BlockEnded,
     /// The policy was loaded again, or refused.
     Reload,
+    /// A policy was applied, or refused.
+    Apply,
+    /// The policy was rolled back, or that was refused.
+    Rollback,
+    /// The policy went back by itself.
+    AutoRollback,
+    /// An apply was confirmed.
+    Confirm,
 }
 
 /// One line of the log.
@@ -148,6 +156,10 @@ impl fmt::Display for Record {
             Event::Unblock => "unblock",
             Event::BlockEnded => "block ended",
             Event::Reload => "reload",
+            Event::Apply => "apply",
+            Event::Rollback => "rollback",
+            Event::AutoRollback => "rollback by itself",
+            Event::Confirm => "confirm",
         };
         write!(f, "{event}: {}, by {}", self.what, self.who)?;
         if let Some(until) = &self.until {

@@ -76,14 +76,14 @@ fn bad(message: impl Into<String>) -> Failure {
 }
 
 /// The reason, one line of at most [`REASON_MAX`] bytes; `what` cannot be without one.
-fn reason(given: Option<&str>, what: &str) -> Result<String, Failure> {
+pub(in crate::control) fn reason(given: Option<&str>, what: &str) -> Result<String, Failure> {
     match given.map(str::trim).filter(|reason| !reason.is_empty()) {
         None => Err(bad(format!("--reason is needed: {what} is kept with who, when and why"))),
         Some(reason) => bounded(reason),
     }
 }
 
-fn bounded(reason: &str) -> Result<String, Failure> {
+pub(in crate::control) fn bounded(reason: &str) -> Result<String, Failure> {
     if reason.len() > REASON_MAX || reason.chars().any(char::is_control) {
         return Err(bad(format!("a reason is one line of at most {REASON_MAX} bytes")));
     }
@@ -91,7 +91,7 @@ fn bounded(reason: &str) -> Result<String, Failure> {
 }
 
 /// How long: needed, and within bounds.
-fn lasts(given: Option<&str>, what: &str, most: Duration) -> Result<Duration, Failure> {
+pub(in crate::control) fn lasts(given: Option<&str>, what: &str, most: Duration) -> Result<Duration, Failure> {
     let Some(text) = given else {
         return Err(bad(format!("--for is needed: {what} ends by itself; such as --for 30m")));
     };

@@ -5,10 +5,11 @@
 
 use super::audit::{AuditLog, FILE_MAX, Record};
 use super::saved::{Saved, VERSION};
+use crate::control::whole_file;
 use crate::sys;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -113,14 +114,9 @@ impl StateDirectory {
     /// # Errors
     /// What the system said; the file is as before.
     pub fn save(&self, saved: &Saved) -> io::Result<()> {
-        let fresh = self.path.join(format!(".{FILE}.fresh"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         let mut text = serde_json::to_vec_pretty(saved)?;
         text.push(b'\n');
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&fresh, self.path.join(FILE))?;
-        File::open(&self.path)?.sync_all()
+        whole_file::write(&self.path.join(FILE), &text)
     }
 
     /// Appends to the audit log.

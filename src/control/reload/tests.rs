@@ -13,6 +13,7 @@ struct Script {
     loads: Arc<Mutex<std_mpsc::Receiver<Result<&'static str, &'static str>>>>,
     runs: Arc<Mutex<&'static str>>,
     cannot_open: &'static str,
+    cannot_place: &'static str,
     generation: u64,
 }
 
@@ -24,7 +25,7 @@ impl Engine for Script {
         None
     }
 
-    fn loader(&self) -> impl FnOnce() -> Result<Loaded<&'static str>, Failure> + Send + 'static {
+    fn loader(&self, _: &Order) -> impl FnOnce() -> Result<Loaded<&'static str>, Failure> + Send + 'static {
         let (events, loads, runs) = (Arc::clone(&self.events), Arc::clone(&self.loads), *self.runs.lock().unwrap());
         move || {
             let load = loads.lock().unwrap().recv().unwrap();
@@ -42,6 +43,27 @@ impl Engine for Script {
             return Err(Failure::new(FailureCode::CannotListen, "address in use"));
         }
         Ok(())
+    }
+
+    async fn place(&mut self, candidate: &&'static str, order: &Order) -> Result<bool, Failure> {
+        if order.source != Source::Running {
+            self.events.lock().unwrap().push(format!("place {candidate}"));
+            if *candidate == self.cannot_place {
+                return Err(Failure::new(FailureCode::CannotWrite, "read-only"));
+            }
+        }
+        Ok(order.source != Source::Running)
+    }
+
+    async fn note(&mut self, order: &Order) -> Vec<String> {
+        if order.source != Source::Running {
+            self.events.lock().unwrap().push("note".into());
+        }
+        vec![]
+    }
+
+    fn overdue(&self) -> Option<Order> {
+        None
     }
 
     async fn publish(&mut self, candidate: &'static str, (): ()) -> Result<u64, Failure> {
@@ -75,6 +97,7 @@ fn stage() -> Stage {
         loads: Arc::new(Mutex::new(receiver)),
         runs: Arc::new(Mutex::new("first")),
         cannot_open: "blocked",
+        cannot_place: "barred",
         generation: 1,
     };
     let (reloader, asker) = Reloader::new(script, watch::digest(std::path::Path::new("/nowhere")), Last::default());
@@ -89,7 +112,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 fn sockets_open_before_the_policy_is_published_and_close_after_it() {
     let mut stage = stage();
     stage.loads.send(Ok("second")).unwrap();
-    let reloaded = block_on(stage.reloader.reload(Cause::Command)).unwrap();
+    let reloaded = block_on(stage.reloader.carry_out(&Order::reload(Cause::Command, Who::weir()))).unwrap();
     assert_eq!((reloaded.policy.as_str(), reloaded.generation, reloaded.changed), ("second", 2, true));
     assert_eq!(*stage.events.lock().unwrap(), ["load Ok(\"second\")", "open for second", "publish second", "retire"]);
     assert!(reloaded.to_string().contains("listeners   +new"), "{reloaded}");
@@ -103,17 +126,39 @@ fn faults_and_taken_addresses_change_nothing() {
     stage.loads.send(Ok("first")).unwrap();
     block_on(async {
         let codes = [
-            stage.reloader.reload(Cause::Watch).await.unwrap_err().code,
-            stage.reloader.reload(Cause::Signal).await.unwrap_err().code,
+            stage.reloader.carry_out(&Order::reload(Cause::Watch, Who::weir())).await.unwrap_err().code,
+            stage.reloader.carry_out(&Order::reload(Cause::Signal, Who::weir())).await.unwrap_err().code,
         ];
         assert_eq!(codes, [FailureCode::PolicyFaults, FailureCode::CannotListen]);
         let last = stage.reloader.last.outcome().unwrap();
         assert!(!last.ok && last.message == "address in use" && last.cause == Cause::Signal);
-        let same = stage.reloader.reload(Cause::Command).await.unwrap();
+        let same = stage.reloader.carry_out(&Order::reload(Cause::Command, Who::weir())).await.unwrap();
         assert!(!same.changed && same.generation == 1, "back to what runs: nothing to do");
     });
     let events = stage.events.lock().unwrap();
     assert!(!events.iter().any(|event| event.starts_with("publish") || event == "retire"), "{events:?}");
+}
+
+#[test]
+fn an_apply_writes_the_directory_between_opening_and_publishing() {
+    let mut stage = stage();
+    let source = Source::Directory("/new".into());
+    let order = Order { source, ..Order::reload(Cause::Apply, Who::weir()) };
+    stage.loads.send(Ok("second")).unwrap();
+    stage.loads.send(Ok("barred")).unwrap();
+    block_on(async {
+        assert_eq!(stage.reloader.carry_out(&order).await.unwrap().policy, "second");
+        let barred = stage.reloader.carry_out(&order).await.unwrap_err();
+        assert_eq!(barred.code, FailureCode::CannotWrite);
+    });
+    let events = stage.events.lock().unwrap();
+    let of_second = ["load Ok(\"second\")", "open for second", "place second", "publish second", "note", "retire"];
+    assert_eq!(events[..6], of_second);
+    assert_eq!(
+        events[6..],
+        ["load Ok(\"barred\")", "open for barred", "place barred", "retire"],
+        "what was opened is closed"
+    );
 }
 
 #[test]
@@ -125,14 +170,14 @@ fn all_that_ask_during_a_reload_share_the_next_one() {
         let asking = async {
             let first = tokio::spawn({
                 let asker = asker.clone();
-                async move { asker.reload().await }
+                async move { asker.reload(Who::weir()).await }
             });
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
             let later: Vec<_> = (0..5)
                 .map(|_| {
                     let asker = asker.clone();
-                    tokio::spawn(async move { asker.reload().await })
+                    tokio::spawn(async move { asker.reload(Who::weir()).await })
                 })
                 .collect();
             for _ in 0..8 {
@@ -153,6 +198,6 @@ fn all_that_ask_during_a_reload_share_the_next_one() {
     let loads = events.lock().unwrap().iter().filter(|event| event.starts_with("load")).count();
     assert_eq!(loads, 2, "five that waited shared one reload");
     drop(reloader);
-    let gone = block_on(asker.reload()).unwrap_err();
+    let gone = block_on(asker.reload(Who::weir())).unwrap_err();
     assert_eq!(gone.code, FailureCode::Unavailable);
 }

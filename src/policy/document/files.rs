@@ -69,6 +69,17 @@ impl Files {
         self.files.remove(path);
     }
 
+    /// Takes over those files of `other` for which `wanted` holds, with their permissions, in place of all own ones of the
+    /// kind.
+    pub fn take_over(&mut self, other: &Self, wanted: impl Fn(&str) -> bool) {
+        self.files.retain(|path, _| !wanted(path));
+        self.open.retain(|path| !wanted(path));
+        for (path, bytes) in other.files.iter().filter(|(path, _)| wanted(path)) {
+            self.files.insert(Arc::clone(path), bytes.clone());
+        }
+        self.open.extend(other.open.iter().filter(|path| wanted(path)).cloned());
+    }
+
     /// SHA-256 over all paths and contents, each with its length, so that no two directories can look alike.
     pub fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
@@ -87,8 +98,16 @@ impl Files {
     /// # Errors
     /// A directory that cannot be read at all; everything else goes to `faults`.
     pub fn read(dir: &Path, faults: &Faults) -> io::Result<Self> {
+        Self::read_those(dir, faults, |_| true)
+    }
+
+    /// As [`Self::read`], but only files whose paths are `wanted`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_those(dir: &Path, faults: &Faults, wanted: fn(&str) -> bool) -> io::Result<Self> {
         let root = dir.canonicalize()?;
-        let mut reader = Reader { root: &root, faults, files: Self::default() };
+        let mut reader = Reader { root: &root, faults, wanted, files: Self::default() };
         reader.directory(&root, "", 0)?;
         Ok(reader.files)
     }
@@ -99,6 +118,33 @@ impl<P: Into<Arc<str>>, B: Into<Vec<u8>>> FromIterator<(P, B)> for Files {
         let files = files.into_iter().map(|(path, bytes)| (path.into(), bytes.into())).collect();
         Self { files, open: BTreeSet::new() }
     }
+}
+
+/// The paths of all files below a directory that [`Files::read`] would look at, whatever is in them.
+///
+/// # Errors
+/// What cannot be listed.
+pub fn paths(dir: &Path) -> io::Result<Vec<String>> {
+    fn walk(dir: &Path, prefix: &str, depth: usize, found: &mut Vec<String>) -> io::Result<()> {
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            if is_ignored(&name) {
+                continue;
+            }
+            let path = format!("{prefix}{name}");
+            if !entry.file_type()?.is_dir() {
+                found.push(path);
+            } else if depth < DEPTH_MAX {
+                walk(&entry.path(), &format!("{path}/"), depth + 1, found)?;
+            }
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    walk(dir, "", 0, &mut found)?;
+    found.sort();
+    Ok(found)
 }
 
 /// Whether a name is none of the policy's business: hidden, a backup, a README.
@@ -112,6 +158,7 @@ fn is_ignored(name: &str) -> bool {
 struct Reader<'r> {
     root: &'r Path,
     faults: &'r Faults,
+    wanted: fn(&str) -> bool,
     files: Files,
 }
 
@@ -163,6 +210,9 @@ impl Reader<'_> {
             if let Err(error) = self.directory(&real, &format!("{path}/"), depth + 1) {
                 self.fault(Code::Io, path, format!("cannot read {path}: {error}"));
             }
+            return;
+        }
+        if !(self.wanted)(path) {
             return;
         }
         if self.files.files.len() == FILES_MAX {

@@ -1,0 +1,91 @@
+//! `weir apply`, `confirm`, `rollback`, `history` and `diff`: changing the policy so that it can be undone. What they say is
+//! checked by the gateway, which holds the history; two directories are compared without one.
+
+use super::{ApplyArguments, ConfirmArguments, DiffArguments, Exit, HistoryArguments, RollbackArguments, ask, output};
+use crate::control::history::diff::{Diff, diff};
+use crate::control::history::objects::Kept;
+use crate::control::history::report::{Confirmed, HistoryList};
+use crate::control::history::request::{ApplyRequest, ConfirmRequest, DiffRequest, RollbackRequest};
+use crate::control::origin;
+use crate::control::protocol::Command;
+use crate::control::reload::Reloaded;
+use crate::policy::load::read_directory;
+use std::path::{Path, PathBuf, absolute};
+
+/// `weir apply`
+pub(super) fn apply(arguments: ApplyArguments) -> Exit {
+    let ApplyArguments { directory, confirm_within, reason, json, ask } = arguments;
+    if let Err(missing) = origin::require_directory(&directory) {
+        output::error(missing);
+        return Exit::Faults;
+    }
+    // The gateway has another working directory.
+    let directory = absolute(&directory).unwrap_or(directory);
+    let request = ApplyRequest { directory, reason, confirm_within };
+    ask::carry_out::<Reloaded>(&ask, &Command::Apply(request), json)
+}
+
+/// `weir confirm`
+pub(super) fn confirm(arguments: ConfirmArguments) -> Exit {
+    let ConfirmArguments { reason, ask } = arguments;
+    ask::carry_out::<Confirmed>(&ask, &Command::Confirm(ConfirmRequest { reason }), false)
+}
+
+/// `weir rollback`
+pub(super) fn rollback(arguments: RollbackArguments) -> Exit {
+    let RollbackArguments { id, reason, json, ask } = arguments;
+    ask::carry_out::<Reloaded>(&ask, &Command::Rollback(RollbackRequest { id, reason }), json)
+}
+
+/// `weir history`
+pub(super) fn history(arguments: &HistoryArguments) -> Exit {
+    ask::carry_out::<HistoryList>(&arguments.ask, &Command::History {}, arguments.json)
+}
+
+/// `weir diff`
+pub(super) fn compare(arguments: &DiffArguments) -> Exit {
+    let DiffArguments { a, b, json, ask } = arguments;
+    let (a_directory, b_directory) = (directory(a), directory(b));
+    if let (Some(a_directory), Some(b_directory)) = (&a_directory, &b_directory) {
+        return compare_directories((a, a_directory), (b, b_directory), *json);
+    }
+    let side = |text: &str, directory: Option<PathBuf>| match directory {
+        Some(directory) => absolute(&directory).unwrap_or(directory).display().to_string(),
+        None => text.to_owned(),
+    };
+    let request = DiffRequest { a: side(a, a_directory), b: side(b, b_directory) };
+    ask::carry_out::<Diff>(ask, &Command::Diff(request), *json)
+}
+
+/// The directory that is meant, where it is not the beginning of an id.
+fn directory(text: &str) -> Option<PathBuf> {
+    let path = Path::new(text);
+    let is_id = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (!is_id || path.is_dir()).then(|| path.to_path_buf())
+}
+
+fn compare_directories(a: (&str, &Path), b: (&str, &Path), json: bool) -> Exit {
+    let read = |(name, directory): (&str, &Path)| -> Result<Kept, Exit> {
+        if let Err(missing) = origin::require_directory(directory) {
+            output::error(missing);
+            return Err(Exit::Faults);
+        }
+        match read_directory(directory) {
+            Ok((files, _)) => Ok(files.into()),
+            Err(report) => {
+                output::note(report.human(name, output::note_takes_colour()));
+                Err(Exit::Faults)
+            }
+        }
+    };
+    let (old, new) = match (read(a), read(b)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(exit), _) | (_, Err(exit)) => return exit,
+    };
+    let diff = diff((a.0, &old), (b.0, &new));
+    match serde_json::to_value(&diff) {
+        Ok(value) if json => output::result(format_args!("{value:#}")),
+        _ => output::result(&diff),
+    }
+    Exit::Ok
+}

@@ -1,0 +1,212 @@
+//! What differs between two policies: a unified diff of each file, and how many rules and names that is. Files of secrets
+//! are named and never shown.
+
+use super::objects::{Kept, sha256};
+use crate::policy::document::Files;
+use crate::policy::load::is_secrets;
+use serde::{Deserialize, Serialize};
+use similar::TextDiff;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+/// The most text of a diff, in bytes: it is one answer over the control socket, and nobody reads more.
+pub const TEXT_MAX: usize = 2 << 20;
+
+/// The largest file that is compared line by line in its order; of a larger list it is told which lines came and went.
+const LINES_BYTES_MAX: usize = 1 << 20;
+
+/// The longest that one file is compared for; what is left then is shown as replaced.
+const FILE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Lines around a change.
+const CONTEXT: usize = 3;
+
+/// Things that came, went or became other ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Not there before.
+    pub added: usize,
+    /// Not there any more.
+    pub removed: usize,
+    /// There before and after, and not the same.
+    pub changed: usize,
+}
+
+impl Counts {
+    fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    fn between<K: Ord, V: PartialEq>(a: &BTreeMap<K, V>, b: &BTreeMap<K, V>) -> Self {
+        Self {
+            added: b.keys().filter(|key| !a.contains_key(key)).count(),
+            removed: a.keys().filter(|key| !b.contains_key(key)).count(),
+            changed: a.iter().filter(|(key, value)| b.get(key).is_some_and(|other| other != *value)).count(),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.added += other.added;
+        self.removed += other.removed;
+        self.changed += other.changed;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "+{} -{} ~{}", self.added, self.removed, self.changed)
+    }
+}
+
+/// See above.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diff {
+    /// Files.
+    pub files: Counts,
+    /// Rules of filters/*.toml, by their ids.
+    pub rules: Counts,
+    /// Lines of lists, without comments.
+    pub list_lines: Counts,
+    /// Unified, file by file.
+    pub text: String,
+    /// There is more than [`TEXT_MAX`] of it.
+    pub is_cut: bool,
+}
+
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.files.is_empty() {
+            return writeln!(f, "they are the same");
+        }
+        // A list from elsewhere must not move the cursor of whoever looks at it.
+        for c in self.text.chars() {
+            if c.is_control() && !matches!(c, '\n' | '\t') {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        if self.is_cut {
+            writeln!(f, "... cut off: there is more than {} MiB of it", TEXT_MAX >> 20)?;
+        }
+        let Self { files, rules, list_lines, .. } = self;
+        writeln!(f, "files {files}, rules {rules}, lines of lists +{} -{}", list_lines.added, list_lines.removed)
+    }
+}
+
+impl From<Files> for Kept {
+    /// A directory as the history would keep it.
+    fn from(mut files: Files) -> Self {
+        let of_secrets = files.iter().filter(|(path, _)| is_secrets(path));
+        let secrets = of_secrets.map(|(path, bytes)| (path.to_string(), sha256(bytes))).collect();
+        files.take_over(&Files::default(), is_secrets);
+        Self { files, secrets }
+    }
+}
+
+/// What differs between `a` and `b`, which are called so in the headers.
+pub fn diff(a: (&str, &Kept), b: (&str, &Kept)) -> Diff {
+    let ((a_name, a), (b_name, b)) = (a, b);
+    let mut diff = Diff { files: Counts::between(&a.secrets, &b.secrets), ..Diff::default() };
+    for path in a.secrets.keys().chain(b.secrets.keys()).collect::<BTreeSet<_>>() {
+        if a.secrets.get(path) != b.secrets.get(path) {
+            diff.push(&format!("{path} differs: secrets are not shown\n"));
+        }
+    }
+    let paths: BTreeSet<_> = a.files.iter().chain(b.files.iter()).map(|(path, _)| path).collect();
+    for path in paths {
+        let (old, new) = (a.files.bytes(path), b.files.bytes(path));
+        if old == new {
+            continue;
+        }
+        diff.files.add(match (old, new) {
+            (None, _) => Counts { added: 1, ..Counts::default() },
+            (_, None) => Counts { removed: 1, ..Counts::default() },
+            _ => Counts { changed: 1, ..Counts::default() },
+        });
+        let (old_text, new_text) = (text(old), text(new));
+        if path.starts_with("filters/") && path.ends_with(".toml") {
+            diff.rules.add(Counts::between(&rules(&old_text), &rules(&new_text)));
+        }
+        let lines = path.starts_with("lists/").then(|| ListLines::between(&old_text, &new_text));
+        if let Some(lines) = &lines {
+            diff.list_lines.add(Counts { added: lines.added.len(), removed: lines.removed.len(), changed: 0 });
+        }
+        let name = |side: &str, there: Option<&[u8]>| {
+            there.map_or_else(|| "/dev/null".to_owned(), |_| format!("{side}/{path}"))
+        };
+        let headers = (name(a_name, old), name(b_name, new));
+        match lines {
+            Some(lines) if old_text.len().max(new_text.len()) > LINES_BYTES_MAX => diff.push_lines(&headers, &lines),
+            _ => diff.push_unified(&headers, &old_text, &new_text),
+        }
+    }
+    diff
+}
+
+fn text(bytes: Option<&[u8]>) -> String {
+    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+}
+
+/// The rules of a file by their ids; none when it cannot be read, which the check has told.
+fn rules(text: &str) -> BTreeMap<String, toml::Value> {
+    let file: toml::Table = text.parse().unwrap_or_default();
+    let rules = file.get("rule").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    let id = |rule: &toml::Value| rule.get("id").and_then(toml::Value::as_str).map(str::to_owned);
+    rules.into_iter().enumerate().map(|(n, rule)| (id(&rule).unwrap_or_else(|| format!("#{n}")), rule)).collect()
+}
+
+/// Lines of a list that came and went, wherever they stand.
+struct ListLines<'t> {
+    added: Vec<&'t str>,
+    removed: Vec<&'t str>,
+}
+
+impl<'t> ListLines<'t> {
+    fn between(old: &'t str, new: &'t str) -> Self {
+        let of = |text: &'t str| {
+            let lines =
+                text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!', ';']));
+            let mut lines: Vec<_> = lines.collect();
+            lines.sort_unstable();
+            lines.dedup();
+            lines
+        };
+        let (old, new) = (of(old), of(new));
+        let missing = |from: &[&'t str], other: &[&'t str]| {
+            other.iter().filter(|line| from.binary_search(line).is_err()).copied().collect::<Vec<_>>()
+        };
+        Self { added: missing(&old, &new), removed: missing(&new, &old) }
+    }
+}
+
+impl Diff {
+    /// Adds text, as far as there is room.
+    fn push(&mut self, text: &str) {
+        let room = TEXT_MAX - self.text.len();
+        self.is_cut |= text.len() > room;
+        let end = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        self.text.push_str(&text[..end]);
+    }
+
+    fn push_unified(&mut self, (a, b): &(String, String), old: &str, new: &str) {
+        let lines = TextDiff::configure().timeout(FILE_TIME_MAX).diff_lines(old, new);
+        let text = lines.unified_diff().context_radius(CONTEXT).header(a, b).to_string();
+        self.push(&text);
+    }
+
+    fn push_lines(&mut self, (a, b): &(String, String), lines: &ListLines<'_>) {
+        self.push(&format!("--- {a}\n+++ {b}\n@@ lines that went and came, not in their order @@\n"));
+        let signed = lines.removed.iter().map(|line| ('-', line)).chain(lines.added.iter().map(|line| ('+', line)));
+        for (sign, line) in signed {
+            if self.is_cut {
+                break;
+            }
+            let mut text = String::new();
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{sign}{line}");
+            self.push(&text);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The policies that are kept: contents by their SHA-256, compressed, and a manifest for each policy. A manifest is
+//! written after all that it names, so one that is there is whole.
+
+use super::Bounds;
+use crate::control::whole_file;
+use crate::policy::PolicyId;
+use crate::policy::document::Files;
+use crate::policy::document::files::LIST_MAX;
+use crate::policy::load::is_secrets;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// The version of manifests.
+const VERSION: u64 = 1;
+
+/// What a policy consists of.
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    /// [`VERSION`].
+    weir_policy: u64,
+    files: Vec<Item>,
+}
+
+/// A file of a policy.
+#[derive(Debug, Serialize, Deserialize)]
+struct Item {
+    path: String,
+    sha256: String,
+    bytes: u64,
+}
+
+/// A policy from the history.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Its files, without those of secrets.
+    pub files: Files,
+    /// The digests of its secrets.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// See above.
+#[derive(Debug)]
+pub struct Objects {
+    policies: PathBuf,
+    files: PathBuf,
+}
+
+/// SHA-256 in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Objects {
+    /// Opens or makes them in the directory of the history.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        let objects = Self { policies: dir.join("policies"), files: dir.join("files") };
+        for dir in [&objects.policies, &objects.files] {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        }
+        Ok(objects)
+    }
+
+    fn manifest(&self, id: PolicyId) -> PathBuf {
+        self.policies.join(format!("{}.json", id.hex()))
+    }
+
+    fn contents(&self, sha256: &str) -> PathBuf {
+        self.files.join(format!("{sha256}.gz"))
+    }
+
+    /// Whether a policy is kept.
+    pub fn has(&self, id: PolicyId) -> bool {
+        self.manifest(id).exists()
+    }
+
+    /// Keeps a policy.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn keep(&self, files: &Files) -> io::Result<PolicyId> {
+        let id = PolicyId::of(files);
+        if self.has(id) {
+            return Ok(id);
+        }
+        let mut manifest = Manifest { weir_policy: VERSION, files: Vec::new() };
+        for (path, bytes) in files.iter() {
+            let sha256 = sha256(bytes);
+            if !is_secrets(path) && !self.contents(&sha256).exists() {
+                let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+                packed.write_all(bytes)?;
+                whole_file::write(&self.contents(&sha256), &packed.finish()?)?;
+            }
+            manifest.files.push(Item { path: path.to_string(), sha256, bytes: bytes.len() as u64 });
+        }
+        whole_file::write(&self.manifest(id), &serde_json::to_vec_pretty(&manifest)?)?;
+        Ok(id)
+    }
+
+    /// The files of a policy, each held against its digest.
+    ///
+    /// # Errors
+    /// The message for the user.
+    pub fn load(&self, id: PolicyId) -> Result<Kept, String> {
+        let manifest = self.read_manifest(id).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => format!("the files of policy {id} are not kept any more"),
+            _ => format!("policy {id} of the history cannot be read: {error}"),
+        })?;
+        let mut kept = Kept::default();
+        for Item { path, sha256, bytes } in manifest.files {
+            if is_secrets(&path) {
+                kept.secrets.insert(path, sha256);
+                continue;
+            }
+            let broken = |cause: String| format!("policy {id} of the history is broken: {path}: {cause}");
+            let found = self.read_contents(&sha256, bytes).map_err(|error| broken(error.to_string()))?;
+            if self::sha256(&found) != sha256 {
+                return Err(broken(format!("its contents are not those of {}", self.contents(&sha256).display())));
+            }
+            kept.files.insert(&path, found);
+        }
+        Ok(kept)
+    }
+
+    fn read_manifest(&self, id: PolicyId) -> io::Result<Manifest> {
+        let manifest: Manifest = serde_json::from_slice(&fs::read(self.manifest(id))?)?;
+        if manifest.weir_policy != VERSION {
+            let message = format!("it is of version {}, and this program reads {VERSION}", manifest.weir_policy);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(manifest)
+    }
+
+    fn read_contents(&self, sha256: &str, bytes: u64) -> io::Result<Vec<u8>> {
+        let mut found = Vec::new();
+        let limit = bytes.min(LIST_MAX) + 1;
+        GzDecoder::new(File::open(self.contents(sha256))?).take(limit).read_to_end(&mut found)?;
+        Ok(found)
+    }
+
+    /// Drops the policies that came longest ago until the bounds hold, but none of `needed`; and what no policy names.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn prune(&self, newest_first: &[PolicyId], needed: &[PolicyId], bounds: Bounds) -> io::Result<()> {
+        let rank: HashMap<_, _> = newest_first.iter().enumerate().map(|(rank, id)| (*id, rank)).collect();
+        let mut kept: Vec<(PolicyId, Vec<String>)> = Vec::new();
+        for entry in fs::read_dir(&self.policies)? {
+            let name = entry?.file_name();
+            let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse::<PolicyId>().ok()) else {
+                continue;
+            };
+            let names =
+                self.read_manifest(id).map(|manifest| manifest.files.into_iter().map(|item| item.sha256).collect());
+            // One that cannot be read holds nothing back, and goes in its turn.
+            kept.push((id, names.unwrap_or_default()));
+        }
+        // What never came to run is the first to go, then the oldest.
+        kept.sort_by_key(|(id, _)| (needed.contains(id), rank.get(id).map_or(0, |rank| newest_first.len() - rank)));
+        let sizes = self.sizes()?;
+        let mut uses: HashMap<&str, usize> = HashMap::new();
+        kept.iter().flat_map(|(_, names)| names).for_each(|name| *uses.entry(name).or_default() += 1);
+        let size = |name: &str| sizes.get(name).copied().unwrap_or(0);
+        let mut bytes: u64 = uses.keys().map(|name| size(name)).sum();
+        let mut left = kept.len();
+        for (id, names) in kept.iter().take_while(|(id, _)| !needed.contains(id)) {
+            if left <= bounds.policies && bytes <= bounds.bytes {
+                break;
+            }
+            fs::remove_file(self.manifest(*id))?;
+            left -= 1;
+            for name in names {
+                let count = uses.entry(name).or_insert(1);
+                *count -= 1;
+                if *count == 0 {
+                    bytes = bytes.saturating_sub(size(name));
+                    uses.remove(name.as_str());
+                }
+            }
+        }
+        let used: HashSet<&str> = uses.into_keys().collect();
+        sizes.keys().filter(|name| !used.contains(name.as_str())).try_for_each(|name| {
+            // After a crash in between, what is left over goes with the next.
+            fs::remove_file(self.contents(name))
+        })
+    }
+
+    /// The compressed sizes of all contents.
+    fn sizes(&self) -> io::Result<HashMap<String, u64>> {
+        let mut sizes = HashMap::new();
+        for entry in fs::read_dir(&self.files)? {
+            let entry = entry?;
+            if let Some(name) = entry.file_name().to_str().and_then(|name| name.strip_suffix(".gz")) {
+                sizes.insert(name.to_owned(), entry.metadata()?.len());
+            }
+        }
+        Ok(sizes)
+    }
+}

@@ -1,0 +1,167 @@
+//! The files of a policy directory are replaced by those of another policy, so that a crash at any point is undone or
+//! completed by the next start.
+//!
+//! File by file and not the directory as a whole: it may be a mount, its parent may belong to somebody else, and it may hold
+//! what is not of the policy (READMEs, version control), which stays. [`begin`] writes the marker, [`put`] replaces, [`end`]
+//! takes the marker away; [`settle`] does the rest of it when somebody finds a marker.
+
+use super::History;
+use crate::control::whole_file;
+use crate::policy::PolicyId;
+use crate::policy::document::Files;
+use crate::policy::document::files;
+use crate::policy::load::{belongs, is_secrets};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+/// The marker in the policy directory; hidden names are no part of a policy.
+pub const MARKER: &str = ".weir-replacing";
+
+/// A file that is not whole yet.
+const FRESH: &str = ".weir-fresh";
+
+/// What the marker says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// What the directory is to become.
+    pub settle_on: PolicyId,
+    /// The state directory whose history has it.
+    pub state: PathBuf,
+}
+
+/// Whether the files of a directory are being replaced.
+///
+/// # Errors
+/// The message for the user: the marker cannot be read.
+pub fn marker(dir: &Path) -> Result<Option<Marker>, String> {
+    let path = dir.join(MARKER);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    serde_json::from_slice(&text).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Writes the marker.
+///
+/// # Errors
+/// What the system said: the directory cannot be written to, most likely. Nothing has changed then.
+pub fn begin(dir: &Path, marker: &Marker) -> io::Result<()> {
+    whole_file::write(&dir.join(MARKER), &serde_json::to_vec_pretty(marker)?)
+}
+
+/// Takes the marker away: the directory is whole.
+///
+/// # Errors
+/// What the system said.
+pub fn end(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(dir.join(MARKER)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => whole_file::sync_directory(dir),
+    }
+}
+
+/// Makes a directory that has a marker what the marker names; returns that, or `None` when there is no marker.
+///
+/// # Errors
+/// The message for the user; the marker stays.
+pub fn settle(dir: &Path, history: Option<&History>) -> Result<Option<PolicyId>, String> {
+    let Some(Marker { settle_on, state }) = marker(dir)? else { return Ok(None) };
+    let half = |cause: String| {
+        format!(
+            "the files of {} were being replaced when it broke off: {cause}\n  run with `--state {}`, which keeps policy \
+             {settle_on}; or put the directory in order yourself and remove {MARKER} from it",
+            dir.display(),
+            state.display()
+        )
+    };
+    let history = history.ok_or_else(|| half("the history that can mend it is not open".to_owned()))?;
+    let kept = history.load(settle_on).map_err(half)?;
+    put(dir, &kept.files).and_then(|_| end(dir)).map_err(|error| half(error.to_string()))?;
+    Ok(Some(settle_on))
+}
+
+/// Makes the files of `dir` those of `files`, secrets apart; says how many were written or removed. Permissions and owners
+/// stay; new files get those of gateway.toml, new directories those of `dir`. What is equal is not touched; a link to what
+/// is not equal becomes a file.
+///
+/// # Errors
+/// What the system said, and about what; some files may have been replaced then.
+pub fn put(dir: &Path, files: &Files) -> io::Result<usize> {
+    let dir = dir.canonicalize()?;
+    let mut touched: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut changed = 0;
+    for (path, bytes) in files.iter().filter(|(path, _)| !is_secrets(path)) {
+        let target = dir.join(&**path);
+        if fs::read(&target).is_ok_and(|found| found == bytes) {
+            continue;
+        }
+        let within = target.parent().unwrap_or(&dir);
+        make_directories(&dir, within)?;
+        write(&dir, within, &target, bytes).map_err(|error| about(path, &error))?;
+        touched.insert(within.to_path_buf());
+        changed += 1;
+    }
+    for path in files::paths(&dir)? {
+        if belongs(&path) && !is_secrets(&path) && files.bytes(&path).is_none() {
+            let target = dir.join(&path);
+            fs::remove_file(&target).map_err(|error| about(&path, &error))?;
+            touched.insert(target.parent().unwrap_or(&dir).to_path_buf());
+            changed += 1;
+        }
+    }
+    // What a crash left is not of the policy; it goes where this comes by.
+    for within in [dir.clone(), dir.join("filters"), dir.join("lists"), dir.join("modes"), dir.join("tests")] {
+        let _ = fs::remove_file(within.join(FRESH));
+        let _ = fs::remove_file(within.join(format!(".{MARKER}.fresh")));
+    }
+    touched.iter().try_for_each(|within| whole_file::sync_directory(within))?;
+    Ok(changed)
+}
+
+fn about(path: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{path}: {error}"))
+}
+
+/// Makes what is missing of `within`, below `dir`.
+fn make_directories(dir: &Path, within: &Path) -> io::Result<()> {
+    if within.exists() {
+        return Ok(());
+    }
+    let above = within.parent().filter(|above| above.starts_with(dir)).unwrap_or(dir);
+    make_directories(dir, above)?;
+    let like = fs::metadata(dir)?;
+    DirBuilder::new().mode(0o700).create(within)?;
+    give(within, &like)?;
+    whole_file::sync_directory(above)
+}
+
+fn write(dir: &Path, within: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+    let like = fs::metadata(target).or_else(|_| fs::metadata(dir.join("gateway.toml")));
+    let fresh = within.join(FRESH);
+    let _ = fs::remove_file(&fresh);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    file.write_all(bytes)?;
+    if let Ok(like) = like {
+        give(&fresh, &like)?;
+    }
+    file.sync_all()?;
+    fs::rename(&fresh, target)
+}
+
+/// Gives a file of ours the owner and the permissions of another.
+fn give(path: &Path, like: &Metadata) -> io::Result<()> {
+    let own = fs::metadata(path)?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        chown(path, Some(like.uid()), Some(like.gid())).map_err(|error| {
+            let message = format!("it belongs to user {}, which the gateway cannot keep: {error}", like.uid());
+            io::Error::new(error.kind(), message)
+        })?;
+    }
+    fs::set_permissions(path, Permissions::from_mode(like.permissions().mode() & 0o7777))
+}

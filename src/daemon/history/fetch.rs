@@ -1,0 +1,144 @@
+//! What is to come to run, or to be compared, is fetched: from another directory or from the history, with the secrets of
+//! the policy directory.
+
+use super::{Coming, HistoryDesk, lock};
+use crate::control::history::diff::{Diff, diff};
+use crate::control::history::objects::Kept;
+use crate::control::history::replace;
+use crate::control::history::request::{DiffRequest, Order, Source};
+use crate::control::origin;
+use crate::control::protocol::{Failure, FailureCode};
+use crate::policy::PolicyId;
+use crate::policy::document::{Faults, Files};
+use crate::policy::load::{is_secrets, read_directory};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A policy that was read and not compiled yet.
+#[derive(Debug)]
+pub(in crate::daemon) struct Fetched {
+    pub(in crate::daemon) coming: Coming,
+    /// What is wrong so far.
+    pub(in crate::daemon) faults: Faults,
+    /// Where it is from, for messages.
+    pub(in crate::daemon) name: String,
+    /// For whoever ordered it.
+    pub(in crate::daemon) notes: Vec<String>,
+}
+
+impl HistoryDesk {
+    /// What is ordered, from another directory or from the history, with the secrets of `dir`. `None` for a reload.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(in crate::daemon) fn fetch(
+        &self,
+        dir: Option<&Path>,
+        runs: PolicyId,
+        order: &Order,
+    ) -> Result<Option<Fetched>, Failure> {
+        let prefix = match &order.source {
+            Source::Running => return Ok(None),
+            Source::Directory(_) => &None,
+            Source::Kept(prefix) => prefix,
+        };
+        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+        let history = self.history()?;
+        let Some(dir) = dir else {
+            let message =
+                "it runs on a policy that is built in: there is no directory to write to; start it with `weir run DIR`";
+            return Err(Failure::new(FailureCode::NoHistory, message));
+        };
+        let waiting = lock(&self.waiting).clone().map(|(waiting, _)| waiting);
+        if let Source::Directory(from) = &order.source {
+            if let Some(waiting) = waiting {
+                let message = format!(
+                    "policy {} waits to be confirmed\n  `weir confirm` keeps it, `weir rollback` undoes it; then apply again",
+                    waiting.id
+                );
+                return Err(Failure::new(FailureCode::Unconfirmed, message));
+            }
+            return fetch_directory(from, dir).map(Some);
+        }
+        let target = match (prefix, waiting) {
+            (Some(prefix), _) => history.resolve(prefix),
+            (None, Some(waiting)) => Ok(waiting.back_to),
+            (None, None) => history.before(runs),
+        };
+        let target = target.map_err(bad)?;
+        let kept = history.load(target).map_err(|message| Failure::new(FailureCode::NoHistory, message))?;
+        let mut files = kept.files;
+        keep_secrets(&mut files, dir);
+        let id = PolicyId::of(&files);
+        let mut notes = Vec::new();
+        if id != target {
+            notes.push(format!(
+                "policy {target} had other secrets: those of {} stay, and it runs as policy {id}",
+                dir.display()
+            ));
+        }
+        let coming = Coming { id, files: Arc::new(files), before: history.before(target).ok() };
+        let name = format!("policy {target} of the history");
+        Ok(Some(Fetched { coming, faults: Faults::default(), name, notes }))
+    }
+
+    /// `weir diff`; waits for the disk.
+    pub(in crate::daemon) fn diff(&self, request: &DiffRequest) -> Result<Diff, Failure> {
+        let (a, b) = (self.side(&request.a)?, self.side(&request.b)?);
+        Ok(diff((&a.0, &a.1), (&b.0, &b.1)))
+    }
+
+    /// A policy to compare, with what it is called.
+    fn side(&self, text: &str) -> Result<(String, Kept), Failure> {
+        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+        if text.starts_with('/') {
+            let directory = Path::new(text);
+            origin::require_directory(directory).map_err(bad)?;
+            let (files, _) = read_directory(directory).map_err(|report| bad(report.short()))?;
+            return Ok((text.to_owned(), files.into()));
+        }
+        let history = self.history()?;
+        let id = history.resolve(text).map_err(bad)?;
+        let kept = history.load(id).map_err(|message| Failure::new(FailureCode::NoHistory, message))?;
+        Ok((id.to_string(), kept))
+    }
+}
+
+/// The files of another directory as they are to lie in `dir`.
+fn fetch_directory(from: &Path, dir: &Path) -> Result<Fetched, Failure> {
+    origin::require_directory(from).map_err(|message| Failure::new(FailureCode::BadRequest, message))?;
+    let name = from.display().to_string();
+    if from.join(replace::MARKER).exists() {
+        let message = format!("the files of {name} are being replaced just now, or that broke off: it is not whole");
+        return Err(Failure::new(FailureCode::BadRequest, message));
+    }
+    let (mut files, faults) = read_directory(from).map_err(|report| Failure {
+        report: Some(report.human(&name, false)),
+        ..Failure::new(FailureCode::PolicyFaults, format!("{name} cannot be read: the running policy stays"))
+    })?;
+    let of_secrets = |files: &Files| {
+        files
+            .iter()
+            .filter(|(path, _)| is_secrets(path))
+            .map(|(path, bytes)| (path.to_string(), bytes.to_vec()))
+            .collect()
+    };
+    let theirs: Vec<(String, Vec<u8>)> = of_secrets(&files);
+    keep_secrets(&mut files, dir);
+    let mut notes = Vec::new();
+    if theirs.iter().any(|(path, bytes)| files.bytes(path) != Some(bytes)) {
+        notes.push(format!(
+            "the secrets of {name} are not taken over: those of {} stay until you replace them there",
+            dir.display()
+        ));
+    }
+    let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
+    Ok(Fetched { coming, faults, name, notes })
+}
+
+/// Puts the secrets that lie in `dir` in the place of those of `files`.
+pub(super) fn keep_secrets(files: &mut Files, dir: &Path) {
+    // What is wrong with them is said when they are compiled, or is no matter of theirs.
+    let own = Files::read_those(dir, &Faults::default(), is_secrets).unwrap_or_default();
+    files.take_over(&own, is_secrets);
+}

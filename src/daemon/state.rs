@@ -1,0 +1,60 @@
+//! The state directory of this process: opened once, when it is first needed.
+
+use crate::control::incidents::state::StateDirectory;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Between two tries to get the state directory from a gateway that is just ending.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Where the state is kept.
+#[derive(Clone, Debug)]
+pub enum StatePlace {
+    /// In the first of these that can be used.
+    OneOf(Vec<PathBuf>),
+    /// Nowhere; why.
+    Nowhere(&'static str),
+}
+
+/// The state directory, held, or why there is none.
+pub(super) type Held = Result<Arc<StateDirectory>, String>;
+
+/// See above.
+#[derive(Debug)]
+pub(super) struct State {
+    place: StatePlace,
+    held: Option<Held>,
+}
+
+impl State {
+    pub(super) fn new(place: StatePlace) -> Self {
+        Self { place, held: None }
+    }
+
+    /// Whether none is wanted.
+    pub(super) fn is_nowhere(&self) -> bool {
+        matches!(self.place, StatePlace::Nowhere(_))
+    }
+
+    /// The directory. One that a gateway which is just ending still holds is waited for.
+    pub(super) fn open(&mut self) -> Held {
+        let place = &self.place;
+        self.held.get_or_insert_with(|| open(place, super::DRAIN_MAX + Duration::from_secs(1))).clone()
+    }
+}
+
+fn open(place: &StatePlace, patience: Duration) -> Held {
+    let candidates = match place {
+        StatePlace::OneOf(candidates) => candidates,
+        StatePlace::Nowhere(why) => return Err((*why).to_owned()),
+    };
+    let begun = Instant::now();
+    loop {
+        match StateDirectory::open(candidates) {
+            Ok(directory) => return Ok(Arc::new(directory)),
+            Err(error) if error.is_held && begun.elapsed() < patience => std::thread::sleep(RETRY),
+            Err(error) => return Err(error.message),
+        }
+    }
+}
