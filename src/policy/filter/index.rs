@@ -3,7 +3,7 @@
 
 use super::Rule;
 use super::lists::NameList;
-use super::sets::{BELOW, RuleRef, SELF, Sets, SetsBuilder};
+use super::sets::{BELOW, FREE_BELOW, FREE_SELF, FREED, RuleRef, SELF, Sets, SetsBuilder};
 use super::table::{Table, TableBuilder, TooManyNames};
 use std::sync::Arc;
 
@@ -35,10 +35,11 @@ impl Index {
         let mut folded = vec![Folded::default(); rules.len()];
         let mut table = TableBuilder::new(names.iter().map(|list| list.len()).sum(), seed);
         for (rule, list) in names.iter().enumerate() {
-            for (reach, wire) in list.iter() {
-                table.enter(wire, |known| {
+            for entry in list.entries() {
+                let member = RuleRef::new(rule, entry.reach, sets.types(entry.types), list.frees());
+                table.enter(entry.wire, |known| {
                     let before = known.unwrap_or(0);
-                    let after = sets.with(before, RuleRef::new(rule, reach));
+                    let after = sets.with(before, member);
                     folded[rule].repeated += usize::from(before == after);
                     after
                 })?;
@@ -63,11 +64,14 @@ impl Index {
 
 /// Whether a name adds nothing to the nearest name above it in the table. The rules must be the same: were there one
 /// more on either, the longer name would decide between them. And the lower name must speak with one voice: its rules
-/// then say for every query either nothing or what those above say, in the same order.
+/// then say for every query either nothing or what those above say, in the same order. What is freed, or for some types
+/// only, is left as it is: such names are few.
 fn is_covered(lower: &[RuleRef], above: &[RuleRef]) -> bool {
+    let plain = |member: &RuleRef| member.reach() & FREED == 0 && member.is_for_all_types();
     lower.len() == above.len()
         && lower.iter().zip(above).all(|(lower, above)| lower.rule() == above.rule() && above.reach() & BELOW != 0)
         && lower.iter().all(|member| member.reach() == lower[0].reach())
+        && lower.iter().chain(above).all(plain)
 }
 
 /// For each rule its place among rules that name the same name: zone first, then `allow`, then the earlier line.
@@ -77,6 +81,11 @@ fn ranks_of(rules: &[Rule]) -> Vec<u32> {
     let mut ranks = vec![0; rules.len()];
     order.iter().enumerate().for_each(|(rank, &rule)| ranks[rule] = rank as u32);
     ranks
+}
+
+/// What of a name an exception must free to matter for the name looked up, of which it is the suffix at `at`.
+pub(super) fn freeing(at: u8) -> u8 {
+    if at == 0 { FREE_SELF } else { FREE_BELOW }
 }
 
 /// What of a name a rule must speak about to matter for the name looked up, of which it is the suffix at `at`.
