@@ -4,7 +4,8 @@
 use super::Rule;
 use super::lists::NameList;
 use super::sets::{BELOW, FREE_BELOW, FREE_SELF, FREED, RuleRef, SELF, Sets, SetsBuilder};
-use super::table::{Table, TableBuilder, TooManyNames};
+use super::table::{Table, TooManyNames};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// Names of one rule that said nothing new.
@@ -31,33 +32,35 @@ impl Index {
         seed: u64,
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         let ranks = ranks_of(rules);
-        let mut sets = SetsBuilder::new(&ranks);
-        let mut folded = vec![Folded::default(); rules.len()];
-        let mut table = TableBuilder::new(names.iter().map(|list| list.len()).sum(), seed);
-        for (rule, list) in names.iter().enumerate() {
-            for entry in list.entries() {
-                let member = RuleRef::new(rule, entry.reach, sets.types(entry.types), list.frees());
-                table.enter(entry.wire, |known| {
-                    let before = known.unwrap_or(0);
-                    let after = sets.with(before, member);
-                    folded[rule].repeated += usize::from(before == after);
-                    after
-                })?;
-            }
-        }
+        // Both closures build sets, but never at the same time.
+        let sets = RefCell::new(SetsBuilder::new(&ranks));
+        let folded = RefCell::new(vec![Folded::default(); rules.len()]);
+        let merge = |known: Option<u32>, rule: usize, marks: u8| {
+            let mut sets = sets.borrow_mut();
+            let (reach, types) = names[rule].meaning(marks);
+            let member = RuleRef::new(rule, reach, sets.types(types), names[rule].frees());
+            let before = known.unwrap_or(0);
+            let after = sets.with(before, member);
+            folded.borrow_mut()[rule].repeated += usize::from(before == after);
+            after
+        };
         let mut last = None;
-        let table = table.finish(|set, above| {
+        let keep = |set: u32, above: Option<u32>| {
             let Some(above) = above else { return true };
+            let sets = sets.borrow();
             let adds_nothing = match last {
                 Some((pair, verdict)) if pair == (set, above) => verdict,
                 _ => is_covered(sets.members(set), sets.members(above)),
             };
             last = Some(((set, above), adds_nothing));
             if adds_nothing {
+                let mut folded = folded.borrow_mut();
                 sets.members(set).iter().for_each(|member| folded[member.rule()].covered += 1);
             }
             !adds_nothing
-        });
+        };
+        let table = Table::build(names, seed, merge, keep)?;
+        let (sets, folded) = (sets.into_inner(), folded.into_inner());
         Ok((Self { table, sets: sets.finish() }, folded))
     }
 }

@@ -19,7 +19,7 @@ mod zone;
 pub use consider::{Considered, Why};
 pub use index::Folded;
 pub use pattern::Pattern;
-pub use table::{Hit, Table, TableBuilder, TooManyNames};
+pub use table::{Hit, Table, TooManyNames};
 pub use zone::read;
 
 use super::Mode;

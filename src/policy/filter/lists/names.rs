@@ -32,6 +32,12 @@ pub struct NameList {
     frees: bool,
 }
 
+impl AsRef<Self> for NameList {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl NameList {
     /// How many names there are.
     pub fn len(&self) -> usize {
@@ -95,6 +101,17 @@ impl NameList {
         self.frees
     }
 
+    /// For each name its marks, the length of its wire form, and the wire form.
+    pub(in super::super) fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
+    /// What marks before a name say: its reach, and the types it is for; `None`: all.
+    pub(in super::super) fn meaning(&self, marks: u8) -> (u8, Option<&Types>) {
+        let types = usize::from(marks >> REACH_BITS).checked_sub(1).and_then(|number| self.types.get(number));
+        (marks & ((1 << REACH_BITS) - 1), types)
+    }
+
     /// Each with its reach (1: the name itself, 2: what is below it, 4 and 8: the same, freed by an exception) in its wire
     /// form.
     pub fn iter(&self) -> impl Iterator<Item = (u8, &[u8])> {
@@ -108,8 +125,8 @@ impl NameList {
             let (&[marks, len], tail) = rest.split_first_chunk::<2>()?;
             let (wire, tail) = tail.split_at_checked(usize::from(len))?;
             rest = tail;
-            let types = usize::from(marks >> REACH_BITS).checked_sub(1).and_then(|number| self.types.get(number));
-            Some(Entry { reach: marks & ((1 << REACH_BITS) - 1), types, wire })
+            let (reach, types) = self.meaning(marks);
+            Some(Entry { reach, types, wire })
         })
     }
 }
