@@ -13,15 +13,19 @@ mod detect;
 mod line;
 mod names;
 mod problem;
+mod report;
 mod resolve;
 mod settings;
 mod types;
 mod v2fly;
+mod write;
 
 pub use detect::{Format, Unreadable};
 pub use names::NameList;
 pub use problem::{Problem, Problems, Weight};
+pub use report::report;
 pub use types::Types;
+pub use write::{Unwritable, to_domains, to_toml};
 
 use super::sets::{BELOW, SELF};
 use line::Reader;

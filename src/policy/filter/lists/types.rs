@@ -25,6 +25,11 @@ impl Types {
         self.listed.binary_search(&qtype).is_ok() != self.except
     }
 
+    /// The types, when they are few and not all others.
+    pub(super) fn only(&self) -> Option<&[u16]> {
+        (!self.except).then_some(&self.listed)
+    }
+
     /// Those that are not in `other`.
     pub(super) fn without(&self, other: &Self) -> Self {
         let kept = |of: &Self, found: bool, by: &Self| {
