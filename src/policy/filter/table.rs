@@ -1,8 +1,8 @@
 //! The exact name table: a name in wire form to a small number, and in one pass the numbers of all names above it.
 //!
 //! A block list has a million names and every query is held against it, so both a byte and a cache line count. Names lie
-//! in the order of their hashes, some four to a block; a small index says where each block begins. One look into a block
-//! settles hit and miss alike, and all blocks of a query are fetched before the first is read, so that a look-up waits
+//! in the order of their hashes, some four to a block; a small index says where each block begins. The index
+//! also has a bit for each name of a block, so that most misses end there, and all blocks of a query are fetched before the first is read, so that a look-up waits
 //! for memory about once. The hash is rolled from the root label toward the first, so that one pass over the bytes hashes
 //! every suffix (RFC 1035 section 3.1: a name is a sequence of labels). A tag only says where to look: the bytes are always
 //! compared, because a name that is blocked for its fingerprint is an outage.
@@ -137,6 +137,19 @@ impl Labels {
     }
 }
 
+/// Where a block begins, and what may be in it. The end is where the next begins.
+#[derive(Clone, Copy, Debug, Default)]
+struct Block {
+    start: u32,
+    /// A bit for each of its names: a name whose bit is not there is not in the block, which then need not be read.
+    marks: u32,
+}
+
+/// The bit of a hash in the marks of its block; from other bits than its tag and its place.
+fn mark_of(hash: u64) -> u32 {
+    1 << ((hash >> 8) & 31)
+}
+
 /// Where a suffix would be.
 #[derive(Clone, Copy)]
 struct Probe {
@@ -150,8 +163,8 @@ struct Probe {
 /// Names and their values; made by [`Table::build`].
 pub struct Table {
     keys: Keys,
-    /// Where each block begins, and where the last one ends.
-    starts: Vec<u32>,
+    /// All blocks, and an empty one that says where the last one ends.
+    blocks: Vec<Block>,
     /// For each name the length of its wire form, its tag, its value in `width` bytes, little-endian, and the wire form
     /// with the root's zero byte.
     arena: Vec<u8>,
@@ -181,7 +194,7 @@ impl Table {
 
     /// All memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        self.starts.capacity() * size_of::<u32>() + self.arena.capacity()
+        self.blocks.capacity() * size_of::<Block>() + self.arena.capacity()
     }
 
     /// Calls `visit` for each name of the table that is `wire` or above it, shortest first, until it returns `false`.
@@ -199,8 +212,10 @@ impl Table {
         loop {
             // `hash` is that of the suffix that begins at `end`.
             if depths & 1 != 0 {
-                probes[count] = self.fetch(hash, end as u8);
-                count += 1;
+                if let Some(probe) = self.fetch(hash, end as u8) {
+                    probes[count] = probe;
+                    count += 1;
+                }
                 if count == FETCHED {
                     if !self.read(&probes, wire, &mut visit) {
                         return;
@@ -226,15 +241,19 @@ impl Table {
         value
     }
 
-    /// Asks for the memory of the block where a hash belongs.
+    /// Asks for the memory of the block where a hash belongs; `None` when it cannot be there.
     #[inline]
-    fn fetch(&self, hash: u64, start: u8) -> Probe {
+    fn fetch(&self, hash: u64, start: u8) -> Option<Probe> {
         let home = self.home(hash);
-        let block = (self.starts[home], self.starts[home + 1]);
+        let Block { start: begin, marks } = self.blocks[home];
+        if marks & mark_of(hash) == 0 {
+            return None;
+        }
+        let block = (begin, self.blocks[home + 1].start);
         for line in (block.0 as usize..block.1 as usize).step_by(LINE).take(4) {
             prefetch(&self.arena[line]);
         }
-        Probe { block, start, tag: tag_of(hash) }
+        Some(Probe { block, start, tag: tag_of(hash) })
     }
 
     /// Visits what the probes find; `false` when the visitor has enough.
@@ -268,7 +287,7 @@ impl Table {
     /// the hash.
     #[inline]
     fn home(&self, hash: u64) -> usize {
-        (((hash >> 32) * (self.starts.len() as u64 - 1)) >> 32) as usize
+        (((hash >> 32) * (self.blocks.len() as u64 - 1)) >> 32) as usize
     }
 }
 

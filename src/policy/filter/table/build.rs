@@ -2,7 +2,7 @@
 //! names pass through the cache in order instead of each being looked for in a growing table.
 
 use super::super::lists::NameList;
-use super::{BLOCK, HEAD, Keys, Labels, Probe, Table, TooManyNames, tag_of, value_of};
+use super::{BLOCK, Block, HEAD, Keys, Labels, Probe, Table, TooManyNames, mark_of, tag_of, value_of};
 use crate::sys::pages::prefer_large_pages;
 use crate::sys::prefetch;
 
@@ -84,8 +84,14 @@ impl Table {
         }
         u32::try_from(bytes).map_err(|_| TooManyNames)?;
         let blocks = names.len() / BLOCK + 1;
-        let mut table =
-            Self { keys, starts: vec![0; blocks + 1], arena: Vec::new(), width, names: names.len(), depths: 0 };
+        let mut table = Self {
+            keys,
+            blocks: vec![Block::default(); blocks + 1],
+            arena: Vec::new(),
+            width,
+            names: names.len(),
+            depths: 0,
+        };
         table.arena.reserve_exact(bytes);
         prefer_large_pages(&mut table.arena);
         let mut begun = 0;
@@ -95,16 +101,23 @@ impl Table {
             let home = table.home(hash);
             // This block and those before it that have no names begin here, unless it has begun already.
             if begun <= home {
-                table.starts[begun..=home].fill(table.arena.len() as u32);
+                table.begin(begun..home + 1);
                 begun = home + 1;
             }
+            table.blocks[home].marks |= mark_of(hash);
             table.arena.extend_from_slice(&[wire.len() as u8, tag_of(hash)]);
             table.arena.extend_from_slice(&value.to_le_bytes()[..width]);
             table.arena.extend_from_slice(wire);
             table.depths |= 1 << Labels::of(wire).len;
         }
-        table.starts[begun..].fill(table.arena.len() as u32);
+        table.begin(begun..blocks + 1);
         Ok(table)
+    }
+
+    /// Lets blocks begin at the end of what is written.
+    fn begin(&mut self, blocks: std::ops::Range<usize>) {
+        let start = self.arena.len() as u32;
+        self.blocks[blocks].iter_mut().for_each(|block| block.start = start);
     }
 
     /// The length of the name at `at` with all that is before it.
@@ -152,7 +165,7 @@ impl Table {
         for (depth, &label) in labels.starts[..labels.len].iter().rev().enumerate() {
             // `hash` is that of the suffix that begins at `end`, of `depth` labels.
             if self.depths >> depth & 1 != 0 {
-                probes.push((of, start + end..after, self.fetch(hash, 0)));
+                probes.extend(self.fetch(hash, 0).map(|probe| (of, start + end..after, probe)));
             }
             hash = self.keys.roll(hash, &wire[usize::from(label)..end]);
             end = usize::from(label);
@@ -164,9 +177,9 @@ impl Table {
         let mut refused = refused.iter().copied().peekable();
         let mut to = 0;
         let mut from = 0;
-        for block in 0..self.starts.len() - 1 {
-            let end = self.starts[block + 1] as usize;
-            self.starts[block] = to as u32;
+        for block in 0..self.blocks.len() - 1 {
+            let end = self.blocks[block + 1].start as usize;
+            self.blocks[block].start = to as u32;
             while from < end {
                 let size = self.size_at(from);
                 if refused.next_if_eq(&from).is_some() {
@@ -178,7 +191,7 @@ impl Table {
                 from += size;
             }
         }
-        *self.starts.last_mut().expect("the end of the last block is always there") = to as u32;
+        self.blocks.last_mut().expect("the end of the last block is always there").start = to as u32;
         self.arena.truncate(to);
         self.arena.shrink_to_fit();
     }

@@ -180,7 +180,7 @@ fn a_name_takes_few_bytes() {
     names.iter().for_each(|name| list.push(1, name));
     let table = table_of(&[list], 5, u32::from, |_, _| true);
     let arena: usize = names.iter().map(|name| name.len() + HEAD + 1).sum();
-    assert_eq!(table.bytes(), arena + (20_000 / BLOCK + 2) * size_of::<u32>());
+    assert_eq!(table.bytes(), arena + (20_000 / BLOCK + 2) * size_of::<Block>());
 }
 
 #[test]
