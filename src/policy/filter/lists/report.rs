@@ -31,7 +31,7 @@ pub fn report(file: &Arc<str>, parsed: &Parsed, faults: &Faults) {
         } else {
             (format!("{unsupported} of {} lines in {file} say what weir does not do", parsed.lines), "half")
         };
-        let message = format!("{left_out}, more than {share} and more than {}", BAD_LINES_FREE);
+        let message = format!("{left_out}, more than {share} and more than {BAD_LINES_FREE}");
         let hint = format!("it was read as a list of {}; is that its format?", parsed.format);
         faults.add(Code::List, &Place::whole(file), message, hint);
     } else if loaded == 0 {
