@@ -1,18 +1,24 @@
 //! The filter with a million names: parsing a list, compiling it, and decisions about names that are in it and names that
-//! are not. Also prints the memory that a name takes. `cargo bench --bench filter`
+//! are not. Also prints the memory that a name takes, and the most that the process takes while one list replaces another
+//! of the same size. `cargo bench --bench filter`; WEIR_NAMES=10000000 before it for ten million.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use weir::dns::name::Name;
 use weir::policy::Mode;
 use weir::policy::clients::GroupSet;
 use weir::policy::filter::lists::{NameList, Reading, parse};
 use weir::policy::filter::{Action, Filter, Rule, Scope, Subject};
+use weir::sys::prefetch;
 
 const NAMES: usize = 1_000_000;
+
+/// Queries ahead of the one that is measured: in service the name asked for has just been read, here it must be fetched.
+const AHEAD: usize = 8;
 
 /// Enough names that table and queries do not fit into a core's cache, as in service.
 const ASKED: usize = 1 << 18;
@@ -57,19 +63,60 @@ fn circle(len: usize, rng: &mut StdRng) -> Vec<[u32; 16]> {
     next.into_iter().map(|next| [next; 16]).collect()
 }
 
+/// What the system says of this process, in MiB: `VmRSS`, or `VmHWM`, the most since the last [`forget_the_most`].
+fn memory(key: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.unwrap_or(f64::NAN) / 1024.0
+}
+
+fn forget_the_most() -> bool {
+    std::fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
+/// Loads the list from a file again while the filter made of it serves, as a reload does, and prints what that took.
+fn swap(text: &str) {
+    let path = std::env::temp_dir().join(format!("weir-bench-{}.txt", std::process::id()));
+    std::fs::write(&path, text).expect("the temporary directory is writable");
+    let load = || {
+        let bytes = std::fs::read(&path).expect("the file is there");
+        let begin = Instant::now();
+        let names = Arc::new(parse(&bytes, Reading::default()).expect("it is a list").names);
+        drop(bytes);
+        let filter = compile(&names);
+        (filter, begin.elapsed())
+    };
+    let before = memory("VmRSS");
+    let mut serving = load().0;
+    let (rest, can_forget) = (memory("VmRSS") - before, forget_the_most());
+    let (next, took) = load();
+    let most = memory("VmHWM") - before;
+    serving.clone_from(&next);
+    drop(next);
+    let after = memory("VmRSS") - before;
+    let most =
+        if can_forget { format!("{most:.1} MiB at most, {:.2} times", most / rest) } else { "unknown".to_owned() };
+    println!("swap: {rest:.1} MiB at rest, {most}, {after:.1} MiB after; loaded in {took:?}");
+    drop(serving);
+    std::fs::remove_file(&path).expect("the file is ours");
+}
+
 fn filter(c: &mut Criterion) {
     let mut rng = StdRng::seed_from_u64(1);
-    let names: Vec<String> = (0..NAMES).map(|_| made_name(&mut rng)).collect();
+    let count = std::env::var("WEIR_NAMES").map_or(NAMES, |text| text.parse().expect("WEIR_NAMES is a number"));
+    let names: Vec<String> = (0..count).map(|_| made_name(&mut rng)).collect();
     let text = names.join("\n");
+    swap(&text);
     let list = parsed(&text);
     let filter = compile(&list);
     let bytes = filter.bytes() as f64 / filter.names() as f64;
-    println!("{} names, {bytes:.1} bytes a name, {:.1} of them text", filter.names(), text.len() as f64 / NAMES as f64);
+    println!("{} names, {bytes:.1} bytes a name, {:.1} of them text", filter.names(), text.len() as f64 / count as f64);
 
     let mut group = c.benchmark_group("filter");
-    group.sample_size(10);
-    group.bench_function("parse a million", |b| b.iter(|| parsed(black_box(&text))));
-    group.bench_function("compile a million", |b| {
+    group.sample_size(10).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
+    group.bench_function("parse", |b| b.iter(|| parsed(black_box(&text))));
+    group.bench_function("compile", |b| {
         b.iter_batched(|| (), |()| compile(black_box(&list)), BatchSize::PerIteration);
     });
 
@@ -85,14 +132,15 @@ fn filter(c: &mut Criterion) {
 
     let groups = GroupSet::default();
     let name = |text: &str| Name::from_text(text).expect("a name");
-    let listed: Vec<Name> = (0..ASKED).map(|_| name(&names[rng.random_range(0..NAMES)])).collect();
-    let below: Vec<Name> = (0..ASKED).map(|_| name(&format!("www.{}", names[rng.random_range(0..NAMES)]))).collect();
+    let listed: Vec<Name> = (0..ASKED).map(|_| name(&names[rng.random_range(0..count)])).collect();
+    let below: Vec<Name> = (0..ASKED).map(|_| name(&format!("www.{}", names[rng.random_range(0..count)]))).collect();
     let other: Vec<Name> = (0..ASKED).map(|_| name(&format!("www.{}", made_name(&mut rng)))).collect();
     for (case, asked) in [("listed", &listed), ("below a listed name", &below), ("not listed", &other)] {
         let mut next = 0;
         group.bench_function(format!("decide: {case}"), |b| {
             b.iter(|| {
                 next = (next + 1) % ASKED;
+                prefetch(&asked[(next + AHEAD) % ASKED]);
                 filter.decide(&Subject { groups: &groups, name: &asked[next], qtype: 1, tcp: false }).rule.is_some()
             });
         });

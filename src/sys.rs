@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod pages;
 pub mod terminal;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};

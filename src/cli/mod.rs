@@ -6,6 +6,7 @@ mod check;
 mod cookie_secret;
 mod drill;
 mod explain;
+mod import;
 mod incident;
 mod output;
 mod run;
@@ -81,6 +82,8 @@ enum Command {
     Unblock(UnblockArguments),
     /// Print a new secret for DNS cookies, a line for the file cookie.secrets of the policy directory
     CookieSecret,
+    /// Convert a list of names of any format that is read; the report goes to standard error; exit codes as of check
+    Import(ImportArguments),
     /// Show who asks most and for what, and the attacks that go on; refreshes every second, q ends it
     Top(TopArguments),
 }
@@ -160,6 +163,42 @@ struct CheckArguments {
     format: Format,
     #[command(flatten)]
     system: SystemArguments,
+}
+
+#[derive(Debug, Args)]
+struct ImportArguments {
+    /// The list
+    file: PathBuf,
+    /// What to make of it: a filter zone, or plain domains
+    #[arg(long, value_enum, default_value_t = ImportTo::Toml)]
+    to: ImportTo,
+    /// The list's format, as in a rule [default: detected]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// What a bare name in the list means
+    #[arg(long = "match", value_enum, default_value_t = ImportMatch::Subtree)]
+    matches: ImportMatch,
+    /// Take whole public suffixes, such as com or co.uk
+    #[arg(long)]
+    force: bool,
+    /// Warnings end with exit code 1
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ImportTo {
+    Toml,
+    Domains,
+    #[value(hide = true)]
+    Rpz,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ImportMatch {
+    Subtree,
+    Exact,
+    Children,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -387,6 +426,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Block(arguments) => incident::block(arguments),
         Command::Unblock(arguments) => incident::unblock(arguments),
         Command::CookieSecret => cookie_secret::cookie_secret(),
+        Command::Import(arguments) => import::import(&arguments),
         Command::Top(arguments) => top::top(&arguments),
     };
     exit.into()

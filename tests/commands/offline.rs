@@ -161,3 +161,45 @@ fn a_cookie_secret_is_drawn_anew_each_time_and_fits_the_file() {
     assert!(open.code == Some(2) && said.contains("every user of this machine"), "{open:#?}");
     assert!(!said.contains(secrets[0].out.trim()), "a report shows no secret: {open:#?}");
 }
+
+#[test]
+fn import_converts_what_can_be_read_and_passes_nothing_over() {
+    let place = Place::new();
+    place.write("ads.txt", "[Adblock]\n||ads.example^\n|one.example^\n||t.delfi.\n||*.below.example^\n");
+    let domains = place.weir(&["import", "ads.txt", "--to", "domains"]);
+    assert_eq!(
+        (domains.code, domains.out.as_str()),
+        (Some(0), "ads.example\n=one.example\n*.below.example\n"),
+        "{domains:#?}"
+    );
+    assert!(domains.err.contains("adblock-prefix") && domains.err.contains("ads.txt:4:1"), "{domains:#?}");
+    assert_eq!(place.weir(&["import", "ads.txt", "--strict"]).code, Some(1));
+
+    place.write("exceptions.txt", "||ads.example^\n@@||good.ads.example^\n||v6.example^$dnstype=AAAA\n");
+    place.weir(&["import", "exceptions.txt", "--to", "domains"]).fails(2, &["exceptions", "--to toml"]);
+    let zone = place.weir(&["import", "exceptions.txt", "--to", "toml"]);
+    assert_eq!(zone.code, Some(0), "{zone:#?}");
+    place.write("policies/gateway.toml", GATEWAY);
+    place.write("policies/filters/10-list.toml", &zone.out);
+    place.weir(&["check"]).works(&["policy"]);
+    for (question, word) in [
+        (["x.ads.example", "A"], "nxdomain"),
+        (["x.good.ads.example", "A"], "allow"),
+        (["v6.example", "AAAA"], "nxdomain"),
+    ] {
+        place.weir(&["explain", question[0], question[1], "--dir", "policies"]).works(&[word]);
+    }
+
+    place.write("site", "a.example @ads\ninclude:other @ads\n");
+    place.write("other", "b.example @ads\nc.example\n");
+    let site = place.weir(&["import", "site", "--to", "domains"]);
+    assert_eq!((site.code, site.out.as_str()), (Some(0), "a.example\nb.example\n"), "{site:#?}");
+
+    place.write("zone.rpz", "$TTL 60\na.example CNAME .\n");
+    place.weir(&["import", "zone.rpz"]).fails(2, &["response policy zone", "filters/NN-name.rpz"]);
+    place.weir(&["import", "ads.txt", "--to", "rpz"]).fails(2, &["E-NOT-YET", "--to toml"]);
+    place.weir(&["import", "gone.txt"]).fails(2, &["gone.txt"]);
+    place.weir(&["import", "ads.txt", "--format", "adblok"]).fails(2, &["adblock"]);
+    place.write("page.txt", "<!DOCTYPE html>\n");
+    place.weir(&["import", "page.txt"]).fails(2, &["web page"]);
+}

@@ -1,6 +1,7 @@
 //! Every rule that names a name, and why it speaks or not: for a person who asks why. Not on the path of a query.
 
-use super::{Decision, Filter, Rule, Subject};
+use super::sets::{BELOW, SELF};
+use super::{Decision, Filter, Named, Rule, Subject};
 use crate::dns::name::Name;
 use std::fmt;
 
@@ -17,6 +18,8 @@ pub enum Why {
     Off,
     /// The client is in none of its groups.
     OtherGroup,
+    /// An exception of its own list frees the name.
+    Excepted,
     /// It is for other types.
     OtherType,
     /// It is for the other transport.
@@ -31,6 +34,7 @@ impl fmt::Display for Why {
             Self::Outranked => "comes after the rule that decides",
             Self::Off => "is off",
             Self::OtherGroup => "is for other clients",
+            Self::Excepted => "has an exception for the name in its list",
             Self::OtherType => "is for other types",
             Self::OtherTransport => "is for the other transport",
         })
@@ -54,9 +58,9 @@ impl Filter {
     pub fn considered(&self, subject: &Subject<'_>) -> Vec<Considered<'_>> {
         let mut considered = Vec::new();
         let mut decision = Decision::default();
-        self.in_order(subject.name, |at, member| {
+        self.in_order(subject, |Named { at, member, silent }| {
             let rule = &self.rules[member.rule()];
-            let why = match rule.silent_because(subject) {
+            let why = match silent.or_else(|| rule.silent_because(subject)) {
                 Some(silent) => silent,
                 None if decision.rule.is_some() => Why::Outranked,
                 None if decision.hear(rule) => Why::Decides,
@@ -64,7 +68,7 @@ impl Filter {
             };
             let suffix = &subject.name.as_wire()[usize::from(at)..];
             let name = Name::from_wire(suffix).unwrap_or_else(|_| Name::root());
-            considered.push(Considered { rule, matched: spelled(member.reach(), &name), why });
+            considered.push(Considered { rule, matched: spelled(member.reach() & (BELOW | SELF), &name), why });
             false
         });
         considered
@@ -74,9 +78,9 @@ impl Filter {
 /// A name as a policy spells it.
 fn spelled(reach: u8, name: &Name) -> String {
     match reach {
-        super::sets::SELF => format!("={name}"),
-        super::sets::BELOW if *name == Name::root() => "*".to_owned(),
-        super::sets::BELOW => format!("*.{name}"),
+        SELF => format!("={name}"),
+        BELOW if *name == Name::root() => "*".to_owned(),
+        BELOW => format!("*.{name}"),
         _ => name.to_string(),
     }
 }

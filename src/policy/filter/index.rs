@@ -3,8 +3,9 @@
 
 use super::Rule;
 use super::lists::NameList;
-use super::sets::{BELOW, RuleRef, SELF, Sets, SetsBuilder};
-use super::table::{Table, TableBuilder, TooManyNames};
+use super::sets::{BELOW, FREE_BELOW, FREE_SELF, FREED, RuleRef, SELF, Sets, SetsBuilder};
+use super::table::{Table, TooManyNames};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// Names of one rule that said nothing new.
@@ -31,43 +32,49 @@ impl Index {
         seed: u64,
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         let ranks = ranks_of(rules);
-        let mut sets = SetsBuilder::new(&ranks);
-        let mut folded = vec![Folded::default(); rules.len()];
-        let mut table = TableBuilder::new(names.iter().map(|list| list.len()).sum(), seed);
-        for (rule, list) in names.iter().enumerate() {
-            for (reach, wire) in list.iter() {
-                table.enter(wire, |known| {
-                    let before = known.unwrap_or(0);
-                    let after = sets.with(before, RuleRef::new(rule, reach));
-                    folded[rule].repeated += usize::from(before == after);
-                    after
-                })?;
-            }
-        }
+        // Both closures build sets, but never at the same time.
+        let sets = RefCell::new(SetsBuilder::new(&ranks));
+        let folded = RefCell::new(vec![Folded::default(); rules.len()]);
+        let merge = |known: Option<u32>, rule: usize, marks: u8| {
+            let mut sets = sets.borrow_mut();
+            let (reach, types) = names[rule].meaning(marks);
+            let member = RuleRef::new(rule, reach, sets.types(types), names[rule].frees());
+            let before = known.unwrap_or(0);
+            let after = sets.with(before, member);
+            folded.borrow_mut()[rule].repeated += usize::from(before == after);
+            after
+        };
         let mut last = None;
-        let table = table.finish(|set, above| {
+        let keep = |set: u32, above: Option<u32>| {
             let Some(above) = above else { return true };
+            let sets = sets.borrow();
             let adds_nothing = match last {
                 Some((pair, verdict)) if pair == (set, above) => verdict,
                 _ => is_covered(sets.members(set), sets.members(above)),
             };
             last = Some(((set, above), adds_nothing));
             if adds_nothing {
+                let mut folded = folded.borrow_mut();
                 sets.members(set).iter().for_each(|member| folded[member.rule()].covered += 1);
             }
             !adds_nothing
-        });
+        };
+        let table = Table::build(names, seed, merge, keep)?;
+        let (sets, folded) = (sets.into_inner(), folded.into_inner());
         Ok((Self { table, sets: sets.finish() }, folded))
     }
 }
 
 /// Whether a name adds nothing to the nearest name above it in the table. The rules must be the same: were there one
 /// more on either, the longer name would decide between them. And the lower name must speak with one voice: its rules
-/// then say for every query either nothing or what those above say, in the same order.
+/// then say for every query either nothing or what those above say, in the same order. What is freed, or for some types
+/// only, is left as it is: such names are few.
 fn is_covered(lower: &[RuleRef], above: &[RuleRef]) -> bool {
+    let plain = |member: &RuleRef| member.reach() & FREED == 0 && member.is_for_all_types();
     lower.len() == above.len()
         && lower.iter().zip(above).all(|(lower, above)| lower.rule() == above.rule() && above.reach() & BELOW != 0)
         && lower.iter().all(|member| member.reach() == lower[0].reach())
+        && lower.iter().chain(above).all(plain)
 }
 
 /// For each rule its place among rules that name the same name: zone first, then `allow`, then the earlier line.
@@ -77,6 +84,11 @@ fn ranks_of(rules: &[Rule]) -> Vec<u32> {
     let mut ranks = vec![0; rules.len()];
     order.iter().enumerate().for_each(|(rank, &rule)| ranks[rule] = rank as u32);
     ranks
+}
+
+/// What of a name an exception must free to matter for the name looked up, of which it is the suffix at `at`.
+pub(super) fn freeing(at: u8) -> u8 {
+    if at == 0 { FREE_SELF } else { FREE_BELOW }
 }
 
 /// What of a name a rule must speak about to matter for the name looked up, of which it is the suffix at `at`.

@@ -3,7 +3,8 @@
 //! Protects clients from names, and servers from clients that ask for them all day. Not from addresses in answers, and
 //! not from a client that uses another resolver. Precedence is that of response policy zones
 //! (draft-vixie-dnsop-dns-rpz): zone order, then exact before longer before shorter names, then `allow`, then the
-//! earlier line. A rule whose filters (groups, types, transport) do not fit, or that is off, does not speak; one in
+//! earlier line. Exceptions inside a list (`@@`) free names from the rule of that list and from no other: the next rule is
+//! heard. A rule whose filters (groups, types, transport) do not fit, or that is off, does not speak; one in
 //! monitor mode is remembered and the next is heard.
 
 mod consider;
@@ -18,13 +19,13 @@ mod zone;
 pub use consider::{Considered, Why};
 pub use index::Folded;
 pub use pattern::Pattern;
-pub use table::{Hit, Table, TableBuilder, TooManyNames};
+pub use table::{Hit, Table, TooManyNames};
 pub use zone::read;
 
 use super::Mode;
 use super::clients::GroupSet;
 use crate::dns::name::Name;
-use index::{Index, wanted};
+use index::{Index, freeing, wanted};
 use lists::NameList;
 use sets::RuleRef;
 use std::net::IpAddr;
@@ -190,6 +191,16 @@ impl<'f> Decision<'f> {
     }
 }
 
+/// A rule that names a name, before its own filters are asked.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    /// Where in the wire form the name found begins.
+    at: u8,
+    member: RuleRef,
+    /// Why its list does not mean it.
+    silent: Option<Why>,
+}
+
 /// All zones, compiled. A clone shares everything: the modes of a policy share their lists this way.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -255,7 +266,8 @@ impl Filter {
         let mut decision = Decision::default();
         for member in self.index.sets.members(set) {
             let rule = &self.rules[member.rule()];
-            if member.reach() & wanted(at) != 0 && rule.speaks(subject) && decision.hear(rule) {
+            let speaks = self.index.sets.admits(*member, subject.qtype) && rule.speaks(subject);
+            if member.reach() & wanted(at) != 0 && speaks && decision.hear(rule) {
                 break;
             }
         }
@@ -267,43 +279,63 @@ impl Filter {
     #[inline(never)]
     fn decide_on_many(&self, subject: &Subject<'_>) -> Decision<'_> {
         let mut decision = Decision::default();
-        self.in_order(subject.name, |_, member| {
-            let rule = &self.rules[member.rule()];
-            rule.speaks(subject) && decision.hear(rule)
+        self.in_order(subject, |named| {
+            let rule = &self.rules[named.member.rule()];
+            named.silent.is_none() && rule.speaks(subject) && decision.hear(rule)
         });
         decision
     }
 
-    /// Calls `visit` with every rule that names `name`, in order of precedence, and where in its wire form the name
-    /// found begins, until it returns `true`.
-    fn in_order(&self, name: &Name, mut visit: impl FnMut(u8, RuleRef) -> bool) {
-        // Shortest first; what is left of each.
-        let mut levels: [(u8, &[RuleRef]); LEVELS_MAX] = [(0, &[]); LEVELS_MAX];
+    /// Calls `visit` with every rule that names the subject's name, in order of precedence, until it returns `true`.
+    fn in_order(&self, subject: &Subject<'_>, mut visit: impl FnMut(Named) -> bool) {
+        let sets = &self.index.sets;
+        // Shortest first: where it begins, its set, how many of its members are done.
+        let mut levels = [(0_u8, 0_u32, 0_usize); LEVELS_MAX];
         let mut len = 0;
-        self.index.table.suffixes_of(name.as_wire(), |hit| {
-            levels[len] = (hit.at, self.index.sets.members(hit.value));
+        self.index.table.suffixes_of(subject.name.as_wire(), |hit| {
+            levels[len] = (hit.at, hit.value, 0);
             len += 1;
             len < LEVELS_MAX
         });
         let levels = &mut levels[..len];
         loop {
-            let mut next: Option<(usize, usize)> = None;
-            for (level, (_, members)) in levels.iter().enumerate().rev() {
-                if let Some(first) = members.first() {
+            let mut next: Option<(usize, usize, RuleRef)> = None;
+            for (level, &(_, set, done)) in levels.iter().enumerate().rev() {
+                if let Some(&first) = sets.members(set).get(done) {
                     let zone = self.rules[first.rule()].zone_number;
-                    if next.is_none_or(|(least, _)| zone < least) {
-                        next = Some((zone, level));
+                    if next.is_none_or(|(least, ..)| zone < least) {
+                        next = Some((zone, level, first));
                     }
                 }
             }
-            let Some((_, level)) = next else { return };
-            let (at, members) = levels[level];
-            let Some((&first, rest)) = members.split_first() else { return };
-            levels[level].1 = rest;
-            if first.reach() & wanted(at) != 0 && visit(at, first) {
+            let Some((_, level, member)) = next else { return };
+            levels[level].2 += 1;
+            let at = levels[level].0;
+            if member.reach() & wanted(at) == 0 {
+                continue;
+            }
+            let silent = if !sets.admits(member, subject.qtype) {
+                Some(Why::OtherType)
+            } else if member.frees() && self.is_freed(member, &levels[level + 1..], subject.qtype) {
+                Some(Why::Excepted)
+            } else {
+                None
+            };
+            if visit(Named { at, member, silent }) {
                 return;
             }
         }
+    }
+
+    /// Whether one of the longer names is an exception of the rule's own list. Linear in the rules that name them, and only
+    /// for rules whose list has exceptions.
+    fn is_freed(&self, member: RuleRef, longer: &[(u8, u32, usize)], qtype: u16) -> bool {
+        let sets = &self.index.sets;
+        longer.iter().any(|&(at, set, _)| {
+            let frees =
+                |m: &RuleRef| m.rule() == member.rule() && m.reach() & freeing(at) != 0 && sets.admits(*m, qtype);
+            sets.members(set).iter().any(frees)
+        })
     }
 
     /// Whether no rule of any zone could ever speak about `name`, for any client: a cached answer that holds only such

@@ -7,6 +7,11 @@
 //! action = "nxdomain"
 //! ttl = 60
 //! ```
+//!
+//! With `list = "lists/x.txt"` the names come from a file in any format of [`Format`]. An exception in it (`@@||y.x^`, and
+//! alike in other formats) frees y.x and all below from this one rule, as if the rule did not name them: later rules and
+//! zones are still heard, which `allow` would stop. Inside the list the ranks of adblock hold: `@@` with `$important`,
+//! `$important`, `@@`, the rest. In dnsmasq and unbound lists the longest name decides, and in a tie the exception.
 
 use super::lists::{Format, Match};
 use super::pattern::split;
@@ -297,7 +302,7 @@ fn read_format(t: &Table<'_>) -> Option<At<Format>> {
     let format = t.choice_given("format", &words)?;
     if !format.is_read() {
         let message = format!("lists in {format} format are not read by this version of weir");
-        t.fault("format", Code::NotYet, message, "convert the list to plain domains");
+        t.fault("format", Code::NotYet, message, "rpz is a zone of its own, in a later version");
         return None;
     }
     Some(At { value: format, place: t.place_of("format") })

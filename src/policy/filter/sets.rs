@@ -1,6 +1,7 @@
 //! The interned sets of rules that name the same name: a million names of one list share one set, so the table holds a
 //! number of one byte for each of them.
 
+use super::lists::Types;
 use std::collections::HashMap;
 
 /// The name itself.
@@ -8,24 +9,50 @@ pub(super) const SELF: u8 = 1;
 /// Everything below the name.
 pub(super) const BELOW: u8 = 2;
 
-/// A rule, and what of a name it speaks about: the name itself, what is below, or both.
+/// The name itself, which an exception of the rule's list frees from the rule.
+pub(super) const FREE_SELF: u8 = 4;
+/// Everything below the name, freed.
+pub(super) const FREE_BELOW: u8 = 8;
+/// Any part of it freed.
+pub(super) const FREED: u8 = FREE_SELF | FREE_BELOW;
+
+/// Bits below the number of the rule: its reach, and whether its list frees names.
+const RULE_SHIFT: u32 = 5;
+const FREES: u32 = 16;
+
+/// A rule, and what of a name it speaks about or frees: the name itself, what is below, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct RuleRef(u32);
+pub(super) struct RuleRef {
+    packed: u32,
+    /// The number of the types for which, in the [`Sets`]; 0: all.
+    types: u32,
+}
 
 impl RuleRef {
-    /// `rule`: its number, at most [`super::RULES_MAX`].
-    pub(super) fn new(rule: usize, reach: u8) -> Self {
-        Self((rule as u32) << 2 | u32::from(reach))
+    /// `rule`: its number, at most [`super::RULES_MAX`]. `frees`: some name is freed from it.
+    pub(super) fn new(rule: usize, reach: u8, types: u32, frees: bool) -> Self {
+        let frees = if frees { FREES } else { 0 };
+        Self { packed: (rule as u32) << RULE_SHIFT | frees | u32::from(reach), types }
     }
 
     /// The number of the rule.
     pub(super) fn rule(self) -> usize {
-        (self.0 >> 2) as usize
+        (self.packed >> RULE_SHIFT) as usize
     }
 
-    /// [`SELF`], [`BELOW`] or both.
+    /// Any of [`SELF`], [`BELOW`], [`FREE_SELF`], [`FREE_BELOW`].
     pub(super) fn reach(self) -> u8 {
-        (self.0 & 3) as u8
+        (self.packed & (FREES - 1)) as u8
+    }
+
+    /// Whether exceptions free names from the rule.
+    pub(super) fn frees(self) -> bool {
+        self.packed & FREES != 0
+    }
+
+    /// Whether it is about every type.
+    pub(super) fn is_for_all_types(self) -> bool {
+        self.types == 0
     }
 }
 
@@ -35,6 +62,8 @@ pub(super) struct Sets {
     refs: Vec<RuleRef>,
     /// Set n is `refs[ends[n - 1]..ends[n]]`.
     ends: Vec<u32>,
+    /// Number n is at n - 1.
+    types: Vec<Types>,
 }
 
 impl Sets {
@@ -44,6 +73,15 @@ impl Sets {
         match (set.checked_sub(1).and_then(|before| self.ends.get(before)), self.ends.get(set)) {
             (Some(&start), Some(&end)) => &self.refs[start as usize..end as usize],
             _ => &[],
+        }
+    }
+
+    /// Whether a member is about a type.
+    #[inline]
+    pub(super) fn admits(&self, member: RuleRef, qtype: u16) -> bool {
+        match (member.types as usize).checked_sub(1) {
+            None => true,
+            Some(number) => self.types.get(number).is_some_and(|types| types.admit(qtype)),
         }
     }
 
@@ -66,9 +104,20 @@ pub(super) struct SetsBuilder<'r> {
 
 impl<'r> SetsBuilder<'r> {
     pub(super) fn new(ranks: &'r [u32]) -> Self {
-        let sets = Sets { refs: Vec::new(), ends: vec![0] };
+        let sets = Sets { refs: Vec::new(), ends: vec![0], types: Vec::new() };
         let known = HashMap::from([(Vec::new(), 0)]);
         Self { sets, ranks, known, steps: HashMap::new(), last: None }
+    }
+
+    /// The number of some types, for a member.
+    pub(super) fn types(&mut self, types: Option<&Types>) -> u32 {
+        let Some(types) = types else { return 0 };
+        let known = self.sets.types.iter().position(|known| known == types);
+        let number = known.unwrap_or_else(|| {
+            self.sets.types.push(types.clone());
+            self.sets.types.len() - 1
+        });
+        number as u32 + 1
     }
 
     /// The members of a set that exists.
@@ -98,11 +147,11 @@ impl<'r> SetsBuilder<'r> {
 
     fn make(&mut self, set: u32, member: RuleRef) -> u32 {
         let mut members = self.sets.members(set).to_vec();
-        match members.iter_mut().find(|known| known.rule() == member.rule()) {
-            Some(known) => *known = RuleRef::new(member.rule(), known.reach() | member.reach()),
+        match members.iter_mut().find(|known| (known.rule(), known.types) == (member.rule(), member.types)) {
+            Some(known) => known.packed |= member.packed,
             None => members.push(member),
         }
-        members.sort_by_key(|member| self.ranks[member.rule()]);
+        members.sort_by_key(|member| (self.ranks[member.rule()], member.types));
         if let Some(&known) = self.known.get(&members) {
             return known;
         }

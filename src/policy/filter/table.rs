@@ -1,23 +1,33 @@
 //! The exact name table: a name in wire form to a small number, and in one pass the numbers of all names above it.
 //!
-//! A block list has a million names and every query is held against it, so both a byte and a cache line count. Names
-//! stand in one arena, each behind its value; a hash table of 64-byte buckets (12 one-byte tags and 12 offsets, so that
-//! a miss costs one cache line) says where. The hash is rolled from the root label toward the first, so that one pass
-//! over the bytes hashes every suffix (RFC 1035 section 3.1: a name is a sequence of labels). A tag only says where to
-//! look: the bytes are always compared, because a name that is blocked for its fingerprint is an outage.
+//! A block list has a million names and every query is held against it, so both a byte and a cache line count. Names lie
+//! in the order of their hashes, some four to a block; a small index says where each block begins. The index
+//! also has a bit for each name of a block, so that most misses end there, and all blocks of a query are fetched before the first is read, so that a look-up waits
+//! for memory about once. The hash is rolled from the root label toward the first, so that one pass over the bytes hashes
+//! every suffix (RFC 1035 section 3.1: a name is a sequence of labels). A tag only says where to look: the bytes are always
+//! compared, because a name that is blocked for its fingerprint is an outage.
 
+mod build;
+
+use crate::sys::prefetch;
 use std::fmt;
 
-/// Offsets held by one bucket.
-const SLOTS: usize = 12;
+/// Names of a block on average. More would be read through for each query, fewer need a larger index.
+const BLOCK: usize = 4;
 
-/// Names per bucket that a table is laid out for: at 10 of 12 about one bucket in ten overflows into its neighbour.
-const FILL: usize = 10;
+/// Bytes before the value of a name: the length of its wire form, and its tag.
+const HEAD: usize = 2;
+
+/// Blocks that one look-up fetches before it reads the first.
+const FETCHED: usize = 8;
+
+/// Lines of the processor's cache.
+const LINE: usize = 64;
 
 /// Labels that a name can have without the root: 127 of one byte each fill 255 bytes.
 const LABELS_MAX: usize = 127;
 
-/// More names than offsets of 32 bits can tell apart: the arena would pass 4 GiB.
+/// More names than offsets of 32 bits can tell apart: the table would pass 4 GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyNames;
 
@@ -38,41 +48,9 @@ pub struct Hit {
     pub value: u32,
 }
 
-/// One cache line of the table.
-#[derive(Clone)]
-#[repr(align(64))]
-struct Bucket {
-    /// Bytes 0 to 11: a tag per slot, 0 when empty. Byte 12: how many are taken. Byte 13: one bit for each eighth of
-    /// the hashes that had to go on to the next bucket.
-    tags: [u8; 16],
-    offsets: [u32; SLOTS],
-}
-
-const TAKEN: usize = SLOTS;
-const PASSED_ON: usize = SLOTS + 1;
-
-impl Bucket {
-    const EMPTY: Self = Self { tags: [0; 16], offsets: [0; SLOTS] };
-
-    /// A high bit in each byte whose tag is `tag`; a wrong one now and then, never one too few.
-    fn candidates(&self, tag: u8) -> u128 {
-        const LOW: u128 = 0x0101_0101_0101_0101_0101_0101;
-        let differs = u128::from_le_bytes(self.tags) ^ (LOW * u128::from(tag));
-        differs.wrapping_sub(LOW) & !differs & (LOW << 7)
-    }
-
-    fn passed_on(&self, hash: u64) -> bool {
-        self.tags[PASSED_ON] & eighth(hash) != 0
-    }
-}
-
-/// Never 0, which marks an empty slot.
+/// What of a hash stands before a name.
 fn tag_of(hash: u64) -> u8 {
-    (hash as u8).max(1)
-}
-
-fn eighth(hash: u64) -> u8 {
-    1 << ((hash >> 8) & 7)
+    hash as u8
 }
 
 /// The secret of the hash: who writes a list cannot choose names that collide.
@@ -92,6 +70,18 @@ impl Keys {
             z ^ (z >> 31)
         };
         Self { start: spread(1), step: spread(2) | 1 }
+    }
+
+    /// The hash of a whole name.
+    fn hash(self, wire: &[u8]) -> u64 {
+        let labels = Labels::of(wire);
+        let mut hash = self.start;
+        let mut end = wire.len().saturating_sub(1);
+        for &start in labels.starts[..labels.len].iter().rev() {
+            hash = self.roll(hash, &wire[usize::from(start)..end]);
+            end = usize::from(start);
+        }
+        hash
     }
 
     /// The hash of a name from that of its parent and its first label, length byte included.
@@ -147,75 +137,36 @@ impl Labels {
     }
 }
 
-/// A table while it is filled.
-#[derive(Debug)]
-pub struct TableBuilder {
-    table: Table,
+/// Where a block begins, and what may be in it. The end is where the next begins.
+#[derive(Clone, Copy, Debug, Default)]
+struct Block {
+    start: u32,
+    /// A bit for each of its names: a name whose bit is not there is not in the block, which then need not be read.
+    marks: u32,
 }
 
-impl TableBuilder {
-    /// An empty table for about `names` names; it grows when there are more. `seed` is the secret of the hash.
-    pub fn new(names: usize, seed: u64) -> Self {
-        let keys = Keys::new(seed);
-        let buckets = vec![Bucket::EMPTY; names / FILL + 1];
-        Self { table: Table { keys, buckets, arena: Vec::new(), width: 1, names: 0, depths: 0 } }
-    }
-
-    /// Enters a name: `value` gets what it has so far and returns what it has from now on. `wire` is as in
-    /// [`Table::suffixes_of`].
-    ///
-    /// # Errors
-    /// [`TooManyNames`]; the table is as before.
-    pub fn enter(&mut self, wire: &[u8], value: impl FnOnce(Option<u32>) -> u32) -> Result<(), TooManyNames> {
-        let table = &mut self.table;
-        let (hash, depth) = table.hash_of(wire);
-        let known = table.find(hash, wire).map(|at| table.value_at(at));
-        let value = value(known);
-        table.widen_for(value);
-        if known.is_none() {
-            if table.names >= table.buckets.len() * FILL {
-                table.spread_over(table.names / FILL * 2 + 2);
-            }
-            return table.append(hash, depth, wire, value);
-        }
-        // Looked for again, because widening moves names.
-        if let Some(at) = table.find(hash, wire) {
-            let width = table.width;
-            table.arena[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
-        }
-        Ok(())
-    }
-
-    /// The table without the names that `keep` refuses, in as little memory as it takes: `keep` is given the value of
-    /// each name and that of the nearest name above it, kept or not.
-    #[must_use]
-    pub fn finish(self, mut keep: impl FnMut(u32, Option<u32>) -> bool) -> Table {
-        let mut table = self.table;
-        let mut refused = Vec::new();
-        table.each(|at, wire| {
-            let (hash, above) = table.hash_and_above(wire);
-            if !keep(table.value_at(at), above) {
-                refused.push((hash, at));
-            }
-        });
-        let needed = (table.names - refused.len()) / FILL + 1;
-        if refused.len() > table.names / 16 || needed < table.buckets.len() - table.buckets.len() / 16 {
-            table.keep_all_but(&refused);
-        } else {
-            // The bytes of a few names are not worth the time to move all others.
-            refused.iter().for_each(|&(hash, at)| table.displace(hash, at as u32));
-        }
-        table.arena.shrink_to_fit();
-        table
-    }
+/// The bit of a hash in the marks of its block; from other bits than its tag and its place.
+fn mark_of(hash: u64) -> u32 {
+    1 << ((hash >> 8) & 31)
 }
 
-/// Names and their values; made by a [`TableBuilder`].
+/// Where a suffix would be.
+#[derive(Clone, Copy)]
+struct Probe {
+    /// Where its block begins and ends.
+    block: (u32, u32),
+    /// Where the suffix begins in the wire form looked up.
+    start: u8,
+    tag: u8,
+}
+
+/// Names and their values; made by [`Table::build`].
 pub struct Table {
     keys: Keys,
-    buckets: Vec<Bucket>,
-    /// For each name: its value in `width` bytes, little-endian, then the wire form with the root's zero byte. Wire
-    /// forms are prefix-free, so comparing as many bytes as the name looked up has is comparing the names.
+    /// All blocks, and an empty one that says where the last one ends.
+    blocks: Vec<Block>,
+    /// For each name the length of its wire form, its tag, its value in `width` bytes, little-endian, and the wire form
+    /// with the root's zero byte.
     arena: Vec<u8>,
     width: usize,
     names: usize,
@@ -243,39 +194,41 @@ impl Table {
 
     /// All memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        self.buckets.capacity() * size_of::<Bucket>() + self.arena.capacity()
+        self.blocks.capacity() * size_of::<Block>() + self.arena.capacity()
     }
 
     /// Calls `visit` for each name of the table that is `wire` or above it, shortest first, until it returns `false`.
-    /// `wire` is a valid, lower-case, uncompressed wire form. One pass over the bytes, one cache line for each suffix
-    /// whose number of labels occurs in the table.
+    /// `wire` is a valid, lower-case, uncompressed wire form. One pass over the bytes, one block for each suffix whose
+    /// number of labels occurs in the table.
     #[inline]
     pub fn suffixes_of(&self, wire: &[u8], mut visit: impl FnMut(Hit) -> bool) {
         let labels = Labels::of(wire);
         let mut hash = self.keys.start;
-        if self.depths & 1 != 0
-            && let Some(at) = self.find(hash, &[0])
-            && !visit(Hit { at: (wire.len() - 1) as u8, value: self.value_at(at) })
-        {
-            return;
-        }
+        let mut probes = [Probe { block: (0, 0), start: 0, tag: 0 }; FETCHED];
+        let mut count = 0;
         let mut end = wire.len().saturating_sub(1);
         let mut depths = self.depths;
-        for &start in labels.starts[..labels.len].iter().rev() {
+        let mut next = labels.starts[..labels.len].iter().rev();
+        loop {
+            // `hash` is that of the suffix that begins at `end`.
+            if depths & 1 != 0 {
+                if let Some(probe) = self.fetch(hash, end as u8) {
+                    probes[count] = probe;
+                    count += 1;
+                }
+                if count == FETCHED {
+                    if !self.read(&probes, wire, &mut visit) {
+                        return;
+                    }
+                    count = 0;
+                }
+            }
             depths >>= 1;
-            if depths == 0 {
-                return;
-            }
-            let start_at = usize::from(start);
-            hash = self.keys.roll(hash, &wire[start_at..end]);
-            end = start_at;
-            if depths & 1 != 0
-                && let Some(at) = self.find(hash, &wire[start_at..])
-                && !visit(Hit { at: start, value: self.value_at(at) })
-            {
-                return;
-            }
+            let Some(&start) = next.next().filter(|_| depths != 0) else { break };
+            hash = self.keys.roll(hash, &wire[usize::from(start)..end]);
+            end = usize::from(start);
         }
+        self.read(&probes[..count], wire, &mut visit);
     }
 
     /// The value of exactly this name.
@@ -288,176 +241,60 @@ impl Table {
         value
     }
 
-    /// Moves the names that are not in `refused`, which is in their order, together.
-    fn keep_all_but(&mut self, refused: &[(u64, usize)]) {
-        let mut refused = refused.iter().map(|&(_, at)| at).peekable();
-        let mut kept = Vec::with_capacity(self.arena.len());
-        let mut names = 0;
-        self.each(|at, wire| {
-            if refused.next_if_eq(&at).is_none() {
-                kept.extend_from_slice(&self.arena[at..at + self.width + wire.len()]);
-                names += 1;
-            }
-        });
-        self.arena = kept;
-        self.names = names;
-        self.spread_over(names / FILL + 1);
-    }
-
-    /// Makes room for a value that takes more bytes than those before it.
-    fn widen_for(&mut self, value: u32) {
-        let needed = 4 - value.leading_zeros() as usize / 8;
-        if needed <= self.width {
-            return;
+    /// Asks for the memory of the block where a hash belongs; `None` when it cannot be there.
+    #[inline]
+    fn fetch(&self, hash: u64, start: u8) -> Option<Probe> {
+        let home = self.home(hash);
+        let Block { start: begin, marks } = self.blocks[home];
+        if marks & mark_of(hash) == 0 {
+            return None;
         }
-        let mut wider = Vec::with_capacity(self.arena.len() + self.names * (needed - self.width));
-        self.each(|at, wire| {
-            wider.extend_from_slice(&self.value_at(at).to_le_bytes()[..needed]);
-            wider.extend_from_slice(wire);
-        });
-        self.arena = wider;
-        self.width = needed;
-        self.spread_over(self.buckets.len());
-    }
-
-    /// The hash of a name, and how many labels it has.
-    fn hash_of(&self, wire: &[u8]) -> (u64, usize) {
-        let labels = Labels::of(wire);
-        let mut hash = self.keys.start;
-        let mut end = wire.len().saturating_sub(1);
-        for &start in labels.starts[..labels.len].iter().rev() {
-            hash = self.keys.roll(hash, &wire[usize::from(start)..end]);
-            end = usize::from(start);
+        let block = (begin, self.blocks[home + 1].start);
+        for line in (block.0 as usize..block.1 as usize).step_by(LINE).take(4) {
+            prefetch(&self.arena[line]);
         }
-        (hash, labels.len)
+        Some(Probe { block, start, tag: tag_of(hash) })
     }
 
-    /// The hash of a name, and the value of the nearest name above.
-    fn hash_and_above(&self, wire: &[u8]) -> (u64, Option<u32>) {
-        let labels = Labels::of(wire);
-        let mut hash = self.keys.start;
-        let mut above = None;
-        let mut end = wire.len().saturating_sub(1);
-        for (depth, &start) in labels.starts[..labels.len].iter().rev().enumerate() {
-            // `hash` is that of the suffix that begins at `end`, of `depth` labels.
-            if self.depths >> depth & 1 != 0
-                && let Some(at) = self.find(hash, &wire[end..])
+    /// Visits what the probes find; `false` when the visitor has enough.
+    #[inline]
+    fn read(&self, probes: &[Probe], wire: &[u8], visit: &mut impl FnMut(Hit) -> bool) -> bool {
+        for probe in probes {
+            if let Some(value) = self.find(probe, &wire[usize::from(probe.start)..])
+                && !visit(Hit { at: probe.start, value })
             {
-                above = Some(self.value_at(at));
+                return false;
             }
-            hash = self.keys.roll(hash, &wire[usize::from(start)..end]);
-            end = usize::from(start);
         }
-        (hash, above)
+        true
     }
 
-    /// Calls `visit` with the place in the arena and the wire form of every name, in the order they were entered.
-    fn each(&self, mut visit: impl FnMut(usize, &[u8])) {
-        let mut at = 0;
-        while at < self.arena.len() {
-            let wire = self.wire_at(at);
-            visit(at, wire);
-            at += self.width + wire.len();
-        }
-    }
-
-    fn wire_at(&self, at: usize) -> &[u8] {
-        let rest = &self.arena[at + self.width..];
-        let mut len = 0;
-        while rest[len] != 0 {
-            len += 1 + usize::from(rest[len]);
-        }
-        &rest[..=len]
-    }
-
+    /// The value of a name in its block.
     #[inline]
-    fn value_at(&self, at: usize) -> u32 {
-        self.arena[at..at + self.width].iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
-    }
-
-    /// The bucket where a hash belongs: its upper half scaled to the number of buckets, without a division.
-    #[inline]
-    fn home(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
-    }
-
-    #[inline]
-    fn find(&self, hash: u64, wire: &[u8]) -> Option<usize> {
-        let tag = tag_of(hash);
-        let mut at = self.home(hash);
-        // Ends: there are more slots than names, so some bucket passed nothing on; the bound is for the reader.
-        for _ in 0..self.buckets.len() {
-            let bucket = &self.buckets[at];
-            let mut candidates = bucket.candidates(tag);
-            while candidates != 0 {
-                let offset = bucket.offsets[candidates.trailing_zeros() as usize / 8] as usize;
-                let name = offset + self.width;
-                if self.arena.get(name..name + wire.len()) == Some(wire) {
-                    return Some(offset);
-                }
-                candidates &= candidates - 1;
+    fn find(&self, probe: &Probe, wire: &[u8]) -> Option<u32> {
+        let mut block = &self.arena[probe.block.0 as usize..probe.block.1 as usize];
+        while let [len, tag, rest @ ..] = block {
+            let size = self.width + usize::from(*len);
+            if *tag == probe.tag && rest.get(self.width..size) == Some(wire) {
+                return Some(value_of(&rest[..self.width]));
             }
-            if !bucket.passed_on(hash) {
-                return None;
-            }
-            at = if at + 1 == self.buckets.len() { 0 } else { at + 1 };
+            block = rest.get(size..)?;
         }
         None
     }
 
-    /// Adds a name that is not in the table, to the arena and to a bucket with room.
-    fn append(&mut self, hash: u64, depth: usize, wire: &[u8], value: u32) -> Result<(), TooManyNames> {
-        let at = u32::try_from(self.arena.len()).map_err(|_| TooManyNames)?;
-        self.arena.extend_from_slice(&value.to_le_bytes()[..self.width]);
-        self.arena.extend_from_slice(wire);
-        self.names += 1;
-        self.depths |= 1 << depth;
-        self.place(hash, at);
-        Ok(())
+    /// The block where a hash belongs: its upper half scaled to the number of blocks, without a division. It grows with
+    /// the hash.
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        (((hash >> 32) * (self.blocks.len() as u64 - 1)) >> 32) as usize
     }
+}
 
-    fn place(&mut self, hash: u64, offset: u32) {
-        let mut at = self.home(hash);
-        loop {
-            let bucket = &mut self.buckets[at];
-            let taken = usize::from(bucket.tags[TAKEN]);
-            if taken < SLOTS {
-                bucket.tags[taken] = tag_of(hash);
-                bucket.offsets[taken] = offset;
-                bucket.tags[TAKEN] += 1;
-                return;
-            }
-            bucket.tags[PASSED_ON] |= eighth(hash);
-            at = if at + 1 == self.buckets.len() { 0 } else { at + 1 };
-        }
-    }
-
-    /// Takes the name at `offset` out of its bucket; its bytes stay in the arena, so the names are not spread again.
-    fn displace(&mut self, hash: u64, offset: u32) {
-        let mut at = self.home(hash);
-        for _ in 0..self.buckets.len() {
-            let bucket = &mut self.buckets[at];
-            let taken = usize::from(bucket.tags[TAKEN]);
-            if let Some(slot) = bucket.offsets[..taken].iter().position(|known| *known == offset) {
-                bucket.tags[slot] = bucket.tags[taken - 1];
-                bucket.offsets[slot] = bucket.offsets[taken - 1];
-                bucket.tags[taken - 1] = 0;
-                bucket.tags[TAKEN] -= 1;
-                self.names -= 1;
-                return;
-            }
-            at = if at + 1 == self.buckets.len() { 0 } else { at + 1 };
-        }
-    }
-
-    /// Lays the names out over `buckets` buckets anew.
-    fn spread_over(&mut self, buckets: usize) {
-        let arena = std::mem::take(&mut self.arena);
-        self.buckets = vec![Bucket::EMPTY; buckets];
-        let whole = Self { arena, buckets: Vec::new(), ..*self };
-        whole.each(|at, wire| self.place(whole.hash_of(wire).0, at as u32));
-        self.arena = whole.arena;
-    }
+/// A value from its bytes.
+#[inline]
+fn value_of(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 //! groups = ["@branches"]
 //! ```
 
-use super::lists::{self, NameList, Parsed, Reading};
+use super::lists::{self, NameList, Reading};
 use super::rule::{Trigger, WrittenRule, read_groups};
-use super::sets::{BELOW, RuleRef, SELF};
+use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
 use super::{Filter, Folded, RULES_MAX, Rule};
 use crate::policy::Mode;
 use crate::policy::document::table::nearest;
@@ -17,9 +17,6 @@ use crate::policy::document::toml_file::{TomlFile, TomlText};
 use crate::policy::document::{Code, Context, Fault, Place, Table};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Groups of bad lines that are reported for one list.
-const GROUPS_SHOWN: usize = 8;
 
 /// Reads all zones of the directory. `seed` is the secret of the hash, random for each process. Reading is the dear part
 /// of a policy (a million names take about a quarter of a second): modes that do not change filters clone the result.
@@ -131,15 +128,15 @@ impl Zones<'_> {
         }
         let (files, faults) = (self.context.files, self.context.faults);
         let list = match (files.path(path.value), files.bytes(path.value)) {
-            (Some(file), Some(bytes)) => match lists::parse(bytes, reading) {
+            (Some(file), Some(bytes)) => match lists::parse_with(bytes, reading, &mut |name| self.beside(file, name)) {
                 Ok(parsed) => {
-                    self.report(file, &parsed);
+                    lists::report(file, &parsed, faults);
                     Arc::new(parsed.names)
                 }
                 Err(error) => {
                     let code = if matches!(error, lists::Unreadable::NotYet(_)) { Code::NotYet } else { Code::List };
                     let message = format!("{} cannot be read: {error}", path.value);
-                    faults.add(code, &path.place, message, "plain domains, hosts files and *.x lists are read");
+                    faults.add(code, &path.place, message, error.hint());
                     Arc::default()
                 }
             },
@@ -161,28 +158,11 @@ impl Zones<'_> {
         list
     }
 
-    /// Says what of a list could not be read, and what did load.
-    fn report(&self, file: &Arc<str>, parsed: &Parsed) {
-        let faults = self.context.faults;
-        let (bad, loaded) = (parsed.problems.count(), parsed.names.len());
-        for group in parsed.problems.groups().iter().take(GROUPS_SHOWN) {
-            let lines = if group.count == 1 { "line".to_owned() } else { format!("{} lines", group.count) };
-            let message = format!(
-                "{lines} left out: {}, first in line {}: {}; {loaded} names did load",
-                group.problem, group.line, group.sample
-            );
-            let mut fault = Fault::new(Code::ListLine, Place::new(file, group.span.clone()), message);
-            fault.hint = group.problem.hint().map(str::to_owned);
-            faults.push(fault);
-        }
-        if parsed.is_over_budget() {
-            let message = format!("{bad} of {} lines in {file} are bad, more than 1 % and more than 100", parsed.lines);
-            let hint = format!("it was read as a list of {}; is that its format?", parsed.format);
-            faults.add(Code::List, &Place::whole(file), message, hint);
-        } else if loaded == 0 {
-            let message = format!("{file} holds no names");
-            faults.add(Code::Unused, &Place::whole(file), message, "its rule can never act");
-        }
+    /// The list that `include:name` in another one means.
+    fn beside(&self, file: &str, name: &str) -> Option<&[u8]> {
+        let directory = &file[..=file.rfind('/')?];
+        let bytes = self.context.files.bytes(&format!("{directory}{name}"));
+        bytes.or_else(|| self.context.files.bytes(&format!("{directory}{name}.txt")))
     }
 
     fn finish(self, seed: u64) -> Filter {
@@ -226,13 +206,22 @@ fn report_folded(context: &Context<'_>, origin: &Origin, folded: Folded) {
 fn refuse_own_routes(context: &Context<'_>, filter: &Filter, origins: &[Origin]) {
     for route in &context.server.routes {
         let wire = route.zone.as_wire();
+        let mut freed = Vec::new();
+        filter.index.table.suffixes_of(wire, |hit| {
+            let whole = if hit.at == 0 { FREED } else { FREE_BELOW };
+            let members = filter.index.sets.members(hit.value).iter();
+            let frees = |member: &&RuleRef| member.reach() & whole == whole && member.is_for_all_types();
+            freed.extend(members.filter(frees).map(|member| member.rule()));
+            true
+        });
         filter.index.table.suffixes_of(wire, |hit| {
             // A rule for the names below is on the route's names whether it stands at the route or above it.
             let reach = if hit.at == 0 { SELF | BELOW } else { BELOW };
             let members = filter.index.sets.members(hit.value).iter();
             for rule in members.filter(|member| member.reach() & reach != 0).copied().map(RuleRef::rule) {
+                let is_freed = freed.contains(&rule);
                 let (rule, origin) = (&filter.rules()[rule], &origins[rule]);
-                if rule.action.blocks() && !origin.force {
+                if rule.action.blocks() && !origin.force && !is_freed {
                     let name = &wire[usize::from(hit.at)..];
                     let own = origin.names.iter().find(|(own, _)| own == name).map(|(_, place)| place);
                     let message =

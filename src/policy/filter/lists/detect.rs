@@ -20,14 +20,24 @@ pub enum Format {
     Dnsmasq,
     /// `local-zone: "name" always_nxdomain`
     Unbound,
+    /// `domain:name`, `full:name`, `include:list`, with attributes (`@ads`)
+    V2fly,
     /// A response policy zone in master-file text.
     Rpz,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 7] =
-        [Self::Domains, Self::Hosts, Self::Wildcards, Self::Adblock, Self::Dnsmasq, Self::Unbound, Self::Rpz];
+    pub const ALL: [Self; 8] = [
+        Self::Domains,
+        Self::Hosts,
+        Self::Wildcards,
+        Self::Adblock,
+        Self::Dnsmasq,
+        Self::Unbound,
+        Self::V2fly,
+        Self::Rpz,
+    ];
 
     /// The word for it in `format = "..."`.
     pub const fn name(self) -> &'static str {
@@ -38,13 +48,14 @@ impl Format {
             Self::Adblock => "adblock",
             Self::Dnsmasq => "dnsmasq",
             Self::Unbound => "unbound",
+            Self::V2fly => "v2fly",
             Self::Rpz => "rpz",
         }
     }
 
     /// Whether this version reads it.
     pub const fn is_read(self) -> bool {
-        matches!(self, Self::Domains | Self::Hosts | Self::Wildcards)
+        !matches!(self, Self::Rpz)
     }
 }
 
@@ -67,12 +78,25 @@ pub enum Unreadable {
     NotYet(Format),
 }
 
+impl Unreadable {
+    /// What to do about it.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::NotYet(_) => "a later version reads it as a zone of its own, filters/NN-name.rpz",
+            Self::WebPage => "fetch the list again and look at it; the last good one can stay meanwhile",
+            Self::Binary => "unpack it first",
+            Self::Utf16 => "convert it to UTF-8",
+        }
+    }
+}
+
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WebPage => f.write_str("the file is a web page, not a list"),
             Self::Binary => f.write_str("the file is compressed or binary, not a list"),
             Self::Utf16 => f.write_str("the file is UTF-16 text; lists are UTF-8"),
+            Self::NotYet(Format::Rpz) => f.write_str("it is a response policy zone, which this version does not read"),
             Self::NotYet(format) => write!(f, "lists in {format} format are not read by this version"),
         }
     }
@@ -107,6 +131,10 @@ pub(super) fn format_of(bytes: &[u8]) -> Format {
     for format in lines.filter_map(|line| format_of_line(line.trim_ascii())).take(LINES_SEEN) {
         votes[format as usize] += 1;
     }
+    // Bare names are right in v2fly's lists too, and adblock lists have them beside their rules.
+    if votes[Format::Domains as usize] > 0 && votes[Format::V2fly as usize] > 0 {
+        votes[Format::V2fly as usize] += std::mem::take(&mut votes[Format::Domains as usize]);
+    }
     // The first of the largest: plain domains win a tie.
     let most = votes.iter().copied().max().unwrap_or(0);
     Format::ALL.into_iter().find(|format| votes[*format as usize] == most).unwrap_or(Format::Domains)
@@ -124,6 +152,9 @@ pub(super) fn format_of_line(line: &[u8]) -> Option<Format> {
     if ["address=/", "server=/", "local=/", "ipset=/", "bogus-nxdomain=", "nftset=/"].into_iter().any(starts) {
         return Some(Format::Dnsmasq);
     }
+    if ["domain:", "full:", "include:", "regexp:", "keyword:"].into_iter().any(starts) {
+        return Some(Format::V2fly);
+    }
     if ["local-zone:", "local-data:", "server:"].into_iter().any(starts) {
         return Some(Format::Unbound);
     }
@@ -137,6 +168,9 @@ pub(super) fn format_of_line(line: &[u8]) -> Option<Format> {
         return Some(Format::Hosts);
     }
     let is_type = |word: &[u8]| ["CNAME", "SOA", "NS"].iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()));
+    if matches!(rest.peek(), Some([b'@' | b'&', b'!' | b'-' | b'a'..=b'z' | b'A'..=b'Z', ..])) {
+        return Some(Format::V2fly);
+    }
     if rest.any(is_type) {
         return Some(Format::Rpz);
     }

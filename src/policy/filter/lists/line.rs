@@ -1,8 +1,11 @@
 //! The lines of a list, byte by byte into wire form: this is the part that a million lines pass through, so a good line
 //! is read once and copied once, and only a bad one is looked at again to say what is wrong with it.
 
+use super::names::TYPES_MAX;
 use super::problem::{Problem, Problems, classify};
-use super::{BELOW, Format, NameList, Parsed, Reading, SELF, detect};
+use super::resolve::{Says, Special, resolve};
+use super::v2fly::Include;
+use super::{BELOW, Format, NameList, Parsed, Reading, SELF, Types, detect};
 use crate::dns::registrable::{PublicSuffix, public_suffix};
 
 /// What each byte of a name becomes; 0: it cannot stand in one. Digits, letters, hyphen, and the underscore that service
@@ -121,23 +124,64 @@ fn close_label(wire: &mut Wire, label: usize, end: usize) -> Result<(), Problem>
 /// 2.1: "a valid host name can never have the dotted-decimal form").
 fn is_numeric(wire: &Wire) -> bool {
     // The last byte is the root's; most names are settled by the one before it.
-    wire.bytes[wire.len - 2].is_ascii_digit() && wire.bytes[wire.last + 1..wire.len - 1].iter().all(u8::is_ascii_digit)
+    wire.labels > 0
+        && wire.bytes[wire.len - 2].is_ascii_digit()
+        && wire.bytes[wire.last + 1..wire.len - 1].iter().all(u8::is_ascii_digit)
+}
+
+/// Whether a name is `zone` or below it, both in wire form.
+fn is_within(mut wire: &[u8], zone: &[u8]) -> bool {
+    while wire.len() > zone.len() {
+        wire = &wire[1 + usize::from(wire[0])..];
+    }
+    wire == zone
 }
 
 /// A list being read.
 pub(super) struct Reader<'b> {
     bytes: &'b [u8],
-    format: Format,
-    reading: Reading,
-    bare: u8,
+    pub(super) format: Format,
+    pub(super) reading: Reading,
+    pub(super) bare: u8,
     wire: Wire,
     names: NameList,
-    problems: Problems,
-    lines: usize,
+    /// Lines that say more than that the rule names a name.
+    specials: Vec<Special>,
+    /// The different sets of types of them.
+    types: Vec<Types>,
+    /// Names in `$denyallow` so far.
+    pub(super) holes: usize,
+    /// Other lists that this one takes in, and where it says so.
+    pub(super) includes: Vec<(Include, usize, usize)>,
+    /// What the lines taken must have, when this list was taken in by another.
+    pub(super) selection: Include,
+    pub(super) problems: Problems,
+    pub(super) lines: usize,
     local_names: usize,
     /// Number and place of the line being read.
-    line: usize,
-    start: usize,
+    pub(super) line: usize,
+    pub(super) start: usize,
+}
+
+/// What a line says of a name.
+pub(super) struct Saying {
+    pub(super) says: Says,
+    pub(super) types: Types,
+    pub(super) cancels: bool,
+    pub(super) holes: Vec<Box<[u8]>>,
+}
+
+impl Saying {
+    /// That the rule names it, as most lines do.
+    pub(super) const NAMED: Self = Self::that(Says::Named);
+
+    pub(super) const fn that(says: Says) -> Self {
+        Self { says, types: Types::ALL, cancels: false, holes: Vec::new() }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.says == Says::Named && !self.cancels && self.holes.is_empty() && self.types == Types::ALL
+    }
 }
 
 impl<'b> Reader<'b> {
@@ -152,6 +196,11 @@ impl<'b> Reader<'b> {
             bare: reading.matches.reach(),
             wire: Wire { bytes: [0; 256], len: 0, labels: 0, last: 0 },
             names,
+            specials: Vec::new(),
+            types: Vec::new(),
+            holes: 0,
+            includes: Vec::new(),
+            selection: Include::default(),
             problems: Problems::default(),
             lines: 0,
             local_names: 0,
@@ -168,18 +217,125 @@ impl<'b> Reader<'b> {
             self.start = at;
             at = match self.format {
                 Format::Hosts => self.hosts_line(at),
-                _ => self.names_line(at),
+                Format::Domains | Format::Wildcards | Format::Rpz => self.names_line(at),
+                Format::Adblock => self.setting(at, Self::adblock_line),
+                Format::Dnsmasq => self.setting(at, Self::dnsmasq_line),
+                Format::Unbound => self.setting(at, Self::unbound_line),
+                Format::V2fly => self.setting(at, Self::v2fly_line),
             };
         }
     }
 
     pub(super) fn finish(self) -> Parsed {
-        Parsed {
+        let read = self.names.len() + self.specials.len();
+        let mut parsed = Parsed {
             names: self.names,
             format: self.format,
             lines: self.lines,
+            read,
             local_names: self.local_names,
+            overruled: 0,
+            idle_cancels: 0,
+            exceptions: self.specials.iter().filter(|special| special.frees()).count(),
             problems: self.problems,
+        };
+        if self.specials.is_empty() {
+            parsed.names.shrink();
+        } else {
+            let (names, resolved) = resolve(&parsed.names, &self.specials);
+            parsed.names = names;
+            parsed.overruled = resolved.overruled;
+            if parsed.format == Format::Adblock {
+                parsed.idle_cancels = resolved.idle_cancels;
+            }
+            parsed.problems.add_unplaced(Problem::TooManyTypes, resolved.lost);
+        }
+        parsed
+    }
+
+    /// A line that is looked at as a whole; returns where the next line begins.
+    fn setting(&mut self, start: usize, read: fn(&mut Self, &'b [u8]) -> Result<(), Problem>) -> usize {
+        let line = self.line_at(start);
+        let next = self.next_line(start);
+        if !line.is_empty() {
+            self.lines += 1;
+            if let Err(problem) = read(self, line) {
+                self.bad(start, problem);
+            }
+        }
+        next
+    }
+
+    /// The line being read says nothing that a list could say: a comment, a heading.
+    pub(super) fn no_line(&mut self) -> Result<(), Problem> {
+        self.lines -= 1;
+        Ok(())
+    }
+
+    /// Reads the whole of `word` as a name, with `=` or `*.` before it; returns what the name means.
+    pub(super) fn word(&mut self, word: &[u8], bare: u8) -> Result<u8, Problem> {
+        let found = match self.name(word) {
+            Ok((taken, _)) if taken < word.len() => Problem::Trailing,
+            Ok(_) => match word {
+                [b'=', ..] => return Ok(SELF),
+                [b'*', b'.', ..] => return Ok(BELOW),
+                _ => return Ok(bare),
+            },
+            Err(found) => found,
+        };
+        Err(better(found, word, word, self.format))
+    }
+
+    /// Keeps the name just read with what its line says, or says why not.
+    pub(super) fn say(&mut self, reach: u8, saying: Saying) -> Result<(), Problem> {
+        if saying.is_plain() {
+            return self.admit(reach).map_or(Ok(()), Err);
+        }
+        if is_numeric(&self.wire) {
+            return Err(Problem::Address);
+        }
+        let frees = !matches!(saying.says, Says::Named | Says::Important);
+        if !self.reading.suffixes && !frees && !saying.cancels && self.is_suffix(reach) {
+            return Err(Problem::PublicSuffix);
+        }
+        let Saying { says, types, cancels, mut holes } = saying;
+        let wire = self.wire.as_slice();
+        if holes.iter().any(|hole| is_within(wire, hole)) {
+            return Err(Problem::DeniesNothing);
+        }
+        holes.retain(|hole| is_within(hole, wire));
+        if types != Types::ALL && !self.types.contains(&types) {
+            if self.types.len() == TYPES_MAX {
+                return Err(Problem::TooManyTypes);
+            }
+            self.types.push(types.clone());
+        }
+        self.specials.push(Special { says, reach, types, wire: wire.into(), cancels, holes });
+        Ok(())
+    }
+
+    /// The name just read, to be kept beside another.
+    pub(super) fn wire(&self) -> Box<[u8]> {
+        self.wire.as_slice().into()
+    }
+
+    /// Makes the root the name just read.
+    pub(super) fn root(&mut self) {
+        self.wire = Wire { bytes: [0; 256], len: 1, labels: 0, last: 0 };
+    }
+
+    /// A line in the middle of another format that names addresses and names.
+    pub(super) fn inner_hosts_line(&mut self) {
+        self.lines -= 1;
+        self.hosts_line(self.start);
+    }
+
+    /// Takes over what another list, taken in by this one, holds; its bad lines count at the line that names it.
+    pub(super) fn take_in(&mut self, other: &Reader<'_>, line: usize, start: usize, name: &str) {
+        other.names.iter().for_each(|(reach, wire)| self.names.push(reach, wire));
+        for group in other.problems.groups() {
+            let sample = format!("include:{name}: line {}: {}", group.line, group.sample);
+            self.problems.add_many(group.problem, group.count, (line, start), sample.as_bytes());
         }
     }
 
@@ -219,7 +375,7 @@ impl<'b> Reader<'b> {
         }
         self.lines += 1;
         let address = word_of(text);
-        let blocks = matches!(address, b"0.0.0.0" | b"127.0.0.1" | b"::" | b"::1" | b"0");
+        let blocks = super::NULL_ADDRESSES.contains(&address);
         if !blocks && !detect::is_address(address) {
             self.bad(start, better(Problem::NoAddress, self.line_at(start), address, self.format));
             return self.next_line(start);
@@ -254,6 +410,23 @@ impl<'b> Reader<'b> {
         self.next_line(at)
     }
 
+    /// Reads a name with letters beyond ASCII in its ASCII form (RFC 5890); the word ends at a blank or a comment.
+    #[cold]
+    fn unicode_name(&mut self, text: &[u8], prefix: usize, reach: u8) -> Result<(usize, u8), Problem> {
+        let word = word_of(text);
+        let text = str::from_utf8(&word[prefix..]).map_err(|_| Problem::Character)?;
+        let is_name =
+            |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '\u{200c}' | '\u{200d}') || !c.is_ascii();
+        if !text.chars().all(is_name) {
+            return Err(Problem::Unicode);
+        }
+        let ascii = idna::domain_to_ascii(text).map_err(|_| Problem::Unicode)?;
+        match read_name(ascii.as_bytes(), &mut self.wire) {
+            Ok(taken) if taken == ascii.len() => Ok((word.len(), reach)),
+            _ => Err(Problem::Unicode),
+        }
+    }
+
     /// Reads a name with its prefix into `self.wire`; returns how much it took and what the name means. What follows it
     /// directly may only be a blank, a line end, or a `#`.
     #[inline]
@@ -263,11 +436,16 @@ impl<'b> Reader<'b> {
             [b'*', b'.', ..] => (2, BELOW),
             _ => (0, self.bare),
         };
-        let taken = prefix + read_name(&text[prefix..], &mut self.wire)?;
+        let taken = match read_name(&text[prefix..], &mut self.wire) {
+            Ok(taken) => prefix + taken,
+            Err(_) if has_unicode(&text[prefix..]) => return self.unicode_name(text, prefix, reach),
+            Err(problem) => return Err(problem),
+        };
         match text[taken..] {
             [] | [b'\n', ..] => Ok((taken, reach)),
             [next, ..] if is_blank(next) => Ok((taken, reach)),
             [b'#', ..] if !text.get(taken..taken + 2).is_some_and(detect::hides) => Ok((taken, reach)),
+            [next, ..] if !next.is_ascii() => self.unicode_name(text, prefix, reach),
             _ => Err(Problem::Character),
         }
     }
@@ -324,6 +502,12 @@ impl<'b> Reader<'b> {
     }
 }
 
+/// Whether the first word has letters beyond ASCII.
+#[cold]
+fn has_unicode(text: &[u8]) -> bool {
+    !word_of(text).is_ascii()
+}
+
 /// What the look at the whole line says, unless the reader knew exactly.
 fn better(found: Problem, line: &[u8], word: &[u8], format: Format) -> Problem {
     match (found, classify(line, word, format)) {
@@ -337,12 +521,12 @@ fn better(found: Problem, line: &[u8], word: &[u8], format: Format) -> Problem {
 
 /// What may stand between words. One definition for all: where two disagree, a reader stands still.
 #[inline]
-fn is_blank(byte: u8) -> bool {
+pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\x0b' | b'\x0c')
 }
 
 #[inline]
-fn skip_blanks(text: &[u8]) -> &[u8] {
+pub(super) fn skip_blanks(text: &[u8]) -> &[u8] {
     let mut text = text;
     while let [first, rest @ ..] = text
         && is_blank(*first)

@@ -1,23 +1,44 @@
 //! Bulk lists of names as they are found in the world: parsed in one pass over the bytes, with what could not be read
 //! counted and grouped, because every list of a million lines has bad ones and none of them is worth an outage.
 //!
-//! What is read: plain domains, hosts files and `*.x` lists; in each of them our own prefixes `=x` (x alone) and `*.x`
-//! (only below x), comments (`#`, `!`, `;`), trailing dots, any letter case, CRLF and a byte-order mark.
+//! What is read: plain domains, hosts files and `*.x` lists, in each of them our own prefixes `=x` (x alone) and `*.x`
+//! (only below x); adblock lists, pieces of dnsmasq's and unbound's configurations, and v2fly's domain lists. In all of
+//! them comments (`#`, `!`, `;`), trailing dots, any letter case, letters beyond ASCII, CRLF and a byte-order mark.
+//!
+//! How a name is blocked is the rule's `action`, whatever address or zone type the list has for it. An exception frees
+//! names from the rule of its own list; see [`resolve`].
 
+mod adblock;
 mod detect;
 mod line;
 mod names;
 mod problem;
+mod report;
+mod resolve;
+mod settings;
+mod types;
+mod v2fly;
+mod write;
 
 pub use detect::{Format, Unreadable};
 pub use names::NameList;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, Weight};
+pub use report::report;
+pub use types::Types;
+pub use write::{Unwritable, to_domains, to_toml};
 
 use super::sets::{BELOW, SELF};
 use line::Reader;
 
 /// Bad lines that any list may have, however short it is; a longer one may have 1 %.
 pub const BAD_LINES_FREE: usize = 100;
+
+/// Lines of a list that may ask for what a gateway cannot do, or does not do yet, as a share of all lines: above it the
+/// list was made for something else.
+const UNSUPPORTED_SHARE: usize = 2;
+
+/// Addresses that block a name in a hosts file and its like: they lead nowhere, or to the machine itself.
+const NULL_ADDRESSES: [&[u8]; 5] = [b"0.0.0.0", b"127.0.0.1", b"::", b"::1", b"0"];
 
 /// What some editors put before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -65,6 +86,14 @@ pub struct Parsed {
     pub format: Format,
     /// Lines with anything but comments and blanks.
     pub lines: usize,
+    /// Names that were read, repetitions included, before exceptions took theirs away.
+    pub read: usize,
+    /// Exceptions among them.
+    pub exceptions: usize,
+    /// Names that exceptions of the list left nothing of.
+    pub overruled: usize,
+    /// Lines that take back a line which is not there (`$badfilter`).
+    pub idle_cancels: usize,
     /// Names of the local host that every hosts file has, left out.
     pub local_names: usize,
     /// What could not be read.
@@ -72,18 +101,32 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    /// Whether there are more bad lines than a list may have: 1 % or 100, whichever is larger.
+    /// Whether there are more bad lines than a list may have: 1 % or 100, whichever is larger. Lines that are right in
+    /// their format, and ask for what is not done here, may be half of the list.
     pub fn is_over_budget(&self) -> bool {
-        self.problems.count() > BAD_LINES_FREE.max(self.lines / 100)
+        let (bad, unsupported) = (self.problems.bad(), self.problems.unsupported());
+        bad > BAD_LINES_FREE.max(self.lines / 100) || unsupported > BAD_LINES_FREE.max(self.lines / UNSUPPORTED_SHARE)
     }
 }
 
-/// Reads a list.
+/// Reads a list by itself; one that takes in others lacks them.
+///
+/// # Errors
+/// As [`parse_with`].
+pub fn parse(bytes: &[u8], reading: Reading) -> Result<Parsed, Unreadable> {
+    parse_with(bytes, reading, &mut |_| None)
+}
+
+/// Reads a list. `other` gives the bytes of another by the name that `include:` has for it.
 ///
 /// # Errors
 /// [`Unreadable`] when it is no list at all (a web page, a compressed file) or in a format that is not read. Bad lines
 /// are no error here: see [`Parsed::is_over_budget`].
-pub fn parse(bytes: &[u8], reading: Reading) -> Result<Parsed, Unreadable> {
+pub fn parse_with<'o>(
+    bytes: &[u8],
+    reading: Reading,
+    other: &mut dyn FnMut(&str) -> Option<&'o [u8]>,
+) -> Result<Parsed, Unreadable> {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     detect::refuse_what_is_no_list(text)?;
     let format = reading.format.unwrap_or_else(|| detect::format_of(text));
@@ -92,6 +135,7 @@ pub fn parse(bytes: &[u8], reading: Reading) -> Result<Parsed, Unreadable> {
     }
     let mut reader = Reader::new(bytes, format, reading);
     reader.read();
+    reader.take_in_all(reading, other);
     Ok(reader.finish())
 }
 

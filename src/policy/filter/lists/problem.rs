@@ -6,30 +6,66 @@ use std::fmt;
 /// The longest piece of a bad line that is kept as an example, in bytes.
 const SAMPLE_MAX: usize = 60;
 
-/// What is wrong with a line.
+/// What is wrong with a line, or beyond what a gateway does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Problem {
     /// An address where a name should be.
     Address,
-    /// A hosts line that sends a name to a real address.
+    /// A setting about addresses in answers.
+    ResponseAddress,
+    /// A line that sends a name to a real address.
     Redirect,
     /// A line of a hosts file that does not begin with an address.
     NoAddress,
     /// A hosts line in a list of another format.
     HostsLine,
-    /// `||name^` and alike.
+    /// `||name^` and alike, in another format.
     AdblockLine,
-    /// `address=/name/` and alike.
+    /// `address=/name/` and alike, in another format.
     DnsmasqLine,
-    /// `local-zone: ...` and alike.
+    /// `local-zone: ...` and alike, in another format.
     UnboundLine,
+    /// `domain:name` and alike, in another format.
+    V2flyLine,
     /// A record of a zone.
     RpzLine,
     /// A URL, a path or a port.
     Url,
+    /// An adblock rule for a URL, a path or a port.
+    AdblockUrl,
+    /// A regular expression.
+    Pattern,
+    /// A piece of a name.
+    Keyword,
     /// `*` anywhere but as the first label.
     InnerWildcard,
-    /// A name with letters beyond ASCII.
+    /// The beginning of names, without an end.
+    Prefix,
+    /// An adblock rule without its caret; it is taken.
+    OpenEnd,
+    /// An adblock rule for a piece of a name; it is taken as the name.
+    Unanchored,
+    /// An adblock rule that hides pieces of pages.
+    Cosmetic,
+    /// A modifier of an adblock rule that has no meaning for names.
+    Modifier,
+    /// An adblock rule for some clients.
+    Clients,
+    /// An adblock rule with an answer of its own.
+    Rewrite,
+    /// More different sets of record types than a list may have.
+    TooManyTypes,
+    /// An adblock rule whose `$denyallow` allows all of it.
+    DeniesNothing,
+    /// More names in `$denyallow` than a list may have.
+    TooManyHoles,
+    /// A setting of dnsmasq or unbound that blocks no name.
+    Setting,
+    /// A setting that forwards a name to a server.
+    Forward,
+    /// A list to be taken in that is not there.
+    Include,
+    /// A name with letters beyond ASCII that is none.
     Unicode,
     /// A whole top-level domain, or all that a registry registers below another name.
     PublicSuffix,
@@ -45,41 +81,220 @@ pub enum Problem {
     Character,
 }
 
+/// What becomes of a line with a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// It is wrong in its own format, and left out.
+    Bad,
+    /// It asks for what is not done here, and is left out.
+    Unsupported,
+    /// It is taken, as said.
+    Taken,
+}
+
 impl Problem {
+    /// Code, weight, words and hint.
+    const fn row(self) -> (&'static str, Weight, &'static str, Option<&'static str>) {
+        use Weight::{Bad, Taken, Unsupported};
+        match self {
+            Self::Address => (
+                "address",
+                Bad,
+                "an address where a name should be",
+                Some("addresses in answers are not filtered by this version; a list holds names"),
+            ),
+            Self::ResponseAddress => (
+                "response-address",
+                Unsupported,
+                "a line about addresses in answers",
+                Some("addresses in answers are not filtered by this version"),
+            ),
+            Self::Redirect => (
+                "redirect",
+                Unsupported,
+                "a name with a real address",
+                Some("only 0.0.0.0, 127.0.0.1, :: and ::1 block a name; a sinkhole rule gives addresses"),
+            ),
+            Self::NoAddress => (
+                "hosts-no-address",
+                Bad,
+                "a line without an address in a hosts file",
+                Some("format = \"domains\" reads plain names"),
+            ),
+            Self::HostsLine => (
+                "hosts-line",
+                Bad,
+                "a hosts line in a list of another format",
+                Some("format = \"hosts\" reads such lines"),
+            ),
+            Self::AdblockLine => (
+                "adblock-line",
+                Bad,
+                "an adblock rule in a list of another format",
+                Some("format = \"adblock\" reads such lines"),
+            ),
+            Self::DnsmasqLine => (
+                "dnsmasq-line",
+                Bad,
+                "a dnsmasq setting in a list of another format",
+                Some("format = \"dnsmasq\" reads such lines"),
+            ),
+            Self::UnboundLine => (
+                "unbound-line",
+                Bad,
+                "an unbound setting in a list of another format",
+                Some("format = \"unbound\" reads such lines"),
+            ),
+            Self::V2flyLine => (
+                "v2fly-line",
+                Bad,
+                "a v2fly entry in a list of another format",
+                Some("format = \"v2fly\" reads such lines"),
+            ),
+            Self::RpzLine => {
+                ("rpz-line", Bad, "a zone file record", Some("response policy zones are not in this version of weir"))
+            }
+            Self::Url => (
+                "url",
+                Bad,
+                "a url, path or port, which dns does not see",
+                Some("dns sees the name alone: write the name, if all of it is to be blocked"),
+            ),
+            Self::AdblockUrl => (
+                "adblock-url",
+                Unsupported,
+                "an adblock rule for a url, path or port, which dns does not see",
+                Some("dns sees the name alone: write ||x^, if all of x is to be blocked"),
+            ),
+            Self::Pattern => (
+                "pattern",
+                Unsupported,
+                "a regular expression",
+                Some("names are matched whole: write the names that are meant"),
+            ),
+            Self::Keyword => {
+                ("keyword", Unsupported, "a keyword", Some("names are matched whole: write the names that are meant"))
+            }
+            Self::InnerWildcard => (
+                "inner-wildcard",
+                Unsupported,
+                "a wildcard that is not the whole first label",
+                Some("\"*.x\" is all below x; write the names that are meant"),
+            ),
+            Self::Prefix => (
+                "adblock-prefix",
+                Unsupported,
+                "the beginning of a name without its end",
+                Some("\"||x^\" is x and all below; a beginning alone matches names under every top-level domain"),
+            ),
+            Self::OpenEnd => (
+                "adblock-open-end",
+                Taken,
+                "an adblock rule without ^, taken as the name and all below",
+                Some("write \"||x^\""),
+            ),
+            Self::Unanchored => (
+                "adblock-unanchored",
+                Taken,
+                "an adblock rule without ||, taken as the name and all below",
+                Some("write \"||x^\""),
+            ),
+            Self::Cosmetic => {
+                ("adblock-cosmetic", Unsupported, "an adblock rule for pieces of a page, which dns does not see", None)
+            }
+            Self::Modifier => (
+                "adblock-modifier",
+                Unsupported,
+                "an adblock rule with a modifier that says nothing about names",
+                Some("the rule is for browsers; important, badfilter, dnstype and denyallow are understood"),
+            ),
+            Self::Clients => (
+                "adblock-client",
+                Unsupported,
+                "an adblock rule for some clients",
+                Some("make a rule with groups = [\"@name\"] and names = [...] of it"),
+            ),
+            Self::Rewrite => (
+                "adblock-rewrite",
+                Unsupported,
+                "an adblock rule with an answer of its own",
+                Some("make a rule with action = \"sinkhole\" and addresses = [...] of it"),
+            ),
+            Self::TooManyTypes => (
+                "too-many-types",
+                Unsupported,
+                "one more set of record types than 15 in one list",
+                Some("split the list"),
+            ),
+            Self::DeniesNothing => (
+                "adblock-denies-nothing",
+                Bad,
+                "an adblock rule whose $denyallow is all of it",
+                Some("name what is below the rule's own name in $denyallow"),
+            ),
+            Self::TooManyHoles => (
+                "too-many-denyallow",
+                Unsupported,
+                "more than 500 names in $denyallow",
+                Some("write the exceptions as @@||x^"),
+            ),
+            Self::Setting => (
+                "setting",
+                Unsupported,
+                "a setting that blocks no name",
+                Some("address=/x/, server=/x/, local=/x/, local-zone and local-data are read"),
+            ),
+            Self::Forward => (
+                "forward",
+                Unsupported,
+                "a setting that forwards a name to a server",
+                Some("[[route]] of gateway.toml sends zones to other servers"),
+            ),
+            Self::Include => (
+                "include",
+                Bad,
+                "a list to take in that is not there",
+                Some("include:x is the file x, or x.txt, beside the list"),
+            ),
+            Self::Unicode => (
+                "unicode",
+                Bad,
+                "a name with letters beyond ascii that no domain has",
+                Some("write the name in its ASCII form, which begins with xn--"),
+            ),
+            Self::PublicSuffix => (
+                "public-suffix",
+                Bad,
+                "a whole public suffix",
+                Some("force = true takes whole public suffixes, if that is what you want"),
+            ),
+            Self::EmptyLabel => ("empty-label", Bad, "a name with an empty label", None),
+            Self::LabelTooLong => ("label-too-long", Bad, "a label over 63 bytes", None),
+            Self::NameTooLong => ("name-too-long", Bad, "a name over 255 bytes", None),
+            Self::Trailing => ("trailing", Bad, "text behind the name that is no comment", None),
+            Self::Character => ("character", Bad, "a character that no name has", None),
+        }
+    }
+
+    /// A short word for it that stays the same over versions and languages.
+    pub const fn code(self) -> &'static str {
+        self.row().0
+    }
+
+    /// What becomes of the line.
+    pub const fn weight(self) -> Weight {
+        self.row().1
+    }
+
     /// What to do about it, when there is something.
     pub const fn hint(self) -> Option<&'static str> {
-        match self {
-            Self::Unicode => Some("write the name in its ASCII form, which begins with xn--"),
-            Self::PublicSuffix => Some("force = true takes whole public suffixes, if that is what you want"),
-            Self::HostsLine => Some("format = \"hosts\" reads such lines"),
-            Self::NoAddress => Some("format = \"domains\" reads plain names"),
-            Self::Redirect => Some("only 0.0.0.0, 127.0.0.1, :: and ::1 block a name; a sinkhole rule gives addresses"),
-            _ => None,
-        }
+        self.row().3
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Address => "an address where a name should be",
-            Self::Redirect => "a hosts line with a real address",
-            Self::NoAddress => "a line without an address in a hosts file",
-            Self::HostsLine => "a hosts line in a list of names",
-            Self::AdblockLine => "an adblock rule",
-            Self::DnsmasqLine => "a dnsmasq setting",
-            Self::UnboundLine => "an unbound setting",
-            Self::RpzLine => "a zone file record",
-            Self::Url => "a url, path or port, which dns does not see",
-            Self::InnerWildcard => "a wildcard that is not the whole first label",
-            Self::Unicode => "a name with letters beyond ascii",
-            Self::PublicSuffix => "a whole public suffix",
-            Self::EmptyLabel => "a name with an empty label",
-            Self::LabelTooLong => "a label over 63 bytes",
-            Self::NameTooLong => "a name over 255 bytes",
-            Self::Trailing => "text behind the name that is no comment",
-            Self::Character => "a character that no name has",
-        })
+        f.write_str(self.row().2)
     }
 }
 
@@ -102,13 +317,26 @@ pub struct Group {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
     groups: Vec<Group>,
-    count: usize,
 }
 
 impl Problems {
-    /// Bad lines in all.
+    /// Lines left out in all.
     pub fn count(&self) -> usize {
-        self.count
+        self.bad() + self.unsupported()
+    }
+
+    /// Lines that are wrong in their own format.
+    pub fn bad(&self) -> usize {
+        self.of(Weight::Bad)
+    }
+
+    /// Lines that ask for what is not done here.
+    pub fn unsupported(&self) -> usize {
+        self.of(Weight::Unsupported)
+    }
+
+    fn of(&self, weight: Weight) -> usize {
+        self.groups.iter().filter(|group| group.problem.weight() == weight).map(|group| group.count).sum()
     }
 
     /// The groups, in the order of their first lines.
@@ -117,25 +345,42 @@ impl Problems {
     }
 
     pub(super) fn add(&mut self, problem: Problem, line: usize, start: usize, text: &[u8]) {
-        self.count += 1;
+        self.add_many(problem, 1, (line, start), text);
+        if let Some(group) = self.groups.last_mut()
+            && (group.line, group.problem, group.count) == (line, problem, 1)
+        {
+            group.span = start..start + text.len();
+        }
+    }
+
+    /// Adds `count` problems that the line which begins at `start` stands for.
+    pub(super) fn add_many(&mut self, problem: Problem, count: usize, (line, start): (usize, usize), text: &[u8]) {
         if let Some(group) = self.groups.iter_mut().find(|group| group.problem == problem) {
-            group.count += 1;
+            group.count += count;
             return;
         }
         let sample = text[..text.len().min(SAMPLE_MAX)].escape_ascii().to_string();
-        let span = start..start + text.len();
-        self.groups.push(Group { problem, count: 1, line, span, sample });
+        self.groups.push(Group { problem, count, line, span: start..start, sample });
+    }
+
+    /// Adds problems that only the whole list shows.
+    pub(super) fn add_unplaced(&mut self, problem: Problem, count: usize) {
+        if count > 0 {
+            self.add_many(problem, count, (1, 0), b"the list as a whole");
+        }
     }
 }
 
 /// What is wrong with a line that could not be read, or with the `word` of it that could not.
 pub(super) fn classify(line: &[u8], word: &[u8], format: Format) -> Problem {
     match detect::format_of_line(line) {
+        Some(seen) if seen == format => {}
         Some(Format::Adblock) => return Problem::AdblockLine,
         Some(Format::Dnsmasq) => return Problem::DnsmasqLine,
         Some(Format::Unbound) => return Problem::UnboundLine,
+        Some(Format::V2fly) => return Problem::V2flyLine,
         Some(Format::Rpz) => return Problem::RpzLine,
-        Some(Format::Hosts) if format != Format::Hosts => return Problem::HostsLine,
+        Some(Format::Hosts) => return Problem::HostsLine,
         _ => {}
     }
     if detect::is_address(word) {

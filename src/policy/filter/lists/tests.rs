@@ -1,5 +1,9 @@
 //! Lines as they are found in real lists, and what becomes of them.
 
+mod formats;
+mod malformed;
+
+use super::super::sets::FREED;
 use super::*;
 use crate::dns::name::Name;
 
@@ -7,15 +11,21 @@ fn read(text: &str, reading: Reading) -> Parsed {
     parse(text.as_bytes(), reading).unwrap()
 }
 
-/// Names with their reach, spelled as in a policy.
+/// Names with their reach, spelled as in a policy; `@@` before what is freed, `$` and types behind what is not for all.
 fn names(parsed: &Parsed) -> Vec<String> {
-    let spelled = parsed.names.iter().map(|(reach, wire)| {
-        let name = Name::from_wire(wire).unwrap();
-        match reach {
+    let spelled = parsed.names.entries().map(|entry| {
+        let name = Name::from_wire(entry.wire).unwrap();
+        let (mark, reach) = if entry.reach & FREED == 0 { ("", entry.reach) } else { ("@@", entry.reach >> 2) };
+        let name = match reach {
             SELF => format!("={name}"),
             BELOW => format!("*.{name}"),
             _ => name.to_string(),
-        }
+        };
+        let types = entry.types.map(|types| {
+            let listed: Vec<_> = [1, 5, 28, 65].into_iter().filter(|qtype| types.admit(*qtype)).collect();
+            format!("${listed:?}")
+        });
+        format!("{mark}{name}{}", types.unwrap_or_default())
     });
     spelled.collect()
 }
@@ -126,7 +136,7 @@ fn each_bad_line_is_named_for_what_it_is() {
         ("37.220.26.135", Problem::Address),
         ("1.2.3", Problem::Address),
         ("2001:db8::1", Problem::Address),
-        ("банрек.рус", Problem::Unicode),
+        ("xn--\u{fffd}.example", Problem::Unicode),
         ("iphone-caviar.ru*entranceId", Problem::InnerWildcard),
         ("mobile.*.example.com", Problem::InnerWildcard),
         ("*example.com", Problem::InnerWildcard),
@@ -203,6 +213,8 @@ fn formats_are_detected_by_what_most_lines_are() {
         ("a.example\n*.b.example\nc.example\n", Format::Domains),
         ("", Format::Domains),
         ("## heading\n## another\na.example # x##y\n", Format::Domains),
+        ("a.example\nb.example @ads\nc.example\n", Format::V2fly),
+        ("include:other\n", Format::V2fly),
     ] {
         assert_eq!(detect::format_of(text.as_bytes()), format, "{text}");
         let parsed = parse(text.as_bytes(), Reading::default());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dns::name::Name;
+use crate::policy::filter::lists::NameList;
 use crate::policy::filter::tests::seed;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -41,40 +42,47 @@ fn random_wire(rng: &mut StdRng) -> Vec<u8> {
     wire(&((0..labels).map(|_| label(rng)).collect::<Vec<_>>().join(".") + "."))
 }
 
+/// A table of lists; the value of a name is made by `value` of the marks it was entered with last.
+fn table_of(lists: &[NameList], seed: u64, value: fn(u8) -> u32, keep: impl FnMut(u32, Option<u32>) -> bool) -> Table {
+    let lists: Vec<_> = lists.iter().collect();
+    Table::build(&lists, seed, |_, _, marks| value(marks), keep).unwrap()
+}
+
+fn list_of(names: &[&str]) -> NameList {
+    let mut list = NameList::default();
+    names.iter().enumerate().for_each(|(number, name)| list.push(number as u8, &wire(name)));
+    list
+}
+
 #[test]
 fn it_says_what_a_map_of_names_says_of_names() {
     let seed = seed();
     let mut rng = StdRng::seed_from_u64(seed);
     for round in 0..12 {
+        let value = [
+            (|marks| u32::from(marks) >> 1) as fn(u8) -> u32,
+            |m| u32::from(m) << 7,
+            |m| u32::from(m) << 15,
+            |m| u32::from(m) << 24 | 1,
+        ][round % 4];
         let mut names = HashMap::new();
-        let mut table = TableBuilder::new([0, 50, 5_000][round % 3], rng.random());
-        let values = [1 << 7, 1 << 15, 1 << 23, u32::MAX][round % 4];
-        for _ in 0..3_000 {
-            let (name, value) = (random_wire(&mut rng), rng.random_range(0..values));
-            let before = names.insert(name.clone(), value);
-            let seen = |known| {
-                assert_eq!(known, before, "seed {seed}");
-                value
-            };
-            table.enter(&name, seen).unwrap();
+        let mut lists = vec![NameList::default(); 3];
+        for list in &mut lists {
+            for _ in 0..[1_000, 3, 0][round % 3] {
+                let (name, marks) = (random_wire(&mut rng), rng.random());
+                list.push(marks, &name);
+                names.insert(name, value(marks));
+            }
         }
-        // All stay, a few go (they leave holes), many go (the rest is moved together).
-        let share = [0, 3, 50][round / 4];
-        let mut aboves: Vec<_> = names
-            .iter()
-            .map(|(name, value)| (*value, naive(&names, name).iter().rev().nth(1).map(|hit| hit.value)))
-            .collect();
-        let mut seen = Vec::new();
-        let table = table.finish(|value, above| {
-            seen.push((value, above));
-            value % 100 >= share
-        });
-        aboves.sort_unstable();
-        seen.sort_unstable();
-        assert_eq!(seen, aboves, "seed {seed}");
+        let mut merges = 0;
+        let by_ref: Vec<_> = lists.iter().collect();
+        let merge = |known: Option<u32>, _, marks| {
+            merges += usize::from(known.is_none());
+            value(marks)
+        };
+        let table = Table::build(&by_ref, rng.random(), merge, |_, _| true).unwrap();
+        assert_eq!((merges, table.len()), (names.len(), names.len()), "seed {seed}");
         let asked: Vec<_> = names.keys().cloned().chain((0..3_000).map(|_| random_wire(&mut rng))).collect();
-        names.retain(|_, value| *value % 100 >= share);
-        assert_eq!(table.len(), names.len(), "seed {seed}");
         for name in &asked {
             assert_eq!(hits(&table, name), naive(&names, name), "{name:?} seed {seed}");
             assert_eq!(table.value_of(name), names.get(name).copied(), "{name:?} seed {seed}");
@@ -83,53 +91,101 @@ fn it_says_what_a_map_of_names_says_of_names() {
 }
 
 #[test]
-fn finishing_leaves_out_what_is_refused_and_tells_the_nearest_name_above() {
-    let mut table = TableBuilder::new(0, 1);
-    for (value, name) in ["example", "a.example", "x.b.a.example", "org", "."].into_iter().enumerate() {
-        table.enter(&wire(name), |_| value as u32).unwrap();
-    }
+fn what_a_name_has_is_merged_in_the_order_of_lists() {
+    let mut one = list_of(&["a.example", "b.example", "a.example"]);
+    one.push(7, &wire("b.example"));
+    let two = list_of(&["b.example"]);
     let mut seen = Vec::new();
-    let packed = table.finish(|value, above| {
+    let merge = |known: Option<u32>, list: usize, marks: u8| {
+        seen.push((known, list, marks));
+        known.unwrap_or(0) * 10 + u32::from(marks) + 1
+    };
+    let table = Table::build(&[&one, &two], 5, merge, |_, _| true).unwrap();
+    assert_eq!(table.value_of(&wire("a.example")), Some(13));
+    assert_eq!(table.value_of(&wire("b.example")), Some((2 * 10 + 8) * 10 + 1));
+    assert_eq!(seen.len(), 5);
+}
+
+#[test]
+fn refused_names_are_gone_and_the_others_stay() {
+    let seed = seed();
+    let mut rng = StdRng::seed_from_u64(seed);
+    for share in [0, 1, 50, 255] {
+        let mut names = HashMap::new();
+        let mut list = NameList::default();
+        for _ in 0..3_000 {
+            let (name, marks) = (random_wire(&mut rng), rng.random::<u8>());
+            list.push(marks, &name);
+            names.insert(name, u32::from(marks));
+        }
+        let mut aboves: Vec<_> = names
+            .iter()
+            .map(|(name, value)| {
+                let mut above = naive(&names, name);
+                above.retain(|hit| hit.at > 0);
+                (*value, above.last().map(|hit| hit.value))
+            })
+            .collect();
+        let mut seen = Vec::new();
+        let table = table_of(&[list], rng.random(), u32::from, |value, above| {
+            seen.push((value, above));
+            value >= share
+        });
+        aboves.sort_unstable();
+        seen.sort_unstable();
+        assert_eq!(seen, aboves, "seed {seed}");
+        let asked: Vec<_> = names.keys().cloned().chain((0..3_000).map(|_| random_wire(&mut rng))).collect();
+        names.retain(|_, value| *value >= share);
+        assert_eq!(table.len(), names.len(), "seed {seed}");
+        for name in &asked {
+            assert_eq!(hits(&table, name), naive(&names, name), "{name:?} seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn folding_is_told_the_nearest_name_above() {
+    let list = list_of(&["example", "a.example", "x.b.a.example", "org", "."]);
+    let mut seen = Vec::new();
+    let table = table_of(&[list], 1, u32::from, |value, above| {
         seen.push((value, above));
         value != 1
     });
+    seen.sort_unstable();
     assert_eq!(seen, [(0, Some(4)), (1, Some(0)), (2, Some(1)), (3, Some(4)), (4, None)]);
-    assert_eq!(packed.len(), 4);
-    assert_eq!(packed.value_of(&wire("a.example")), None);
-    let at_each = hits(&packed, &wire("x.b.a.example"));
+    assert_eq!(table.len(), 4);
+    assert_eq!(table.value_of(&wire("a.example")), None);
+    let at_each = hits(&table, &wire("x.b.a.example"));
     assert_eq!(at_each.iter().map(|hit| hit.value).collect::<Vec<_>>(), [4, 0, 2]);
 }
 
 #[test]
 fn names_of_most_labels_and_most_bytes_are_found() {
-    let deepest = wire(&format!("{}a", "a.".repeat(126)));
+    let deepest = format!("{}a", "a.".repeat(126));
     let label = "b".repeat(63);
-    let longest = wire(&format!("{label}.{label}.{label}.{}", "c".repeat(61)));
-    assert_eq!((deepest.len(), longest.len()), (255, 255));
-    let mut table = TableBuilder::new(2, 9);
-    table.enter(&deepest, |_| 1).unwrap();
-    table.enter(&longest, |_| 2).unwrap();
-    table.enter(&wire("a.a"), |_| 3).unwrap();
-    let table = table.finish(|_, _| true);
-    assert_eq!(hits(&table, &deepest), [Hit { at: 250, value: 3 }, Hit { at: 0, value: 1 }]);
-    assert_eq!(table.value_of(&longest), Some(2));
+    let longest = format!("{label}.{label}.{label}.{}", "c".repeat(61));
+    assert_eq!((wire(&deepest).len(), wire(&longest).len()), (255, 255));
+    let table = table_of(&[list_of(&[&deepest, &longest, "a.a"])], 9, u32::from, |_, _| true);
+    assert_eq!(hits(&table, &wire(&deepest)), [Hit { at: 250, value: 2 }, Hit { at: 0, value: 0 }]);
+    assert_eq!(table.value_of(&wire(&longest)), Some(1));
+    let all: Vec<String> = (1..=127).map(|labels| vec!["a"; labels].join(".")).collect();
+    let all = list_of(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(hits(&table_of(&[all], 9, u32::from, |_, _| true), &wire(&deepest)).len(), 127);
 }
 
 #[test]
 fn a_name_takes_few_bytes() {
-    let mut table = TableBuilder::new(20_000, 5);
+    let mut list = NameList::default();
     let names: Vec<_> = (0..20_000).map(|n| wire(&format!("name-{n}.example"))).collect();
-    names.iter().for_each(|name| table.enter(name, |_| 1).unwrap());
-    let table = table.finish(|_, _| true);
-    let arena: usize = names.iter().map(|name| name.len() + 1).sum();
-    assert_eq!(table.bytes(), arena + (20_000 / FILL + 1) * 64);
+    names.iter().for_each(|name| list.push(1, name));
+    let table = table_of(&[list], 5, u32::from, |_, _| true);
+    let arena: usize = names.iter().map(|name| name.len() + HEAD + 1).sum();
+    assert_eq!(table.bytes(), arena + (20_000 / BLOCK + 2) * size_of::<Block>());
 }
 
 #[test]
 fn a_visitor_that_has_enough_is_not_called_again() {
-    let mut table = TableBuilder::new(0, 3);
-    [".", "com", "example.com"].iter().for_each(|name| table.enter(&wire(name), |_| 0).unwrap());
-    let table = table.finish(|_, _| true);
+    let table = table_of(&[list_of(&[".", "com", "example.com"])], 3, u32::from, |_, _| true);
     for enough in 1..=3 {
         let mut calls = 0;
         table.suffixes_of(&wire("example.com"), |_| {

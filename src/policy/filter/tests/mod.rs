@@ -1,5 +1,7 @@
 //! Tests of the filter as a whole, and what they share.
 
+mod exceptions;
+mod four_formats;
 mod precedence;
 mod property;
 mod reading;

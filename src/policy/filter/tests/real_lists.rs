@@ -4,7 +4,7 @@ use super::lists::{Match, Reading, parse};
 use super::*;
 
 /// The file in a folder `shared` beside the project, or beside a directory above it.
-fn shared(file: &str) -> Option<Vec<u8>> {
+pub(super) fn shared(file: &str) -> Option<Vec<u8>> {
     let above = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().skip(1);
     let bytes = above.map(|dir| dir.join("shared/data/lists").join(file)).find_map(|path| std::fs::read(path).ok());
     if bytes.is_none() {
@@ -59,14 +59,18 @@ fn names_below_listed_names_are_folded_and_still_blocked() {
 }
 
 #[test]
-fn lists_of_formats_that_are_not_read_say_so() {
-    for (file, format) in [
-        ("basic.adblock.txt", lists::Format::Adblock),
-        ("tracking.adblock.txt", lists::Format::Adblock),
-        ("basic.dnsmasq.txt", lists::Format::Dnsmasq),
-        ("bogus-nxdomain.china.conf", lists::Format::Dnsmasq),
+fn published_rule_lists_load_whole() {
+    for (file, format, names, problems) in [
+        ("basic.adblock.txt", lists::Format::Adblock, 76_036, 0),
+        ("tracking.adblock.txt", lists::Format::Adblock, 143_876, 0),
+        ("basic.dnsmasq.txt", lists::Format::Dnsmasq, 76_036, 0),
     ] {
         let Some(bytes) = shared(file) else { return };
-        assert_eq!(parse(&bytes, Reading::default()).err(), Some(lists::Unreadable::NotYet(format)), "{file}");
+        let parsed = parse(&bytes, Reading::default()).unwrap();
+        assert_eq!((parsed.format, parsed.names.len(), parsed.problems.count()), (format, names, problems), "{file}");
     }
+    let Some(addresses) = shared("bogus-nxdomain.china.conf") else { return };
+    let parsed = parse(&addresses, Reading::default()).unwrap();
+    assert_eq!((parsed.format, parsed.names.len()), (lists::Format::Dnsmasq, 0));
+    assert_eq!(parsed.problems.count(), parsed.lines, "{:?}", parsed.problems);
 }

@@ -1,0 +1,117 @@
+//! `weir import`: a list of names in any format that is read, written as a filter zone or as plain domains.
+
+use super::{Exit, ImportArguments, ImportMatch, ImportTo, output};
+use crate::policy::document::files::LIST_MAX;
+use crate::policy::document::{Code, Faults, Files, Place, Report, nearest};
+use crate::policy::filter::lists::{self, Format, Match, Parsed, Reading, Unreadable};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+/// `weir import`
+pub(super) fn import(arguments: &ImportArguments) -> Exit {
+    if arguments.to == ImportTo::Rpz {
+        output::error("--to rpz is not there yet (E-NOT-YET)\n  take `--to toml` or `--to domains`");
+        return Exit::Faults;
+    }
+    let Ok(reading) = reading(arguments).inspect_err(|error| output::error(error)) else { return Exit::Faults };
+    let shown = arguments.file.display();
+    let mut files = Files::default();
+    let name = match (arguments.file.file_name().map(|name| name.to_string_lossy()), read(&arguments.file)) {
+        (Some(name), Ok(bytes)) => {
+            files.insert(&name, bytes);
+            name.into_owned()
+        }
+        (_, read) => {
+            let why = read.err().map_or_else(|| "it is no file".to_owned(), |error| error.to_string());
+            output::error(format_args!("cannot read {shown}: {why}"));
+            return Exit::Faults;
+        }
+    };
+    let directory = arguments.file.parent().unwrap_or(Path::new(""));
+    let parsed = match parse(&mut files, &name, directory, reading) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            output::error(format_args!("{shown} cannot be read: {error}\n  {}", error.hint()));
+            return Exit::Faults;
+        }
+    };
+    let faults = Faults::default();
+    if let Some(file) = files.path(&name) {
+        lists::report(file, &parsed, &faults);
+    }
+    let text = match arguments.to {
+        ImportTo::Domains => lists::to_domains(&parsed.names),
+        ImportTo::Toml | ImportTo::Rpz => lists::to_toml(&parsed.names, &name),
+    };
+    if let Err(error) = &text {
+        faults.add(Code::List, &Place::whole(&name), error.to_string(), error.hint());
+    }
+    let report = Report::new(faults, &files);
+    output::note(report.human(&directory.display().to_string(), output::note_takes_colour()));
+    match text {
+        Ok(text) if report.errors() == 0 => {
+            output::note(format_args!("{shown}: {} names, read as {}", parsed.names.len(), parsed.format));
+            output::result(text);
+            if arguments.strict && report.warnings() > 0 { Exit::Failed } else { Exit::Ok }
+        }
+        _ => Exit::Faults,
+    }
+}
+
+fn reading(arguments: &ImportArguments) -> Result<Reading, String> {
+    let format = match &arguments.format {
+        None => None,
+        Some(word) => match Format::ALL.into_iter().find(|format| format.name() == word) {
+            Some(format) => Some(format),
+            None => {
+                let words = Format::ALL.map(Format::name);
+                let near = nearest(word, words).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+                return Err(format!("--format cannot be {word:?}\n  {near}It is one of: {}", words.join(", ")));
+            }
+        },
+    };
+    let matches = match arguments.matches {
+        ImportMatch::Subtree => Match::Subtree,
+        ImportMatch::Exact => Match::Exact,
+        ImportMatch::Children => Match::Children,
+    };
+    Ok(Reading { format, matches, suffixes: arguments.force })
+}
+
+/// A whole file, unless it is larger than a list may be.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LIST_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIST_MAX {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LIST_MAX >> 20)));
+    }
+    Ok(bytes)
+}
+
+/// Reads the list, and the lists beside it that it takes in: again until no more of them are named.
+fn parse(files: &mut Files, name: &str, directory: &Path, reading: Reading) -> Result<Parsed, Unreadable> {
+    let mut tried = BTreeSet::new();
+    loop {
+        let mut lacking = BTreeSet::new();
+        let bytes = files.bytes(name).unwrap_or_default();
+        let parsed = lists::parse_with(bytes, reading, &mut |include| {
+            let found = files.bytes(include);
+            if found.is_none() && !tried.contains(include) {
+                lacking.insert(include.to_owned());
+            }
+            found
+        })?;
+        if lacking.is_empty() {
+            return Ok(parsed);
+        }
+        for include in lacking {
+            let found = read(&directory.join(&include)).or_else(|_| read(&directory.join(format!("{include}.txt"))));
+            if let Ok(bytes) = found {
+                files.insert(&include, bytes);
+            }
+            tried.insert(include);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Lists of v2fly's domain-list-community: `domain:x` (x and all below; a bare name is the same unless `match` says
+//! otherwise), `full:x` (x alone), `include:list` with the attributes that lines must (`@ads`) or must not (`@-ads`) have.
+//! <https://github.com/v2fly/domain-list-community>
+
+use super::line::{Reader, Saying, is_blank};
+use super::problem::Problem;
+use super::{BELOW, Format, Reading, SELF};
+use std::collections::HashSet;
+
+/// Lists that one list may take in, those taken in by them included.
+const INCLUDES_MAX: usize = 1_000;
+
+/// A list that is taken in, and which of its lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Include {
+    pub(super) name: String,
+    /// A line must have all of them.
+    with: Vec<String>,
+    /// And none of them.
+    without: Vec<String>,
+}
+
+impl Include {
+    fn takes(&self, attributes: &[&str]) -> bool {
+        let has = |wanted: &String| attributes.iter().any(|attribute| attribute.eq_ignore_ascii_case(wanted));
+        self.with.iter().all(has) && !self.without.iter().any(has)
+    }
+
+    /// The selection of a list that is taken in by one that was itself taken in.
+    fn within(mut self, outer: &Self) -> Self {
+        self.with.extend(outer.with.iter().cloned());
+        self.without.extend(outer.without.iter().cloned());
+        self
+    }
+}
+
+impl Reader<'_> {
+    /// Reads one line.
+    pub(super) fn v2fly_line(&mut self, line: &[u8]) -> Result<(), Problem> {
+        let comment = line.iter().position(|byte| *byte == b'#').unwrap_or(line.len());
+        let mut words = line[..comment].split(|byte| is_blank(*byte)).filter(|word| !word.is_empty());
+        let Some(first) = words.next().filter(|word| !matches!(word[0], b'!' | b';')) else { return self.no_line() };
+        let mut attributes = Vec::new();
+        for word in words {
+            match (word, str::from_utf8(&word[1..])) {
+                ([b'@', _, ..], Ok(attribute)) => attributes.push(attribute),
+                // The list that a line also belongs to.
+                ([b'&', _, ..], Ok(_)) => {}
+                _ => return Err(Problem::Trailing),
+            }
+        }
+        let (kind, value) = match first.iter().position(|byte| *byte == b':') {
+            Some(at) => (&first[..at], &first[at + 1..]),
+            None => (&b""[..], first),
+        };
+        if kind == b"include" {
+            let name = str::from_utf8(value).map_err(|_| Problem::Include)?;
+            let mut include = Include { name: name.to_ascii_lowercase(), ..Include::default() };
+            for attribute in attributes {
+                match attribute.strip_prefix('-') {
+                    Some(without) => include.without.push(without.to_owned()),
+                    None => include.with.push(attribute.to_owned()),
+                }
+            }
+            self.includes.push((include.within(&self.selection), self.line, self.start));
+            return Ok(());
+        }
+        let bare = match kind {
+            b"" => self.bare,
+            b"domain" => SELF | BELOW,
+            b"full" => SELF,
+            b"regexp" => return Err(Problem::Pattern),
+            b"keyword" => return Err(Problem::Keyword),
+            _ => return Err(super::problem::classify(line, first, Format::V2fly)),
+        };
+        let reach = self.word(value, bare)?;
+        if self.selection.takes(&attributes) { self.say(reach, Saying::NAMED) } else { self.no_line() }
+    }
+
+    /// Takes in all lists that this one names, and those that they name. `other` gives the bytes of a list by its name.
+    pub(super) fn take_in_all<'o>(&mut self, reading: Reading, other: &mut dyn FnMut(&str) -> Option<&'o [u8]>) {
+        let mut pending: Vec<_> = std::mem::take(&mut self.includes);
+        pending.reverse();
+        let mut known = HashSet::new();
+        while let Some((include, line, start)) = pending.pop() {
+            let sample = format!("include:{}", include.name);
+            // Each once: a list that includes itself must come to an end.
+            if !known.insert(include.clone()) {
+                continue;
+            }
+            let is_name =
+                include.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'!'));
+            let bytes = if is_name && known.len() <= INCLUDES_MAX { other(&include.name) } else { None };
+            let Some(bytes) = bytes.filter(|bytes| super::detect::refuse_what_is_no_list(bytes).is_ok()) else {
+                self.problems.add_many(Problem::Include, 1, (line, start), sample.as_bytes());
+                continue;
+            };
+            let mut reader = Reader::new(bytes, Format::V2fly, reading);
+            reader.selection = include.clone();
+            reader.read();
+            let inner = std::mem::take(&mut reader.includes);
+            pending.extend(inner.into_iter().rev().map(|(include, ..)| (include, line, start)));
+            self.take_in(&reader, line, start, &include.name);
+        }
+    }
+}
