@@ -160,7 +160,7 @@ struct Probe {
     tag: u8,
 }
 
-/// Names and their values; made by [`Table::build`].
+/// Names and their values; made by `Table::build`.
 pub struct Table {
     keys: Keys,
     /// All blocks, and an empty one that says where the last one ends.

@@ -6,7 +6,7 @@
 //! them comments (`#`, `!`, `;`), trailing dots, any letter case, letters beyond ASCII, CRLF and a byte-order mark.
 //!
 //! How a name is blocked is the rule's `action`, whatever address or zone type the list has for it. An exception frees
-//! names from the rule of its own list; see [`resolve`].
+//! names from the rule of its own list; see `resolve`.
 
 mod adblock;
 mod detect;
