@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::{BELOW, Format, Reading, SELF};
 use std::collections::HashSet;
 
-/// Lists that one list may take in, those taken in by them included.
+/// Lists that one list may take in, those taken in by them included; also how many may wait to be taken in.
 const INCLUDES_MAX: usize = 1_000;
 
 /// A list that is taken in, and which of its lines.
@@ -26,10 +26,14 @@ impl Include {
         self.with.iter().all(has) && !self.without.iter().any(has)
     }
 
-    /// The selection of a list that is taken in by one that was itself taken in.
+    /// The selection of a list that is taken in by one that was itself taken in. In order and each attribute once, so that
+    /// a list that takes in itself is known again.
     fn within(mut self, outer: &Self) -> Self {
-        self.with.extend(outer.with.iter().cloned());
-        self.without.extend(outer.without.iter().cloned());
+        for (own, outer) in [(&mut self.with, &outer.with), (&mut self.without, &outer.without)] {
+            own.extend(outer.iter().cloned());
+            own.sort_unstable();
+            own.dedup();
+        }
         self
     }
 }
@@ -98,9 +102,39 @@ impl Reader<'_> {
             let mut reader = Reader::new(bytes, Format::V2fly, reading);
             reader.selection = include.clone();
             reader.read();
-            let inner = std::mem::take(&mut reader.includes);
+            let mut inner = std::mem::take(&mut reader.includes);
+            inner.retain(|(include, ..)| !known.contains(include));
+            let room = INCLUDES_MAX.saturating_sub(pending.len());
+            if inner.len() > room {
+                self.problems.add_many(Problem::Include, inner.len() - room, (line, start), sample.as_bytes());
+                inner.truncate(room);
+            }
             pending.extend(inner.into_iter().rev().map(|(include, ..)| (include, line, start)));
             self.take_in(&reader, line, start, &include.name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Format, Match, Reading, parse_with};
+    use std::fmt::Write as _;
+
+    #[test]
+    fn a_list_that_takes_in_itself_in_many_ways_comes_to_an_end() {
+        let mut list = String::from("domain:a.example @x0\n");
+        for number in 0..2_000 {
+            let _ = writeln!(list, "include:x @x{number} @x{} @-y{number}", number / 2);
+        }
+        let reading = Reading { format: Some(Format::V2fly), matches: Match::Subtree, suffixes: false };
+        let mut times = 0;
+        let mut other = |name: &str| {
+            times += 1;
+            (name == "x").then_some(list.as_bytes())
+        };
+        let parsed = parse_with(list.as_bytes(), reading, &mut other).expect("it is a list");
+        assert!((1..=1_000).contains(&times), "read {times} times");
+        assert!(parsed.names.iter().count() >= 1);
+        assert!(parsed.problems.groups().iter().any(|group| group.count > 0), "what is left out is told");
     }
 }
