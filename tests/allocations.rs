@@ -1,62 +1,18 @@
 //! The path of a query allocates nothing, and what it remembers does not grow: held by an allocator that counts.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly; clippy knows only test functions as tests")]
-#![allow(unsafe_code, reason = "an allocator cannot be written without; it only counts and passes on")]
 
+#[path = "stage/memory.rs"]
+mod memory;
 mod stage;
 
+use memory::count;
 use stage::message::{A, ANSWER, AUTHORITY, Message, question_end};
 use stage::{Stage, after, inside, now, policy, udp};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use weir::gateway::From;
 use weir::gateway::outbox::To;
 use weir::verdict::{Outcome, Reason};
-
-/// Counts what each thread allocates.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-    static LIVE_BYTES: Cell<i64> = const { Cell::new(0) };
-}
-
-fn note(allocations: u64, bytes: i64) {
-    // While a thread ends there is nowhere to count, and nobody who asks.
-    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + allocations));
-    let _ = LIVE_BYTES.try_with(|live| live.set(live.get() + bytes));
-}
-
-// SAFETY: every call goes to the system's allocator as it came; counting touches no memory that was allocated.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(1, layout.size() as i64);
-        // SAFETY: the caller keeps the promises of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note(1, layout.size() as i64);
-        // SAFETY: the caller keeps the promises of `alloc_zeroed`.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(1, size as i64 - layout.size() as i64);
-        // SAFETY: the caller keeps the promises of `realloc`.
-        unsafe { System.realloc(block, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        note(0, -(layout.size() as i64));
-        // SAFETY: the caller keeps the promises of `dealloc`.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const OPERATIONS: u64 = 10_000;
 
@@ -134,12 +90,12 @@ impl Bench {
 /// Does something often, after a little warming up, and holds that it allocates nothing and keeps nothing.
 fn allocates_nothing(what: &str, bench: &mut Bench, operation: &mut dyn FnMut(&mut Bench, u64)) {
     (0..200).for_each(|number| operation(bench, number));
-    let before = (ALLOCATIONS.get(), LIVE_BYTES.get());
+    let before = (count().allocations, count().live);
     for number in 200..200 + OPERATIONS {
         bench.millis += 1;
         operation(bench, number);
     }
-    let after = (ALLOCATIONS.get(), LIVE_BYTES.get());
+    let after = (count().allocations, count().live);
     assert_eq!(before, after, "{what}: allocations and live bytes");
 }
 
@@ -155,9 +111,9 @@ fn positive() -> Vec<u8> {
 
 #[test]
 fn the_allocator_counts() {
-    let before = ALLOCATIONS.get();
+    let before = count().allocations;
     drop(vec![1, 2, 3]);
-    assert!(ALLOCATIONS.get() > before);
+    assert!(count().allocations > before);
 }
 
 #[test]
@@ -299,7 +255,7 @@ fn millions_of_forged_sources() {
     let mut stage = Stage::new(policy(files), 1, 256, 1);
     let flood = Message::query(7, "dropped.test", A).bytes();
     let honest = Message::query(8, "www.blocked.test", A).bytes();
-    let before = (ALLOCATIONS.get(), LIVE_BYTES.get());
+    let before = (count().allocations, count().live);
     let mut replies = 0;
     for number in 0..FORGED {
         let at = now(stage::START.plus(std::time::Duration::from_nanos(number * 500)));
@@ -317,7 +273,7 @@ fn millions_of_forged_sources() {
         // Over a limit of its network a forged source gets TC=1 now and then.
         stage.out.clear();
     }
-    assert_eq!((ALLOCATIONS.get(), LIVE_BYTES.get()), before, "allocations and live bytes");
+    assert_eq!((count().allocations, count().live), before, "allocations and live bytes");
     let totals = stage.totals();
     let asked = u64::from(HONEST) * 10 * FORGED / PER_SECOND;
     assert_eq!(totals.all(), FORGED + asked);

@@ -10,6 +10,7 @@ mod calm;
 mod check;
 mod clients;
 mod invariants;
+#[path = "../stage/memory.rs"]
 mod memory;
 mod policies;
 mod servers;
