@@ -9,7 +9,7 @@
 //! | [`drill`] | attacks as a command, beside ordinary clients, to convince oneself |
 //! | [`daemon`] | wiring: policy in, workers out, signals |
 //! | [`lab`] | a small authoritative upstream of our own, for `--lab`, drills and tests |
-//! | [`control`] | the control socket, reload, file watch, status |
+//! | [`control`] | the control socket, reload, file watch, status, incidents, the history |
 //! | [`telemetry`] | metrics, query log, tracing |
 //! | [`listen`] | the drivers: batched UDP, TCP, upstream sockets; they feed the core with bytes and time |
 //! | [`gateway`] | the request path without I/O: a query's whole life, top to bottom |
@@ -20,9 +20,9 @@
 //! | [`policy`] | one file or folder per policy: what was written, what runs, and the check |
 //! | [`ledger`] | counters: every query exactly once |
 //! | [`verdict`] | what may become of a query |
-//! | [`dns`] | the wire: scan, patch, build |
+//! | [`dns`] | the wire: scan, patch, build; whose a name is |
 //! | [`clock`] | time as an argument |
-//! | [`sys`] | the only unsafe room: batched socket calls |
+//! | [`sys`] | the only unsafe room: batched socket calls, hints about memory |
 
 pub mod cache;
 pub mod cli;
