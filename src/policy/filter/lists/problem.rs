@@ -1,7 +1,7 @@
 //! What can be wrong with a line of a list, and the count of it: a list has a million lines, its report has ten.
 
 use super::detect::{self, Format};
-use std::fmt;
+use crate::language::Text;
 
 /// The longest piece of a bad line that is kept as an example, in bytes.
 const SAMPLE_MAX: usize = 60;
@@ -93,6 +93,45 @@ pub enum Weight {
 }
 
 impl Problem {
+    /// All of them.
+    pub const ALL: [Self; 35] = [
+        Self::Address,
+        Self::ResponseAddress,
+        Self::Redirect,
+        Self::NoAddress,
+        Self::HostsLine,
+        Self::AdblockLine,
+        Self::DnsmasqLine,
+        Self::UnboundLine,
+        Self::V2flyLine,
+        Self::RpzLine,
+        Self::Url,
+        Self::AdblockUrl,
+        Self::Pattern,
+        Self::Keyword,
+        Self::InnerWildcard,
+        Self::Prefix,
+        Self::OpenEnd,
+        Self::Unanchored,
+        Self::Cosmetic,
+        Self::Modifier,
+        Self::Clients,
+        Self::Rewrite,
+        Self::TooManyTypes,
+        Self::DeniesNothing,
+        Self::TooManyHoles,
+        Self::Setting,
+        Self::Forward,
+        Self::Include,
+        Self::Unicode,
+        Self::PublicSuffix,
+        Self::EmptyLabel,
+        Self::LabelTooLong,
+        Self::NameTooLong,
+        Self::Trailing,
+        Self::Character,
+    ];
+
     /// Code, weight, words and hint.
     const fn row(self) -> (&'static str, Weight, &'static str, Option<&'static str>) {
         use Weight::{Bad, Taken, Unsupported};
@@ -286,15 +325,14 @@ impl Problem {
         self.row().1
     }
 
-    /// What to do about it, when there is something.
-    pub const fn hint(self) -> Option<&'static str> {
-        self.row().3
+    /// What is wrong.
+    pub fn text(self) -> Text {
+        Text::phrase(self.row().2)
     }
-}
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.row().2)
+    /// What to do about it, when there is something.
+    pub fn hint(self) -> Option<Text> {
+        self.row().3.map(Text::phrase)
     }
 }
 
