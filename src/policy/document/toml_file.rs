@@ -39,7 +39,9 @@ pub struct TomlFile<'t> {
 /// The library's words: what is wrong, and after `, expected ` what may stand there.
 fn said(message: &str) -> Text {
     match message.split_once(", expected ") {
-        Some((what, words)) => text!("{what}, expected {words}", what = Text::foreign(what), words),
+        Some((what, words)) => {
+            text!("{what}, expected {words}", what = Text::foreign(what), words = Text::foreign(words))
+        }
         None => Text::foreign(message),
     }
 }

@@ -20,7 +20,7 @@ use crate::dns::name::Name;
 use crate::language::{Text, text};
 use crate::policy::clients::{GroupSet, Groups};
 use crate::policy::document::table::nearest;
-use crate::policy::document::{At, Code, Fault, Faults, Table, words};
+use crate::policy::document::{At, Code, Faults, Table, words};
 use crate::policy::{Mode, document};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -176,7 +176,7 @@ fn read_note(t: &Table<'_>, key: &'static str) -> Option<String> {
     let text = t.text(key)?;
     if text.value.len() > NOTE_MAX {
         let message = text!("{key} is longer than {most} bytes", key = t.label(key), most = NOTE_MAX);
-        t.faults().push(Fault::new(Code::Range, text.place, message));
+        t.faults().add(Code::Range, &text.place, message, text!("say it in fewer words"));
         return None;
     }
     Some(text.value.to_owned())
@@ -237,7 +237,7 @@ fn read_addresses(t: &Table<'_>) -> Option<Vec<IpAddr>> {
         match text.value.parse::<IpAddr>() {
             Ok(address) if addresses.contains(&address) => {
                 let message = text!("address {address} is there twice", address);
-                t.faults().push(Fault::new(Code::Duplicate, text.place.clone(), message));
+                t.faults().add(Code::Duplicate, &text.place, message, text!("remove one of the two"));
             }
             Ok(address) => addresses.push(address),
             Err(_) => {

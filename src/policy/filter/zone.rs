@@ -15,7 +15,7 @@ use crate::language::text;
 use crate::policy::Mode;
 use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
-use crate::policy::document::{Code, Context, Fault, Place, Table};
+use crate::policy::document::{Code, Context, Place, Table};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -86,7 +86,12 @@ impl Zones<'_> {
         let faults = self.context.faults;
         let Some(id) = &written.id else { return };
         if self.rules.len() == RULES_MAX {
-            faults.push(Fault::new(Code::TooMany, table.place(), text!("more than {most} rules", most = RULES_MAX)));
+            faults.add(
+                Code::TooMany,
+                &table.place(),
+                text!("more than {most} rules", most = RULES_MAX),
+                text!("names that are treated alike belong into one rule"),
+            );
             return;
         }
         if let Some(first) = self.rules.iter().position(|rule| rule.id == id.value) {
@@ -194,7 +199,7 @@ impl Zones<'_> {
                 filter
             }
             Err(error) => {
-                faults.push(Fault::new(Code::TooMany, Place::whole("filters"), error.text()));
+                faults.add(Code::TooMany, &Place::whole("filters"), error.text(), text!("take out lists"));
                 Filter::none()
             }
         };
@@ -209,10 +214,10 @@ fn report_folded(context: &Context<'_>, origin: &Origin, folded: Folded) {
     let Folded { repeated, covered } = folded;
     let said = match (repeated, covered) {
         (0, 0) => return,
-        (_, 0) => text!("{repeated} names are there more than once", repeated),
-        (0, _) => text!("{covered} names are below other names of the rule", covered),
+        (_, 0) => text!("names that are there more than once: {repeated}", repeated),
+        (0, _) => text!("names below other names of the rule: {covered}", covered),
         _ => text!(
-            "{repeated} names are there more than once, {covered} are below other names of the rule",
+            "names that are there more than once: {repeated}, below other names of the rule: {covered}",
             repeated,
             covered
         ),

@@ -238,9 +238,12 @@ impl Problem {
                 "an adblock rule without ||, taken as the name and all below",
                 Some("write \"||x^\""),
             ),
-            Self::Cosmetic => {
-                ("adblock-cosmetic", Unsupported, "an adblock rule for pieces of a page, which dns does not see", None)
-            }
+            Self::Cosmetic => (
+                "adblock-cosmetic",
+                Unsupported,
+                "an adblock rule for pieces of a page, which dns does not see",
+                Some("it is for browsers: nothing has to be done"),
+            ),
             Self::Modifier => (
                 "adblock-modifier",
                 Unsupported,
@@ -307,11 +310,30 @@ impl Problem {
                 "a whole public suffix",
                 Some("force = true takes whole public suffixes, if that is what you want"),
             ),
-            Self::EmptyLabel => ("empty-label", Bad, "a name with an empty label", None),
-            Self::LabelTooLong => ("label-too-long", Bad, "a label over 63 bytes", None),
-            Self::NameTooLong => ("name-too-long", Bad, "a name over 255 bytes", None),
-            Self::Trailing => ("trailing", Bad, "text behind the name that is no comment", None),
-            Self::Character => ("character", Bad, "a character that no name has", None),
+            Self::EmptyLabel => (
+                "empty-label",
+                Bad,
+                "a name with an empty label",
+                Some("one dot between labels, and none at the beginning"),
+            ),
+            Self::LabelTooLong => {
+                ("label-too-long", Bad, "a label over 63 bytes", Some("no domain has such a label: look at the line"))
+            }
+            Self::NameTooLong => {
+                ("name-too-long", Bad, "a name over 255 bytes", Some("no domain has such a name: look at the line"))
+            }
+            Self::Trailing => (
+                "trailing",
+                Bad,
+                "text behind the name that is no comment",
+                Some("one name on each line; a comment begins with #"),
+            ),
+            Self::Character => (
+                "character",
+                Bad,
+                "a character that no name has",
+                Some("letters, digits, '-' and '_', with dots between labels"),
+            ),
         }
     }
 

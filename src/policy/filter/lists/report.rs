@@ -11,6 +11,10 @@ const GROUPS_SHOWN: usize = 8;
 /// Says what of a list could not be read, and what did load.
 pub fn report(file: &Arc<str>, parsed: &Parsed, faults: &Faults) {
     let loaded = parsed.names.len();
+    let names = match loaded {
+        1 => text!("1 name did load"),
+        _ => text!("{loaded} names did load", loaded),
+    };
     for group in parsed.problems.groups().iter().take(GROUPS_SHOWN) {
         let (count, is_taken) = (group.count, group.problem.weight() == Weight::Taken);
         let what = match (count, is_taken) {
@@ -20,13 +24,13 @@ pub fn report(file: &Arc<str>, parsed: &Parsed, faults: &Faults) {
             (_, false) => text!("{count} lines left out", count),
         };
         let message = text!(
-            "{what}: {problem} [{code}], first in line {line}: {sample}; {loaded} names did load",
+            "{what}: {problem} [{code}], first in line {line}: {sample}; {names}",
             what,
             problem = group.problem.text(),
             code = group.problem.code(),
             line = group.line,
             sample = group.sample,
-            loaded
+            names
         );
         let mut fault = Fault::new(Code::ListLine, Place::new(file, group.span.clone()), message);
         fault.hint = group.problem.hint();
@@ -66,9 +70,9 @@ pub fn report(file: &Arc<str>, parsed: &Parsed, faults: &Faults) {
     }
     if parsed.overruled + parsed.idle_cancels > 0 {
         let message = text!(
-            "{overruled} lines cannot act, because exceptions of the list free their names; {idle_cancels} take back a line that is not there",
+            "lines that cannot act because exceptions of the list free their names: {overruled}; that take back a line which is not there: {idle}",
             overruled = parsed.overruled,
-            idle_cancels = parsed.idle_cancels
+            idle = parsed.idle_cancels
         );
         faults.add(Code::Repeated, &Place::whole(file), message, text!("they cost nothing; the rule acts the same"));
     }
