@@ -21,6 +21,7 @@
 //! | [`ledger`] | counters: every query exactly once |
 //! | [`verdict`] | what may become of a query |
 //! | [`dns`] | the wire: scan, patch, build; whose a name is |
+//! | [`language`] | what a person reads, in English and in Chinese |
 //! | [`clock`] | time as an argument |
 //! | [`sys`] | the only unsafe room: batched socket calls, hints about memory |
 
@@ -33,6 +34,7 @@ pub mod dns;
 pub mod drill;
 pub mod gateway;
 pub mod lab;
+pub mod language;
 pub mod ledger;
 pub mod listen;
 pub mod live_policy;

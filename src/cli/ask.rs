@@ -6,6 +6,7 @@ use crate::control::protocol::Command;
 use crate::control::reload::Reloaded;
 use crate::control::socket;
 use crate::control::status::Status;
+use crate::language::text;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 
@@ -52,7 +53,7 @@ pub(super) fn sockets(named: Option<&PathBuf>) -> Vec<PathBuf> {
 }
 
 fn ask(named: Option<&PathBuf>, command: &Command) -> Result<serde_json::Value, AskError> {
-    client::connect(&sockets(named))?.ask(command)
+    client::connect(&sockets(named))?.in_language(output::lang()).ask(command)
 }
 
 fn show<T: DeserializeOwned + std::fmt::Display>(value: serde_json::Value) -> Exit {
@@ -62,7 +63,7 @@ fn show<T: DeserializeOwned + std::fmt::Display>(value: serde_json::Value) -> Ex
             Exit::Ok
         }
         Err(error) => {
-            output::error(format_args!("the gateway is of another version: its answer is not understood: {error}"));
+            output::error(text!("the gateway is of another version: its answer is not understood: {error}", error));
             Exit::Failed
         }
     }
@@ -72,7 +73,7 @@ fn show<T: DeserializeOwned + std::fmt::Display>(value: serde_json::Value) -> Ex
 pub(super) fn failed(error: &AskError) -> Exit {
     use crate::control::protocol::FailureCode;
     let AskError::Refused(failure) = error else {
-        output::error(error);
+        output::error(error.text());
         return Exit::Failed;
     };
     if let Some(report) = &failure.report {

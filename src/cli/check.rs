@@ -2,14 +2,14 @@
 
 use super::{CheckArguments, Exit, Format, OFFLINE_SEED, output};
 use crate::control::origin::{self, Origin};
+use crate::language::text;
+use crate::policy::document::{Code, meaning, nearest};
+use crate::policy::filter::lists::Problem;
 
 /// `weir check`
 pub(super) fn check(arguments: &CheckArguments) -> Exit {
-    if arguments.format == Format::Sarif {
-        output::error(
-            "--format sarif is not there yet (E-NOT-YET)\n  take `--format json`: one JSON object for each fault",
-        );
-        return Exit::Faults;
+    if let Some(code) = &arguments.explain {
+        return explain(code);
     }
     if let Err(missing) = origin::require_directory(&arguments.directory) {
         output::error(missing);
@@ -20,13 +20,14 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
         Ok((policy, report)) => (Some(policy), report),
         Err(report) => (None, report),
     };
-    let name = arguments.directory.display().to_string();
+    let (name, report) = (arguments.directory.display().to_string(), report.in_language(output::lang()));
     match arguments.format {
         Format::Json => output::result(report.json()),
-        Format::Human | Format::Sarif => {
+        Format::Sarif => output::result(report.sarif(&name)),
+        Format::Human => {
             output::result(report.human(&name, output::result_takes_colour()));
             if let Some(policy) = &policy {
-                output::result(format_args!("{name}: policy {}", policy.id));
+                output::result(text!("{directory}: policy {id}", directory = name, id = policy.id));
             }
         }
     }
@@ -35,4 +36,28 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
         (true, warnings) if arguments.strict && warnings > 0 => Exit::Failed,
         (true, _) => Exit::Ok,
     }
+}
+
+/// What a code means: one of a fault, or the word in brackets of a warning about a list.
+fn explain(code: &str) -> Exit {
+    let faults = Code::ALL.iter().find(|known| known.as_str().eq_ignore_ascii_case(code)).map(|known| {
+        let meaning = meaning::of(*known);
+        (known.as_str(), meaning.meaning, Some(meaning.way_out))
+    });
+    let lists = Problem::ALL.iter().find(|known| known.code().eq_ignore_ascii_case(code));
+    let found = faults.or_else(|| lists.map(|known| (known.code(), known.text(), known.hint())));
+    let Some((code, meaning, way_out)) = found else {
+        let known = Code::ALL.iter().map(|code| code.as_str()).chain(Problem::ALL.iter().map(|problem| problem.code()));
+        let hint = match nearest(&code.to_uppercase(), known) {
+            Some(word) => text!("did you mean {word:?}?", word),
+            None => text!("it is the word in brackets of a message, such as E-RANGE"),
+        };
+        output::error(text!("there is no code {code:?}\n  {hint}", code, hint));
+        return Exit::Faults;
+    };
+    output::result(match way_out {
+        Some(way_out) => text!("{code}: {meaning}\n  {way_out}", code, meaning, way_out),
+        None => text!("{code}: {meaning}", code, meaning),
+    });
+    Exit::Ok
 }

@@ -5,6 +5,7 @@ use crate::control::client::{self, AskError};
 use crate::control::explain::{self, Explained};
 use crate::control::origin::{self, Origin};
 use crate::control::protocol::{Command, Question};
+use crate::language::text;
 use std::path::Path;
 
 /// `weir explain`
@@ -32,11 +33,11 @@ fn online(mut connection: client::Connection, question: Question, json: bool) ->
     let socket = connection.socket().display();
     match explained {
         Ok(explained) => {
-            output::note(format_args!("the running policy {} at {socket} says:", explained.policy));
+            output::note(text!("the running policy {policy} at {socket} says:", policy = explained.policy, socket));
             show(&explained, json)
         }
         Err(error) => {
-            output::error(format_args!("the gateway at {socket} is of another version: {error}"));
+            output::error(text!("the gateway at {socket} is of another version: {error}", socket, error));
             Exit::Failed
         }
     }
@@ -52,14 +53,19 @@ fn offline(origin: &Origin, question: &Question, resolv_conf: &Path, json: bool)
     let policy = match origin.load(&origin::load_options(resolv_conf, OFFLINE_SEED)) {
         Ok((policy, _)) => policy,
         Err(report) => {
+            let report = report.in_language(output::lang());
             output::note(report.human(&origin.to_string(), output::note_takes_colour()));
-            output::error(format_args!("the policy of {origin} has faults: it cannot be asked"));
+            output::error(text!("the policy of {origin} has faults: it cannot be asked", origin));
             return Exit::Faults;
         }
     };
     match explain::explain(&policy, question) {
         Ok(explained) => {
-            output::note(format_args!("the policy {} of {origin}, as it is on disk, says:", explained.policy));
+            output::note(text!(
+                "the policy {policy} of {origin}, as it is on disk, says:",
+                policy = explained.policy,
+                origin
+            ));
             show(&explained, json)
         }
         Err(message) => {

@@ -1,6 +1,7 @@
 //! `weir import`: a list of names in any format that is read, written as a filter zone or as plain domains.
 
 use super::{Exit, ImportArguments, ImportMatch, ImportTo, output};
+use crate::language::{Text, text};
 use crate::policy::document::files::LIST_MAX;
 use crate::policy::document::{Code, Faults, Files, Place, Report, nearest};
 use crate::policy::filter::lists::{self, Format, Match, Parsed, Reading, Unreadable};
@@ -24,8 +25,8 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
             name.into_owned()
         }
         (_, read) => {
-            let why = read.err().map_or_else(|| "it is no file".to_owned(), |error| error.to_string());
-            output::error(format_args!("cannot read {shown}: {why}"));
+            let why = read.err().map_or_else(|| text!("it is no file"), |error| Text::of_io(&error));
+            output::error(text!("cannot read {path}: {error}", path = shown, error = why));
             return Exit::Faults;
         }
     };
@@ -33,7 +34,12 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
     let parsed = match parse(&mut files, &name, directory, reading) {
         Ok(parsed) => parsed,
         Err(error) => {
-            output::error(format_args!("{shown} cannot be read: {error}\n  {}", error.hint()));
+            output::error(text!(
+                "{path} cannot be read: {error}\n  {hint}",
+                path = shown,
+                error = error.text(),
+                hint = error.hint()
+            ));
             return Exit::Faults;
         }
     };
@@ -46,13 +52,14 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
         ImportTo::Toml | ImportTo::Rpz => lists::to_toml(&parsed.names, &name),
     };
     if let Err(error) = &text {
-        faults.add(Code::List, &Place::whole(&name), error.to_string(), error.hint());
+        faults.add(Code::List, &Place::whole(&name), error.text(), error.hint());
     }
-    let report = Report::new(faults, &files);
+    let report = Report::new(faults, &files).in_language(output::lang());
     output::note(report.human(&directory.display().to_string(), output::note_takes_colour()));
     match text {
         Ok(text) if report.errors() == 0 => {
-            output::note(format_args!("{shown}: {} names, read as {}", parsed.names.len(), parsed.format));
+            let (names, format) = (parsed.names.len(), parsed.format);
+            output::note(text!("{path}: {names} names, read as {format}", path = shown, names, format));
             output::result(text);
             if arguments.strict && report.warnings() > 0 { Exit::Failed } else { Exit::Ok }
         }

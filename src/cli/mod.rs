@@ -14,6 +14,7 @@ mod top;
 mod undo;
 
 use crate::control::top::By;
+use crate::language::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -46,6 +47,9 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, about, propagate_version = true, arg_required_else_help = true)]
 struct Arguments {
+    /// The language of messages [default: that of LC_ALL, LC_MESSAGES or LANG]; this help is in English only
+    #[arg(long, global = true, value_enum, value_name = "LANG")]
+    lang: Option<Language>,
     #[command(subcommand)]
     command: Command,
 }
@@ -86,6 +90,22 @@ enum Command {
     Import(ImportArguments),
     /// Show who asks most and for what, and the attacks that go on; refreshes every second, q ends it
     Top(TopArguments),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Language {
+    En,
+    Zh,
+}
+
+impl Arguments {
+    fn lang(&self) -> Lang {
+        match self.lang {
+            Some(Language::En) => Lang::En,
+            Some(Language::Zh) => Lang::Zh,
+            None => Lang::of_environment(|name| std::env::var(name).ok()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +178,9 @@ struct CheckArguments {
     /// Warnings end with exit code 1
     #[arg(long)]
     strict: bool,
+    /// Say what a code of a message means, such as E-RANGE, instead of checking
+    #[arg(long, value_name = "CODE")]
+    explain: Option<String>,
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -205,7 +228,6 @@ enum ImportMatch {
 enum Format {
     Human,
     Json,
-    #[value(hide = true)]
     Sarif,
 }
 
@@ -410,6 +432,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
             return if error.exit_code() == 0 { Exit::Ok.into() } else { Exit::Faults.into() };
         }
     };
+    output::speak(arguments.lang());
     let exit = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(&arguments),

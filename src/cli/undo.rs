@@ -73,7 +73,7 @@ fn compare_directories(a: (&str, &Path), b: (&str, &Path), json: bool) -> Exit {
         match read_directory(directory) {
             Ok((files, _)) => Ok(files.into()),
             Err(report) => {
-                output::note(report.human(name, output::note_takes_colour()));
+                output::note(report.in_language(output::lang()).human(name, output::note_takes_colour()));
                 Err(Exit::Faults)
             }
         }

@@ -2,6 +2,7 @@
 //! start; every reload goes back to the same place.
 
 use super::example;
+use crate::language::{Text, text};
 use crate::policy::document::{Faults, Files, Report};
 use crate::policy::server::Surroundings;
 use crate::policy::{self, Policy};
@@ -88,17 +89,18 @@ pub fn load_options(resolv_conf: &Path, seed: u64) -> policy::Options {
 ///
 /// # Errors
 /// The message for the user.
-pub fn require_directory(directory: &Path) -> Result<(), String> {
+pub fn require_directory(directory: &Path) -> Result<(), Text> {
     let name = directory.display();
     match std::fs::metadata(directory) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => {
-            Err(format!("policy directory {name}: is a file, not a directory\n  name the directory that holds it"))
+            Err(text!("policy directory {name}: is a file, not a directory\n  name the directory that holds it", name))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!(
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(text!(
             "policy directory {name}: there is no such directory\n  name another, or make it with a gateway.toml that \
-             has at least an [[upstream]]; it is never replaced by defaults"
+             has at least an [[upstream]]; it is never replaced by defaults",
+            name
         )),
-        Err(error) => Err(format!("policy directory {name}: cannot be read: {error}")),
+        Err(error) => Err(text!("policy directory {name}: cannot be read: {error}", name, error = Text::of_io(&error))),
     }
 }

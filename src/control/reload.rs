@@ -17,6 +17,7 @@ use super::incidents::Who;
 use super::protocol::{Failure, FailureCode};
 use super::watch::{self, Watch};
 use crate::clock::Clock;
+use crate::language::text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::future::Future;
@@ -244,7 +245,7 @@ impl Asker {
 
     /// Asks for anything and waits for its outcome.
     pub async fn order(&self, order: Order) -> Outcome {
-        let gone = |_| Failure::new(FailureCode::Unavailable, "the gateway is ending: nothing was reloaded");
+        let gone = |_| Failure::new(FailureCode::Unavailable, text!("the gateway is ending: nothing was reloaded"));
         let (reply, outcome) = oneshot::channel();
         self.mailbox.send((order, reply)).await.map_err(|error| gone(error.to_string()))?;
         outcome.await.map_err(|error| gone(error.to_string()))?
@@ -352,7 +353,7 @@ impl<E: Engine> Reloader<E> {
         // The digest is taken before loading: a change that comes while loading is seen as one afterwards.
         let loading = tokio::task::spawn_blocking(move || (watched.map(|dir| watch::digest(&dir)), load()));
         let (digest, loaded) = loading.await.map_err(|error| {
-            Failure::new(FailureCode::Unavailable, format!("loading the policy broke off: {error}"))
+            Failure::new(FailureCode::Unavailable, text!("loading the policy broke off: {error}", error))
         })?;
         if let Some(digest) = digest {
             self.watch.settle(digest);

@@ -12,13 +12,13 @@ use crate::control::history::request::{Order, Source};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Engine, Loaded};
 use crate::gateway::Gateway;
+use crate::language::{Said, text};
 use crate::ledger::Ledger;
 use crate::listen::{Settings, StartError, Workers};
 use crate::live_policy::{PublishError, Running, Shared};
 use crate::policy::document::Report;
 use crate::policy::{Policy, PolicyId};
 use crate::telemetry::query_log::QueryLog;
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -281,12 +281,12 @@ impl Engine for GatewayEngine {
 /// Does what waits for the disk where it holds up nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Failure::new(FailureCode::Unavailable, format!("writing the history broke off: {error}")))
+    done.map_err(|error| Failure::new(FailureCode::Unavailable, text!("writing the history broke off: {error}", error)))
 }
 
 /// A refusal after which nothing has changed.
-fn stays(code: FailureCode, cause: impl Display) -> Failure {
-    Failure::new(code, format!("{cause}\n  the running policy stays, whole"))
+fn stays(code: FailureCode, cause: impl Said) -> Failure {
+    Failure::new(code, text!("{cause}\n  the running policy stays, whole", cause))
 }
 
 pub(super) async fn free(mut running: Arc<Running>) {
@@ -306,24 +306,22 @@ fn load(recipe: &Recipe, running: &Policy, desk: &HistoryDesk, order: &Order) ->
     if let Some(directory) = origin.directory() {
         desk.mend(directory).map_err(|half| stays(FailureCode::PolicyFaults, half))?;
     }
-    let faulty = |name: &str, report: &Report| Failure {
-        report: Some(report.human(name, false)),
-        ..Failure::new(
-            FailureCode::PolicyFaults,
-            format!("the policy of {name} has faults ({report}): the running policy stays"),
-        )
+    let faulty = |name: &str, report: Report| {
+        let message =
+            text!("the policy of {name} has faults ({sum}): the running policy stays", name, sum = report.sum());
+        Failure::of_faults(message, name, report)
     };
     let fetched = match desk.fetch(origin.directory(), running.id, order)? {
         Some(fetched) => fetched,
         None => {
             let name = origin.to_string();
-            let (files, faults) = origin.read().map_err(|report| faulty(&name, &report))?;
+            let (files, faults) = origin.read().map_err(|report| faulty(&name, report))?;
             let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
             Fetched { coming, faults, name, notes: Vec::new() }
         }
     };
     let Fetched { coming, faults, name, notes } = fetched;
-    let (policy, report) = recipe.compile(&coming.files, faults).map_err(|report| faulty(&name, &report))?;
+    let (policy, report) = recipe.compile(&coming.files, faults).map_err(|report| faulty(&name, report))?;
     let warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
     Ok(Loaded {
         id: policy.id.to_string(),

@@ -16,6 +16,7 @@ use crate::control::history::{Bounds, Entry, History, How};
 use crate::control::incidents::Who;
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Cause;
+use crate::language::text;
 use crate::policy::PolicyId;
 use crate::policy::document::{Faults, Files, Report};
 use crate::policy::load::read_directory;
@@ -80,10 +81,11 @@ impl Placed {
 }
 
 fn cannot_write(dir: &Path, error: impl std::fmt::Display) -> Failure {
-    let message = format!(
-        "the files of {} cannot be replaced: {error}\n  nothing has changed; the user that the gateway runs as must be able to \
+    let message = text!(
+        "the files of {dir} cannot be replaced: {error}\n  nothing has changed; the user that the gateway runs as must be able to \
          write to the directory",
-        dir.display()
+        dir = dir.display(),
+        error
     );
     Failure::new(FailureCode::CannotWrite, message)
 }
@@ -107,7 +109,7 @@ impl HistoryDesk {
     /// The history, for whoever cannot do without.
     pub(super) fn history(&self) -> Result<&Arc<History>, Failure> {
         self.history.as_ref().map_err(|why| {
-            let message = format!("no history is kept, so that nothing could be undone: {why}");
+            let message = text!("no history is kept, so that nothing could be undone: {why}", why);
             Failure::new(FailureCode::NoHistory, message)
         })
     }
@@ -218,8 +220,11 @@ impl HistoryDesk {
     fn write(&self, dir: &Path, runs: PolicyId, placed: &mut Placed, order: &Order) -> Result<(), Failure> {
         let history = self.history()?;
         let disk = |error: std::io::Error| {
-            let message =
-                format!("the history in {} cannot be written: {error}\n  nothing has changed", self.state.display());
+            let message = text!(
+                "the history in {state} cannot be written: {error}\n  nothing has changed",
+                state = self.state.display(),
+                error
+            );
             Failure::new(FailureCode::NoHistory, message)
         };
         let id = placed.coming.id;
@@ -227,10 +232,11 @@ impl HistoryDesk {
         let lies_id = PolicyId::of(&lies);
         if !history.is_kept(runs) {
             if lies_id != runs {
-                let message = format!(
-                    "policy {runs} runs and could not be kept: what lies in {} would replace it with no way back\n  \
+                let message = text!(
+                    "policy {runs} runs and could not be kept: what lies in {dir} would replace it with no way back\n  \
                      nothing has changed; `weir reload` first",
-                    dir.display()
+                    runs,
+                    dir = dir.display()
                 );
                 return Err(Failure::new(FailureCode::NoHistory, message));
             }
@@ -369,11 +375,15 @@ impl HistoryDesk {
         let history = self.history()?;
         let mut waiting = lock(&self.waiting);
         let Some((unconfirmed, _)) = &*waiting else {
-            let message = "no apply waits to be confirmed; `weir history` says what came of the last";
+            let message = text!("no apply waits to be confirmed; `weir history` says what came of the last");
             return Err(Failure::new(FailureCode::BadRequest, message));
         };
         history.set_unconfirmed(None).map_err(|error| {
-            let message = format!("the history in {} cannot be written: {error}: it still waits", self.state.display());
+            let message = text!(
+                "the history in {state} cannot be written: {error}: it still waits",
+                state = self.state.display(),
+                error
+            );
             Failure::new(FailureCode::NoHistory, message)
         })?;
         let id = unconfirmed.id;

@@ -12,6 +12,7 @@ use super::document::nearest;
 use super::document::network::{self, Depths, Member};
 use super::document::{At, Code, Faults, Place, Table};
 use super::networks::NetworkMap;
+use crate::language::text;
 use std::net::IpAddr;
 
 /// The most groups of one policy.
@@ -73,10 +74,10 @@ impl Groups {
         let index = self.index_of(name);
         if index.is_none() {
             let hint = match nearest(name, self.names()) {
-                Some(near) => format!("did you mean \"@{near}\"?"),
-                None => "groups are named in clients.toml, under [[group]]".to_owned(),
+                Some(word) => text!("did you mean \"@{word}\"?", word),
+                None => text!("groups are named in clients.toml, under [[group]]"),
             };
-            faults.add(Code::UnknownGroup, place, format!("there is no group {name:?}"), hint);
+            faults.add(Code::UnknownGroup, place, text!("there is no group {name:?}", name), hint);
         }
         index
     }
@@ -86,8 +87,13 @@ impl Groups {
         let mut set = GroupSet::default();
         for text in list {
             let Some(name) = text.value.strip_prefix('@') else {
-                let message = format!("{:?} is not the name of a group", text.value);
-                faults.add(Code::Value, &text.place, message, format!("groups are written \"@{}\"", text.value));
+                let message = text!("{text:?} is not the name of a group", text = text.value);
+                faults.add(
+                    Code::Value,
+                    &text.place,
+                    message,
+                    text!("groups are written \"@{text}\"", text = text.value),
+                );
                 continue;
             };
             if let Some(index) = self.require(name, &text.place, faults) {
@@ -110,12 +116,12 @@ impl Groups {
             let name = table.required_text("name").filter(|name| check_name(name, &groups, t.faults()));
             let networks = read_networks(&table);
             if groups.len() == GROUPS_MAX {
-                let message = format!("more than {GROUPS_MAX} groups");
+                let message = text!("more than {most} groups", most = GROUPS_MAX);
                 t.faults().add(
                     Code::TooMany,
                     &table.place(),
                     message,
-                    "merge some, or name networks where they are used",
+                    text!("merge some, or name networks where they are used"),
                 );
                 break;
             }
@@ -139,11 +145,11 @@ fn check_name(name: &At<&str>, groups: &[Group], faults: &Faults) -> bool {
     let well_formed =
         name.value.len() <= 64 && name.value.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
     if !well_formed {
-        let message = format!("{:?} cannot be the name of a group", name.value);
-        faults.add(Code::Value, &name.place, message, "letters, digits, '-', '_' and '.', at most 64 bytes");
+        let message = text!("{name:?} cannot be the name of a group", name = name.value);
+        faults.add(Code::Value, &name.place, message, text!("letters, digits, '-', '_' and '.', at most 64 bytes"));
     } else if groups.iter().any(|group| group.name == name.value) {
-        let message = format!("group {:?} is there twice", name.value);
-        faults.add(Code::Duplicate, &name.place, message, "give each group a name of its own, or merge the two");
+        let message = text!("group {name:?} is there twice", name = name.value);
+        faults.add(Code::Duplicate, &name.place, message, text!("give each group a name of its own, or merge the two"));
         return false;
     }
     well_formed
@@ -159,15 +165,15 @@ fn read_networks(table: &Table<'_>) -> Depths {
         table.fault(
             "networks",
             Code::Empty,
-            "a group without networks has no clients",
-            "add a network, or remove the group",
+            text!("a group without networks has no clients"),
+            text!("add a network, or remove the group"),
         );
     }
     let mut entries = Vec::new();
     for text in &texts {
         if text.value.trim_start_matches('!').starts_with('@') {
-            let hint = "list the networks themselves";
-            faults.add(Code::Network, &text.place, "a group cannot hold another group", hint);
+            let hint = text!("list the networks themselves");
+            faults.add(Code::Network, &text.place, text!("a group cannot hold another group"), hint);
         } else {
             entries.extend(network::entry(text, &Groups::default(), faults));
         }

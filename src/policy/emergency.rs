@@ -10,6 +10,7 @@ use super::filter::lists::NameList;
 use super::filter::{Action, Considered, Decision, Filter, Pattern, Rule, Scope, Subject};
 use super::server::Server;
 use crate::dns::name::Name;
+use crate::language::{Text, text};
 use std::sync::Arc;
 
 /// The most emergency rules at a time.
@@ -116,15 +117,15 @@ fn compile(rule: &EmergencyRule) -> Rule {
 
 /// Why a block of `pattern` would be a mistake, unless it is forced: the root, a public suffix, a zone that this gateway
 /// routes.
-pub fn danger(pattern: &Pattern, server: &Server) -> Option<String> {
+pub fn danger(pattern: &Pattern, server: &Server) -> Option<Text> {
     if pattern.name == Name::root() && pattern.is_exact() {
-        return Some("this would block the root zone".to_owned());
+        return Some(text!("this would block the root zone"));
     }
     if let Some(what) = pattern.too_wide() {
-        return Some(format!("this would block {what}"));
+        return Some(text!("this would block {what}", what));
     }
     let route = server.routes.iter().find(|route| pattern.covers(&route.zone))?;
-    Some(format!("this would block {}, which has a route of its own in gateway.toml", route.zone))
+    Some(text!("this would block {zone}, which has a route of its own in gateway.toml", zone = route.zone))
 }
 
 #[cfg(test)]
@@ -191,7 +192,7 @@ mod tests {
             ("*.corp.example", "route of its own"),
         ] {
             let danger = danger(&Pattern::parse(text).unwrap(), &server);
-            assert!(danger.as_ref().is_some_and(|danger| danger.contains(part)), "{text}: {danger:?}");
+            assert!(danger.as_ref().is_some_and(|danger| danger.english().contains(part)), "{text}: {danger:?}");
         }
         for text in ["bad.example", "=mail.corp.example", "www.corp.example", "x.co.uk", "=github.io"] {
             assert_eq!(danger(&Pattern::parse(text).unwrap(), &server), None, "{text}");

@@ -20,6 +20,7 @@ use super::explain::{self, Answer, Subject};
 use super::server::pools::question;
 use crate::dns::class;
 use crate::dns::name::Name;
+use crate::language::text;
 use std::net::IpAddr;
 
 /// The most expectations of one file.
@@ -44,8 +45,8 @@ pub fn read(files: &Files, faults: &Faults) -> Vec<Expectation> {
         let root = file.root(faults);
         let tables = root.tables("expect");
         if tables.len() > EXPECTATIONS_MAX {
-            let message = format!("more than {EXPECTATIONS_MAX} expectations in one file");
-            root.fault("expect", Code::TooMany, message, "use several files");
+            let message = text!("more than {most} expectations in one file", most = EXPECTATIONS_MAX);
+            root.fault("expect", Code::TooMany, message, text!("use several files"));
         }
         all.extend(tables.iter().take(EXPECTATIONS_MAX).filter_map(read_one));
     }
@@ -58,8 +59,8 @@ fn read_one(t: &Table<'_>) -> Option<Expectation> {
     let client = t.required_text("client").and_then(|text| {
         let client = text.value.parse::<IpAddr>().ok();
         if client.is_none() {
-            let message = format!("{:?} is not an address", text.value);
-            t.fault("client", Code::Address, message, "write one address, such as \"10.1.2.3\"");
+            let message = text!("{text:?} is not an address", text = text.value);
+            t.fault("client", Code::Address, message, text!("write one address, such as \"10.1.2.3\""));
         }
         client
     });
@@ -80,8 +81,17 @@ pub fn check(expectations: &[Expectation], policy: &Policy, faults: &Faults) {
         let explanation = explain::explain(policy, &subject);
         let got = explanation.answer;
         if got != *wanted && !(*wanted == Answer::Forward && got == Answer::Allow) {
-            let message = format!("expected {}, but the policy says {}", wanted.name(), explanation.sentence());
-            let hint = format!("weir explain {name} {} --client {client} shows every rule", explanation.qtype);
+            let message = text!(
+                "expected {wanted}, but the policy says {sentence}",
+                wanted = wanted.name(),
+                sentence = explanation.verdict()
+            );
+            let hint = text!(
+                "weir explain {name} {qtype} --client {client} shows every rule",
+                name,
+                qtype = explanation.qtype,
+                client
+            );
             faults.add(Code::Expect, place, message, hint);
             continue;
         }
@@ -90,10 +100,10 @@ pub fn check(expectations: &[Expectation], policy: &Policy, faults: &Faults) {
             && decided != Some(rule)
         {
             let message = match decided {
-                Some(other) => format!("expected rule {rule:?} to decide, but {other:?} does"),
-                None => format!("expected rule {rule:?} to decide, but no rule does"),
+                Some(other) => text!("expected rule {rule:?} to decide, but {other:?} does", rule, other),
+                None => text!("expected rule {rule:?} to decide, but no rule does", rule),
             };
-            faults.add(Code::Expect, place, message, "rules of earlier zones are heard first");
+            faults.add(Code::Expect, place, message, text!("rules of earlier zones are heard first"));
         }
     }
 }

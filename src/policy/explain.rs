@@ -9,6 +9,7 @@ use super::filter::{self, Action, Rule};
 use super::{Mode, Policy};
 use crate::dns::name::Name;
 use crate::dns::{class, opcode, rtype};
+use crate::language::{Text, text};
 use crate::verdict::Reason;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -315,12 +316,18 @@ impl Explanation {
         self.pool = Some(pool.to_owned());
     }
 
-    /// What becomes of it, in a few words: `nxdomain, by rule "storm-player" (filter)`.
+    /// What becomes of it, in a few words: `nxdomain, by rule "storm-player"`.
     pub fn sentence(&self) -> String {
+        self.verdict().english()
+    }
+
+    /// As above, in any language.
+    pub fn verdict(&self) -> Text {
+        let answer = self.answer.name();
         match (&self.rule, self.reason) {
-            (Some(rule), _) => format!("{}, by rule {rule:?}", self.answer.name()),
-            (None, "none") => self.answer.name().to_owned(),
-            (None, reason) => format!("{}, by {reason}", self.answer.name()),
+            (Some(rule), _) => text!("{answer}, by rule {rule:?}", answer, rule),
+            (None, "none") => Text::foreign(answer),
+            (None, reason) => text!("{answer}, by {reason}", answer, reason),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::document::{Code, Context, Faults, Files, Place, Report, Table};
 use super::limits::Limits;
 use super::server::{Server, Surroundings};
 use super::{Policy, PolicyId, expect, filter, modes};
+use crate::language::{Text, text};
 use crate::policy::document::nearest;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
@@ -51,8 +52,9 @@ pub fn read_directory(dir: &Path) -> Result<(Files, Faults), Report> {
             Ok((files, faults))
         }
         Err(error) => {
-            let message = format!("cannot read the policy directory {}: {error}", dir.display());
-            let hint = "name a directory that holds gateway.toml";
+            let (dir, error) = (dir.display(), Text::of_io(&error));
+            let message = text!("cannot read the policy directory {dir}: {error}", dir, error);
+            let hint = text!("name a directory that holds gateway.toml");
             faults.add(Code::Io, &Place::whole(""), message, hint);
             Err(Report::new(faults, &Files::default()))
         }
@@ -98,8 +100,8 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let [gateway, clients, access, limits] =
         ["gateway.toml", "clients.toml", "access.toml", "limits.toml"].map(|path| TomlText::of(files, path, faults));
     if gateway.is_none() {
-        let message = "there is no gateway.toml in the policy directory";
-        let hint = "it is the one file that is needed; \"schema = 1\" is enough to begin with";
+        let message = text!("there is no gateway.toml in the policy directory");
+        let hint = text!("it is the one file that is needed; \"schema = 1\" is enough to begin with");
         faults.add(Code::MissingFile, &Place::whole("gateway.toml"), message, hint);
     }
     let [gateway, clients, access, limits] =
@@ -138,15 +140,16 @@ fn leave_out_strangers(files: &mut Files, faults: &Faults) {
     let strangers: Vec<_> = files.iter().map(|(path, _)| path).filter(|path| !belongs(path)).cloned().collect();
     for path in strangers {
         let hint = match nearest(&path, TOP) {
-            Some(near) => format!("did you mean {near:?}?"),
-            None => "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, lists/*, \
-                     modes/*.toml, tests/*.toml and *.secrets"
-                .to_owned(),
+            Some(word) => text!("did you mean {word:?}?", word),
+            None => text!(
+                "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, lists/*, modes/*.toml, \
+                 tests/*.toml and *.secrets"
+            ),
         };
         faults.add(
             Code::UnknownFile,
             &Place::whole(&path),
-            format!("{path} is not a policy file, and is not read"),
+            text!("{path} is not a policy file, and is not read", path),
             hint,
         );
         files.remove(&path);

@@ -4,6 +4,7 @@ use crate::control::incidents::Who;
 use crate::control::incidents::request::{bounded, lasts, reason};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Cause;
+use crate::language::text;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,13 +98,13 @@ impl ApplyRequest {
     pub fn check(&self, who: Who) -> Result<Order, Failure> {
         if !self.directory.is_absolute() {
             let message =
-                "the directory of an apply is an absolute path: the gateway has a working directory of its own";
+                text!("the directory of an apply is an absolute path: the gateway has a working directory of its own");
             return Err(Failure::new(FailureCode::BadRequest, message));
         }
-        let reason = reason(self.reason.as_deref(), "an apply")?;
+        let reason = reason(self.reason.as_deref(), text!("an apply"))?;
         let confirm_within = self.confirm_within.as_deref();
         let confirm_within =
-            confirm_within.map(|text| lasts(Some(text), "the time to confirm", CONFIRM_MAX)).transpose()?;
+            confirm_within.map(|text| lasts(Some(text), text!("the time to confirm"), CONFIRM_MAX)).transpose()?;
         let source = Source::Directory(self.directory.clone());
         Ok(Order { source, cause: Cause::Apply, who, reason, confirm_within })
     }

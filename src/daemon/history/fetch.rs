@@ -8,6 +8,7 @@ use crate::control::history::replace;
 use crate::control::history::request::{DiffRequest, Order, Source};
 use crate::control::origin;
 use crate::control::protocol::{Failure, FailureCode};
+use crate::language::{Text, text};
 use crate::policy::PolicyId;
 use crate::policy::document::{Faults, Files};
 use crate::policy::load::{is_secrets, read_directory};
@@ -42,19 +43,20 @@ impl HistoryDesk {
             Source::Directory(_) => &None,
             Source::Kept(prefix) => prefix,
         };
-        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+        let bad = |message: Text| Failure::new(FailureCode::BadRequest, message);
         let history = self.history()?;
         let Some(dir) = dir else {
-            let message =
-                "it runs on a policy that is built in: there is no directory to write to; start it with `weir run DIR`";
+            let message = text!(
+                "it runs on a policy that is built in: there is no directory to write to; start it with `weir run DIR`"
+            );
             return Err(Failure::new(FailureCode::NoHistory, message));
         };
         let waiting = lock(&self.waiting).clone().map(|(waiting, _)| waiting);
         if let Source::Directory(from) = &order.source {
             if let Some(waiting) = waiting {
-                let message = format!(
-                    "policy {} waits to be confirmed\n  `weir confirm` keeps it, `weir rollback` undoes it; then apply again",
-                    waiting.id
+                let message = text!(
+                    "policy {id} waits to be confirmed\n  `weir confirm` keeps it, `weir rollback` undoes it; then apply again",
+                    id = waiting.id
                 );
                 return Err(Failure::new(FailureCode::Unconfirmed, message));
             }
@@ -65,7 +67,7 @@ impl HistoryDesk {
             (None, Some(waiting)) => Ok(waiting.back_to),
             (None, None) => history.before(runs),
         };
-        let target = target.map_err(bad)?;
+        let target = target.map_err(|message| bad(message.into()))?;
         let kept = history.load(target).map_err(|message| Failure::new(FailureCode::NoHistory, message))?;
         let mut files = kept.files;
         keep_secrets(&mut files, dir);
@@ -90,15 +92,15 @@ impl HistoryDesk {
 
     /// A policy to compare, with what it is called.
     fn side(&self, text: &str) -> Result<(String, Kept), Failure> {
-        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+        let bad = |message: Text| Failure::new(FailureCode::BadRequest, message);
         if text.starts_with('/') {
             let directory = Path::new(text);
             origin::require_directory(directory).map_err(bad)?;
-            let (files, _) = read_directory(directory).map_err(|report| bad(report.short()))?;
+            let (files, _) = read_directory(directory).map_err(|report| bad(report.short().into()))?;
             return Ok((text.to_owned(), files.into()));
         }
         let history = self.history()?;
-        let id = history.resolve(text).map_err(bad)?;
+        let id = history.resolve(text).map_err(|message| bad(message.into()))?;
         let kept = history.load(id).map_err(|message| Failure::new(FailureCode::NoHistory, message))?;
         Ok((id.to_string(), kept))
     }
@@ -109,12 +111,12 @@ fn fetch_directory(from: &Path, dir: &Path) -> Result<Fetched, Failure> {
     origin::require_directory(from).map_err(|message| Failure::new(FailureCode::BadRequest, message))?;
     let name = from.display().to_string();
     if from.join(replace::MARKER).exists() {
-        let message = format!("the files of {name} are being replaced just now, or that broke off: it is not whole");
+        let message =
+            text!("the files of {name} are being replaced just now, or that broke off: it is not whole", name);
         return Err(Failure::new(FailureCode::BadRequest, message));
     }
-    let (mut files, faults) = read_directory(from).map_err(|report| Failure {
-        report: Some(report.human(&name, false)),
-        ..Failure::new(FailureCode::PolicyFaults, format!("{name} cannot be read: the running policy stays"))
+    let (mut files, faults) = read_directory(from).map_err(|report| {
+        Failure::of_faults(text!("{name} cannot be read: the running policy stays", name), &name, report)
     })?;
     let of_secrets = |files: &Files| {
         files

@@ -1,5 +1,6 @@
 //! What is wrong with a policy, and where: collected by everyone who reads, shown all at once by [`super::Report`].
 
+use crate::language::Text;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Range;
@@ -16,6 +17,9 @@ macro_rules! codes {
         pub enum Code { $($(#[$doc])* $name,)* }
 
         impl Code {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
             /// The spelling in reports.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -89,8 +93,13 @@ codes! {
 
 impl Code {
     /// Whether it refuses the policy.
-    pub fn severity(self) -> Severity {
-        if self.as_str().starts_with("W-") { Severity::Warning } else { Severity::Error }
+    pub const fn severity(self) -> Severity {
+        if self.as_str().as_bytes()[0] == b'W' { Severity::Warning } else { Severity::Error }
+    }
+
+    /// Whether a policy with it is not run.
+    pub const fn refuses(self) -> bool {
+        matches!(self.severity(), Severity::Error)
     }
 }
 
@@ -161,20 +170,20 @@ pub struct Fault {
     /// Where.
     pub place: Place,
     /// What is wrong, naming the thing.
-    pub message: String,
+    pub message: Text,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Text>,
 }
 
 impl Fault {
     /// A fault without a hint.
-    pub fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
+    pub fn new(code: Code, place: Place, message: impl Into<Text>) -> Self {
         Self { code, place, message: message.into(), hint: None }
     }
 
     /// With advice.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Text>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -202,7 +211,7 @@ impl Faults {
     }
 
     /// Adds a fault with a hint.
-    pub fn add(&self, code: Code, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub fn add(&self, code: Code, place: &Place, message: impl Into<Text>, hint: impl Into<Text>) {
         self.push(Fault::new(code, place.clone(), message).hint(hint));
     }
 

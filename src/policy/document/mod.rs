@@ -17,13 +17,16 @@
 //! A section that is absent is a table without keys: it reads as its defaults. Keys that nobody asked for are reported
 //! when the table goes out of scope.
 
+mod excerpt;
 pub mod fault;
 pub mod files;
+pub mod meaning;
 pub mod nearest;
 pub mod network;
 #[cfg(test)]
 pub(crate) mod probe;
 pub mod report;
+mod sarif;
 pub mod table;
 pub mod toml_file;
 pub mod units;

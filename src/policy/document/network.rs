@@ -3,6 +3,7 @@
 //! the length that it was written with.
 
 use super::{At, Code, Faults, Place};
+use crate::language::text;
 use crate::policy::clients::Groups;
 use crate::policy::networks::{NetworkMap, NetworkSet, canonical};
 use ipnet::IpNet;
@@ -46,14 +47,18 @@ pub fn network(text: &str, place: &Place, faults: &Faults) -> Option<IpNet> {
         return Some(canonical(IpNet::from(address)));
     }
     let Ok(net) = text.parse::<IpNet>() else {
-        let message = format!("{text:?} is not a network");
-        let hint = "write a network such as \"10.0.0.0/8\" or \"2001:db8::/32\", an address, or \"@group\"";
+        let message = text!("{text:?} is not a network", text);
+        let hint = text!("write a network such as \"10.0.0.0/8\" or \"2001:db8::/32\", an address, or \"@group\"");
         faults.add(Code::Network, place, message, hint);
         return None;
     };
     if net != net.trunc() {
-        let message = format!("network {text:?} has bits set behind its prefix");
-        let hint = format!("did you mean \"{}\", or the address \"{}\"?", net.trunc(), net.addr());
+        let message = text!("network {text:?} has bits set behind its prefix", text);
+        let hint = text!(
+            "did you mean \"{network}\", or the address \"{address}\"?",
+            network = net.trunc(),
+            address = net.addr()
+        );
         faults.add(Code::Network, place, message, hint);
     }
     Some(canonical(net))
@@ -65,10 +70,10 @@ pub fn report_duplicates(entries: &[At<Entry>], faults: &Faults) {
     for entry in entries {
         if seen.insert(entry.value.member, &entry.place).is_some() {
             let what = match entry.value.member {
-                Member::Network(net) => format!("network {net}"),
-                Member::Group(_) => "this group".to_owned(),
+                Member::Network(net) => text!("network {net} is in this list twice", net),
+                Member::Group(_) => text!("this group is in this list twice"),
             };
-            faults.add(Code::Duplicate, &entry.place, format!("{what} is in this list twice"), "remove one of the two");
+            faults.add(Code::Duplicate, &entry.place, what, text!("remove one of the two"));
         }
     }
 }

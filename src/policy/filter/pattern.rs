@@ -4,6 +4,7 @@
 use super::sets::{BELOW, SELF};
 use crate::dns::name::Name;
 use crate::dns::registrable::public_suffix;
+use crate::language::{Text, text};
 use std::fmt;
 
 /// Names that a rule is about.
@@ -39,14 +40,14 @@ impl Pattern {
 
     /// What it is about, in words, when that is more than one owner's names: one label too few makes a whole country of a
     /// name. A top-level domain by itself is too much as well: its name servers are asked for by that name.
-    pub fn too_wide(&self) -> Option<String> {
+    pub fn too_wide(&self) -> Option<Text> {
         let name = &self.name;
         match (name.labels(), self.is_exact()) {
-            (0, exact) => (!exact).then(|| "every name there is".to_owned()),
-            (1, _) => Some(format!("the top-level domain {name}")),
+            (0, exact) => (!exact).then(|| text!("every name there is")),
+            (1, _) => Some(text!("the top-level domain {name}", name)),
             (_, true) => None,
             _ => public_suffix(name.as_wire())
-                .map(|_| format!("the public suffix {name}, below which others have their domains")),
+                .map(|_| text!("the public suffix {name}, below which others have their domains", name)),
         }
     }
 

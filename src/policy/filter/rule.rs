@@ -17,9 +17,10 @@ use super::lists::{Format, Match};
 use super::pattern::split;
 use super::{Action, Pattern, RuleTransport, Scope};
 use crate::dns::name::Name;
+use crate::language::{Text, text};
 use crate::policy::clients::{GroupSet, Groups};
 use crate::policy::document::table::nearest;
-use crate::policy::document::{At, Code, Fault, Faults, Table, words};
+use crate::policy::document::{At, Code, Faults, Table, words};
 use crate::policy::{Mode, document};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -144,18 +145,18 @@ impl<'d> WrittenRule<'d> {
 
 /// `groups` of a zone or a rule; `None` when not given: everyone.
 pub(super) fn read_groups(t: &Table<'_>, groups: &Groups) -> Option<GroupSet> {
-    refuse_empty(t, "groups", "for nobody: leave it out to act for everyone")?;
+    refuse_empty(t, "groups", text!("for nobody: leave it out to act for everyone"))?;
     Some(groups.set(&t.list("groups"), t.faults()))
 }
 
 /// `None` when the key is not there; an empty list is a fault, because what it would mean is a trap.
-fn refuse_empty(t: &Table<'_>, key: &'static str, hint: &str) -> Option<()> {
+fn refuse_empty(t: &Table<'_>, key: &'static str, hint: Text) -> Option<()> {
     if !t.has(key) {
         return None;
     }
     let before = t.faults().has_errors();
     if t.list(key).is_empty() && !before && !t.faults().has_errors() {
-        t.fault(key, Code::Empty, format!("{} is empty", t.label(key)), hint);
+        t.fault(key, Code::Empty, text!("{key} is empty", key = t.label(key)), hint);
     }
     Some(())
 }
@@ -164,8 +165,8 @@ fn read_id<'d>(t: &Table<'d>) -> Option<At<&'d str>> {
     let id = t.required_text("id")?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/');
     if id.value.len() > ID_MAX || !id.value.chars().all(fits) {
-        let hint = format!("ascii letters, digits and - _ . : /, at most {ID_MAX} bytes");
-        t.faults().add(Code::Value, &id.place, format!("{:?} cannot be the id of a rule", id.value), hint);
+        let hint = text!("ascii letters, digits and - _ . : /, at most {most} bytes", most = ID_MAX);
+        t.faults().add(Code::Value, &id.place, text!("{id:?} cannot be the id of a rule", id = id.value), hint);
         return None;
     }
     Some(id)
@@ -174,8 +175,8 @@ fn read_id<'d>(t: &Table<'d>) -> Option<At<&'d str>> {
 fn read_note(t: &Table<'_>, key: &'static str) -> Option<String> {
     let text = t.text(key)?;
     if text.value.len() > NOTE_MAX {
-        let message = format!("{} is longer than {NOTE_MAX} bytes", t.label(key));
-        t.faults().push(Fault::new(Code::Range, text.place, message));
+        let message = text!("{key} is longer than {most} bytes", key = t.label(key), most = NOTE_MAX);
+        t.faults().add(Code::Range, &text.place, message, text!("say it in fewer words"));
         return None;
     }
     Some(text.value.to_owned())
@@ -200,8 +201,8 @@ fn read_action(t: &Table<'_>) -> Action {
         }
         (Action::Sinkhole(_), Some(addresses)) => Action::Sinkhole(addresses),
         (action, Some(_)) => {
-            let message = format!("addresses have no use with the action {}", action.name());
-            t.fault("addresses", Code::Conflict, message, "only action = \"sinkhole\" answers with addresses");
+            let message = text!("addresses have no use with the action {action}", action = action.name());
+            t.fault("addresses", Code::Conflict, message, text!("only action = \"sinkhole\" answers with addresses"));
             action
         }
         (action, None) => action,
@@ -210,51 +211,61 @@ fn read_action(t: &Table<'_>) -> Action {
 
 fn refuse_action(t: &Table<'_>, text: &At<&str>) {
     if ACTIONS_NOT_YET.contains(&text.value) {
-        let message = format!("action {:?} is not in this version of weir", text.value);
-        t.faults().add(Code::NotYet, &text.place, message, "use another action, or remove the rule");
+        let message = text!("action {text:?} is not in this version of weir", text = text.value);
+        t.faults().add(Code::NotYet, &text.place, message, text!("use another action, or remove the rule"));
         return;
     }
     let words = || ACTIONS.iter().map(|(word, _)| *word);
     let all = words().collect::<Vec<_>>().join(", ");
     let hint = match nearest(text.value, words()) {
-        Some(word) => format!("did you mean {word:?}? It is one of: {all}"),
-        None => format!("it is one of: {all}"),
+        Some(word) => text!("did you mean {word:?}? It is one of: {words}", word, words = all),
+        None => text!("it is one of: {words}", words = all),
     };
-    t.faults().add(Code::Choice, &text.place, format!("{} cannot be {:?}", t.label("action"), text.value), hint);
+    t.faults().add(
+        Code::Choice,
+        &text.place,
+        text!("{key} cannot be {text:?}", key = t.label("action"), text = text.value),
+        hint,
+    );
 }
 
 fn read_addresses(t: &Table<'_>) -> Option<Vec<IpAddr>> {
-    refuse_empty(t, "addresses", "leave it out to answer with 0.0.0.0 and ::")?;
+    refuse_empty(t, "addresses", text!("leave it out to answer with 0.0.0.0 and ::"))?;
     let texts = t.list("addresses");
     let mut addresses = Vec::new();
     for text in &texts {
         match text.value.parse::<IpAddr>() {
             Ok(address) if addresses.contains(&address) => {
-                let message = format!("address {address} is there twice");
-                t.faults().push(Fault::new(Code::Duplicate, text.place.clone(), message));
+                let message = text!("address {address} is there twice", address);
+                t.faults().add(Code::Duplicate, &text.place, message, text!("remove one of the two"));
             }
             Ok(address) => addresses.push(address),
             Err(_) => {
-                let message = format!("{:?} is not an address", text.value);
-                t.faults().add(Code::Address, &text.place, message, "such as \"192.0.2.1\" or \"2001:db8::1\"");
+                let message = text!("{text:?} is not an address", text = text.value);
+                t.faults().add(Code::Address, &text.place, message, text!("such as \"192.0.2.1\" or \"2001:db8::1\""));
             }
         }
     }
     if addresses.len() > ADDRESSES_MAX {
-        t.fault("addresses", Code::TooMany, format!("more than {ADDRESSES_MAX} addresses"), "an answer has to fit");
+        t.fault(
+            "addresses",
+            Code::TooMany,
+            text!("more than {most} addresses", most = ADDRESSES_MAX),
+            text!("an answer has to fit"),
+        );
         addresses.truncate(ADDRESSES_MAX);
     }
     Some(addresses)
 }
 
 fn read_qtypes(t: &Table<'_>) -> Option<Vec<u16>> {
-    refuse_empty(t, "qtypes", "leave it out to act on every type")?;
+    refuse_empty(t, "qtypes", text!("leave it out to act on every type"))?;
     let texts = t.list("qtypes");
     let types = texts.iter().filter_map(|text| {
         let qtype = words::qtype(text.value);
         if qtype.is_none() {
-            let message = format!("{:?} is not a record type", text.value);
-            t.faults().add(Code::Qtype, &text.place, message, "such as \"A\", \"AAAA\", \"ANY\" or \"TYPE65\"");
+            let message = text!("{text:?} is not a record type", text = text.value);
+            t.faults().add(Code::Qtype, &text.place, message, text!("such as \"A\", \"AAAA\", \"ANY\" or \"TYPE65\""));
         }
         qtype
     });
@@ -270,13 +281,19 @@ fn read_trigger<'d>(t: &Table<'d>) -> Trigger<'d> {
     let matches = t.choice("match", &matches, Match::Subtree);
     match (t.has("names"), t.has("list")) {
         (true, true) => {
-            t.fault("list", Code::Conflict, "a rule has one trigger: names or list", "make two rules of it");
+            t.fault(
+                "list",
+                Code::Conflict,
+                text!("a rule has one trigger: names or list"),
+                text!("make two rules of it"),
+            );
             Trigger::Broken
         }
         (false, false) => {
             if !TRIGGERS_NOT_YET.into_iter().any(|key| t.has(key)) {
-                let message = format!("[{}] needs a trigger: names or list", t.label("").trim_end_matches('.'));
-                t.faults().add(Code::MissingKey, &t.place(), message, "names = [\"example.com\"]");
+                let message =
+                    text!("[{path}] needs a trigger: names or list", path = t.label("").trim_end_matches('.'));
+                t.faults().add(Code::MissingKey, &t.place(), message, text!("names = [\"example.com\"]"));
             }
             Trigger::Broken
         }
@@ -287,11 +304,12 @@ fn read_trigger<'d>(t: &Table<'d>) -> Trigger<'d> {
         (true, false) => {
             for key in ["match", "format"] {
                 if t.has(key) {
-                    let hint = "names say it themselves: \"x\" is x and all below, \"=x\" x alone, \"*.x\" only below";
-                    t.fault(key, Code::Conflict, format!("{key} is only for lists"), hint);
+                    let hint =
+                        text!("names say it themselves: \"x\" is x and all below, \"=x\" x alone, \"*.x\" only below");
+                    t.fault(key, Code::Conflict, text!("{key} is only for lists", key), hint);
                 }
             }
-            refuse_empty(t, "names", "a rule without names can never act");
+            refuse_empty(t, "names", text!("a rule without names can never act"));
             Trigger::Names(t.list("names").iter().filter_map(|text| read_name(text, t.faults())).collect())
         }
     }
@@ -301,8 +319,8 @@ fn read_format(t: &Table<'_>) -> Option<At<Format>> {
     let words = Format::ALL.map(|format| (format.name(), format));
     let format = t.choice_given("format", &words)?;
     if !format.is_read() {
-        let message = format!("lists in {format} format are not read by this version of weir");
-        t.fault("format", Code::NotYet, message, "rpz is a zone of its own, in a later version");
+        let message = text!("lists in {format} format are not read by this version of weir", format);
+        t.fault("format", Code::NotYet, message, text!("rpz is a zone of its own, in a later version"));
         return None;
     }
     Some(At { value: format, place: t.place_of("format") })
@@ -312,13 +330,18 @@ fn read_format(t: &Table<'_>) -> Option<At<Format>> {
 fn read_name(text: &At<&str>, faults: &Faults) -> Option<(u8, At<Name>)> {
     let (reach, bare) = split(text.value);
     if !bare.is_ascii() {
-        let message = format!("{:?} has letters beyond ascii", text.value);
-        faults.add(Code::Name, &text.place, message, "write the name in its ASCII form, which begins with xn--");
+        let message = text!("{text:?} has letters beyond ascii", text = text.value);
+        faults.add(Code::Name, &text.place, message, text!("write the name in its ASCII form, which begins with xn--"));
         return None;
     }
     if bare.contains('*') {
-        let message = format!("{:?} has a wildcard that is not the whole first label", text.value);
-        faults.add(Code::Name, &text.place, message, "\"*.x\" means every name below x; \"x\" includes x itself");
+        let message = text!("{text:?} has a wildcard that is not the whole first label", text = text.value);
+        faults.add(
+            Code::Name,
+            &text.place,
+            message,
+            text!("\"*.x\" means every name below x; \"x\" includes x itself"),
+        );
         return None;
     }
     let name = document::values::name(&At { value: bare, place: text.place.clone() }, faults)?;
@@ -327,7 +350,7 @@ fn read_name(text: &At<&str>, faults: &Faults) -> Option<(u8, At<Name>)> {
 
 fn refuse_wide(reach: u8, name: &At<Name>, faults: &Faults) {
     if let Some(what) = (Pattern { reach, name: name.value }).too_wide() {
-        let message = format!("this rule would act on {what}");
-        faults.add(Code::Dangerous, &name.place, message, "force = true, if you mean it");
+        let message = text!("this rule would act on {what}", what);
+        faults.add(Code::Dangerous, &name.place, message, text!("force = true, if you mean it"));
     }
 }

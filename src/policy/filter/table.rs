@@ -9,6 +9,7 @@
 
 mod build;
 
+use crate::language::{Text, text};
 use crate::sys::prefetch;
 use std::fmt;
 
@@ -31,9 +32,16 @@ const LABELS_MAX: usize = 127;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyNames;
 
+impl TooManyNames {
+    /// What is too much.
+    pub fn text(self) -> Text {
+        text!("names take more than 4 GiB in all")
+    }
+}
+
 impl fmt::Display for TooManyNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("names take more than 4 GiB in all")
+        f.write_str(&self.text().english())
     }
 }
 

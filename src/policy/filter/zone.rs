@@ -11,10 +11,11 @@ use super::lists::{self, NameList, Reading};
 use super::rule::{Trigger, WrittenRule, read_groups};
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
 use super::{Filter, Folded, RULES_MAX, Rule};
+use crate::language::text;
 use crate::policy::Mode;
 use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
-use crate::policy::document::{Code, Context, Fault, Place, Table};
+use crate::policy::document::{Code, Context, Place, Table};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -23,8 +24,13 @@ use std::sync::Arc;
 pub fn read(context: &Context<'_>, seed: u64) -> Filter {
     let mut zones = Zones { context, rules: Vec::new(), names: Vec::new(), origins: Vec::new(), lists: HashMap::new() };
     for (path, _) in context.files.within("filters", "rpz") {
-        let message = "response policy zones are not in this version of weir";
-        context.faults.add(Code::NotYet, &Place::whole(path), message, "write the rules as filters/NN-name.toml");
+        let message = text!("response policy zones are not in this version of weir");
+        context.faults.add(
+            Code::NotYet,
+            &Place::whole(path),
+            message,
+            text!("write the rules as filters/NN-name.toml"),
+        );
     }
     let paths = context.files.within("filters", "toml").map(|(path, _)| path);
     for (number, path) in paths.enumerate() {
@@ -56,8 +62,8 @@ impl Zones<'_> {
     fn file(&mut self, path: &Arc<str>, number: usize) {
         let name = path.rsplit('/').next().unwrap_or(path);
         if !matches!(name.as_bytes(), [b'0'..=b'9', b'0'..=b'9', b'-', _, ..]) {
-            let message = format!("{name:?} does not say its place in the order of zones");
-            let hint = "name it NN-name.toml with two digits: zone 00 is heard first";
+            let message = text!("{name:?} does not say its place in the order of zones", name);
+            let hint = text!("name it NN-name.toml with two digits: zone 00 is heard first");
             self.context.faults.add(Code::Path, &Place::whole(path), message, hint);
         }
         let Some(text) = TomlText::of(self.context.files, path, self.context.faults) else { return };
@@ -80,12 +86,20 @@ impl Zones<'_> {
         let faults = self.context.faults;
         let Some(id) = &written.id else { return };
         if self.rules.len() == RULES_MAX {
-            faults.push(Fault::new(Code::TooMany, table.place(), format!("more than {RULES_MAX} rules")));
+            faults.add(
+                Code::TooMany,
+                &table.place(),
+                text!("more than {most} rules", most = RULES_MAX),
+                text!("names that are treated alike belong into one rule"),
+            );
             return;
         }
         if let Some(first) = self.rules.iter().position(|rule| rule.id == id.value) {
-            let message = format!("rule {:?} is there twice", id.value);
-            let hint = format!("the other is in {}; an id is unique in the whole policy", self.origins[first].id.file);
+            let message = text!("rule {id:?} is there twice", id = id.value);
+            let hint = text!(
+                "the other is in {file}; an id is unique in the whole policy",
+                file = self.origins[first].id.file
+            );
             faults.add(Code::Duplicate, &id.place, message, hint);
         }
         let (list, trigger) = match &written.trigger {
@@ -135,21 +149,31 @@ impl Zones<'_> {
                 }
                 Err(error) => {
                     let code = if matches!(error, lists::Unreadable::NotYet(_)) { Code::NotYet } else { Code::List };
-                    let message = format!("{} cannot be read: {error}", path.value);
+                    let message = text!("{path} cannot be read: {error}", path = path.value, error = error.text());
                     faults.add(code, &path.place, message, error.hint());
                     Arc::default()
                 }
             },
             _ => {
                 if path.value.starts_with('/') || path.value.split('/').any(|part| part == "..") {
-                    let message = format!("{:?} leaves the policy directory", path.value);
-                    faults.add(Code::Path, &path.place, message, "put the list into lists/ of the policy directory");
+                    let message = text!("{path:?} leaves the policy directory", path = path.value);
+                    faults.add(
+                        Code::Path,
+                        &path.place,
+                        message,
+                        text!("put the list into lists/ of the policy directory"),
+                    );
                 } else {
                     let hint = match nearest(path.value, files.iter().map(|(path, _)| &**path)) {
-                        Some(near) => format!("did you mean {near:?}?"),
-                        None => "the path begins at the policy directory, such as \"lists/video.txt\"".to_owned(),
+                        Some(word) => text!("did you mean {word:?}?", word),
+                        None => text!("the path begins at the policy directory, such as \"lists/video.txt\""),
                     };
-                    faults.add(Code::MissingFile, &path.place, format!("there is no file {:?}", path.value), hint);
+                    faults.add(
+                        Code::MissingFile,
+                        &path.place,
+                        text!("there is no file {path:?}", path = path.value),
+                        hint,
+                    );
                 }
                 Arc::default()
             }
@@ -175,7 +199,7 @@ impl Zones<'_> {
                 filter
             }
             Err(error) => {
-                faults.push(Fault::new(Code::TooMany, Place::whole("filters"), error.to_string()));
+                faults.add(Code::TooMany, &Place::whole("filters"), error.text(), text!("take out lists"));
                 Filter::none()
             }
         };
@@ -190,15 +214,19 @@ fn report_folded(context: &Context<'_>, origin: &Origin, folded: Folded) {
     let Folded { repeated, covered } = folded;
     let said = match (repeated, covered) {
         (0, 0) => return,
-        (_, 0) => format!("{repeated} names are there more than once"),
-        (0, _) => format!("{covered} names are below other names of the rule"),
-        _ => format!("{repeated} names are there more than once, {covered} are below other names of the rule"),
+        (_, 0) => text!("names that are there more than once: {repeated}", repeated),
+        (0, _) => text!("names below other names of the rule: {covered}", covered),
+        _ => text!(
+            "names that are there more than once: {repeated}, below other names of the rule: {covered}",
+            repeated,
+            covered
+        ),
     };
     context.faults.add(
         Code::Repeated,
         &origin.trigger,
         said,
-        "they were folded and cost nothing; the rule acts the same",
+        text!("they were folded and cost nothing; the rule acts the same"),
     );
 }
 
@@ -224,9 +252,12 @@ fn refuse_own_routes(context: &Context<'_>, filter: &Filter, origins: &[Origin])
                 if rule.action.blocks() && !origin.force && !is_freed {
                     let name = &wire[usize::from(hit.at)..];
                     let own = origin.names.iter().find(|(own, _)| own == name).map(|(_, place)| place);
-                    let message =
-                        format!("rule {:?} would block {}, which has a route of its own", rule.id, route.zone);
-                    let hint = "force = true, if you mean it";
+                    let message = text!(
+                        "rule {id:?} would block {zone}, which has a route of its own",
+                        id = rule.id,
+                        zone = route.zone
+                    );
+                    let hint = text!("force = true, if you mean it");
                     context.faults.add(Code::Dangerous, own.unwrap_or(&origin.trigger), message, hint);
                 }
             }

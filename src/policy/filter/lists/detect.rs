@@ -1,5 +1,6 @@
 //! Which format a list has, from its first lines: a list is passed on under any file name, and its header says little.
 
+use crate::language::{Text, text};
 use std::fmt;
 
 /// Lines that are looked at: enough to outvote a strange beginning.
@@ -80,25 +81,32 @@ pub enum Unreadable {
 
 impl Unreadable {
     /// What to do about it.
-    pub const fn hint(self) -> &'static str {
+    pub fn hint(self) -> Text {
         match self {
-            Self::NotYet(_) => "a later version reads it as a zone of its own, filters/NN-name.rpz",
-            Self::WebPage => "fetch the list again and look at it; the last good one can stay meanwhile",
-            Self::Binary => "unpack it first",
-            Self::Utf16 => "convert it to UTF-8",
+            Self::NotYet(_) => text!("a later version reads it as a zone of its own, filters/NN-name.rpz"),
+            Self::WebPage => text!("fetch the list again and look at it; the last good one can stay meanwhile"),
+            Self::Binary => text!("unpack it first"),
+            Self::Utf16 => text!("convert it to UTF-8"),
+        }
+    }
+}
+
+impl Unreadable {
+    /// Why it is not read.
+    pub fn text(self) -> Text {
+        match self {
+            Self::WebPage => text!("the file is a web page, not a list"),
+            Self::Binary => text!("the file is compressed or binary, not a list"),
+            Self::Utf16 => text!("the file is UTF-16 text; lists are UTF-8"),
+            Self::NotYet(Format::Rpz) => text!("it is a response policy zone, which this version does not read"),
+            Self::NotYet(format) => text!("lists in {format} format are not read by this version", format),
         }
     }
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::WebPage => f.write_str("the file is a web page, not a list"),
-            Self::Binary => f.write_str("the file is compressed or binary, not a list"),
-            Self::Utf16 => f.write_str("the file is UTF-16 text; lists are UTF-8"),
-            Self::NotYet(Format::Rpz) => f.write_str("it is a response policy zone, which this version does not read"),
-            Self::NotYet(format) => write!(f, "lists in {format} format are not read by this version"),
-        }
+        f.write_str(&self.text().english())
     }
 }
 

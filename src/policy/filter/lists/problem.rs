@@ -1,7 +1,7 @@
 //! What can be wrong with a line of a list, and the count of it: a list has a million lines, its report has ten.
 
 use super::detect::{self, Format};
-use std::fmt;
+use crate::language::Text;
 
 /// The longest piece of a bad line that is kept as an example, in bytes.
 const SAMPLE_MAX: usize = 60;
@@ -93,6 +93,45 @@ pub enum Weight {
 }
 
 impl Problem {
+    /// All of them.
+    pub const ALL: [Self; 35] = [
+        Self::Address,
+        Self::ResponseAddress,
+        Self::Redirect,
+        Self::NoAddress,
+        Self::HostsLine,
+        Self::AdblockLine,
+        Self::DnsmasqLine,
+        Self::UnboundLine,
+        Self::V2flyLine,
+        Self::RpzLine,
+        Self::Url,
+        Self::AdblockUrl,
+        Self::Pattern,
+        Self::Keyword,
+        Self::InnerWildcard,
+        Self::Prefix,
+        Self::OpenEnd,
+        Self::Unanchored,
+        Self::Cosmetic,
+        Self::Modifier,
+        Self::Clients,
+        Self::Rewrite,
+        Self::TooManyTypes,
+        Self::DeniesNothing,
+        Self::TooManyHoles,
+        Self::Setting,
+        Self::Forward,
+        Self::Include,
+        Self::Unicode,
+        Self::PublicSuffix,
+        Self::EmptyLabel,
+        Self::LabelTooLong,
+        Self::NameTooLong,
+        Self::Trailing,
+        Self::Character,
+    ];
+
     /// Code, weight, words and hint.
     const fn row(self) -> (&'static str, Weight, &'static str, Option<&'static str>) {
         use Weight::{Bad, Taken, Unsupported};
@@ -199,9 +238,12 @@ impl Problem {
                 "an adblock rule without ||, taken as the name and all below",
                 Some("write \"||x^\""),
             ),
-            Self::Cosmetic => {
-                ("adblock-cosmetic", Unsupported, "an adblock rule for pieces of a page, which dns does not see", None)
-            }
+            Self::Cosmetic => (
+                "adblock-cosmetic",
+                Unsupported,
+                "an adblock rule for pieces of a page, which dns does not see",
+                Some("it is for browsers: nothing has to be done"),
+            ),
             Self::Modifier => (
                 "adblock-modifier",
                 Unsupported,
@@ -268,11 +310,30 @@ impl Problem {
                 "a whole public suffix",
                 Some("force = true takes whole public suffixes, if that is what you want"),
             ),
-            Self::EmptyLabel => ("empty-label", Bad, "a name with an empty label", None),
-            Self::LabelTooLong => ("label-too-long", Bad, "a label over 63 bytes", None),
-            Self::NameTooLong => ("name-too-long", Bad, "a name over 255 bytes", None),
-            Self::Trailing => ("trailing", Bad, "text behind the name that is no comment", None),
-            Self::Character => ("character", Bad, "a character that no name has", None),
+            Self::EmptyLabel => (
+                "empty-label",
+                Bad,
+                "a name with an empty label",
+                Some("one dot between labels, and none at the beginning"),
+            ),
+            Self::LabelTooLong => {
+                ("label-too-long", Bad, "a label over 63 bytes", Some("no domain has such a label: look at the line"))
+            }
+            Self::NameTooLong => {
+                ("name-too-long", Bad, "a name over 255 bytes", Some("no domain has such a name: look at the line"))
+            }
+            Self::Trailing => (
+                "trailing",
+                Bad,
+                "text behind the name that is no comment",
+                Some("one name on each line; a comment begins with #"),
+            ),
+            Self::Character => (
+                "character",
+                Bad,
+                "a character that no name has",
+                Some("letters, digits, '-' and '_', with dots between labels"),
+            ),
         }
     }
 
@@ -286,15 +347,14 @@ impl Problem {
         self.row().1
     }
 
-    /// What to do about it, when there is something.
-    pub const fn hint(self) -> Option<&'static str> {
-        self.row().3
+    /// What is wrong.
+    pub fn text(self) -> Text {
+        Text::phrase(self.row().2)
     }
-}
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.row().2)
+    /// What to do about it, when there is something.
+    pub fn hint(self) -> Option<Text> {
+        self.row().3.map(Text::phrase)
     }
 }
 

@@ -94,7 +94,7 @@ fn each_malformed_line_gets_its_treatment() {
             Becomes::RpzLater => {
                 let refusal = parse(line.as_bytes(), Reading::default()).err();
                 assert_eq!(refusal, Some(Unreadable::NotYet(Format::Rpz)), "{line}");
-                assert!(Unreadable::NotYet(Format::Rpz).hint().contains(".rpz"));
+                assert!(Unreadable::NotYet(Format::Rpz).hint().english().contains(".rpz"));
             }
             Becomes::Names(format, expected) => {
                 let parsed = read(line, named(*format));
@@ -107,7 +107,7 @@ fn each_malformed_line_gets_its_treatment() {
             Becomes::Problem(format, problem, expected) => {
                 let parsed = read(line, named(*format));
                 assert_eq!((names(&parsed), problems(&parsed)), (owned(expected), vec![(*problem, 1, 1)]), "{line}");
-                assert!(problem.hint().is_some_and(|hint| !hint.is_empty()), "{line}");
+                assert!(problem.hint().is_some_and(|hint| !hint.english().is_empty()), "{line}");
                 assert_eq!(problem.weight() == Weight::Taken, !expected.is_empty(), "{line}");
             }
         }
