@@ -4,7 +4,6 @@
 use super::document::Files;
 use super::load::is_secrets;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Seeds of the marks: they only tell whether two files of this process are alike.
