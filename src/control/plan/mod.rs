@@ -16,7 +16,6 @@ pub mod written;
 use crate::policy::Policy;
 use crate::policy::document::Report;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use verdicts::Verdicts;
 use written::Written;
 
@@ -24,8 +23,8 @@ use written::Written;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanRequest {
-    /// The directory, an absolute path that the gateway can read.
-    pub directory: PathBuf,
+    /// The absolute path of a directory that the gateway can read, or the beginning of an id of the history.
+    pub policy: String,
 }
 
 /// A policy in a plan.

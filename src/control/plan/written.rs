@@ -125,7 +125,8 @@ impl Written {
             let file = path.to_string();
             written.settings.extend(keys.into_iter().map(|change| SettingChange { file: file.clone(), change }));
         }
-        written.compare_bulk(old, new);
+        written.lists = lists_between(old, new);
+        written.compare_secrets(old, new);
         written.bound();
         written
     }
@@ -149,15 +150,7 @@ impl Written {
         }
     }
 
-    fn compare_bulk(&mut self, old: &Outline, new: &Outline) {
-        let paths: BTreeSet<_> = old.lists().chain(new.lists()).map(|(path, _)| path).collect();
-        for path in paths {
-            let (a, b) = (old.list(path), new.list(path));
-            if a != b {
-                let (before, after) = (a.map(|list| list.entries), b.map(|list| list.entries));
-                self.lists.push(ListChange { file: path.to_owned(), before, after });
-            }
-        }
+    fn compare_secrets(&mut self, old: &Outline, new: &Outline) {
         let (a, b): (BTreeSet<_>, BTreeSet<_>) = (old.secrets().collect(), new.secrets().collect());
         let differs: BTreeSet<_> = a.symmetric_difference(&b).map(|(path, _)| (*path).to_owned()).collect();
         self.secrets = differs.into_iter().collect();
@@ -181,6 +174,17 @@ impl Written {
         let all = [added.len(), removed.len(), changed.len(), settings.len(), lists.len(), secrets.len(), *unlisted];
         all.iter().all(|count| *count == 0)
     }
+}
+
+/// Lists and response policy zones that differ.
+pub fn lists_between(old: &Outline, new: &Outline) -> Vec<ListChange> {
+    let paths: BTreeSet<_> = old.lists().chain(new.lists()).map(|(path, _)| path).collect();
+    let change = |path: &str| {
+        let (a, b) = (old.list(path), new.list(path));
+        let (before, after) = (a.map(|list| list.entries), b.map(|list| list.entries));
+        (a != b).then(|| ListChange { file: path.to_owned(), before, after })
+    };
+    paths.into_iter().filter_map(change).collect()
 }
 
 /// All rules of filters/ by their ids, with their files and their places in them.
