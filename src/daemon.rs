@@ -9,6 +9,7 @@ mod incidents;
 pub(crate) mod lab_thread;
 mod lookout;
 mod metrics;
+mod planning;
 mod query_log;
 mod recipe;
 mod requests;
@@ -29,6 +30,7 @@ use crate::control::watch::{self, Digest};
 use crate::gateway::PORTS;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
+use crate::ledger::recent::Recent;
 use crate::ledger::samples::Samples;
 use crate::ledger::watch::Watch;
 use crate::ledger::{Ledger, Totals};
@@ -110,6 +112,10 @@ struct Site {
     history: HistoryDesk,
     /// Who it is: summed up by the lookout, read by status and metrics.
     watch: Mutex<Watch>,
+    /// What was asked lately: as above, and read by plans and the guard.
+    recent: Mutex<Recent>,
+    /// Held while a plan is made.
+    planning: Mutex<()>,
 }
 
 /// Runs the gateway until a signal ends it. What it tells at the start goes to `say`, a line at a time.
@@ -186,6 +192,8 @@ async fn serve(
     let warnings = raise_descriptors(&running, workers).into_iter().collect();
     let ledgers: Vec<_> = (0..workers).map(|_| Arc::new(Ledger::default())).collect();
     let log = query_log::open(running.policy.server.log.file.as_deref()).map_err(RunError::Log)?;
+    let guard = &running.policy.server.guard;
+    let recent = Recent::new(guard.queries, guard.age, random_number()?);
     let started = engine::start_workers(&shared, &ledgers, clock).await?;
     incidents.follow(started.tcp_limits());
     let site = Arc::new(Site {
@@ -202,6 +210,8 @@ async fn serve(
         incidents,
         history,
         watch: Mutex::new(Watch::new(clock.now().at)),
+        recent: Mutex::new(recent),
+        planning: Mutex::default(),
     });
     let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
     {
@@ -215,8 +225,11 @@ async fn serve(
     let lookout = tokio::task::spawn_local(lookout::keep(Arc::clone(&site)));
     let (mut reloader, asker) = Reloader::new(engine, digest, site.last.clone());
     let control = socket.map(|socket| {
-        let site = Arc::clone(&site);
-        let answer = move |command, peer| requests::answer(Arc::clone(&site), asker.clone(), command, peer);
+        let (site, recipe) = (Arc::clone(&site), Arc::new(recipe.clone()));
+        let answer = move |command, peer| {
+            let (site, recipe, asker) = (Arc::clone(&site), Arc::clone(&recipe), asker.clone());
+            async move { requests::answer(site, &recipe, asker, command, peer).await }
+        };
         tokio::task::spawn_local(socket.serve(answer))
     });
     tokio::select! {

@@ -9,6 +9,7 @@ mod explain;
 mod import;
 mod incident;
 mod output;
+mod plan;
 mod run;
 mod top;
 mod undo;
@@ -65,7 +66,9 @@ enum Command {
     /// Attack a gateway started for it on loopback, beside ordinary clients, and print what became of them
     Drill(DrillArguments),
     /// Make the running gateway load its policy directory again
-    Reload(AskArguments),
+    Reload(ReloadArguments),
+    /// Show what another policy would change: rules, and verdicts on queries; exit 1: the guard would refuse it, 2: faults
+    Plan(PlanArguments),
     /// Make another directory the policy: checked whole, taken whole, kept in the history
     Apply(ApplyArguments),
     /// Keep what was applied with --confirm-within
@@ -265,6 +268,45 @@ struct AskArguments {
 }
 
 #[derive(Debug, Args)]
+struct ReloadArguments {
+    /// Even what the guard objects to: `[guard]` in gateway.toml
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("recording").args(["queries", "dnstap", "pcap"]))]
+struct PlanArguments {
+    /// What would run: a directory, or the beginning of an id of the history
+    #[arg(value_name = "DIR", default_value = crate::control::origin::DIRECTORY)]
+    policy: String,
+    /// Compare with this directory, not with what runs; no gateway is asked
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Try the queries of this file: NAME TYPE CLIENT on each line, or a query log of weir
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// Try the queries of this dnstap file (Frame Streams)
+    #[arg(long, value_name = "FILE")]
+    dnstap: Option<PathBuf>,
+    /// Try the queries of this packet capture, pcap or pcapng
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// The port that queries of the capture were sent to
+    #[arg(long, default_value_t = 53, requires = "pcap")]
+    port: u16,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+    #[command(flatten)]
+    system: SystemArguments,
+}
+
+#[derive(Debug, Args)]
 struct StatusArguments {
     /// JSON instead of text
     #[arg(long)]
@@ -284,6 +326,9 @@ struct ApplyArguments {
     /// Why; kept in the history and the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Even what the guard objects to: `[guard]` in gateway.toml
+    #[arg(long)]
+    force: bool,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -307,6 +352,9 @@ struct RollbackArguments {
     /// Why; kept in the history and the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Even what the guard objects to: `[guard]` in gateway.toml
+    #[arg(long)]
+    force: bool,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -438,6 +486,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Check(arguments) => check::check(&arguments),
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Drill(arguments) => drill::drill(&arguments),
+        Command::Plan(arguments) => plan::plan(&arguments),
         Command::Reload(arguments) => ask::reload(&arguments),
         Command::Apply(arguments) => undo::apply(arguments),
         Command::Confirm(arguments) => undo::confirm(arguments),

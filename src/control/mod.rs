@@ -10,6 +10,7 @@ pub mod explain;
 pub mod history;
 pub mod incidents;
 pub mod origin;
+pub mod plan;
 pub mod protocol;
 pub mod reload;
 pub mod socket;

@@ -9,6 +9,7 @@ use super::history::request::{ApplyRequest, ConfirmRequest, DiffRequest, Rollbac
 use super::incidents::request::{BlockRequest, ModeRequest, UnblockRequest};
 use crate::language::{Lang, Text, text};
 use crate::policy::document::Report;
+use super::plan::PlanRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -28,7 +29,11 @@ pub enum Command {
     /// How the gateway is: see [`super::status::Status`].
     Status {},
     /// Load the policy directory again: see [`super::reload::Reloaded`].
-    Reload {},
+    Reload {
+        /// Even what the guard objects to.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
+    },
     /// Who it is: see [`super::top::Top`].
     Top {
         /// Rows of each list, at most [`super::top::ROWS_MAX`].
@@ -47,6 +52,8 @@ pub enum Command {
     History {},
     /// What differs between two policies: see [`super::history::diff::Diff`].
     Diff(DiffRequest),
+    /// What another policy would change: see [`super::plan::Plan`].
+    Plan(PlanRequest),
     /// Make another directory the policy: see [`super::reload::Reloaded`].
     Apply(ApplyRequest),
     /// Make a policy of the history the policy: see [`super::reload::Reloaded`].
@@ -133,6 +140,8 @@ pub enum FailureCode {
     CannotWrite,
     /// No history is kept, or it cannot be read or written; nothing has changed.
     NoHistory,
+    /// The guard objects: so large a change has to be forced; the running policy stays.
+    Guarded,
     /// An apply waits to be confirmed first; nothing has changed.
     Unconfirmed,
     /// As many as there may be are there already.
@@ -269,12 +278,18 @@ mod tests {
     fn requests_survive_the_wire() {
         let question =
             Question { name: "a.example".into(), qtype: "AAAA".into(), client: [192, 0, 2, 1].into(), tcp: true };
-        let apply =
-            ApplyRequest { directory: "/a b".into(), reason: Some("x".into()), confirm_within: Some("5m".into()) };
+        let apply = ApplyRequest {
+            directory: "/a b".into(),
+            reason: Some("x".into()),
+            confirm_within: Some("5m".into()),
+            force: true,
+        };
         let diff = DiffRequest { a: "3f2a9c".into(), b: "/next".into() };
         for command in [
             Command::Status {},
-            Command::Reload {},
+            Command::Reload { force: false },
+            Command::Reload { force: true },
+            Command::Plan(PlanRequest { policy: "/next".into() }),
             Command::Top { rows: 7 },
             Command::Explain(question),
             Command::History {},

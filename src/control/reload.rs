@@ -238,9 +238,9 @@ pub struct Asker {
 type Job = (Order, oneshot::Sender<Outcome>);
 
 impl Asker {
-    /// Asks for a reload and waits for its outcome.
-    pub async fn reload(&self, who: Who) -> Outcome {
-        self.order(Order::reload(Cause::Command, who)).await
+    /// Asks for a reload and waits for its outcome; with `force` even for what the guard objects to.
+    pub async fn reload(&self, who: Who, force: bool) -> Outcome {
+        self.order(Order { force, ..Order::reload(Cause::Command, who) }).await
     }
 
     /// Asks for anything and waits for its outcome.
@@ -307,7 +307,7 @@ impl<E: Engine> Reloader<E> {
             while order.source == Source::Running
                 && let Ok((other, asker)) = self.mailbox.try_recv()
             {
-                if other.source != Source::Running {
+                if other.source != Source::Running || other.force != order.force {
                     next = Some((other, asker));
                     break;
                 }
@@ -339,6 +339,7 @@ impl<E: Engine> Reloader<E> {
         let (begun, cause) = (Instant::now(), order.cause);
         let outcome = self.load_and_publish(order, begun).await;
         let (ok, message) = match &outcome {
+            Ok(reloaded) if order.force => (true, format!("{}, forced", one_line(reloaded))),
             Ok(reloaded) => (true, one_line(reloaded)),
             Err(failure) => (false, failure.message.lines().next().unwrap_or_default().to_owned()),
         };

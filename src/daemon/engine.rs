@@ -1,11 +1,11 @@
 //! What a reload acts on in the running gateway: workers, live policy, cache.
 
 use super::error::RunError;
-use super::history::{Coming, Fetched, HistoryDesk, Placed};
+use super::history::{Coming, Fetched, Placed};
 use super::metrics::MetricsServer;
 use super::query_log::{self, LogThread};
 use super::recipe::Recipe;
-use super::{FLIGHTS_MAX, Site, random};
+use super::{FLIGHTS_MAX, Site, planning, random};
 use crate::clock::Clock;
 use crate::control::changes::Changes;
 use crate::control::history::request::{Order, Source};
@@ -177,7 +177,7 @@ impl Engine for GatewayEngine {
         }
         let (recipe, running, site) = (Arc::clone(&self.recipe), self.running(), Arc::clone(&self.site));
         let order = order.clone();
-        move || load(&recipe, &running.base, &site.history, &order)
+        move || load(&recipe, &running, &site, &order)
     }
 
     /// The workers serve on old and new addresses then; for an instant that is still under the old policy.
@@ -301,8 +301,8 @@ pub(super) async fn free(mut running: Arc<Running>) {
     }
 }
 
-fn load(recipe: &Recipe, running: &Policy, desk: &HistoryDesk, order: &Order) -> Result<Loaded<Candidate>, Failure> {
-    let origin = &recipe.origin;
+fn load(recipe: &Recipe, running: &Running, site: &Site, order: &Order) -> Result<Loaded<Candidate>, Failure> {
+    let (origin, desk, whole, running) = (&recipe.origin, &site.history, running, &*running.base);
     if let Some(directory) = origin.directory() {
         desk.mend(directory).map_err(|half| stays(FailureCode::PolicyFaults, half))?;
     }
@@ -322,7 +322,11 @@ fn load(recipe: &Recipe, running: &Policy, desk: &HistoryDesk, order: &Order) ->
     };
     let Fetched { coming, faults, name, notes } = fetched;
     let (policy, report) = recipe.compile(&coming.files, faults).map_err(|report| faulty(&name, report))?;
-    let warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
+    let mut warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
+    if policy.id != running.id {
+        let held = planning::hold(site, whole, &policy, order, origin.directory());
+        warnings.extend(held.map_err(|failure| stays(failure.code, failure.message))?);
+    }
     Ok(Loaded {
         id: policy.id.to_string(),
         changed: policy.id != running.id || policy.server != running.server,

@@ -3,12 +3,13 @@
 use super::{ALERTS, FLIGHTS_MAX, JOURNAL_ENTRIES, SAMPLES, Site};
 use crate::control::incidents::auto::Sample;
 use crate::control::status::{
-    self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus,
+    self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus, seconds_text,
 };
 use crate::control::top::{self, STATUS_ROWS, Top};
 use crate::gateway::Gateway;
 use crate::ledger::alerts::{AlertKind, Alerts};
 use crate::ledger::journal::Journal;
+use crate::ledger::recent::Recent;
 use crate::ledger::samples::Samples;
 use crate::ledger::watch::Watch;
 use crate::ledger::{CookieEvent, Totals, UpstreamEvent};
@@ -178,6 +179,7 @@ fn upstreams(running: &Running, totals: &Totals) -> Vec<UpstreamStatus> {
 pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<MemoryLimit> {
     let limit = |what: String, bytes: u64| MemoryLimit { what, bytes };
     let zones = running.policy.storm.zones;
+    let guard = &running.policy.server.guard;
     let connections = running.policy.tcp.connections as u64;
     vec![
         limit("cache".to_owned(), shared.cache.counters().size_bytes),
@@ -197,6 +199,10 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
         limit(
             format!("who it is: {SAMPLES} samples and {ALERTS} alerts waiting, and the summaries"),
             (Samples::size_bytes(SAMPLES) + Alerts::size_bytes(ALERTS) + Watch::size_bytes()) as u64,
+        ),
+        limit(
+            format!("{} queries of the last {}", guard.queries, seconds_text(guard.age.as_secs())),
+            Recent::size_bytes(guard.queries) as u64,
         ),
         limit(format!("queries of {connections} TCP connections"), connections * TCP_QUERY_BYTES),
         limit(

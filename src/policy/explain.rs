@@ -82,7 +82,7 @@ impl Answer {
         }
     }
 
-    fn of_access(verdict: AccessVerdict) -> (Self, Reason) {
+    pub(super) fn of_access(verdict: AccessVerdict) -> (Self, Reason) {
         match verdict {
             AccessVerdict::Admit => (Self::Forward, Reason::None),
             AccessVerdict::Refuse(reason) => (Self::Refused, reason),
@@ -92,7 +92,7 @@ impl Answer {
         }
     }
 
-    fn of_rule(rule: &Rule, tcp: bool) -> Self {
+    pub(super) fn of_rule(rule: &Rule, tcp: bool) -> Self {
         match &rule.action {
             Action::Allow => Self::Allow,
             Action::Nxdomain => Self::Nxdomain,

@@ -6,6 +6,7 @@ use super::cookies;
 use super::document::toml_file::{TomlFile, TomlText};
 use super::document::{Code, Context, Faults, Files, Place, Report, Table};
 use super::limits::Limits;
+use super::outline::Outline;
 use super::server::{Server, Surroundings};
 use super::{Policy, PolicyId, expect, filter, modes};
 use crate::language::{Text, text};
@@ -115,7 +116,9 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
     let (id, server, groups, access) = (PolicyId::of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
-    let policy = Policy { id, server, groups, access, source, rrl, cookies, storm, tcp, overload, filter, modes };
+    let outline = Arc::new(Outline::of(files, filter.lists()));
+    let policy =
+        Policy { id, server, groups, access, source, rrl, cookies, storm, tcp, overload, filter, modes, outline };
     // The verdicts of a policy that is not what was meant would only be noise.
     if !faults.has_errors() {
         expect::check(&expectations, &policy, faults);

@@ -10,10 +10,13 @@ pub mod emergency;
 pub mod expect;
 pub mod explain;
 pub mod filter;
+pub mod foresee;
+pub mod guard;
 pub mod limits;
 pub mod load;
 pub mod modes;
 pub mod networks;
+pub mod outline;
 pub mod overload;
 pub mod regulars;
 pub mod rrl;
@@ -140,4 +143,6 @@ pub struct Policy {
     pub filter: filter::Filter,
     /// modes/, compiled.
     pub modes: Arc<[modes::IncidentMode]>,
+    /// What it was written as.
+    pub outline: Arc<outline::Outline>,
 }

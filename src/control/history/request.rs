@@ -24,6 +24,9 @@ pub struct ApplyRequest {
     /// How long it waits to be confirmed, such as `5m`; for ever unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_within: Option<String>,
+    /// Even what the guard objects to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// `rollback`
@@ -36,6 +39,9 @@ pub struct RollbackRequest {
     /// Why, if anybody wants to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Even what the guard objects to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// `confirm`
@@ -81,12 +87,14 @@ pub struct Order {
     pub reason: String,
     /// How long it waits to be confirmed.
     pub confirm_within: Option<Duration>,
+    /// Even what the guard objects to.
+    pub force: bool,
 }
 
 impl Order {
     /// A reload.
     pub fn reload(cause: Cause, who: Who) -> Self {
-        Self { source: Source::Running, cause, who, reason: String::new(), confirm_within: None }
+        Self { source: Source::Running, cause, who, reason: String::new(), confirm_within: None, force: false }
     }
 }
 
@@ -106,7 +114,7 @@ impl ApplyRequest {
         let confirm_within =
             confirm_within.map(|text| lasts(Some(text), text!("the time to confirm"), CONFIRM_MAX)).transpose()?;
         let source = Source::Directory(self.directory.clone());
-        Ok(Order { source, cause: Cause::Apply, who, reason, confirm_within })
+        Ok(Order { source, cause: Cause::Apply, who, reason, confirm_within, force: self.force })
     }
 }
 
@@ -118,7 +126,7 @@ impl RollbackRequest {
     pub fn check(&self, who: Who) -> Result<Order, Failure> {
         let reason = bounded(self.reason.as_deref().unwrap_or_default().trim())?;
         let source = Source::Kept(self.id.clone());
-        Ok(Order { source, cause: Cause::Rollback, who, reason, confirm_within: None })
+        Ok(Order { source, cause: Cause::Rollback, who, reason, confirm_within: None, force: self.force })
     }
 }
 

@@ -84,6 +84,27 @@ impl HistoryDesk {
         Ok(Some(Fetched { coming, faults: Faults::default(), name, notes }))
     }
 
+    /// The policy of a directory (an absolute path) or of the history (the beginning of an id), with the secrets of `dir`.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(in crate::daemon) fn fetch_named(&self, dir: Option<&Path>, text: &str) -> Result<Fetched, Failure> {
+        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+        let from = Path::new(text);
+        if from.is_absolute() {
+            return fetch_directory(from, dir.unwrap_or(from));
+        }
+        let history = self.history()?;
+        let id = history.resolve(text).map_err(bad)?;
+        let mut files = history.load(id).map_err(|message| Failure::new(FailureCode::NoHistory, message))?.files;
+        if let Some(dir) = dir {
+            keep_secrets(&mut files, dir);
+        }
+        let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
+        let name = format!("policy {id} of the history");
+        Ok(Fetched { coming, faults: Faults::default(), name, notes: Vec::new() })
+    }
+
     /// `weir diff`; waits for the disk.
     pub(in crate::daemon) fn diff(&self, request: &DiffRequest) -> Result<Diff, Failure> {
         let (a, b) = (self.side(&request.a)?, self.side(&request.b)?);

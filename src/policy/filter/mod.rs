@@ -28,6 +28,7 @@ use crate::dns::name::Name;
 use index::{Index, freeing, wanted};
 use lists::NameList;
 use sets::RuleRef;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -206,6 +207,8 @@ struct Named {
 pub struct Filter {
     rules: Arc<[Rule]>,
     index: Arc<Index>,
+    /// Names of each list, by its path.
+    lists: Arc<BTreeMap<String, usize>>,
 }
 
 impl Filter {
@@ -220,7 +223,7 @@ impl Filter {
     pub fn new(rules: Vec<Rule>, names: &[Arc<NameList>], seed: u64) -> Result<(Self, Vec<Folded>), TooManyNames> {
         assert!(rules.len() == names.len() && rules.len() <= RULES_MAX, "a list of names for each of the rules");
         let (index, folded) = Index::build(&rules, names, seed)?;
-        Ok((Self { rules: rules.into(), index: Arc::new(index) }, folded))
+        Ok((Self { rules: rules.into(), index: Arc::new(index), lists: Arc::default() }, folded))
     }
 
     /// A filter without rules.
@@ -232,6 +235,11 @@ impl Filter {
     /// All rules, in the order of zones and lines.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// How many names each list was read to have, by its path; repetitions included.
+    pub fn lists(&self) -> &BTreeMap<String, usize> {
+        &self.lists
     }
 
     /// How many names are in the table.

@@ -191,7 +191,8 @@ impl Zones<'_> {
 
     fn finish(self, seed: u64) -> Filter {
         let faults = self.context.faults;
-        let filter = match Filter::new(self.rules, &self.names, seed) {
+        let lists = self.lists.iter().map(|((path, _), names)| (path.clone(), names.len())).collect();
+        let mut filter = match Filter::new(self.rules, &self.names, seed) {
             Ok((filter, folded)) => {
                 for (origin, folded) in self.origins.iter().zip(&folded) {
                     report_folded(self.context, origin, *folded);
@@ -203,6 +204,7 @@ impl Zones<'_> {
                 Filter::none()
             }
         };
+        filter.lists = Arc::new(lists);
         if filter.rules().len() == self.origins.len() {
             refuse_own_routes(self.context, &filter, &self.origins);
         }
