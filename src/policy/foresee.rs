@@ -46,9 +46,9 @@ pub fn foresee<'p>(policy: &'p Policy, besides: Besides<'p>, subject: &Subject) 
         return passed;
     }
     let groups = policy.groups.of(client);
-    let subject = filter::Subject { groups: &groups, name, qtype, tcp };
+    let subject = filter::Subject { groups: &groups, client, name, qtype, tcp };
     let emergency = besides.emergency.map(|emergency| emergency.decide(&subject)).unwrap_or_default();
-    let decided = |Decision { rule, monitored }: Decision<'p>| match rule {
+    let decided = |Decision { rule, monitored, .. }: Decision<'p>| match rule {
         Some(rule) => {
             Foreseen { answer: Answer::of_rule(rule, tcp), reason: Reason::Filter, rule: Some(rule), monitored }
         }
