@@ -12,6 +12,7 @@ mod index;
 pub mod lists;
 mod pattern;
 mod rule;
+pub mod rpz;
 mod sets;
 mod table;
 mod zone;

@@ -105,7 +105,7 @@ impl fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 /// Refuses what was never a list. `bytes` is without a UTF-8 byte-order mark.
-pub(super) fn refuse_what_is_no_list(bytes: &[u8]) -> Result<(), Unreadable> {
+pub(in crate::policy::filter) fn refuse_what_is_no_list(bytes: &[u8]) -> Result<(), Unreadable> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(Unreadable::Utf16);
     }

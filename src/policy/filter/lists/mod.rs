@@ -23,6 +23,8 @@ mod write;
 pub use detect::{Format, Unreadable};
 pub use names::NameList;
 pub use problem::{Problem, Problems, Weight};
+pub(super) use problem::classify;
+pub(super) use detect::refuse_what_is_no_list;
 pub use report::report;
 pub use types::Types;
 pub use write::{Unwritable, to_domains, to_toml};
@@ -41,7 +43,7 @@ const UNSUPPORTED_SHARE: usize = 2;
 const NULL_ADDRESSES: [&[u8]; 5] = [b"0.0.0.0", b"127.0.0.1", b"::", b"::1", b"0"];
 
 /// What some editors put before UTF-8 text.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What a bare name in a list means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -104,9 +106,14 @@ impl Parsed {
     /// Whether there are more bad lines than a list may have: 1 % or 100, whichever is larger. Lines that are right in
     /// their format, and ask for what is not done here, may be half of the list.
     pub fn is_over_budget(&self) -> bool {
-        let (bad, unsupported) = (self.problems.bad(), self.problems.unsupported());
-        bad > BAD_LINES_FREE.max(self.lines / 100) || unsupported > BAD_LINES_FREE.max(self.lines / UNSUPPORTED_SHARE)
+        is_over_budget(&self.problems, self.lines)
     }
+}
+
+/// Whether these are more problems than a list of so many lines may have.
+pub(super) fn is_over_budget(problems: &Problems, lines: usize) -> bool {
+    let (bad, unsupported) = (problems.bad(), problems.unsupported());
+    bad > BAD_LINES_FREE.max(lines / 100) || unsupported > BAD_LINES_FREE.max(lines / UNSUPPORTED_SHARE)
 }
 
 /// Reads a list by itself; one that takes in others lacks them.

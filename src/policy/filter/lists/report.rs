@@ -21,7 +21,10 @@ pub fn report(file: &Arc<str>, parsed: &Parsed, faults: &Faults) {
             group.sample
         );
         let mut fault = Fault::new(Code::ListLine, Place::new(file, group.span.clone()), message);
-        fault.hint = group.problem.hint().map(str::to_owned);
+        fault.hint = match &group.meant {
+            Some(meant) => Some(format!("did you mean {meant}?")),
+            None => group.problem.hint().map(str::to_owned),
+        };
         faults.push(fault);
     }
     if parsed.is_over_budget() {
