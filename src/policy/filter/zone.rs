@@ -134,9 +134,8 @@ impl Zones<'_> {
                     Arc::new(parsed.names)
                 }
                 Err(error) => {
-                    let code = if matches!(error, lists::Unreadable::NotYet(_)) { Code::NotYet } else { Code::List };
                     let message = format!("{} cannot be read: {error}", path.value);
-                    faults.add(code, &path.place, message, error.hint());
+                    faults.add(Code::List, &path.place, message, error.hint());
                     Arc::default()
                 }
             },

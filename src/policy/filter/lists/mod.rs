@@ -2,8 +2,8 @@
 //! counted and grouped, because every list of a million lines has bad ones and none of them is worth an outage.
 //!
 //! What is read: plain domains, hosts files and `*.x` lists, in each of them our own prefixes `=x` (x alone) and `*.x`
-//! (only below x); adblock lists, pieces of dnsmasq's and unbound's configurations, and v2fly's domain lists. In all of
-//! them comments (`#`, `!`, `;`), trailing dots, any letter case, letters beyond ASCII, CRLF and a byte-order mark.
+//! (only below x); adblock lists, pieces of dnsmasq's and unbound's configurations, v2fly's domain lists, and the names of
+//! response policy zones. In all of them comments (`#`, `!`, `;`), trailing dots, any letter case, letters beyond ASCII, CRLF and a byte-order mark.
 //!
 //! How a name is blocked is the rule's `action`, whatever address or zone type the list has for it. An exception frees
 //! names from the rule of its own list; see `resolve`.
@@ -15,20 +15,25 @@ mod names;
 mod problem;
 mod report;
 mod resolve;
+mod rpz;
 mod settings;
 mod types;
 mod v2fly;
 mod write;
 
+pub(super) use detect::refuse_what_is_no_list;
 pub use detect::{Format, Unreadable};
 pub use names::NameList;
-pub use problem::{Problem, Problems, Weight};
 pub(super) use problem::classify;
-pub(super) use detect::refuse_what_is_no_list;
+pub use problem::{Problem, Problems, Weight};
 pub use report::report;
+pub(super) use report::{report_budget, report_problems};
+pub use rpz::to_rpz;
 pub use types::Types;
+pub(super) use write::quoted;
 pub use write::{Unwritable, to_domains, to_toml};
 
+use super::rpz::RpzZone;
 use super::sets::{BELOW, SELF};
 use line::Reader;
 
@@ -127,8 +132,8 @@ pub fn parse(bytes: &[u8], reading: Reading) -> Result<Parsed, Unreadable> {
 /// Reads a list. `other` gives the bytes of another by the name that `include:` has for it.
 ///
 /// # Errors
-/// [`Unreadable`] when it is no list at all (a web page, a compressed file) or in a format that is not read. Bad lines
-/// are no error here: see [`Parsed::is_over_budget`].
+/// [`Unreadable`] when it is no list at all (a web page, a compressed file). Bad lines are no error here: see
+/// [`Parsed::is_over_budget`].
 pub fn parse_with<'o>(
     bytes: &[u8],
     reading: Reading,
@@ -137,11 +142,12 @@ pub fn parse_with<'o>(
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     detect::refuse_what_is_no_list(text)?;
     let format = reading.format.unwrap_or_else(|| detect::format_of(text));
-    if !format.is_read() {
-        return Err(Unreadable::NotYet(format));
-    }
     let mut reader = Reader::new(bytes, format, reading);
-    reader.read();
+    if format == Format::Rpz {
+        reader.read_zone(&RpzZone::parse(bytes)?);
+    } else {
+        reader.read();
+    }
     reader.take_in_all(reading, other);
     Ok(reader.finish())
 }

@@ -154,9 +154,12 @@ impl Problem {
                 "a v2fly entry in a list of another format",
                 Some("format = \"v2fly\" reads such lines"),
             ),
-            Self::RpzLine => {
-                ("rpz-line", Bad, "a zone file record", Some("response policy zones are not in this version of weir"))
-            }
+            Self::RpzLine => (
+                "rpz-line",
+                Bad,
+                "a zone file record in a list of another format",
+                Some("format = \"rpz\" reads such lines"),
+            ),
             Self::Url => (
                 "url",
                 Bad,

@@ -156,9 +156,7 @@ impl Flaw {
                 ("rpz-no-owner", Bad, "a line without an owner, below a line whose owner cannot be read", None)
             }
             Self::Quote => ("rpz-quote", Bad, "a quote that is not closed on its line", None),
-            Self::Parenthesis => {
-                ("rpz-parenthesis", Bad, "a parenthesis that is not closed, or was not opened", None)
-            }
+            Self::Parenthesis => ("rpz-parenthesis", Bad, "a parenthesis that is not closed, or was not opened", None),
             Self::Include => (
                 "rpz-include",
                 Bad,

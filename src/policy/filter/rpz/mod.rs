@@ -22,6 +22,7 @@ mod flaw;
 mod master;
 mod rdata;
 mod reader;
+mod rules;
 mod spelling;
 mod store;
 mod transfer;
@@ -29,13 +30,17 @@ mod trigger;
 mod write;
 
 pub use flaw::Flaw;
+pub(super) use spelling::write_labels as write_name;
 pub use store::{Policy, Record};
 pub use transfer::RpzBuilder;
 pub use trigger::{Kind, Trigger};
+pub(super) use write::write_trigger_name;
 
-use super::lists::{self, Problems, Unreadable};
+use super::lists::{self, Format, Problems, Unreadable};
 use crate::dns::name::Name;
 use crate::dns::rtype;
+use crate::policy::document::Faults;
+use std::sync::Arc;
 use store::Store;
 
 /// A response policy zone in memory: every record that is good, in the order of the file, and what was wrong with the
@@ -111,6 +116,14 @@ impl RpzZone {
             Record { trigger: Trigger::Apex, data: Some((rtype::SOA, data)), ttl, .. } => Some((ttl, data)),
             _ => None,
         })
+    }
+
+    /// Says what of the zone, read from `file`, was left out or is doubtful, and whether that is too much.
+    pub fn report(&self, file: &Arc<str>, faults: &Faults) {
+        lists::report_problems(file, &self.problems, &format!("{} records", self.len()), faults);
+        if self.is_over_budget() {
+            lists::report_budget(file, &self.problems, self.lines, Format::Rpz, faults);
+        }
     }
 
     /// The serial number of its SOA.

@@ -6,12 +6,12 @@ use super::master::{Entries, Word};
 use super::spelling::{WIRE_MAX, label_starts, read_labels, write_labels};
 use super::store::{Collector, Policy, Record};
 use super::trigger::{self, NoTrigger, Trigger};
-use crate::policy::filter::sets::SELF;
 use super::{RpzZone, rdata};
 use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::policy::document::words;
 use crate::policy::filter::lists::{Format, Problem, Problems, Weight, classify};
+use crate::policy::filter::sets::SELF;
 
 /// TTL of records before anything says another, in seconds.
 const TTL_DEFAULT: u32 = 300;
@@ -362,9 +362,7 @@ pub(super) fn policy_of(
 fn is_itself(target: &[u8], trigger: Trigger<'_>) -> bool {
     match trigger {
         Trigger::Apex => false,
-        Trigger::Name(_, reach, wire) => {
-            reach == SELF && target.eq_ignore_ascii_case(wire)
-        }
+        Trigger::Name(_, reach, wire) => reach == SELF && target.eq_ignore_ascii_case(wire),
         Trigger::Network(_, network) => {
             let mut text = String::new();
             write_labels(target, &mut text);

@@ -107,7 +107,7 @@ fn read_unicode(text: &[u8], wire: &mut Vec<u8>) -> Result<bool, Problem> {
 }
 
 /// Appends a name in wire form, the root's byte at its end or not, without a last dot; nothing for the root.
-pub(super) fn write_labels(wire: &[u8], text: &mut String) {
+pub(in crate::policy::filter) fn write_labels(wire: &[u8], text: &mut String) {
     let mut rest = wire;
     let mut first = true;
     while let [len @ 1..=63, tail @ ..] = rest {

@@ -2,9 +2,9 @@
 //! and to write it again. A record takes about as much here as in its text.
 
 use super::trigger::{Kind, Trigger};
+use crate::dns::rtype;
 use crate::policy::filter::lists::Problem;
 use crate::policy::filter::rpz::Flaw;
-use crate::dns::rtype;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -37,15 +37,8 @@ pub enum Policy {
 }
 
 impl Policy {
-    const ALL: [Self; 7] = [
-        Self::Nxdomain,
-        Self::Nodata,
-        Self::Passthru,
-        Self::PassthruSelf,
-        Self::Drop,
-        Self::TcpOnly,
-        Self::Data,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Nxdomain, Self::Nodata, Self::Passthru, Self::PassthruSelf, Self::Drop, Self::TcpOnly, Self::Data];
 }
 
 /// A record of a policy zone.
@@ -107,7 +100,10 @@ impl Collector {
         Self {
             packed: Vec::with_capacity((bytes + bytes / 4).min(BYTES_MAX)),
             count: 0,
-            seen: HashMap::with_capacity_and_hasher((bytes / 32).min(1 << 24), std::hash::BuildHasherDefault::default()),
+            seen: HashMap::with_capacity_and_hasher(
+                (bytes / 32).min(1 << 24),
+                std::hash::BuildHasherDefault::default(),
+            ),
             hasher: ahash::RandomState::new(),
             key: Vec::new(),
         }
@@ -246,6 +242,15 @@ fn write_trigger(trigger: Trigger<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&[kind as u8, net.prefix_len(), 16]);
             out.extend_from_slice(&net.addr().octets());
         }
+    }
+}
+
+impl Trigger<'_> {
+    /// Bytes that no other trigger has.
+    pub(super) fn key(self) -> Vec<u8> {
+        let mut key = Vec::new();
+        write_trigger(self, &mut key);
+        key
     }
 }
 

@@ -30,7 +30,10 @@ fn a_zone_is_read_as_master_files_are_written() {
          32.1.2.0.192.rpz-ip CNAME .\n32.2.2.0.192.rpz-ip CNAME 32.2.2.0.192.\n",
     );
     assert_eq!(problems(&zone), []);
-    assert_eq!((zone.apex().to_string().as_str(), zone.serial(), zone.negative_ttl()), ("rpz.example.com", Some(2024), Some(60)));
+    assert_eq!(
+        (zone.apex().to_string().as_str(), zone.serial(), zone.negative_ttl()),
+        ("rpz.example.com", Some(2024), Some(60))
+    );
     assert_eq!(
         zone.to_text().lines().collect::<Vec<_>>(),
         [
@@ -160,7 +163,8 @@ fn records_of_a_transfer_make_the_same_zone_as_their_text() {
     let text = "$ORIGIN rpz.test.\n$TTL 60\n@ SOA . . 7 2 3 4 5\n@ NS .\na CNAME .\n*.a A 192.0.2.1\n*.a A 192.0.2.2\n\
                 b CNAME rpz-passthru.\n24.0.2.0.192.rpz-ip CNAME *.\n1.2.3.4.rpz-ip CNAME .\nc TXT \"x y\"\n";
     let parsed = Parser::new(text, None, Some(TextName::root())).parse().expect("hickory-proto reads it");
-    let records: Vec<_> = parsed.1.values().flat_map(|set| set.records_without_rrsigs().cloned().collect::<Vec<_>>()).collect();
+    let records: Vec<_> =
+        parsed.1.values().flat_map(|set| set.records_without_rrsigs().cloned().collect::<Vec<_>>()).collect();
     let _ = RrKey::new(LowerName::new(&TextName::root()), hickory_proto::rr::RecordType::A);
     let apex = Name::from_text("rpz.test").unwrap();
     let moved = RpzZone::from_records(&apex, &records);
@@ -201,7 +205,12 @@ fn every_line_of_the_collection_gets_its_treatment() {
         seen,
         [
             ("1.0.218.230.rpz-ip", Some("rpz-ip-prefix"), meant("32.230.218.0.1.rpz-ip"), vec![]),
-            ("222.186.190.92.rpz-client-ip.rpz.mypdns.cloud", Some("rpz-ip-prefix"), meant("32.92.190.186.222.rpz-client-ip"), vec![]),
+            (
+                "222.186.190.92.rpz-client-ip.rpz.mypdns.cloud",
+                Some("rpz-ip-prefix"),
+                meant("32.92.190.186.222.rpz-client-ip"),
+                vec![]
+            ),
             ("24.0.247.18.71.rpz.ip", Some("rpz-suspect-owner"), meant("24.0.247.18.71.rpz-ip"), vec![]),
             ("48.2404:9dc0:c002::.rpz.ip", Some("rpz-suspect-owner"), meant("48.zz.c002.9dc0.2404.rpz-ip"), vec![]),
             ("128.3.zz.101:db8.2001.rpz-ip", Some("rpz-ip6-form"), meant("128.3.zz.101.db8.2001.rpz-ip"), vec![]),
@@ -223,10 +232,31 @@ fn every_line_of_the_collection_gets_its_treatment() {
 fn every_problem_has_a_code_of_its_own() {
     use std::collections::HashSet;
     let flaws = [
-        Flaw::IpPrefix, Flaw::Ip6Form, Flaw::IpForm, Flaw::HostBits, Flaw::SuspectOwner, Flaw::AddressOwner,
-        Flaw::OutOfZone, Flaw::OutOfZoneData, Flaw::Duplicate, Flaw::SecondAction, Flaw::TooManyRecords,
-        Flaw::UnknownAction, Flaw::RelativeAction, Flaw::NoType, Flaw::Data, Flaw::Type, Flaw::Class, Flaw::NoOwner,
-        Flaw::Quote, Flaw::Parenthesis, Flaw::Include, Flaw::Generate, Flaw::Directive, Flaw::TooLarge, Flaw::NoName,
+        Flaw::IpPrefix,
+        Flaw::Ip6Form,
+        Flaw::IpForm,
+        Flaw::HostBits,
+        Flaw::SuspectOwner,
+        Flaw::AddressOwner,
+        Flaw::OutOfZone,
+        Flaw::OutOfZoneData,
+        Flaw::Duplicate,
+        Flaw::SecondAction,
+        Flaw::TooManyRecords,
+        Flaw::UnknownAction,
+        Flaw::RelativeAction,
+        Flaw::NoType,
+        Flaw::Data,
+        Flaw::Type,
+        Flaw::Class,
+        Flaw::NoOwner,
+        Flaw::Quote,
+        Flaw::Parenthesis,
+        Flaw::Include,
+        Flaw::Generate,
+        Flaw::Directive,
+        Flaw::TooLarge,
+        Flaw::NoName,
     ];
     let codes: HashSet<_> = flaws.iter().map(|flaw| Problem::Rpz(*flaw).code()).collect();
     assert_eq!(codes.len(), flaws.len());

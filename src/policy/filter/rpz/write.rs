@@ -69,24 +69,29 @@ pub(super) fn write_owner(trigger: &Trigger<'_>, text: &mut String) {
     match *trigger {
         Trigger::Apex => text.push('@'),
         Trigger::Name(kind, reach, wire) => {
-            if reach == BELOW {
-                text.push('*');
-            }
-            if wire.len() > 1 {
-                if reach == BELOW {
-                    text.push('.');
-                }
-                let begin = text.len();
-                write_labels(wire, text);
-                // A line that begins with one of these would be a comment.
-                if reach != BELOW && text[begin..].starts_with(['#', '!', '/']) {
-                    text.insert(begin, '\\');
-                }
-            }
+            write_trigger_name(reach, wire, text);
             if let Some(label) = kind.label() {
                 text.extend([".", label]);
             }
         }
         Trigger::Network(kind, network) => text.push_str(&encode(network, kind.label().unwrap_or_default())),
+    }
+}
+
+/// Appends the owner of the trigger on one name: itself, or what is below it.
+pub(in crate::policy::filter) fn write_trigger_name(reach: u8, wire: &[u8], text: &mut String) {
+    if reach == BELOW {
+        text.push('*');
+    }
+    if wire.len() > 1 {
+        if reach == BELOW {
+            text.push('.');
+        }
+        let begin = text.len();
+        write_labels(wire, text);
+        // A line that begins with one of these would be a comment.
+        if reach != BELOW && text[begin..].starts_with(['#', '!', '/']) {
+            text.insert(begin, '\\');
+        }
     }
 }

@@ -29,7 +29,8 @@ fn the_zones_of_unbound_come_back_as_they_were() {
         let found: Vec<_> = zone.problems().groups().iter().map(|g| (g.problem.code(), g.count)).collect();
         assert_eq!(found, expected, "{title}");
         // Of every record that a line has, one line comes back.
-        let written = text.lines().filter(|line| !line.trim_start().starts_with([';', '$', '1']) || line.contains("rpz-"));
+        let written =
+            text.lines().filter(|line| !line.trim_start().starts_with([';', '$', '1']) || line.contains("rpz-"));
         let written = written.filter(|line| !line.trim().is_empty()).count();
         assert_eq!(zone.len() + expected.len(), written, "{title}");
         comes_back(&zone);
@@ -41,8 +42,11 @@ fn the_zones_of_unbound_come_back_as_they_were() {
 
 #[test]
 fn a_hundred_thousand_records_come_back_as_they_were() {
-    let mut text = String::from("$ORIGIN rpz.test.\n$TTL 60\n@ SOA localhost. root.localhost. 1 3600 600 86400 60\n@ NS localhost.\n");
-    let actions = ["CNAME .", "CNAME *.", "CNAME rpz-passthru.", "CNAME rpz-drop.", "CNAME rpz-tcp-only.", "A 192.0.2.1"];
+    let mut text = String::from(
+        "$ORIGIN rpz.test.\n$TTL 60\n@ SOA localhost. root.localhost. 1 3600 600 86400 60\n@ NS localhost.\n",
+    );
+    let actions =
+        ["CNAME .", "CNAME *.", "CNAME rpz-passthru.", "CNAME rpz-drop.", "CNAME rpz-tcp-only.", "A 192.0.2.1"];
     for n in 0..100_000_u32 {
         let action = actions[n as usize % actions.len()];
         let [_, a, b, c] = n.to_be_bytes();

@@ -12,12 +12,8 @@ fn seen(owner: &str) -> Result<(Kind, u8, String, Option<&'static str>), (&'stat
     wire.push(0);
     match read(&mut wire) {
         Ok((Trigger::Apex, _)) => Ok((Kind::Apex, 0, String::new(), None)),
-        Ok((Trigger::Name(kind, reach, name), doubt)) => {
-            Ok((kind, reach, text_of(name), doubt.map(Problem::code)))
-        }
-        Ok((Trigger::Network(kind, network), doubt)) => {
-            Ok((kind, 0, network.to_string(), doubt.map(Problem::code)))
-        }
+        Ok((Trigger::Name(kind, reach, name), doubt)) => Ok((kind, reach, text_of(name), doubt.map(Problem::code))),
+        Ok((Trigger::Network(kind, network), doubt)) => Ok((kind, 0, network.to_string(), doubt.map(Problem::code))),
         Err(no) => Err((no.problem.code(), no.meant)),
     }
 }
