@@ -83,6 +83,8 @@ codes! {
     Repeated = "W-DUPLICATE",
     /// A file that belongs to nothing.
     UnknownFile = "W-UNKNOWN-FILE",
+    /// Something that takes effect only where an answer shows what it asks about.
+    Partial = "W-PARTIAL",
     /// Something that can never take effect.
     Unused = "W-UNUSED",
 }
