@@ -7,9 +7,9 @@
 
 use super::history::request::{ApplyRequest, ConfirmRequest, DiffRequest, RollbackRequest};
 use super::incidents::request::{BlockRequest, ModeRequest, UnblockRequest};
+use super::plan::PlanRequest;
 use crate::language::{Lang, Text, text};
 use crate::policy::document::Report;
-use super::plan::PlanRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -21,6 +21,7 @@ mod index;
 pub mod lists;
 mod networks;
 mod pattern;
+pub mod rpz;
 mod rule;
 mod sets;
 mod table;
@@ -118,7 +119,10 @@ impl Filter {
         besides.of_the_answer = rules.iter().any(|rule| {
             rule.mode != Mode::Off && (rule.trigger.is_of_the_answer() || rule.action.is_about_the_answer())
         });
-        Ok((Self { rules: rules.into(), index: Arc::new(index), besides: Arc::new(besides), lists: Arc::default() }, folded))
+        Ok((
+            Self { rules: rules.into(), index: Arc::new(index), besides: Arc::new(besides), lists: Arc::default() },
+            folded,
+        ))
     }
 
     /// A filter without rules.

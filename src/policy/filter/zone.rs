@@ -10,9 +10,9 @@
 use super::lists::addresses;
 use super::lists::{self, NameList, Reading};
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
-use crate::language::text;
 use super::written::{SHARED, WrittenRule, WrittenTrigger, read_groups};
 use super::{Action, Filter, Folded, RULES_MAX, Rule, Trigger, TriggerKind};
+use crate::language::text;
 use crate::policy::Mode;
 use crate::policy::document::network::{self, Entry, Member};
 use crate::policy::document::table::nearest;
@@ -173,9 +173,8 @@ impl Zones<'_> {
                     Arc::new(parsed.names)
                 }
                 Err(error) => {
-                    let code = if matches!(error, lists::Unreadable::NotYet(_)) { Code::NotYet } else { Code::List };
                     let message = text!("{path} cannot be read: {error}", path = path.value, error = error.text());
-                    faults.add(code, &path.place, message, error.hint());
+                    faults.add(Code::List, &path.place, message, error.hint());
                     Arc::default()
                 }
             },

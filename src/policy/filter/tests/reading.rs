@@ -133,7 +133,6 @@ fn every_fault_of_a_rule_has_its_place() {
         ),
         ("id = \"r\"\nlist = \"lists/m.txt\"\naction = \"drop\"", &["3:8 E-MISSING-FILE"]),
         ("id = \"r\"\nlist = \"../m.txt\"\naction = \"drop\"", &["3:8 E-PATH"]),
-        ("id = \"r\"\nlist = \"lists/l.txt\"\nformat = \"rpz\"\naction = \"drop\"", &["4:10 E-NOT-YET"]),
         ("id = \"r\"\nlist = \"lists/l.txt\"\nformat = \"csv\"\naction = \"drop\"", &["4:10 E-CHOICE"]),
     ] {
         assert_eq!(faults_of(rule), faults, "{rule}");

@@ -156,11 +156,6 @@ fn is_fit(t: &Table<'_>, entry: &At<Entry>, kind: TriggerKind) -> bool {
 fn read_format(t: &Table<'_>) -> Option<At<Format>> {
     let words = Format::ALL.map(|format| (format.name(), format));
     let format = t.choice_given("format", &words)?;
-    if !format.is_read() {
-        let message = format!("lists in {format} format are not read by this version of weir");
-        t.fault("format", Code::NotYet, message, "rpz is a zone of its own, in a later version");
-        return None;
-    }
     Some(At { value: format, place: t.place_of("format") })
 }
 
