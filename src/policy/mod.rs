@@ -9,6 +9,7 @@ pub mod document;
 pub mod emergency;
 pub mod expect;
 pub mod explain;
+pub mod feeds;
 pub mod filter;
 pub mod limits;
 pub mod load;
@@ -25,6 +26,7 @@ pub mod storm;
 use document::Files;
 pub use load::{Options, default_policy, load, load_files};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -138,6 +140,10 @@ pub struct Policy {
     pub overload: overload::OverloadPolicy,
     /// filters/.
     pub filter: filter::Filter,
+    /// gateway.toml `[[feed]]`.
+    pub feeds: Arc<feeds::Feeds>,
+    /// The hash of the copy that each feed had when this was compiled.
+    pub copies: Arc<BTreeMap<String, String>>,
     /// modes/, compiled.
     pub modes: Arc<[modes::IncidentMode]>,
 }

@@ -14,7 +14,8 @@ use super::{Filter, Folded, RULES_MAX, Rule};
 use crate::policy::Mode;
 use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
-use crate::policy::document::{Code, Context, Fault, Place, Table};
+use crate::policy::document::{At, Code, Context, Fault, Place, Table};
+use crate::policy::feeds;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -127,6 +128,11 @@ impl Zones<'_> {
             return Arc::clone(known);
         }
         let (files, faults) = (self.context.files, self.context.faults);
+        if let Some(name) = path.value.strip_prefix(feeds::PREFIX) {
+            let list = self.feed(&At { value: name, place: path.place.clone() }, reading);
+            self.lists.insert(key, Arc::clone(&list));
+            return list;
+        }
         let list = match (files.path(path.value), files.bytes(path.value)) {
             (Some(file), Some(bytes)) => match lists::parse_with(bytes, reading, &mut |name| self.beside(file, name)) {
                 Ok(parsed) => {
@@ -156,6 +162,36 @@ impl Zones<'_> {
         };
         self.lists.insert(key, Arc::clone(&list));
         list
+    }
+
+    /// The names of a feed's last copy; none, with a warning, while there is no copy yet.
+    fn feed(&self, name: &At<&str>, reading: Reading) -> Arc<NameList> {
+        let Context { feeds, copies, faults, .. } = self.context;
+        let Some(feed) = feeds.require(name, faults) else { return Arc::default() };
+        let absent = |why: String| {
+            let hint = "the rule acts once a copy has come; `weir feed` says how it goes";
+            faults.add(Code::FeedAbsent, &name.place, why, hint);
+            Arc::default()
+        };
+        let copy = match copies.of(feed) {
+            Ok(Some(copy)) => copy,
+            Ok(None) if copies.is_nowhere() => {
+                return absent(format!("feed {:?} cannot be looked at: its copies are elsewhere", name.value));
+            }
+            Ok(None) => return absent(format!("feed {:?} has not come yet: the rule is empty", name.value)),
+            Err(error) => return absent(format!("the copy of feed {:?} cannot be used: {error}", name.value)),
+        };
+        let file = format!("{}{}", feeds::PREFIX, name.value);
+        match lists::parse_with(&copy.bytes, reading, &mut |_| None) {
+            Ok(parsed) => {
+                lists::report(&file.as_str().into(), &parsed, faults);
+                Arc::new(parsed.names)
+            }
+            Err(error) => {
+                faults.add(Code::List, &name.place, format!("{file} cannot be read: {error}"), error.hint());
+                Arc::default()
+            }
+        }
     }
 
     /// The list that `include:name` in another one means.
