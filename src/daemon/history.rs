@@ -407,5 +407,6 @@ fn overdue(waiting: &Unconfirmed) -> Order {
         who: Who::weir(),
         reason: format!("policy {} was not confirmed in time", waiting.id),
         confirm_within: None,
+        feed: None,
     }
 }

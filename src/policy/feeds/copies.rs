@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The longest manifest, in bytes.
-pub const MANIFEST_MAX: u64 = 64 * 1024;
+const MANIFEST_MAX: u64 = 64 * 1024;
 
 /// The manifest of the last good copy.
 const MANIFEST: &str = "manifest.json";
@@ -25,7 +25,7 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The version of this file's form.
-    weir_feed: u32,
+    pub weir_feed: u32,
     /// SHA-256 of the content, 64 hexadecimal digits.
     pub sha256: String,
     /// Its size.
@@ -95,24 +95,32 @@ pub struct Copies {
     directory: Option<PathBuf>,
     /// Those that take the place of what is on the disk.
     given: BTreeMap<String, Arc<Copy>>,
+    /// Copies come, though there may be none yet.
+    come: bool,
 }
 
 impl Copies {
     /// Those of a directory.
     pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: Some(directory.into()), given: BTreeMap::new() }
+        Self { directory: Some(directory.into()), come: true, ..Self::default() }
+    }
+
+    /// Those that are given alone.
+    pub fn in_memory() -> Self {
+        Self { come: true, ..Self::default() }
     }
 
     /// With one in the place of what is on the disk, or of nothing.
     #[must_use]
     pub fn with(mut self, name: &str, copy: Arc<Copy>) -> Self {
+        self.come = true;
         self.given.insert(name.to_owned(), copy);
         self
     }
 
     /// Whether there is any place where copies could be.
     pub fn is_nowhere(&self) -> bool {
-        self.directory.is_none() && self.given.is_empty()
+        !self.come
     }
 
     /// The copy of a feed; `None` when there never was one. Reads up to `size_max` bytes from the disk and hashes them.

@@ -112,7 +112,11 @@ fn read_secret(t: &Table<'_>, name: &At<Name>, file: &At<&str>, files: &Files) -
         };
         if Name::from_text(of).is_ok_and(|of| of == name.value) {
             if found.is_some() {
-                return wrong(Code::Duplicate, format!("key {} is twice in {path}", name.value), "remove one of the two");
+                return wrong(
+                    Code::Duplicate,
+                    format!("key {} is twice in {path}", name.value),
+                    "remove one of the two",
+                );
             }
             found = Some(secret);
         }
@@ -123,7 +127,9 @@ fn read_secret(t: &Table<'_>, name: &At<Name>, file: &At<&str>, files: &Files) -
     };
     match base64::decode::<Vec<u8>>(secret) {
         Ok(secret) if secret.len() >= SECRET_MIN => Some(secret),
-        Ok(_) => wrong(Code::Value, format!("the secret of key {} is too short", name.value), "at least 8 bytes, better 32"),
+        Ok(_) => {
+            wrong(Code::Value, format!("the secret of key {} is too short", name.value), "at least 8 bytes, better 32")
+        }
         Err(_) => wrong(Code::Value, format!("the secret of key {} is not base64", name.value), "NAME BASE64"),
     }
 }

@@ -193,9 +193,15 @@ impl FeedSettings {
             (true, false) => UrlFeed::read(t, files).map(FeedSource::Url),
             (false, true) => ZoneFeed::read(t, files).map(FeedSource::Zone),
             (both, _) => {
-                let message = if both { "a feed has one source: url or primary" } else { "a feed needs url or primary" };
+                let message =
+                    if both { "a feed has one source: url or primary" } else { "a feed needs url or primary" };
                 let code = if both { Code::Conflict } else { Code::MissingKey };
-                t.faults().add(code, &t.place(), message, "url = \"https://...\", or primary = \"10.1.0.53\" and zone = ...");
+                t.faults().add(
+                    code,
+                    &t.place(),
+                    message,
+                    "url = \"https://...\", or primary = \"10.1.0.53\" and zone = ...",
+                );
                 None
             }
         };
@@ -319,8 +325,9 @@ pub fn check_scheme(url: &Uri) -> Result<(), String> {
 fn read_sha256(t: &Table<'_>) -> Option<[u8; 32]> {
     let text = t.has("sha256").then(|| t.required_text("sha256")).flatten()?;
     let digits: Option<Vec<u8>> = text.value.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect();
-    let bytes: Option<Vec<u8>> =
-        digits.filter(|digits| digits.len() == 64).map(|d| d.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect());
+    let bytes: Option<Vec<u8>> = digits
+        .filter(|digits| digits.len() == 64)
+        .map(|d| d.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect());
     let hash = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     if hash.is_none() {
         let hint = "64 hexadecimal digits, as `sha256sum` prints them";
