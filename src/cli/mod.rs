@@ -175,7 +175,7 @@ struct CheckArguments {
 struct ImportArguments {
     /// The list
     file: PathBuf,
-    /// What to make of it: a filter zone, or plain domains
+    /// What to make of it: a filter zone, plain domains, or a response policy zone
     #[arg(long, value_enum, default_value_t = ImportTo::Toml)]
     to: ImportTo,
     /// The list's format, as in a rule [default: detected]
@@ -196,7 +196,6 @@ struct ImportArguments {
 enum ImportTo {
     Toml,
     Domains,
-    #[value(hide = true)]
     Rpz,
 }
 

@@ -87,6 +87,8 @@ codes! {
     UnknownFile = "W-UNKNOWN-FILE",
     /// A feed of which there is no copy yet: its rules are empty.
     FeedAbsent = "W-FEED-ABSENT",
+    /// Something that takes effect only where an answer shows what it asks about.
+    Partial = "W-PARTIAL",
     /// Something that can never take effect.
     Unused = "W-UNUSED",
 }

@@ -31,7 +31,9 @@ impl Unwritable {
         match self {
             Self::Exceptions | Self::Types => "--to toml keeps them",
             Self::OtherTypes => "name the list itself in a rule: list = \"lists/...\"",
-            Self::TooManyNames => "take --to domains, and name the file in a rule: list = \"lists/...\"",
+            Self::TooManyNames => {
+                "name the file in a rule, list = \"lists/...\"; a zone is taken as it is: filters/NN-name.rpz"
+            }
         }
     }
 }
@@ -40,7 +42,7 @@ impl fmt::Display for Unwritable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exceptions => f.write_str("the list has exceptions, which plain domains cannot say"),
-            Self::Types => f.write_str("the list has names for some record types only, which plain domains cannot say"),
+            Self::Types => f.write_str("the list has names for some record types only, which only rules can say"),
             Self::OtherTypes => f.write_str("the list has names for all record types but some, which no rule can say"),
             Self::TooManyNames => write!(f, "the list has more than {NAMES_MAX} names, too many for a rule"),
         }
@@ -120,7 +122,7 @@ pub fn to_toml(names: &NameList, title: &str) -> Result<String, Unwritable> {
 }
 
 /// A basic string of TOML.
-fn quoted(text: &str) -> String {
+pub(in crate::policy::filter) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {
