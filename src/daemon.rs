@@ -22,14 +22,17 @@ pub use state::StatePlace;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::control::feeds::FeedDesk;
+use crate::control::feeds::store::Store;
 use crate::control::history::replace;
 use crate::control::origin::Origin;
-use crate::control::reload::{Last, LastReload, Reloader};
+use crate::control::reload::{Asker, Last, LastReload, Reloader};
 use crate::control::socket::ControlSocket;
 use crate::control::watch::{self, Digest};
 use crate::gateway::PORTS;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
+use crate::ledger::notices::Notices;
 use crate::ledger::recent::Recent;
 use crate::ledger::samples::Samples;
 use crate::ledger::watch::Watch;
@@ -110,6 +113,7 @@ struct Site {
     last: Last,
     incidents: IncidentDesk,
     history: HistoryDesk,
+    feeds: Arc<FeedDesk>,
     /// Who it is: summed up by the lookout, read by status and metrics.
     watch: Mutex<Watch>,
     /// What was asked lately: as above, and read by plans and the guard.
@@ -130,9 +134,16 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
     }
     let Options { origin, resolv_conf, socket, state, lab, last_good } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
-    let recipe =
-        Recipe { origin, resolv_conf, lab: lab.as_ref().map(|lab| lab.address), socket, seed: random_number()? };
     let mut state = State::new(state);
+    let recipe = Recipe {
+        origin,
+        resolv_conf,
+        lab: lab.as_ref().map(|lab| lab.address),
+        socket,
+        seed: random_number()?,
+        // Where they most likely are: the directory itself is opened once the policy is known to be whole.
+        store: Arc::new(Store::open(state.likely().as_deref())),
+    };
     if let Some(directory) = recipe.origin.directory().filter(|directory| directory.join(replace::MARKER).exists()) {
         HistoryDesk::open(&state.open(), Clock::start()).mend(directory).map_err(RunError::Directory)?;
     }
@@ -165,7 +176,7 @@ fn make(recipe: &Recipe) -> Result<(Made, Digest), RunError> {
 }
 
 async fn serve(
-    recipe: Recipe,
+    mut recipe: Recipe,
     (mut made, mut digest): (Made, Digest),
     mut state: State,
     say: &mut dyn FnMut(&str),
@@ -177,7 +188,11 @@ async fn serve(
     // mistake would each get a part of the queries.
     let mut socket = open_socket(&made.policy)?;
     let history = HistoryDesk::open(&state.open(), clock);
-    if history.resume(&recipe, made.policy.id).map_err(RunError::Directory)? {
+    let likely = state.likely();
+    let directory = state.open().ok().map(|held| held.path().to_path_buf());
+    recipe.store = Arc::new(Store::open(directory.as_deref()));
+    let is_elsewhere = directory != likely && made.policy.feeds.iter().next().is_some();
+    if history.resume(&recipe, made.policy.id).map_err(RunError::Directory)? || is_elsewhere {
         drop(socket);
         (made, digest) = make(&recipe)?;
         socket = open_socket(&made.policy)?;
@@ -209,6 +224,7 @@ async fn serve(
         last: Last::default(),
         incidents,
         history,
+        feeds: Arc::new(FeedDesk::new(Arc::clone(&recipe.store), clock)),
         watch: Mutex::new(Watch::new(clock.now().at)),
         recent: Mutex::new(recent),
         planning: Mutex::default(),
@@ -224,6 +240,7 @@ async fn serve(
 
     let lookout = tokio::task::spawn_local(lookout::keep(Arc::clone(&site)));
     let (mut reloader, asker) = Reloader::new(engine, digest, site.last.clone());
+    let feeds = tokio::task::spawn_local(keep_feeds(Arc::clone(&site), asker.clone()));
     let control = socket.map(|socket| {
         let (site, recipe) = (Arc::clone(&site), Arc::new(recipe.clone()));
         let answer = move |command, peer| {
@@ -243,11 +260,17 @@ async fn serve(
         let _ = control.await;
     }
     site.incidents.write().await;
+    feeds.abort();
     lookout.abort();
     tokio::select! {
         ended = reloader.engine().end(DRAIN_MAX) => ended,
         signal = signals.end.again() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),
     }
+}
+
+async fn keep_feeds(site: Arc<Site>, asker: Asker) {
+    let running = || Arc::clone(&site.shared.live.load().base.feeds);
+    match Arc::clone(&site.feeds).run(running, &site.shared.notices, asker).await {}
 }
 
 fn open_socket(policy: &Policy) -> Result<Option<ControlSocket>, RunError> {
@@ -267,6 +290,7 @@ fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
         journal: Journal::new(JOURNAL_ENTRIES),
         alerts: Alerts::new(ALERTS),
         samples: Samples::new(SAMPLES),
+        notices: Notices::default(),
         live: LivePolicy::new(policy, clock.now().unix_ms).map_err(RunError::Upstreams)?,
     })
 }

@@ -6,6 +6,7 @@ pub mod alerts;
 pub mod hitters;
 pub mod journal;
 pub mod multitude;
+pub mod notices;
 pub mod recent;
 pub mod samples;
 pub mod traffic;

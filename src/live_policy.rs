@@ -5,6 +5,7 @@ use crate::dns::name::Name;
 use crate::dns::response::Response;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
+use crate::ledger::notices::Notices;
 use crate::ledger::samples::Samples;
 use crate::policy::Policy;
 use crate::policy::cookies::CookieJar;
@@ -216,6 +217,8 @@ pub struct Shared {
     pub journal: Journal,
     /// Attacks that workers have noticed, on their way to whoever tells people.
     pub alerts: Alerts,
+    /// Zones of feeds whose primaries say that they have changed.
+    pub notices: Notices,
     /// Samples of what is asked, on their way to whoever makes out who it is.
     pub samples: Samples,
 }

@@ -6,6 +6,7 @@ mod check;
 mod cookie_secret;
 mod drill;
 mod explain;
+mod feed;
 mod import;
 mod incident;
 mod output;
@@ -81,6 +82,8 @@ enum Command {
     Diff(DiffArguments),
     /// Show how the running gateway is
     Status(StatusArguments),
+    /// Show the feeds: lists and zones that come from elsewhere; refresh looks now, accept takes what waits
+    Feed(FeedArguments),
     /// Switch to an incident mode for a time, or back to normal; alone it lists the modes
     Mode(ModeArguments),
     /// Block a name at once, for a time, before everything that the policy says
@@ -178,6 +181,9 @@ struct CheckArguments {
     /// The policy directory
     #[arg(default_value = crate::control::origin::DIRECTORY)]
     directory: PathBuf,
+    /// Take the last copies of feeds from this state directory; without it their rules are empty, with a warning
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Warnings end with exit code 1
     #[arg(long)]
     strict: bool,
@@ -307,6 +313,48 @@ struct PlanArguments {
 
 #[derive(Debug, Args)]
 struct StatusArguments {
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct FeedArguments {
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+    #[command(subcommand)]
+    command: Option<FeedCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum FeedCommand {
+    /// Look at the source of a feed now, or of all, and wait until that is done
+    Refresh(FeedRefreshArguments),
+    /// Put a copy in force that waits because too much of it came or went
+    Accept(FeedAcceptArguments),
+}
+
+#[derive(Debug, Args)]
+struct FeedRefreshArguments {
+    /// The feed [default: all]
+    name: Option<String>,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+struct FeedAcceptArguments {
+    /// The feed
+    name: String,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -493,6 +541,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::History(arguments) => undo::history(&arguments),
         Command::Diff(arguments) => undo::compare(&arguments),
         Command::Status(arguments) => ask::status(&arguments),
+        Command::Feed(arguments) => feed::feed(arguments),
         Command::Mode(arguments) => incident::mode(arguments),
         Command::Block(arguments) => incident::block(arguments),
         Command::Unblock(arguments) => incident::unblock(arguments),

@@ -60,6 +60,19 @@ pub enum Command {
     Rollback(RollbackRequest),
     /// Keep what was applied: see [`super::history::report::Confirmed`].
     Confirm(ConfirmRequest),
+    /// How the feeds are: see [`super::feeds::report::FeedList`].
+    Feeds {},
+    /// Look at feeds now; answered at once with how they were before: see [`super::feeds::report::FeedList`].
+    FeedRefresh {
+        /// One of them; all unless given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// Put a copy in force that waits: see [`super::reload::Reloaded`].
+    FeedAccept {
+        /// The feed.
+        name: String,
+    },
 }
 
 impl Command {
@@ -293,6 +306,9 @@ mod tests {
             Command::Top { rows: 7 },
             Command::Explain(question),
             Command::History {},
+            Command::Feeds {},
+            Command::FeedRefresh { name: Some("phishing".into()) },
+            Command::FeedAccept { name: "phishing".into() },
             Command::Apply(apply),
             Command::Diff(diff),
             Command::Rollback(RollbackRequest::default()),

@@ -44,6 +44,8 @@ pub enum Cause {
     Apply,
     /// `weir rollback`.
     Rollback,
+    /// A feed has another copy.
+    Feed,
     /// An apply was not confirmed in time.
     Unconfirmed,
 }
@@ -57,6 +59,7 @@ impl Cause {
             Self::Watch => "as the files changed",
             Self::Apply => "by apply",
             Self::Rollback => "by rollback",
+            Self::Feed => "by feed",
             Self::Unconfirmed => "by itself, as an apply was not confirmed",
         }
     }
@@ -152,7 +155,10 @@ impl Last {
         if outcomes.fresh.len() < FRESH_MAX {
             outcomes.fresh.push(last.clone());
         }
-        outcomes.last = Some(last);
+        // What became of the files is not hidden by a feed that came since.
+        if last.cause != Cause::Feed {
+            outcomes.last = Some(last);
+        }
     }
 }
 
@@ -356,7 +362,8 @@ impl<E: Engine> Reloader<E> {
         let (digest, loaded) = loading.await.map_err(|error| {
             Failure::new(FailureCode::Unavailable, text!("loading the policy broke off: {error}", error))
         })?;
-        if let Some(digest) = digest {
+        // What runs already says nothing of what lies there.
+        if let Some(digest) = digest.filter(|_| order.source != Source::Same) {
             self.watch.settle(digest);
         }
         let Loaded { candidate, id, changed, changes, mut warnings } = loaded?;

@@ -418,5 +418,6 @@ fn overdue(waiting: &Unconfirmed) -> Order {
         reason: format!("policy {} was not confirmed in time", waiting.id),
         confirm_within: None,
         force: false,
+        feed: None,
     }
 }

@@ -108,7 +108,8 @@ pub(super) fn hold(
 fn commands(order: &Order, origin: Option<&Path>) -> (String, String) {
     let origin = origin.map_or_else(|| "DIR".to_owned(), |path| path.display().to_string());
     match &order.source {
-        Source::Running => (origin, "reload".to_owned()),
+        // A feed has bounds of its own, and the policy stays the same: it comes here with a policy that changed meanwhile.
+        Source::Running | Source::Same => (origin, "reload".to_owned()),
         Source::Directory(directory) => (directory.display().to_string(), format!("apply {}", directory.display())),
         Source::Kept(Some(id)) => (id.clone(), format!("rollback {id}")),
         Source::Kept(None) => ("ID".to_owned(), "rollback".to_owned()),

@@ -54,6 +54,16 @@ pub(super) async fn answer(
             site.incidents.write().await;
             value(&confirmed)
         }
+        Command::Feeds {} => value(&site.feeds.list(None)?),
+        Command::FeedRefresh { name } => value(&site.feeds.refresh(name.as_deref())?),
+        Command::FeedAccept { name } => {
+            let outcome = site.feeds.accept(&name, who(), &asker).await;
+            let told = outcome.as_ref().map_or_else(|failure| failure.message.as_str(), |_| "ok");
+            let what = format!("accept {name}: {}", told.lines().next().unwrap_or_default());
+            site.incidents.record(&who(), Event::Feed, what, "");
+            site.incidents.write().await;
+            value(&outcome?)
+        }
         Command::Mode(request) => value(&site.incidents.mode(&who(), &request).await?),
         Command::Block(request) => value(&site.incidents.block(&who(), &request).await?),
         Command::Unblock(request) => value(&site.incidents.unblock(&who(), &request).await?),

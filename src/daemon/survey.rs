@@ -1,6 +1,7 @@
 //! Puts together how the gateway is, from the counters of all workers and the policy that runs.
 
 use super::{ALERTS, FLIGHTS_MAX, JOURNAL_ENTRIES, SAMPLES, Site};
+use crate::control::feeds::report::FeedStatus;
 use crate::control::incidents::auto::Sample;
 use crate::control::status::{
     self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus, seconds_text,
@@ -17,7 +18,7 @@ use crate::listen::Event;
 use crate::live_policy::{Running, Shared};
 use crate::policy::modes::NORMAL;
 use crate::storm::Storms;
-use crate::telemetry::exposition::{PolicyRow, Snapshot, UpstreamRow};
+use crate::telemetry::exposition::{FeedRow, PolicyRow, Snapshot, UpstreamRow};
 use crate::upstream::Upstream;
 use crate::verdict::{Outcome, Reason};
 use std::collections::BTreeMap;
@@ -57,6 +58,7 @@ pub(super) fn status(site: &Site) -> Status {
             resident_bytes: status::resident_bytes(),
             limits: limits(&site.shared, &running, site.workers),
         },
+        feeds: site.feeds.list(None).map(|list| list.feeds).unwrap_or_default(),
         top: top(site, STATUS_ROWS),
         warnings: warnings(site, &running),
     }
@@ -102,9 +104,24 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
         alerts,
         alerts_lost: site.shared.alerts.lost(),
         samples_lost: site.shared.samples.lost(),
+        feeds: site.feeds.list(None).map(|list| list.feeds).unwrap_or_default().into_iter().map(feed_row).collect(),
         outbox_lost: happened(Event::OutboxLost),
         driver_events: Event::ALL.iter().map(|event| (event.name(), happened(*event))).collect(),
         unix_ms: site.clock.now().unix_ms,
+    }
+}
+
+fn feed_row(feed: FeedStatus) -> FeedRow {
+    FeedRow {
+        name: feed.name,
+        entries: feed.entries.unwrap_or(0),
+        serial: feed.serial,
+        age_s: feed.age_s,
+        is_old: feed.is_old,
+        is_held: feed.held.is_some(),
+        looks_ok: feed.looks_ok,
+        looks_failed: feed.looks - feed.looks_ok.min(feed.looks),
+        notified: feed.notified,
     }
 }
 
@@ -257,6 +274,7 @@ fn warnings(site: &Site, running: &Running) -> Vec<String> {
     let mut warnings = site.warnings();
     warnings.extend(site.incidents.warnings());
     warnings.extend(site.history.warnings());
+    warnings.extend(site.feeds.warnings());
     for upstream in &running.routing.upstreams {
         let name = &upstream.settings.name;
         if !upstream.state.is_up() {

@@ -127,7 +127,7 @@ impl Desk {
         false
     }
 
-    fn pass_source(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn pass_source(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
         let policy = &view.running.policy.source;
         let verified = view.is_verified(case);
         match self.limit.check(policy, view.now.at, case.client.peer.ip(), verified) {

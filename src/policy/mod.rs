@@ -9,6 +9,7 @@ pub mod document;
 pub mod emergency;
 pub mod expect;
 pub mod explain;
+pub mod feeds;
 pub mod filter;
 pub mod foresee;
 pub mod guard;
@@ -28,6 +29,7 @@ pub mod storm;
 use document::Files;
 pub use load::{Options, default_policy, load, load_files};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -141,6 +143,10 @@ pub struct Policy {
     pub overload: overload::OverloadPolicy,
     /// filters/.
     pub filter: filter::Filter,
+    /// gateway.toml `[[feed]]`.
+    pub feeds: Arc<feeds::Feeds>,
+    /// The hash of the copy that each feed had when this was compiled.
+    pub copies: Arc<BTreeMap<String, String>>,
     /// modes/, compiled.
     pub modes: Arc<[modes::IncidentMode]>,
     /// What it was written as.

@@ -18,6 +18,7 @@ use crate::policy::document::network::{self, Entry, Member};
 use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
 use crate::policy::document::{At, Code, Context, Place, Table};
+use crate::policy::feeds::{self, Copy};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -166,6 +167,11 @@ impl Zones<'_> {
             return Arc::clone(known);
         }
         let (files, faults) = (self.context.files, self.context.faults);
+        if let Some(name) = path.value.strip_prefix(feeds::PREFIX) {
+            let list = self.feed(&At { value: name, place: path.place.clone() }, reading);
+            self.lists.insert(key, Arc::clone(&list));
+            return list;
+        }
         let list = match (files.path(path.value), files.bytes(path.value)) {
             (Some(file), Some(bytes)) => match lists::parse_with(bytes, reading, &mut |name| self.beside(file, name)) {
                 Ok(parsed) => {
@@ -187,6 +193,23 @@ impl Zones<'_> {
         list
     }
 
+    /// The names of a feed's last copy; none, with a warning, while there is no copy yet.
+    fn feed(&self, name: &At<&str>, reading: Reading) -> Arc<NameList> {
+        let faults = self.context.faults;
+        let Some(copy) = last_copy(self.context, name) else { return Arc::default() };
+        let file = format!("{}{}", feeds::PREFIX, name.value);
+        match lists::parse_with(&copy.bytes, reading, &mut |_| None) {
+            Ok(parsed) => {
+                lists::report(&file.as_str().into(), &parsed, faults);
+                Arc::new(parsed.names)
+            }
+            Err(error) => {
+                faults.add(Code::List, &name.place, format!("{file} cannot be read: {error}"), error.hint());
+                Arc::default()
+            }
+        }
+    }
+
     fn report_missing(&self, path: &At<&str>) {
         let (files, faults) = (self.context.files, self.context.faults);
         if path.value.starts_with('/') || path.value.split('/').any(|part| part == "..") {
@@ -206,12 +229,22 @@ impl Zones<'_> {
         let (files, faults) = (self.context.files, self.context.faults);
         let mut all: Vec<Entry> = entries.iter().map(|entry| entry.value).collect();
         for path in paths {
-            let (Some(file), Some(bytes)) = (files.path(path.value), files.bytes(path.value)) else {
-                self.report_missing(path);
-                continue;
+            let parsed = if let Some(name) = path.value.strip_prefix(feeds::PREFIX) {
+                let Some(copy) = last_copy(self.context, &At { value: name, place: path.place.clone() }) else {
+                    continue;
+                };
+                let parsed = addresses::parse(&copy.bytes);
+                addresses::report(&path.value.into(), &parsed, path, faults);
+                parsed
+            } else {
+                let (Some(file), Some(bytes)) = (files.path(path.value), files.bytes(path.value)) else {
+                    self.report_missing(path);
+                    continue;
+                };
+                let parsed = addresses::parse(bytes);
+                addresses::report(file, &parsed, path, faults);
+                parsed
             };
-            let parsed = addresses::parse(bytes);
-            addresses::report(file, &parsed, path, faults);
             all.extend(parsed.networks.iter().map(|net| Entry { except: false, member: Member::Network(*net) }));
         }
         Trigger::Networks(Arc::new(network::depths(all, self.context.groups)))
@@ -301,6 +334,23 @@ fn refuse_own_routes(context: &Context<'_>, filter: &Filter, origins: &[Origin])
             true
         });
     }
+}
+
+/// The last copy of a feed; none, with a warning, while there is no copy yet.
+pub(super) fn last_copy(context: &Context<'_>, name: &At<&str>) -> Option<Arc<Copy>> {
+    let Context { feeds, copies, faults, .. } = context;
+    let feed = feeds.require(name, faults)?;
+    let why = match copies.of(feed) {
+        Ok(Some(copy)) => return Some(copy),
+        Ok(None) if copies.is_nowhere() => {
+            format!("feed {:?} cannot be looked at: its copies are elsewhere", name.value)
+        }
+        Ok(None) => format!("feed {:?} has not come yet: what it is for is empty", name.value),
+        Err(error) => format!("the copy of feed {:?} cannot be used: {error}", name.value),
+    };
+    let hint = "it acts once a copy has come; `weir feed` says how it goes";
+    faults.add(Code::FeedAbsent, &name.place, why, hint);
+    None
 }
 
 /// Off before monitor before enforce.
