@@ -7,12 +7,14 @@
 //! ```
 //!
 //! Within a group the longest prefix decides, so `!` cuts a piece out; a client may be in any number of groups.
+//! Its schedules are read by [`super::schedules`].
 
 use super::document::nearest;
 use super::document::network::{self, Depths, Member};
 use super::document::{At, Code, Faults, Place, Table};
 use super::networks::NetworkMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The most groups of one policy.
 pub const GROUPS_MAX: usize = 256;
@@ -42,7 +44,9 @@ impl GroupSet {
 #[derive(Debug)]
 struct Group {
     name: String,
+    place: Place,
     networks: Depths,
+    used: AtomicBool,
 }
 
 /// All groups, compiled.
@@ -71,7 +75,9 @@ impl Groups {
     /// The number of the group that `@name` means; an unknown one is a fault at `place`.
     pub fn require(&self, name: &str, place: &Place, faults: &Faults) -> Option<usize> {
         let index = self.index_of(name);
-        if index.is_none() {
+        if let Some(index) = index {
+            self.groups[index].used.store(true, Ordering::Relaxed);
+        } else {
             let hint = match nearest(name, self.names()) {
                 Some(near) => format!("did you mean \"@{near}\"?"),
                 None => "groups are named in clients.toml, under [[group]]".to_owned(),
@@ -97,6 +103,15 @@ impl Groups {
         set
     }
 
+    /// Reports groups that nothing names. To be called when everything is read.
+    pub fn report_unused(&self, faults: &Faults) {
+        for group in self.groups.iter().filter(|group| !group.used.load(Ordering::Relaxed)) {
+            let message = format!("group {:?} is used nowhere", group.name);
+            let hint = format!("name it as \"@{}\" where it is meant, or remove it", group.name);
+            faults.add(Code::Unused, &group.place, message, hint);
+        }
+    }
+
     /// The networks of a group, with the length of the prefix that decides.
     pub(super) fn depths(&self, index: usize) -> &Depths {
         &self.groups[index].networks
@@ -104,10 +119,10 @@ impl Groups {
 
     /// Reads clients.toml.
     pub fn read(t: &Table<'_>) -> Self {
-        t.not_yet(&["schedule"]);
         let mut groups: Vec<Group> = Vec::new();
         for table in t.tables("group") {
-            let name = table.required_text("name").filter(|name| check_name(name, &groups, t.faults()));
+            let taken = |name: &str| groups.iter().any(|group| group.name == name);
+            let name = table.required_text("name").filter(|name| check_name(name, "group", taken, t.faults()));
             let networks = read_networks(&table);
             if groups.len() == GROUPS_MAX {
                 let message = format!("more than {GROUPS_MAX} groups");
@@ -119,8 +134,8 @@ impl Groups {
                 );
                 break;
             }
-            if let Some(name) = name {
-                groups.push(Group { name: name.value.to_owned(), networks });
+            if let Some(At { value, place }) = name {
+                groups.push(Group { name: value.to_owned(), place, networks, used: AtomicBool::new(false) });
             }
         }
         let maps: Vec<_> = groups.iter().map(|group| &group.networks).collect();
@@ -134,16 +149,21 @@ impl Groups {
     }
 }
 
-/// A name that `@name` can spell, and that is not taken.
-fn check_name(name: &At<&str>, groups: &[Group], faults: &Faults) -> bool {
+/// A name of a group or a schedule that can be spelled where it is used, and that is not taken.
+pub(super) fn check_name(name: &At<&str>, what: &str, is_taken: impl Fn(&str) -> bool, faults: &Faults) -> bool {
     let well_formed =
         name.value.len() <= 64 && name.value.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
     if !well_formed {
-        let message = format!("{:?} cannot be the name of a group", name.value);
+        let message = format!("{:?} cannot be the name of a {what}", name.value);
         faults.add(Code::Value, &name.place, message, "letters, digits, '-', '_' and '.', at most 64 bytes");
-    } else if groups.iter().any(|group| group.name == name.value) {
-        let message = format!("group {:?} is there twice", name.value);
-        faults.add(Code::Duplicate, &name.place, message, "give each group a name of its own, or merge the two");
+    } else if is_taken(name.value) {
+        let message = format!("{what} {:?} is there twice", name.value);
+        faults.add(
+            Code::Duplicate,
+            &name.place,
+            message,
+            format!("give each {what} a name of its own, or merge the two"),
+        );
         return false;
     }
     well_formed

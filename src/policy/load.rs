@@ -6,8 +6,10 @@ use super::cookies;
 use super::document::toml_file::{TomlFile, TomlText};
 use super::document::{Code, Context, Faults, Files, Place, Report, Table};
 use super::limits::Limits;
+use super::schedules::Schedules;
 use super::server::{Server, Surroundings};
 use super::{Policy, PolicyId, expect, filter, modes};
+use crate::clock::Clock;
 use crate::policy::document::nearest;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
@@ -20,13 +22,16 @@ pub struct Options {
     pub surroundings: Surroundings,
     /// The secret of the name table's hash: random for each process, so that nobody can choose names that collide.
     pub seed: u64,
+    /// The time, for warnings about what has expired, in milliseconds since 1970-01-01 UTC; 0: not known.
+    pub unix_ms: u64,
 }
 
 impl Options {
     /// Those of this machine, with a seed of this process.
     pub fn of_this_machine() -> Self {
         let seed = RandomState::new().build_hasher().finish();
-        Self { surroundings: Surroundings::look(Path::new("/etc/resolv.conf")), seed }
+        let unix_ms = Clock::start().now().unix_ms;
+        Self { surroundings: Surroundings::look(Path::new("/etc/resolv.conf")), seed, unix_ms }
     }
 }
 
@@ -105,15 +110,22 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let [gateway, clients, access, limits] =
         [&gateway, &clients, &access, &limits].map(|text| text.as_ref().map(|text| TomlFile::parse(text, faults)));
     let server = Server::read(&root(gateway.as_ref(), faults), &options.surroundings);
-    let groups = Groups::read(&root(clients.as_ref(), faults));
+    let clients = root(clients.as_ref(), faults);
+    let (groups, schedules) = (Groups::read(&clients), Schedules::read(&clients));
+    drop(clients);
     let access = Access::read(&root(access.as_ref(), faults), &groups);
-    let context = Context { server: &server, groups: &groups, files, faults };
+    let unix_ms = options.unix_ms;
+    let context = Context { server: &server, groups: &groups, schedules: &schedules, files, faults, unix_ms };
     let Limits { source, rrl, cookies, storm, tcp, overload } = Limits::read(&root(limits.as_ref(), faults), &context);
     let filter = filter::read(&context, options.seed);
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
+    groups.report_unused(faults);
+    schedules.report_unused(faults);
     let (id, server, groups, access) = (PolicyId::of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
-    let policy = Policy { id, server, groups, access, source, rrl, cookies, storm, tcp, overload, filter, modes };
+    let schedules = Arc::new(schedules);
+    let policy =
+        Policy { id, server, groups, schedules, access, source, rrl, cookies, storm, tcp, overload, filter, modes };
     // The verdicts of a policy that is not what was meant would only be noise.
     if !faults.has_errors() {
         expect::check(&expectations, &policy, faults);

@@ -63,6 +63,10 @@ codes! {
     Conflict = "E-CONFLICT",
     /// `@group` that clients.toml does not have.
     UnknownGroup = "E-UNKNOWN-GROUP",
+    /// A schedule that clients.toml does not have.
+    UnknownSchedule = "E-UNKNOWN-SCHEDULE",
+    /// Not a name of the time zone database.
+    TimeZone = "E-TIME-ZONE",
     /// A pool without an upstream.
     UnknownPool = "E-UNKNOWN-POOL",
     /// Something that would have no effect because it holds nothing.
@@ -83,8 +87,12 @@ codes! {
     Repeated = "W-DUPLICATE",
     /// A file that belongs to nothing.
     UnknownFile = "W-UNKNOWN-FILE",
-    /// Something that can never take effect.
+    /// Something that can never take effect, or that nothing names.
     Unused = "W-UNUSED",
+    /// A time that never comes.
+    Never = "W-NEVER",
+    /// Something whose time is over.
+    Expired = "W-EXPIRED",
 }
 
 impl Code {

@@ -19,6 +19,7 @@
 
 pub mod fault;
 pub mod files;
+pub mod instant;
 pub mod nearest;
 pub mod network;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use table::Table;
 
 use super::Profile;
 use super::clients::Groups;
+use super::schedules::Schedules;
 use super::server::Server;
 
 /// What a section may need to know of the rest of the directory.
@@ -45,12 +47,16 @@ use super::server::Server;
 pub struct Context<'d> {
     /// gateway.toml as read: profile, routes.
     pub server: &'d Server,
-    /// clients.toml.
+    /// The groups of clients.toml.
     pub groups: &'d Groups,
+    /// Its schedules.
+    pub schedules: &'d Schedules,
     /// Every file of the directory with its bytes: filters and lists are found here.
     pub files: &'d Files,
     /// Where faults go.
     pub faults: &'d Faults,
+    /// The time, for what expires, in milliseconds since 1970-01-01 UTC; 0: not known, nothing has expired.
+    pub unix_ms: u64,
 }
 
 impl Context<'_> {

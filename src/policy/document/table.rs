@@ -6,7 +6,7 @@
 
 pub use super::nearest::nearest;
 use super::values::{address, name, qtype};
-use super::{At, Code, Faults, Place, network, units};
+use super::{At, Code, Faults, Place, instant, network, units};
 use crate::dns::name::Name;
 use crate::policy::Mode;
 use crate::policy::clients::Groups;
@@ -249,6 +249,22 @@ impl<'d> Table<'d> {
             return default;
         };
         *flag
+    }
+
+    /// A date with time and offset, if it is there and right: milliseconds since 1970-01-01 UTC.
+    pub fn instant(&self, key: &'static str) -> Option<u64> {
+        let raw = self.raw(key)?;
+        let DeValue::Datetime(written) = raw.value else {
+            self.wrong_type(key, &raw, "a date with time and offset", &format!("without quotes: {}", instant::HINT));
+            return None;
+        };
+        match instant::of_toml(written) {
+            Ok(unix_ms) => Some(unix_ms),
+            Err(lacks) => {
+                self.faults.add(Code::Value, &raw.place, format!("{} {lacks}", self.label(key)), instant::HINT);
+                None
+            }
+        }
     }
 
     /// A text, if it is there and right.

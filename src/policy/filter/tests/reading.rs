@@ -4,6 +4,7 @@ use super::*;
 use crate::policy::clients::Groups;
 use crate::policy::document::probe;
 use crate::policy::document::{Context, Faults, Files, Report};
+use crate::policy::schedules::Schedules;
 
 const GATEWAY: &str = "[[upstream]]\nname = \"u\"\naddress = \"127.0.0.1:5300\"\n\
                        [[route]]\nzone = \"corp.example\"\npool = \"default\"\n";
@@ -13,9 +14,11 @@ const CLIENTS: &str = "[[group]]\nname = \"branches\"\nnetworks = [\"10.0.0.0/8\
 fn read_files(files: &[(&str, &str)]) -> (Filter, Vec<String>) {
     let server = probe::server(GATEWAY);
     let (groups, _) = probe::read(CLIENTS, Groups::read);
+    let schedules = Schedules::default();
     let files: Files = files.iter().map(|(path, text)| (*path, *text)).collect();
     let faults = Faults::default();
-    let context = Context { server: &server, groups: &groups, files: &files, faults: &faults };
+    let context =
+        Context { server: &server, groups: &groups, schedules: &schedules, files: &files, faults: &faults, unix_ms: 0 };
     let filter = read(&context, 11);
     let report = Report::new(faults, &files);
     let lines = report.faults.iter().map(|fault| {
