@@ -6,6 +6,7 @@ use super::clients::{GroupSet, Groups};
 use super::document::words::TypeName;
 use super::emergency::Emergency;
 use super::filter::{self, Action, Rule};
+use super::schedules::ActiveSet;
 use super::{Mode, Policy};
 use crate::dns::name::Name;
 use crate::dns::{class, opcode, rtype};
@@ -27,6 +28,8 @@ pub struct Subject {
     pub qclass: u16,
     /// Over TCP.
     pub tcp: bool,
+    /// What is in force when it is asked.
+    pub active: ActiveSet,
 }
 
 /// What the client gets.
@@ -139,6 +142,9 @@ pub struct Explanation {
     pub qtype: String,
     /// `udp` or `tcp`.
     pub transport: &'static str,
+    /// When, where that was said: in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
     /// The incident mode that is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
@@ -181,6 +187,7 @@ pub fn explain_with(policy: &Policy, besides: Besides<'_>, subject: &Subject) ->
         name: subject.name.to_string(),
         qtype: TypeName(subject.qtype).to_string(),
         transport: if subject.tcp { "tcp" } else { "udp" },
+        at: None,
         mode: besides.mode.map(str::to_owned),
         steps: Vec::new(),
         answer: Answer::Forward,
@@ -330,6 +337,9 @@ impl fmt::Display for Explanation {
         let Self { name, qtype, client, transport, .. } = self;
         write!(f, "{name} {qtype} for {client} over {transport}")?;
         let groups: Vec<_> = self.groups.iter().map(|name| format!("@{name}")).collect();
+        if let Some(at) = &self.at {
+            write!(f, " at {at}")?;
+        }
         if let Some(mode) = &self.mode {
             write!(f, ", in mode {mode}")?;
         }
@@ -355,8 +365,8 @@ impl fmt::Display for Explanation {
 }
 
 impl Subject {
-    /// A question of class IN over UDP.
+    /// A question of class IN over UDP, with every schedule active and nothing expired.
     pub fn new(client: IpAddr, name: Name, qtype: u16) -> Self {
-        Self { client, name, qtype, qclass: class::IN, tcp: false }
+        Self { client, name, qtype, qclass: class::IN, tcp: false, active: ActiveSet::everything() }
     }
 }

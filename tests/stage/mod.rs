@@ -27,7 +27,7 @@ use weir::policy::{Options, Policy, load_files};
 use weir::storm;
 
 /// Unix time at the start of virtual time: 2026-01-01T00:00:00Z.
-const EPOCH_MS: u64 = 1_767_225_600_000;
+pub(crate) const EPOCH_MS: u64 = 1_767_225_600_000;
 
 /// The second past zero at which virtual time starts, as the process' clock does.
 pub(crate) const START: Moment = Moment::from_nanos(1_000_000_000);
