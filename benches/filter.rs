@@ -12,7 +12,7 @@ use weir::dns::name::Name;
 use weir::policy::Mode;
 use weir::policy::clients::GroupSet;
 use weir::policy::filter::lists::{NameList, Reading, parse};
-use weir::policy::filter::{Action, Filter, Rule, Scope, Subject};
+use weir::policy::filter::{Action, Filter, Rule, RuleHits, Scope, Subject};
 use weir::sys::prefetch;
 
 const NAMES: usize = 1_000_000;
@@ -44,6 +44,7 @@ fn rule() -> Rule {
         owner: None,
         ticket: None,
         note: None,
+        hits: RuleHits::default(),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod incidents;
 pub mod origin;
 pub mod protocol;
 pub mod reload;
+pub mod rules;
 pub mod socket;
 pub mod status;
 pub mod top;

@@ -181,6 +181,7 @@ impl Desk {
 
     /// Does what a rule says; true when the query goes on.
     pub(super) fn obey(&mut self, view: &View<'_>, case: Case<'_>, rule: &Rule, out: &mut Outbox) -> bool {
+        rule.hits.decided(self.worker, view.now.unix_ms);
         let blocked = Some((ExtendedError::Blocked, rule.id.as_str()));
         let ttl = rule.ttl;
         let (body, error) = match &rule.action {

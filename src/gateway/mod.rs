@@ -149,6 +149,8 @@ enum Asker {
 /// A worker's own state, with nothing shared in it.
 #[derive(Debug)]
 struct Desk {
+    /// The number of the worker.
+    worker: usize,
     flights: Flights<Asker>,
     links: Links,
     limit: SourceLimit,
@@ -178,6 +180,7 @@ impl Gateway {
         let mut links = Links::new();
         links.adopt(&running.routing);
         let desk = Desk {
+            worker,
             flights: Flights::new(flights_max, Asker::Probe),
             links,
             limit: SourceLimit::new(&shared.source, &running.policy.source),

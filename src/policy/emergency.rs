@@ -7,7 +7,7 @@
 
 use super::Mode;
 use super::filter::lists::NameList;
-use super::filter::{Action, Considered, Decision, Filter, Pattern, Rule, Scope, Subject};
+use super::filter::{Action, Considered, Decision, Filter, Pattern, Rule, RuleHits, Scope, Subject};
 use super::server::Server;
 use crate::dns::name::Name;
 use std::sync::Arc;
@@ -76,6 +76,11 @@ impl Emergency {
         self.filter.rules().len()
     }
 
+    /// The rules.
+    pub fn rules(&self) -> &[Rule] {
+        self.filter.rules()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.filter.rules().is_empty()
@@ -111,6 +116,7 @@ fn compile(rule: &EmergencyRule) -> Rule {
         owner: None,
         ticket: None,
         note: None,
+        hits: RuleHits::default(),
     }
 }
 

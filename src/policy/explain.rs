@@ -3,9 +3,10 @@
 
 use super::access::{AccessVerdict, Asked};
 use super::clients::{GroupSet, Groups};
+use super::document::instant;
 use super::document::words::TypeName;
 use super::emergency::Emergency;
-use super::filter::{self, Action, Rule};
+use super::filter::{self, Action, HitCount, Rule};
 use super::schedules::ActiveSet;
 use super::{Mode, Policy};
 use crate::dns::name::Name;
@@ -127,6 +128,63 @@ pub struct Step {
     pub says: String,
     /// Whether it settles what becomes of the question.
     pub decides: bool,
+    /// Who answers for the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Where the rule was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// What the rule has done so far, in a gateway that runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hits: Option<StepHits>,
+}
+
+/// What a rule has done since it was there first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepHits {
+    /// Queries that it decided.
+    pub decided: u64,
+    /// Queries that it would have decided without monitor mode.
+    pub monitored: u64,
+    /// When the last was, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+}
+
+impl Step {
+    /// A step of a policy that has no owner and counts nothing apart.
+    fn new(policy: &'static str, rule: String, says: String, decides: bool) -> Self {
+        Self { policy, rule, says, decides, owner: None, ticket: None, hits: None }
+    }
+
+    /// A step of a rule with its notes.
+    fn of_rule(policy: &'static str, rule: &Rule, says: String, decides: bool) -> Self {
+        let hits = rule.hits.read().map(|HitCount { decided, monitored, last_unix_ms }| StepHits {
+            decided,
+            monitored,
+            last: last_unix_ms.map(instant::show),
+        });
+        let (owner, ticket) = (rule.owner.clone(), rule.ticket.clone());
+        Self { owner, ticket, hits, ..Self::new(policy, rule.id.clone(), says, decides) }
+    }
+
+    /// Owner, ticket and hits, as they follow what it says.
+    fn notes(&self) -> String {
+        let mut notes = String::new();
+        for (title, note) in [("owner", &self.owner), ("ticket", &self.ticket)] {
+            if let Some(note) = note {
+                notes.push_str(&format!("; {title} {note}"));
+            }
+        }
+        match &self.hits {
+            None => {}
+            Some(StepHits { last: None, .. }) => notes.push_str("; never hit so far"),
+            Some(StepHits { decided, monitored, last: Some(last) }) => {
+                notes.push_str(&format!("; {decided} decided and {monitored} monitored so far, last {last}"));
+            }
+        }
+        notes
+    }
 }
 
 /// Every rule in order, and what becomes of the question.
@@ -250,7 +308,7 @@ impl Explanation {
             };
             let rule = if considered.number > 0 { format!("{}", considered.number) } else { String::new() };
             let decides = speaks && considered.mode == Mode::Enforce;
-            steps.push(Step { policy: considered.reason.name(), rule, says, decides });
+            steps.push(Step::new(considered.reason.name(), rule, says, decides));
         });
         self.steps = steps;
         let (answer, reason) = Answer::of_access(judged.verdict);
@@ -266,7 +324,7 @@ impl Explanation {
         } else {
             in_mode(source.mode, &format!("at most {} queries a second, {} at once", source.rate, source.burst))
         };
-        self.steps.push(Step { policy: Reason::Source.name(), rule: String::new(), says, decides: false });
+        self.steps.push(Step::new(Reason::Source.name(), String::new(), says, false));
     }
 
     /// Goes through the emergency rules; true when one decides that the question does not go on.
@@ -285,7 +343,7 @@ impl Explanation {
                 true => format!("{action}, by {}", considered.matched),
                 false => format!("{action}, by {}, but {}", considered.matched, considered.why),
             };
-            self.steps.push(Step { policy, rule: considered.rule.id.clone(), says, decides });
+            self.steps.push(Step::of_rule(policy, considered.rule, says, decides));
         }
     }
 
@@ -318,7 +376,7 @@ impl Explanation {
         let pool = route.map_or(0, |route| route.pool);
         let pool = server.pools.get(pool).map_or("default", |pool| pool.name.as_str());
         let rule = route.map_or_else(String::new, |route| route.zone.to_string());
-        self.steps.push(Step { policy: "route", rule, says: format!("pool {pool}"), decides: false });
+        self.steps.push(Step::new("route", rule, format!("pool {pool}"), false));
         self.pool = Some(pool.to_owned());
     }
 
@@ -351,7 +409,7 @@ impl fmt::Display for Explanation {
         let width = self.steps.iter().map(|step| named(step).chars().count()).max().unwrap_or(0);
         for step in &self.steps {
             let mark = if step.decides { '>' } else { ' ' };
-            writeln!(f, "{mark} {:width$}  {}", named(step), step.says)?;
+            writeln!(f, "{mark} {:width$}  {}{}", named(step), step.says, step.notes())?;
         }
         write!(f, "= {}", self.sentence())?;
         if let Some(pool) = &self.pool {

@@ -8,6 +8,7 @@
 //! monitor mode is remembered and the next is heard.
 
 mod consider;
+pub mod hits;
 mod index;
 pub mod lists;
 mod pattern;
@@ -17,6 +18,7 @@ mod table;
 mod zone;
 
 pub use consider::{Considered, Why};
+pub use hits::{HitCount, RuleHits};
 pub use index::Folded;
 pub use pattern::Pattern;
 pub use table::{Hit, Table, TooManyNames};
@@ -124,6 +126,8 @@ pub struct Rule {
     pub ticket: Option<String>,
     /// Why it is there.
     pub note: Option<String>,
+    /// How often it has spoken.
+    pub hits: RuleHits,
 }
 
 impl Rule {

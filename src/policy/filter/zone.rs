@@ -10,7 +10,7 @@
 use super::lists::{self, NameList, Reading};
 use super::rule::{Trigger, WrittenRule, read_groups};
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
-use super::{Filter, Folded, RULES_MAX, Rule};
+use super::{Filter, Folded, RULES_MAX, Rule, RuleHits};
 use crate::policy::Mode;
 use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
@@ -114,6 +114,7 @@ impl Zones<'_> {
             owner: written.owner,
             ticket: written.ticket,
             note: written.note,
+            hits: RuleHits::default(),
         });
     }
 

@@ -27,8 +27,20 @@ const QUERY_WORDS: [&str; 21] = [
 ];
 
 /// Steps that change nothing.
-const EXPECTATIONS: [&str; 11] =
-    ["tally", "asks", "ignored", "replies", "alert", "reply", "silence", "count", "would", "event", "transfers"];
+const EXPECTATIONS: [&str; 12] = [
+    "tally",
+    "asks",
+    "ignored",
+    "replies",
+    "alert",
+    "reply",
+    "silence",
+    "count",
+    "would",
+    "event",
+    "transfers",
+    "hits",
+];
 
 /// Server cookies by client cookie.
 type Cookies = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -141,6 +153,7 @@ impl Player {
                 equal("would", parse(words.at(2)?, "number")?, got)
             }
             "event" => self.check_event(words),
+            "hits" => self.check_hits(words),
             "pressure" => {
                 let choices = [("none", Pressure::None), ("sustained", Pressure::Sustained)];
                 let (_, pressure) =
@@ -415,6 +428,22 @@ impl Player {
         stage.workers[0].begin_batch();
         stage.workers[0].on_unreachable(at, held.from, &mut stage.out);
         self.deliver()
+    }
+
+    /// `hits RULE N [monitored=N] [last=TIME]`
+    fn check_hits(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        words.only(3, &["monitored=", "last="])?;
+        let running = self.stage().shared.live.load();
+        let rule = running.counted_rules().find(|rule| Ok(&*rule.id) == words.at(1)).ok_or("no such rule")?;
+        let count = rule.hits.read().ok_or("it is not counted")?;
+        equal("hits", parse(words.at(2)?, "number")?, count.decided)?;
+        equal("monitored", words.number("monitored")?.map_or(0, u64::from), count.monitored)?;
+        match words.values("last").next() {
+            Some(last) if count.last_unix_ms != Some(instant::parse(last)?) => {
+                Err(format!("the last hit was at {:?}", count.last_unix_ms.map(instant::show)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `reply ID words...`

@@ -55,6 +55,7 @@ pub(super) fn rule(zone_number: usize, id: &str, action: Action) -> Rule {
         owner: None,
         ticket: None,
         note: None,
+        hits: RuleHits::default(),
     }
 }
 
