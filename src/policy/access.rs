@@ -326,6 +326,7 @@ fn read_clients(t: &Table<'_>, groups: &Groups) -> NetworkSet {
         let message = "the same entry is in allow and in deny".to_owned();
         t.faults().push(Fault::new(Code::Conflict, entry.place.clone(), message).hint("remove one of the two"));
     }
+    network::report_overlaps(("allow", &allow), ("deny", &deny), groups, t.faults());
     let values = |list: Vec<At<Entry>>| network::depths(list.into_iter().map(|entry| entry.value), groups);
     let (allow, deny) = (values(allow), values(deny));
     NetworkMap::merge(&[&allow, &deny], |lists| match (lists[0], lists[1]) {

@@ -13,6 +13,7 @@ use super::document::nearest;
 use super::document::network::{self, Depths, Member};
 use super::document::{At, Code, Faults, Place, Table};
 use super::networks::NetworkMap;
+use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,6 +46,8 @@ impl GroupSet {
 struct Group {
     name: String,
     place: Place,
+    /// As written, without exceptions.
+    listed: Vec<IpNet>,
     networks: Depths,
     used: AtomicBool,
 }
@@ -112,6 +115,11 @@ impl Groups {
         }
     }
 
+    /// The networks of a group as written, without its exceptions.
+    pub(super) fn networks(&self, index: usize) -> impl Iterator<Item = IpNet> {
+        self.groups[index].listed.iter().copied()
+    }
+
     /// The networks of a group, with the length of the prefix that decides.
     pub(super) fn depths(&self, index: usize) -> &Depths {
         &self.groups[index].networks
@@ -123,7 +131,7 @@ impl Groups {
         for table in t.tables("group") {
             let taken = |name: &str| groups.iter().any(|group| group.name == name);
             let name = table.required_text("name").filter(|name| check_name(name, "group", taken, t.faults()));
-            let networks = read_networks(&table);
+            let (listed, networks) = read_networks(&table);
             if groups.len() == GROUPS_MAX {
                 let message = format!("more than {GROUPS_MAX} groups");
                 t.faults().add(
@@ -135,7 +143,7 @@ impl Groups {
                 break;
             }
             if let Some(At { value, place }) = name {
-                groups.push(Group { name: value.to_owned(), place, networks, used: AtomicBool::new(false) });
+                groups.push(Group { name: value.to_owned(), place, listed, networks, used: AtomicBool::new(false) });
             }
         }
         let maps: Vec<_> = groups.iter().map(|group| &group.networks).collect();
@@ -170,7 +178,7 @@ pub(super) fn check_name(name: &At<&str>, what: &str, is_taken: impl Fn(&str) ->
 }
 
 /// The networks of one group. Groups do not hold groups: who is in one must be seen at a glance.
-fn read_networks(table: &Table<'_>) -> Depths {
+fn read_networks(table: &Table<'_>) -> (Vec<IpNet>, Depths) {
     let texts = table.list("networks");
     let faults = table.faults();
     if !table.has("networks") {
@@ -193,8 +201,11 @@ fn read_networks(table: &Table<'_>) -> Depths {
         }
     }
     network::report_duplicates(&entries, faults);
-    Depths::new(entries.iter().filter_map(|entry| match entry.value.member {
-        Member::Network(net) => Some((net, (net.prefix_len(), !entry.value.except))),
+    let networks = entries.iter().filter_map(|entry| match entry.value.member {
+        Member::Network(net) => Some((net, !entry.value.except)),
         Member::Group(_) => None,
-    }))
+    });
+    let networks: Vec<_> = networks.collect();
+    let listed = networks.iter().filter(|(_, holds)| *holds).map(|(net, _)| *net).collect();
+    (listed, Depths::new(networks.into_iter().map(|(net, holds)| (net, (net.prefix_len(), holds)))))
 }

@@ -91,6 +91,8 @@ codes! {
     Unused = "W-UNUSED",
     /// A time that never comes.
     Never = "W-NEVER",
+    /// One network in two places that disagree.
+    Overlap = "W-OVERLAP",
     /// Something whose time is over.
     Expired = "W-EXPIRED",
 }

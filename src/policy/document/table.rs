@@ -334,6 +334,7 @@ impl<'d> Table<'d> {
         let texts = self.list(key);
         let entries: Vec<_> = texts.iter().filter_map(|text| network::entry(text, groups, self.faults)).collect();
         network::report_duplicates(&entries, self.faults);
+        network::report_excepted(&self.label(key), &entries, groups, self.faults);
         entries
     }
 
