@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use crate::dns::name::Name;
+use crate::dns::response::Response;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
 use crate::ledger::samples::Samples;
@@ -44,7 +45,7 @@ impl Running {
     #[inline]
     pub fn decide(&self, subject: &Subject<'_>) -> Decision<'_> {
         match self.emergency_rule(subject) {
-            Some(rule) => Decision { rule: Some(rule), monitored: None },
+            Some(rule) => Decision { rule: Some(rule), ..Decision::default() },
             None => self.policy.filter.decide(subject),
         }
     }
@@ -85,6 +86,17 @@ impl Running {
     #[inline]
     pub fn is_untouched(&self, name: &Name) -> bool {
         self.emergency.is_untouched(name) && self.policy.filter.is_untouched(name)
+    }
+
+    /// Whether no rule of any filter could ever speak about an answer to `name`, for any client, apart from rules that
+    /// decide on the question.
+    #[inline]
+    pub fn is_answer_untouched(&self, name: &Name, response: &Response<'_>) -> bool {
+        let mut untouched = self.policy.filter.is_answer_untouched(name, response);
+        if !self.emergency.is_empty() {
+            response.chain(&mut |target| untouched = untouched && self.emergency.is_untouched(target));
+        }
+        untouched
     }
 
     /// The one that follows when `change` is made to this one.

@@ -6,7 +6,7 @@
 //! query  = "update.baofeng.com A"
 //! client = "10.1.2.3"
 //! transport = "udp"          # udp | tcp
-//! action = "nxdomain"        # forward | allow | nxdomain | nodata | refused | drop | truncate | sinkhole | notimp
+//! action = "nxdomain"        # forward | allow | nxdomain | nodata | refused | drop | truncate | sinkhole | data | notimp
 //! rule   = "storm-player"    # the rule that must decide; any when absent
 //! at     = 2026-11-25T10:00:00+08:00    # when it is asked
 //! ```
@@ -84,7 +84,7 @@ fn read_one(t: &Table<'_>) -> Option<Expectation> {
 pub fn check(expectations: &[Expectation], policy: &Policy, faults: &Faults) {
     for expectation in expectations {
         let Expectation { client, query: (name, qtype), tcp, at, action: (wanted, place), rule } = expectation;
-        let active = at.map_or_else(ActiveSet::everything, |at| policy.schedules.at(at));
+        let active = at.map_or(ActiveSet::EVERYTHING, |at| policy.schedules.at(at));
         let subject = Subject { tcp: *tcp, active, ..Subject::new(*client, *name, *qtype) };
         let explanation = explain::explain(policy, &subject);
         let got = explanation.answer;

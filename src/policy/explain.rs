@@ -52,13 +52,15 @@ pub enum Answer {
     Truncate,
     /// Addresses of the operator's choice.
     Sinkhole,
+    /// Records of the operator's choice.
+    Data,
     /// NOTIMP.
     NotImplemented,
 }
 
 impl Answer {
     /// All answers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Forward,
         Self::Allow,
         Self::Nxdomain,
@@ -67,6 +69,7 @@ impl Answer {
         Self::Drop,
         Self::Truncate,
         Self::Sinkhole,
+        Self::Data,
         Self::NotImplemented,
     ];
 
@@ -81,6 +84,7 @@ impl Answer {
             Self::Drop => "drop",
             Self::Truncate => "truncate",
             Self::Sinkhole => "sinkhole",
+            Self::Data => "data",
             Self::NotImplemented => "notimp",
         }
     }
@@ -106,7 +110,10 @@ impl Answer {
             Action::Truncate if tcp => Self::Forward,
             Action::Truncate => Self::Truncate,
             Action::Sinkhole(_) => Self::Sinkhole,
-            Action::Monitor => Self::Forward,
+            Action::Data(_) => Self::Data,
+            Action::Monitor | Action::Ttl(_) | Action::Expect(_) => Self::Forward,
+            // Over their budgets; explanations know of none.
+            Action::Shed(_) | Action::Limit(_) => Self::Forward,
         }
     }
 }
@@ -329,8 +336,8 @@ impl Explanation {
 
     /// Goes through the emergency rules; true when one decides that the question does not go on.
     fn ask_emergency(&mut self, emergency: &Emergency, subject: &Subject, groups: &GroupSet) -> bool {
-        let Subject { name, qtype, tcp, .. } = *subject;
-        let subject = filter::Subject { groups, name: &name, qtype, tcp };
+        let Subject { client, name, qtype, tcp, ref active, .. } = *subject;
+        let subject = filter::Subject { groups, client, name: &name, qtype, tcp, active };
         self.add_steps("emergency", emergency.considered(&subject), tcp);
         self.decided(emergency.decide(&subject).rule, tcp)
     }
@@ -359,8 +366,8 @@ impl Explanation {
 
     /// Goes through the filter; true when a rule decides that the question does not go on.
     fn ask_filter(&mut self, policy: &Policy, subject: &Subject, groups: &super::clients::GroupSet) -> bool {
-        let Subject { name, qtype, tcp, .. } = *subject;
-        let subject = filter::Subject { groups, name: &name, qtype, tcp };
+        let Subject { client, name, qtype, tcp, ref active, .. } = *subject;
+        let subject = filter::Subject { groups, client, name: &name, qtype, tcp, active };
         self.add_steps(Reason::Filter.name(), policy.filter.considered(&subject), tcp);
         let decision = policy.filter.decide(&subject);
         if self.monitored.is_none() {
@@ -425,6 +432,6 @@ impl fmt::Display for Explanation {
 impl Subject {
     /// A question of class IN over UDP, with every schedule active and nothing expired.
     pub fn new(client: IpAddr, name: Name, qtype: u16) -> Self {
-        Self { client, name, qtype, qclass: class::IN, tcp: false, active: ActiveSet::everything() }
+        Self { client, name, qtype, qclass: class::IN, tcp: false, active: ActiveSet::EVERYTHING }
     }
 }

@@ -79,8 +79,13 @@ pub struct ActiveSet {
 
 impl ActiveSet {
     /// As if every schedule were active and nothing had expired.
-    pub fn everything() -> Self {
-        Self { unix_ms: 0, schedules: ScheduleSet([u64::MAX; SCHEDULES_MAX / 64]), from_ms: 0, until_ms: u64::MAX }
+    pub const EVERYTHING: Self =
+        Self { unix_ms: 0, schedules: ScheduleSet([u64::MAX; SCHEDULES_MAX / 64]), from_ms: 0, until_ms: u64::MAX };
+
+    /// What is active at a time, made up.
+    #[cfg(test)]
+    pub(crate) fn of(unix_ms: u64, schedules: ScheduleSet) -> Self {
+        Self { unix_ms, schedules, from_ms: 0, until_ms: u64::MAX }
     }
 
     /// The time, in milliseconds since 1970-01-01 UTC.

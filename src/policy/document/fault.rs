@@ -87,6 +87,8 @@ codes! {
     Repeated = "W-DUPLICATE",
     /// A file that belongs to nothing.
     UnknownFile = "W-UNKNOWN-FILE",
+    /// Something that takes effect only where an answer shows what it asks about.
+    Partial = "W-PARTIAL",
     /// Something that can never take effect, or that nothing names.
     Unused = "W-UNUSED",
     /// A time that never comes.

@@ -311,6 +311,14 @@ impl<'d> Table<'d> {
         elements.filter_map(|item| self.as_text(&format!("an element of {}", self.label(key)), &item)).collect()
     }
 
+    /// One text, or a list of texts; empty when it is not there.
+    pub fn text_or_list(&self, key: &'static str) -> Vec<At<&'d str>> {
+        match self.raw(key) {
+            Some(At { value: DeValue::String(_), .. }) => self.text(key).into_iter().collect(),
+            _ => self.list(key),
+        }
+    }
+
     /// A domain name, if it is there and right.
     pub fn name(&self, key: &'static str) -> Option<At<Name>> {
         let text = self.text(key)?;

@@ -5,23 +5,28 @@
 //! title = "noisy video clients"
 //! mode = "enforce"
 //! groups = ["@branches"]
+//! schedule = "office-hours"
+//! expires = 2027-01-31T00:00:00+08:00
 //! ```
 
+use super::lists::addresses;
 use super::lists::{self, NameList, Reading};
-use super::rule::{Trigger, WrittenRule, read_groups};
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
-use super::{Filter, Folded, RULES_MAX, Rule, RuleHits};
+use super::written::{SHARED, WrittenRule, WrittenTrigger, read_groups, read_time};
+use super::{Action, Filter, Folded, RULES_MAX, Rule, RuleHits, Trigger, TriggerKind};
 use crate::policy::Mode;
+use crate::policy::document::network::{self, Entry, Member};
 use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
-use crate::policy::document::{Code, Context, Fault, Place, Table};
+use crate::policy::document::{At, Code, Context, Fault, Place, Table};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Reads all zones of the directory. `seed` is the secret of the hash, random for each process. Reading is the dear part
 /// of a policy (a million names take about a quarter of a second): modes that do not change filters clone the result.
 pub fn read(context: &Context<'_>, seed: u64) -> Filter {
-    let mut zones = Zones { context, rules: Vec::new(), names: Vec::new(), origins: Vec::new(), lists: HashMap::new() };
+    let mut zones =
+        Zones { context, rules: Vec::new(), triggers: Vec::new(), origins: Vec::new(), lists: HashMap::new() };
     for (path, _) in context.files.within("filters", "rpz") {
         let message = "response policy zones are not in this version of weir";
         context.faults.add(Code::NotYet, &Place::whole(path), message, "write the rules as filters/NN-name.toml");
@@ -46,7 +51,7 @@ struct Origin {
 struct Zones<'c> {
     context: &'c Context<'c>,
     rules: Vec<Rule>,
-    names: Vec<Arc<NameList>>,
+    triggers: Vec<Trigger>,
     origins: Vec<Origin>,
     /// A list that several rules name the same way is read once.
     lists: HashMap<(String, Reading), Arc<NameList>>,
@@ -64,16 +69,34 @@ impl Zones<'_> {
         let file = TomlFile::parse(&text, self.context.faults);
         let root = file.root(self.context.faults);
         let zone = root.table("zone");
-        zone.not_yet(&["schedule", "expires"]);
+        let (zone_schedules, zone_expires) = read_time(&zone, self.context);
         let title = zone.text("title").map_or(name.trim_end_matches(".toml"), |title| title.value).to_owned();
         let mode = zone.mode(Mode::Enforce);
         let groups = read_groups(&zone, self.context.groups);
+        let before = self.rules.len();
         for table in root.tables("rule") {
-            let mut written = WrittenRule::read(&table, self.context.groups);
+            let mut written = WrittenRule::read(&table, self.context);
             written.scope.zone_groups = groups;
+            written.scope.zone_schedules = zone_schedules;
+            written.scope.expires_ms = [written.scope.expires_ms, zone_expires].into_iter().flatten().min();
             written.mode = stricter(mode, written.mode);
+            if groups.is_some() && matches!(written.action, Action::Ttl(_)) {
+                let message = "action ttl cannot be had in a zone with groups";
+                self.context.faults.add(Code::Conflict, &table.place_of("action"), message, SHARED);
+            }
             self.rule(&table, written, &title, number);
         }
+        self.report_partial(before);
+    }
+
+    /// Says once for each file that what it asks about name servers is known only as far as answers show it.
+    fn report_partial(&self, before: usize) {
+        let of_servers = |rule: &&Rule| matches!(rule.trigger, TriggerKind::NsName | TriggerKind::NsAddress);
+        let Some(at) = self.rules[before..].iter().position(|rule| of_servers(&rule)) else { return };
+        let (rule, origin) = (&self.rules[before + at], &self.origins[before + at]);
+        let message = format!("{} is matched only where an answer shows name servers", rule.trigger.key());
+        let hint = "a gateway asks resolvers, whose answers rarely do: names and response_ip always act";
+        self.context.faults.add(Code::Partial, &origin.trigger, message, hint);
     }
 
     fn rule(&mut self, table: &Table<'_>, written: WrittenRule<'_>, title: &str, zone_number: usize) {
@@ -88,25 +111,31 @@ impl Zones<'_> {
             let hint = format!("the other is in {}; an id is unique in the whole policy", self.origins[first].id.file);
             faults.add(Code::Duplicate, &id.place, message, hint);
         }
-        let (list, trigger) = match &written.trigger {
-            Trigger::Names(names) => {
+        let trigger = match &written.trigger {
+            WrittenTrigger::Names(_, names) => {
                 let mut list = NameList::default();
                 names.iter().for_each(|(reach, name)| list.push(*reach, name.value.as_wire()));
-                (Arc::new(list), table.place_of("names"))
+                Trigger::Names(Arc::new(list))
             }
-            Trigger::List { .. } => (self.list(&written), table.place_of("list")),
-            Trigger::Broken => return,
+            WrittenTrigger::List { .. } => Trigger::Names(self.list(&written)),
+            WrittenTrigger::Networks { entries, files, .. } => self.networks(entries, files),
+            WrittenTrigger::Broken => return,
         };
         let names = match &written.trigger {
-            Trigger::Names(names) => names.iter().map(|(_, n)| (n.value.as_wire().to_vec(), n.place.clone())).collect(),
+            WrittenTrigger::Names(_, names) => {
+                names.iter().map(|(_, n)| (n.value.as_wire().to_vec(), n.place.clone())).collect()
+            }
             _ => Vec::new(),
         };
-        self.origins.push(Origin { id: id.place.clone(), trigger, names, force: written.force });
-        self.names.push(list);
+        let Some(kind) = written.trigger.kind() else { return };
+        let place = table.place_of(written.trigger.key());
+        self.origins.push(Origin { id: id.place.clone(), trigger: place, names, force: written.force });
+        self.triggers.push(trigger);
         self.rules.push(Rule {
             id: id.value.to_owned(),
             zone: title.to_owned(),
             zone_number,
+            trigger: kind,
             action: written.action,
             ttl: written.ttl,
             mode: written.mode,
@@ -120,7 +149,7 @@ impl Zones<'_> {
 
     /// The names of a rule's list; empty, with a fault, when it cannot be read.
     fn list(&mut self, written: &WrittenRule<'_>) -> Arc<NameList> {
-        let Trigger::List { path, format, matches } = &written.trigger else { return Arc::default() };
+        let WrittenTrigger::List { path, format, matches } = &written.trigger else { return Arc::default() };
         let suffixes = written.force || !written.action.blocks();
         let reading = Reading { format: format.as_ref().map(|format| format.value), matches: *matches, suffixes };
         let key = (path.value.to_owned(), reading);
@@ -142,21 +171,42 @@ impl Zones<'_> {
                 }
             },
             _ => {
-                if path.value.starts_with('/') || path.value.split('/').any(|part| part == "..") {
-                    let message = format!("{:?} leaves the policy directory", path.value);
-                    faults.add(Code::Path, &path.place, message, "put the list into lists/ of the policy directory");
-                } else {
-                    let hint = match nearest(path.value, files.iter().map(|(path, _)| &**path)) {
-                        Some(near) => format!("did you mean {near:?}?"),
-                        None => "the path begins at the policy directory, such as \"lists/video.txt\"".to_owned(),
-                    };
-                    faults.add(Code::MissingFile, &path.place, format!("there is no file {:?}", path.value), hint);
-                }
+                self.report_missing(path);
                 Arc::default()
             }
         };
         self.lists.insert(key, Arc::clone(&list));
         list
+    }
+
+    fn report_missing(&self, path: &At<&str>) {
+        let (files, faults) = (self.context.files, self.context.faults);
+        if path.value.starts_with('/') || path.value.split('/').any(|part| part == "..") {
+            let message = format!("{:?} leaves the policy directory", path.value);
+            faults.add(Code::Path, &path.place, message, "put the list into lists/ of the policy directory");
+        } else {
+            let hint = match nearest(path.value, files.iter().map(|(path, _)| &**path)) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => "the path begins at the policy directory, such as \"lists/video.txt\"".to_owned(),
+            };
+            faults.add(Code::MissingFile, &path.place, format!("there is no file {:?}", path.value), hint);
+        }
+    }
+
+    /// The networks of a rule, those in files among them.
+    fn networks(&self, entries: &[At<Entry>], paths: &[At<&str>]) -> Trigger {
+        let (files, faults) = (self.context.files, self.context.faults);
+        let mut all: Vec<Entry> = entries.iter().map(|entry| entry.value).collect();
+        for path in paths {
+            let (Some(file), Some(bytes)) = (files.path(path.value), files.bytes(path.value)) else {
+                self.report_missing(path);
+                continue;
+            };
+            let parsed = addresses::parse(bytes);
+            addresses::report(file, &parsed, path, faults);
+            all.extend(parsed.networks.iter().map(|net| Entry { except: false, member: Member::Network(*net) }));
+        }
+        Trigger::Networks(Arc::new(network::depths(all, self.context.groups)))
     }
 
     /// The list that `include:name` in another one means.
@@ -168,7 +218,7 @@ impl Zones<'_> {
 
     fn finish(self, seed: u64) -> Filter {
         let faults = self.context.faults;
-        let filter = match Filter::new(self.rules, &self.names, seed) {
+        let filter = match Filter::with_triggers(self.rules, self.triggers, seed) {
             Ok((filter, folded)) => {
                 for (origin, folded) in self.origins.iter().zip(&folded) {
                     report_folded(self.context, origin, *folded);

@@ -9,6 +9,7 @@
 //! names from the rule of its own list; see `resolve`.
 
 mod adblock;
+pub mod addresses;
 mod detect;
 mod line;
 mod names;
