@@ -15,7 +15,9 @@ fn corpus() -> PathBuf {
 
 fn options() -> Options {
     let nameservers = vec!["192.0.2.53:53".parse().expect("an address")];
-    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1, ..Options::default() }
+    // 2026-01-01T00:00:00Z, for what has expired.
+    let unix_ms = 1_767_225_600_000;
+    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1, unix_ms }
 }
 
 fn cases() -> Vec<PathBuf> {
@@ -30,7 +32,8 @@ fn cases() -> Vec<PathBuf> {
 fn every_fault_of_a_directory_is_reported_in_one_run() {
     let (mut failed, mut codes) = (Vec::new(), BTreeSet::new());
     for dir in cases() {
-        let report = load(&dir, &options()).expect_err("a bad policy is refused");
+        let report = load(&dir, &options()).map_or_else(|report| report, |(_, report)| report);
+        assert!(!report.faults.is_empty(), "{} has no faults", dir.display());
         let found: String = report
             .faults
             .iter()

@@ -120,8 +120,11 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let filter = filter::read(&context, options.seed);
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
-    groups.report_unused(faults);
-    schedules.report_unused(faults);
+    // What is unused because of an error is used once that is mended.
+    if !faults.has_errors() {
+        groups.report_unused(faults);
+        schedules.report_unused(faults);
+    }
     let (id, server, groups, access) = (PolicyId::of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
     let schedules = Arc::new(schedules);
     let policy =
