@@ -3,6 +3,7 @@
 use super::{ALERTS, FLIGHTS_MAX, JOURNAL_ENTRIES, SAMPLES, Site};
 use crate::control::feeds::report::FeedStatus;
 use crate::control::incidents::auto::Sample;
+use crate::control::rules::RulesStatus;
 use crate::control::status::{
     self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus, seconds_text,
 };
@@ -16,9 +17,10 @@ use crate::ledger::watch::Watch;
 use crate::ledger::{CookieEvent, Totals, UpstreamEvent};
 use crate::listen::Event;
 use crate::live_policy::{Running, Shared};
+use crate::policy::filter::{Rule, RuleHits};
 use crate::policy::modes::NORMAL;
 use crate::storm::Storms;
-use crate::telemetry::exposition::{FeedRow, PolicyRow, Snapshot, UpstreamRow};
+use crate::telemetry::exposition::{FeedRow, PolicyRow, RULES_MAX, RuleRow, Snapshot, UpstreamRow};
 use crate::upstream::Upstream;
 use crate::verdict::{Outcome, Reason};
 use std::collections::BTreeMap;
@@ -51,6 +53,7 @@ pub(super) fn status(site: &Site) -> Status {
         listeners: running.policy.server.listen.iter().map(ToString::to_string).collect(),
         workers: site.workers,
         queries: queries(&totals, site.in_flight()),
+        rules: RulesStatus::of(&running),
         cookies: cookies(&running, &totals),
         cache: cache(&site.shared, &totals),
         upstreams: upstreams(&running, &totals),
@@ -99,6 +102,7 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
             since_unix_ms: running.since_unix_ms,
         },
         mode: running.mode.clone().unwrap_or_else(|| NORMAL.to_owned()),
+        rules: running.counted_rules().take(RULES_MAX).map(rule_row).collect(),
         emergency_rules: site.incidents.rules() as u64,
         in_flight: site.in_flight(),
         alerts,
@@ -123,6 +127,11 @@ fn feed_row(feed: FeedStatus) -> FeedRow {
         looks_failed: feed.looks - feed.looks_ok.min(feed.looks),
         notified: feed.notified,
     }
+}
+
+fn rule_row(rule: &Rule) -> RuleRow {
+    let count = rule.hits.read().unwrap_or_default();
+    RuleRow { id: rule.id.clone(), decided: count.decided, monitored: count.monitored }
 }
 
 fn pool_name(running: &Running, pool: usize) -> &str {
@@ -211,6 +220,10 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
         limit(
             format!("accounts of {zones} zones in each of {workers} workers"),
             (workers * Storms::size_bytes(zones)) as u64,
+        ),
+        limit(
+            format!("hits of rules in each of {workers} workers"),
+            RuleHits::size_bytes(running.counted_rules().count(), workers) as u64,
         ),
         limit(format!("query log: {JOURNAL_ENTRIES} lines waiting"), Journal::size_bytes(JOURNAL_ENTRIES) as u64),
         limit(

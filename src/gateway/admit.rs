@@ -156,6 +156,7 @@ impl Desk {
             name: &query.name,
             qtype: query.qtype,
             tcp: case.client.is_tcp(),
+            active: view.active,
         };
         let decision = view.running.decide(&subject);
         if let Some(rule) = decision.monitored {

@@ -3,9 +3,11 @@
 
 use super::access::{AccessVerdict, Asked};
 use super::clients::{GroupSet, Groups};
+use super::document::instant;
 use super::document::words::TypeName;
 use super::emergency::Emergency;
-use super::filter::{self, Action, Rule};
+use super::filter::{self, Action, HitCount, Rule};
+use super::schedules::ActiveSet;
 use super::{Mode, Policy};
 use crate::dns::name::Name;
 use crate::dns::{class, opcode, rtype};
@@ -28,6 +30,8 @@ pub struct Subject {
     pub qclass: u16,
     /// Over TCP.
     pub tcp: bool,
+    /// What is in force when it is asked.
+    pub active: ActiveSet,
 }
 
 /// What the client gets.
@@ -132,6 +136,63 @@ pub struct Step {
     pub says: String,
     /// Whether it settles what becomes of the question.
     pub decides: bool,
+    /// Who answers for the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Where the rule was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// What the rule has done so far, in a gateway that runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hits: Option<StepHits>,
+}
+
+/// What a rule has done since it was there first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepHits {
+    /// Queries that it decided.
+    pub decided: u64,
+    /// Queries that it would have decided without monitor mode.
+    pub monitored: u64,
+    /// When the last was, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+}
+
+impl Step {
+    /// A step of a policy that has no owner and counts nothing apart.
+    fn new(policy: &'static str, rule: String, says: String, decides: bool) -> Self {
+        Self { policy, rule, says, decides, owner: None, ticket: None, hits: None }
+    }
+
+    /// A step of a rule with its notes.
+    fn of_rule(policy: &'static str, rule: &Rule, says: String, decides: bool) -> Self {
+        let hits = rule.hits.read().map(|HitCount { decided, monitored, last_unix_ms }| StepHits {
+            decided,
+            monitored,
+            last: last_unix_ms.map(instant::show),
+        });
+        let (owner, ticket) = (rule.owner.clone(), rule.ticket.clone());
+        Self { owner, ticket, hits, ..Self::new(policy, rule.id.clone(), says, decides) }
+    }
+
+    /// Owner, ticket and hits, as they follow what it says.
+    fn notes(&self) -> String {
+        let mut notes = String::new();
+        for (title, note) in [("owner", &self.owner), ("ticket", &self.ticket)] {
+            if let Some(note) = note {
+                notes.push_str(&format!("; {title} {note}"));
+            }
+        }
+        match &self.hits {
+            None => {}
+            Some(StepHits { last: None, .. }) => notes.push_str("; never hit so far"),
+            Some(StepHits { decided, monitored, last: Some(last) }) => {
+                notes.push_str(&format!("; {decided} decided and {monitored} monitored so far, last {last}"));
+            }
+        }
+        notes
+    }
 }
 
 /// Every rule in order, and what becomes of the question.
@@ -147,6 +208,9 @@ pub struct Explanation {
     pub qtype: String,
     /// `udp` or `tcp`.
     pub transport: &'static str,
+    /// When, where that was said: in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
     /// The incident mode that is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
@@ -189,6 +253,7 @@ pub fn explain_with(policy: &Policy, besides: Besides<'_>, subject: &Subject) ->
         name: subject.name.to_string(),
         qtype: TypeName(subject.qtype).to_string(),
         transport: if subject.tcp { "tcp" } else { "udp" },
+        at: None,
         mode: besides.mode.map(str::to_owned),
         steps: Vec::new(),
         answer: Answer::Forward,
@@ -251,7 +316,7 @@ impl Explanation {
             };
             let rule = if considered.number > 0 { format!("{}", considered.number) } else { String::new() };
             let decides = speaks && considered.mode == Mode::Enforce;
-            steps.push(Step { policy: considered.reason.name(), rule, says, decides });
+            steps.push(Step::new(considered.reason.name(), rule, says, decides));
         });
         self.steps = steps;
         let (answer, reason) = Answer::of_access(judged.verdict);
@@ -267,13 +332,13 @@ impl Explanation {
         } else {
             in_mode(source.mode, &format!("at most {} queries a second, {} at once", source.rate, source.burst))
         };
-        self.steps.push(Step { policy: Reason::Source.name(), rule: String::new(), says, decides: false });
+        self.steps.push(Step::new(Reason::Source.name(), String::new(), says, false));
     }
 
     /// Goes through the emergency rules; true when one decides that the question does not go on.
     fn ask_emergency(&mut self, emergency: &Emergency, subject: &Subject, groups: &GroupSet) -> bool {
-        let Subject { client, name, qtype, tcp, .. } = *subject;
-        let subject = filter::Subject { groups, client, name: &name, qtype, tcp };
+        let Subject { client, name, qtype, tcp, ref active, .. } = *subject;
+        let subject = filter::Subject { groups, client, name: &name, qtype, tcp, active };
         self.add_steps("emergency", emergency.considered(&subject), tcp);
         self.decided(emergency.decide(&subject).rule, tcp)
     }
@@ -286,7 +351,7 @@ impl Explanation {
                 true => format!("{action}, by {}", considered.matched),
                 false => format!("{action}, by {}, but {}", considered.matched, considered.why),
             };
-            self.steps.push(Step { policy, rule: considered.rule.id.clone(), says, decides });
+            self.steps.push(Step::of_rule(policy, considered.rule, says, decides));
         }
     }
 
@@ -302,8 +367,8 @@ impl Explanation {
 
     /// Goes through the filter; true when a rule decides that the question does not go on.
     fn ask_filter(&mut self, policy: &Policy, subject: &Subject, groups: &super::clients::GroupSet) -> bool {
-        let Subject { client, name, qtype, tcp, .. } = *subject;
-        let subject = filter::Subject { groups, client, name: &name, qtype, tcp };
+        let Subject { client, name, qtype, tcp, ref active, .. } = *subject;
+        let subject = filter::Subject { groups, client, name: &name, qtype, tcp, active };
         self.add_steps(Reason::Filter.name(), policy.filter.considered(&subject), tcp);
         let decision = policy.filter.decide(&subject);
         if self.monitored.is_none() {
@@ -319,7 +384,7 @@ impl Explanation {
         let pool = route.map_or(0, |route| route.pool);
         let pool = server.pools.get(pool).map_or("default", |pool| pool.name.as_str());
         let rule = route.map_or_else(String::new, |route| route.zone.to_string());
-        self.steps.push(Step { policy: "route", rule, says: format!("pool {pool}"), decides: false });
+        self.steps.push(Step::new("route", rule, format!("pool {pool}"), false));
         self.pool = Some(pool.to_owned());
     }
 
@@ -344,6 +409,9 @@ impl fmt::Display for Explanation {
         let Self { name, qtype, client, transport, .. } = self;
         write!(f, "{name} {qtype} for {client} over {transport}")?;
         let groups: Vec<_> = self.groups.iter().map(|name| format!("@{name}")).collect();
+        if let Some(at) = &self.at {
+            write!(f, " at {at}")?;
+        }
         if let Some(mode) = &self.mode {
             write!(f, ", in mode {mode}")?;
         }
@@ -355,7 +423,7 @@ impl fmt::Display for Explanation {
         let width = self.steps.iter().map(|step| named(step).chars().count()).max().unwrap_or(0);
         for step in &self.steps {
             let mark = if step.decides { '>' } else { ' ' };
-            writeln!(f, "{mark} {:width$}  {}", named(step), step.says)?;
+            writeln!(f, "{mark} {:width$}  {}{}", named(step), step.says, step.notes())?;
         }
         write!(f, "= {}", self.sentence())?;
         if let Some(pool) = &self.pool {
@@ -369,8 +437,8 @@ impl fmt::Display for Explanation {
 }
 
 impl Subject {
-    /// A question of class IN over UDP.
+    /// A question of class IN over UDP, with every schedule active and nothing expired.
     pub fn new(client: IpAddr, name: Name, qtype: u16) -> Self {
-        Self { client, name, qtype, qclass: class::IN, tcp: false }
+        Self { client, name, qtype, qclass: class::IN, tcp: false, active: ActiveSet::EVERYTHING }
     }
 }

@@ -21,6 +21,7 @@ pub mod outline;
 pub mod overload;
 pub mod regulars;
 pub mod rrl;
+pub mod schedules;
 pub mod server;
 pub mod shares;
 pub mod source;
@@ -125,8 +126,10 @@ pub struct Policy {
     pub id: PolicyId,
     /// gateway.toml: where it listens, whom it asks, cache, control, metrics, log.
     pub server: Arc<server::Server>,
-    /// clients.toml.
+    /// The groups of clients.toml.
     pub groups: Arc<clients::Groups>,
+    /// Its schedules.
+    pub schedules: Arc<schedules::Schedules>,
     /// access.toml.
     pub access: Arc<access::Access>,
     /// limits.toml `[source]`.

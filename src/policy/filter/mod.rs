@@ -9,14 +9,15 @@
 //! answer: the question is asked first.
 //!
 //! Exceptions inside a list (`@@`) free names from the rule of that list and from no other: the next rule is heard. A rule
-//! whose filters (groups, types, transport) do not fit, or that is off, does not speak; one in monitor mode is remembered
-//! and the next is heard.
+//! whose filters (groups, types, transport, schedule) do not fit, whose time is over, or that is off, does not speak; one in
+//! monitor mode is remembered and the next is heard.
 
 mod action;
 mod answer;
 mod consider;
 pub mod data;
 mod decide;
+pub mod hits;
 mod index;
 pub mod lists;
 mod networks;
@@ -31,6 +32,7 @@ mod zone;
 
 pub use action::{Action, Budget, Expectation, Limit, Otherwise, Per, TtlBounds};
 pub use consider::{Considered, Why};
+pub use hits::{HitCount, RuleHits};
 pub use index::Folded;
 pub use pattern::Pattern;
 pub use rule::{Decision, Rule, RuleTransport, Scope, Subject, TTL_DEFAULT};
@@ -41,6 +43,8 @@ pub use zone::read;
 use super::Mode;
 #[cfg(test)]
 use super::clients::GroupSet;
+#[cfg(test)]
+use super::schedules::ActiveSet;
 use crate::dns::name::Name;
 use crate::policy::document::network::Depths;
 use index::{Index, wanted};

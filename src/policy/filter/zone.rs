@@ -5,13 +5,15 @@
 //! title = "noisy video clients"
 //! mode = "enforce"
 //! groups = ["@branches"]
+//! schedule = "office-hours"
+//! expires = 2027-01-31T00:00:00+08:00
 //! ```
 
 use super::lists::addresses;
 use super::lists::{self, NameList, Reading};
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
-use super::written::{SHARED, WrittenRule, WrittenTrigger, read_groups};
-use super::{Action, Filter, Folded, RULES_MAX, Rule, Trigger, TriggerKind};
+use super::written::{SHARED, WrittenRule, WrittenTrigger, read_groups, read_time};
+use super::{Action, Filter, Folded, RULES_MAX, Rule, RuleHits, Trigger, TriggerKind};
 use crate::language::text;
 use crate::policy::Mode;
 use crate::policy::document::network::{self, Entry, Member};
@@ -74,14 +76,16 @@ impl Zones<'_> {
         let file = TomlFile::parse(&text, self.context.faults);
         let root = file.root(self.context.faults);
         let zone = root.table("zone");
-        zone.not_yet(&["schedule", "expires"]);
+        let (zone_schedules, zone_expires) = read_time(&zone, self.context);
         let title = zone.text("title").map_or(name.trim_end_matches(".toml"), |title| title.value).to_owned();
         let mode = zone.mode(Mode::Enforce);
         let groups = read_groups(&zone, self.context.groups);
         let before = self.rules.len();
         for table in root.tables("rule") {
-            let mut written = WrittenRule::read(&table, self.context.groups);
+            let mut written = WrittenRule::read(&table, self.context);
             written.scope.zone_groups = groups;
+            written.scope.zone_schedules = zone_schedules;
+            written.scope.expires_ms = [written.scope.expires_ms, zone_expires].into_iter().flatten().min();
             written.mode = stricter(mode, written.mode);
             if groups.is_some() && matches!(written.action, Action::Ttl(_)) {
                 let message = "action ttl cannot be had in a zone with groups";
@@ -154,6 +158,7 @@ impl Zones<'_> {
             owner: written.owner,
             ticket: written.ticket,
             note: written.note,
+            hits: RuleHits::default(),
         });
     }
 
