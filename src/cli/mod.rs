@@ -10,11 +10,13 @@ mod import;
 mod incident;
 mod output;
 mod run;
+mod schema;
 mod top;
 mod undo;
 
 use crate::control::top::By;
 use crate::language::Lang;
+use crate::policy::schema::Kind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -60,6 +62,8 @@ enum Command {
     Run(RunArguments),
     /// Check a policy directory without running it; exit 0: clean, 1: warnings with --strict, 2: faults
     Check(CheckArguments),
+    /// Print the JSON Schema of a file of the policy directory, for editors
+    Schema(SchemaArguments),
     /// Say what the policy would do with a question, and why
     Explain(ExplainArguments),
     /// Attack a gateway started for it on loopback, beside ordinary clients, and print what became of them
@@ -186,6 +190,41 @@ struct CheckArguments {
     format: Format,
     #[command(flatten)]
     system: SystemArguments,
+}
+
+#[derive(Debug, Args)]
+struct SchemaArguments {
+    /// The kind of file; without it the kinds are listed
+    #[arg(value_enum)]
+    kind: Option<FileKind>,
+    /// Write all schemas into this directory, with a configuration for taplo and the editors that use it
+    #[arg(long, value_name = "DIR", conflicts_with = "kind")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FileKind {
+    Gateway,
+    Clients,
+    Access,
+    Limits,
+    Filters,
+    Modes,
+    Tests,
+}
+
+impl FileKind {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Gateway => Kind::Gateway,
+            Self::Clients => Kind::Clients,
+            Self::Access => Kind::Access,
+            Self::Limits => Kind::Limits,
+            Self::Filters => Kind::Filters,
+            Self::Modes => Kind::Modes,
+            Self::Tests => Kind::Tests,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -436,6 +475,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
     let exit = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Schema(arguments) => schema::schema(&arguments),
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Drill(arguments) => drill::drill(&arguments),
         Command::Reload(arguments) => ask::reload(&arguments),

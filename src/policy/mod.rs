@@ -17,6 +17,7 @@ pub mod networks;
 pub mod overload;
 pub mod regulars;
 pub mod rrl;
+pub mod schema;
 pub mod server;
 pub mod shares;
 pub mod source;

@@ -7,6 +7,7 @@
 //! | `running` | run with and without files, status, explain, the control socket, the end |
 //! | `crashing` | kill -9 at random moments of apply and rollback: the next start serves one of the two policies |
 //! | `incidents` | modes and emergency rules: at once, for a time, over a crash |
+//! | `languages` | messages in English and Chinese, SARIF, the meaning of codes, schemas |
 //! | `reloading` | by command, by signal, by itself; listeners that come and go; a bad policy changes nothing |
 //! | `undoing` | apply, confirm, rollback, history, diff: what was changed is undone in one command |
 //! | `watching` | top, the status, alerts of attacks that go on |
@@ -14,6 +15,7 @@
 mod crashing;
 mod drills;
 mod incidents;
+mod languages;
 mod offline;
 mod place;
 mod reloading;

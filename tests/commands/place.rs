@@ -96,6 +96,8 @@ impl Place {
         command.args(arguments).current_dir(&self.root).stdin(Stdio::null());
         command.env("STATE_DIRECTORY", self.path("state"));
         command.env("XDG_RUNTIME_DIR", self.path("xdg")).env_remove("RUST_LOG").env_remove("WEIR_LOG");
+        // Whoever runs the tests may speak another language.
+        command.env("LC_ALL", "C");
         command
     }
 
