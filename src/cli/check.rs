@@ -40,6 +40,15 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
 
 /// What a code means: one of a fault, or the word in brackets of a warning about a list.
 fn explain(code: &str) -> Exit {
+    if code.is_empty() {
+        for code in Code::ALL {
+            output::result(text!("{code}: {meaning}", code, meaning = meaning::of(*code).meaning));
+        }
+        for problem in Problem::ALL {
+            output::result(text!("{code}: {meaning}", code = problem.code(), meaning = problem.text()));
+        }
+        return Exit::Ok;
+    }
     let faults = Code::ALL.iter().find(|known| known.as_str().eq_ignore_ascii_case(code)).map(|known| {
         let meaning = meaning::of(*known);
         (known.as_str(), meaning.meaning, Some(meaning.way_out))

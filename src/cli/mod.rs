@@ -182,8 +182,8 @@ struct CheckArguments {
     /// Warnings end with exit code 1
     #[arg(long)]
     strict: bool,
-    /// Say what a code of a message means, such as E-RANGE, instead of checking
-    #[arg(long, value_name = "CODE")]
+    /// Say what a code of a message means, such as E-RANGE, instead of checking; alone it lists all codes
+    #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "")]
     explain: Option<String>,
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Human)]

@@ -18,7 +18,7 @@ pub(super) fn lang() -> Lang {
     LANG.get().copied().unwrap_or_default()
 }
 
-fn said(what: &impl Said) -> String {
+fn said(what: impl Said) -> String {
     match what.argument() {
         Argument::Plain(words) => words,
         Argument::Text(text) => text.to(lang()),
@@ -27,17 +27,17 @@ fn said(what: &impl Said) -> String {
 
 /// Writes the result of a command, and a line end when it lacks one.
 pub(super) fn result(text: impl Said) {
-    write(&mut io::stdout().lock(), &said(&text));
+    write(&mut io::stdout().lock(), &said(text));
 }
 
 /// Writes what is not the result: faults, notes.
 pub(super) fn note(text: impl Said) {
-    write(&mut io::stderr().lock(), &said(&text));
+    write(&mut io::stderr().lock(), &said(text));
 }
 
 /// Writes why a command failed.
 pub(super) fn error(text: impl Said) {
-    note(format_args!("{}: {}", said(&text!("error")), said(&text)));
+    note(format_args!("{}: {}", said(text!("error")), said(text)));
 }
 
 /// Whether standard output takes colour: a terminal, unless `NO_COLOR` is set (no-color.org) or the terminal is dumb.

@@ -88,9 +88,15 @@ pub enum Argument {
 }
 
 impl Text {
-    /// A template with its arguments; [`text!`] is how to write one.
+    /// A template with its arguments; `text!` is how to write one.
     pub fn new(template: &'static str, arguments: Vec<(&'static str, Argument)>) -> Self {
         Self { words: Words::Template(template), arguments }
+    }
+
+    /// With these arguments.
+    #[must_use]
+    pub fn with(self, arguments: Vec<(&'static str, Argument)>) -> Self {
+        Self { arguments, ..self }
     }
 
     /// A template without arguments.
@@ -195,18 +201,24 @@ impl From<&str> for Text {
 /// What may stand for a placeholder: whatever can be shown, and other texts.
 pub trait Said {
     /// As an argument.
-    fn argument(&self) -> Argument;
+    fn argument(self) -> Argument;
 }
 
-impl<T: Display + ?Sized> Said for T {
-    fn argument(&self) -> Argument {
+impl<T: Display> Said for T {
+    fn argument(self) -> Argument {
         Argument::Plain(self.to_string())
     }
 }
 
 // A text has no `Display`, so that none is shown in English by accident.
 impl Said for Text {
-    fn argument(&self) -> Argument {
+    fn argument(self) -> Argument {
+        Argument::Text(self)
+    }
+}
+
+impl Said for &Text {
+    fn argument(self) -> Argument {
         Argument::Text(self.clone())
     }
 }

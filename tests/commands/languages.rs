@@ -64,6 +64,7 @@ fn a_code_is_explained() {
     place.weir(&["check", "--explain", "E-RANGE"]).works(&["E-RANGE: a value is outside its bounds"]);
     place.weir(&["check", "--explain", "e-range", "--lang", "zh"]).works(&["E-RANGE：值超出范围"]);
     place.weir(&["check", "--explain", "adblock-url"]).works(&["an adblock rule for a url"]);
+    place.weir(&["check", "--explain"]).works(&["E-IO: ", "W-UNUSED: ", "adblock-url: "]);
     place.weir(&["check", "--explain", "E-RAGNE"]).fails(2, &["E-RAGNE", "did you mean \"E-RANGE\"?"]);
     place.weir(&["check", "--explain", "zzzzzzzzzzzz"]).fails(2, &["there is no code"]);
 }

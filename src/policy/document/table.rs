@@ -495,6 +495,7 @@ impl<'d> Table<'d> {
         Some(At { value: &**text, place: raw.place.clone() })
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a text is made for this one message")]
     fn wrong_type(&self, key: &str, raw: &Raw<'_>, wanted: Text, hint: Text) {
         let message =
             text!("{key} must be {wanted}, not {found}", key = self.label(key), wanted, found = kind(raw.value));
