@@ -9,10 +9,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir::dns::name::Name;
-use weir::policy::Mode;
 use weir::policy::clients::GroupSet;
 use weir::policy::filter::lists::{NameList, Reading, parse};
-use weir::policy::filter::{Action, Filter, Rule, Scope, Subject};
+use weir::policy::filter::{Action, Filter, Rule, Subject};
 use weir::sys::prefetch;
 
 const NAMES: usize = 1_000_000;
@@ -33,18 +32,7 @@ fn made_name(rng: &mut StdRng) -> String {
 }
 
 fn rule() -> Rule {
-    Rule {
-        id: "list".to_owned(),
-        zone: "zone".to_owned(),
-        zone_number: 0,
-        action: Action::Nxdomain,
-        ttl: 60,
-        mode: Mode::Enforce,
-        scope: Scope::default(),
-        owner: None,
-        ticket: None,
-        note: None,
-    }
+    Rule::new("list", "zone", 0, Action::Nxdomain)
 }
 
 fn compile(names: &Arc<NameList>) -> Filter {
@@ -141,7 +129,16 @@ fn filter(c: &mut Criterion) {
             b.iter(|| {
                 next = (next + 1) % ASKED;
                 prefetch(&asked[(next + AHEAD) % ASKED]);
-                filter.decide(&Subject { groups: &groups, name: &asked[next], qtype: 1, tcp: false }).rule.is_some()
+                filter
+                    .decide(&Subject {
+                        groups: &groups,
+                        client: [192, 0, 2, 1].into(),
+                        name: &asked[next],
+                        qtype: 1,
+                        tcp: false,
+                    })
+                    .rule
+                    .is_some()
             });
         });
     }

@@ -52,6 +52,7 @@ impl Scene {
             journal: Journal::new(64),
             alerts: Alerts::new(64),
             samples: Samples::new(samples),
+            notices: Default::default(),
             live: LivePolicy::new(policy, 0).expect("few upstreams"),
         });
         let gateway = Gateway::new(&shared, &Arc::new(Ledger::default()), 1, 64, [7; 32]);

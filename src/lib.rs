@@ -17,6 +17,7 @@
 //! | [`storm`] | zones that fail or are under random names: what each holds, and who may still be asked |
 //! | [`upstream`] | whom we ask: pools, routes, health, what is in flight |
 //! | [`cache`] | answers that were vetted, in fixed memory |
+//! | [`recordings`] | queries from files: text, query log, dnstap, packet captures |
 //! | [`policy`] | one file or folder per policy: what was written, what runs, and the check |
 //! | [`ledger`] | counters: every query exactly once |
 //! | [`verdict`] | what may become of a query |
@@ -39,6 +40,7 @@ pub mod ledger;
 pub mod listen;
 pub mod live_policy;
 pub mod policy;
+pub mod recordings;
 pub mod storm;
 pub mod sys;
 pub mod telemetry;

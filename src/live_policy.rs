@@ -2,8 +2,10 @@
 
 use crate::cache::Cache;
 use crate::dns::name::Name;
+use crate::dns::response::Response;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
+use crate::ledger::notices::Notices;
 use crate::ledger::samples::Samples;
 use crate::policy::Policy;
 use crate::policy::cookies::CookieJar;
@@ -42,7 +44,7 @@ impl Running {
     #[inline]
     pub fn decide(&self, subject: &Subject<'_>) -> Decision<'_> {
         match self.emergency_rule(subject) {
-            Some(rule) => Decision { rule: Some(rule), monitored: None },
+            Some(rule) => Decision { rule: Some(rule), ..Decision::default() },
             None => self.policy.filter.decide(subject),
         }
     }
@@ -64,6 +66,17 @@ impl Running {
     #[inline]
     pub fn is_untouched(&self, name: &Name) -> bool {
         self.emergency.is_untouched(name) && self.policy.filter.is_untouched(name)
+    }
+
+    /// Whether no rule of any filter could ever speak about an answer to `name`, for any client, apart from rules that
+    /// decide on the question.
+    #[inline]
+    pub fn is_answer_untouched(&self, name: &Name, response: &Response<'_>) -> bool {
+        let mut untouched = self.policy.filter.is_answer_untouched(name, response);
+        if !self.emergency.is_empty() {
+            response.chain(&mut |target| untouched = untouched && self.emergency.is_untouched(target));
+        }
+        untouched
     }
 
     /// The one that follows when `change` is made to this one.
@@ -204,6 +217,8 @@ pub struct Shared {
     pub journal: Journal,
     /// Attacks that workers have noticed, on their way to whoever tells people.
     pub alerts: Alerts,
+    /// Zones of feeds whose primaries say that they have changed.
+    pub notices: Notices,
     /// Samples of what is asked, on their way to whoever makes out who it is.
     pub samples: Samples,
 }

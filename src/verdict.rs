@@ -27,11 +27,13 @@ pub enum Outcome {
     Malformed,
     /// A zone transfer handed to its upstream.
     Transferred,
+    /// A NOTIFY for the zone of a feed, heard here.
+    Notified,
 }
 
 impl Outcome {
     /// All outcomes, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Forwarded,
         Self::CacheHit,
         Self::CacheStale,
@@ -43,6 +45,7 @@ impl Outcome {
         Self::Rejected,
         Self::Malformed,
         Self::Transferred,
+        Self::Notified,
     ];
 
     /// The name in metrics, logs and scenarios.
@@ -59,6 +62,7 @@ impl Outcome {
             Self::Rejected => "rejected",
             Self::Malformed => "malformed",
             Self::Transferred => "transferred",
+            Self::Notified => "notified",
         }
     }
 }

@@ -6,9 +6,8 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use weir::dns::name::Name;
-use weir::policy::Mode;
 use weir::policy::filter::lists::{Format, Match, Problem, Reading, Weight, parse, parse_with};
-use weir::policy::filter::{Action, Filter, Rule, Scope};
+use weir::policy::filter::{Action, Filter, Rule};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, bytes)) = input.split_first() else { return };
@@ -46,16 +45,5 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn rule() -> Rule {
-    Rule {
-        id: "list".to_owned(),
-        zone: "zone".to_owned(),
-        zone_number: 0,
-        action: Action::Nxdomain,
-        ttl: 60,
-        mode: Mode::Enforce,
-        scope: Scope::default(),
-        owner: None,
-        ticket: None,
-        note: None,
-    }
+    Rule::new("list", "zone", 0, Action::Nxdomain)
 }

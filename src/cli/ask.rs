@@ -1,6 +1,6 @@
 //! `weir status` and `weir reload`: ask the running gateway.
 
-use super::{AskArguments, Exit, StatusArguments, output};
+use super::{AskArguments, Exit, ReloadArguments, StatusArguments, output};
 use crate::control::client::{self, AskError};
 use crate::control::protocol::Command;
 use crate::control::reload::Reloaded;
@@ -24,8 +24,8 @@ pub(super) fn status(arguments: &StatusArguments) -> Exit {
 }
 
 /// `weir reload`
-pub(super) fn reload(arguments: &AskArguments) -> Exit {
-    match ask(arguments.socket.as_ref(), &Command::Reload {}) {
+pub(super) fn reload(arguments: &ReloadArguments) -> Exit {
+    match ask(arguments.ask.socket.as_ref(), &Command::Reload { force: arguments.force }) {
         Ok(value) => show::<Reloaded>(value),
         Err(error) => failed(&error),
     }
@@ -52,7 +52,7 @@ pub(super) fn sockets(named: Option<&PathBuf>) -> Vec<PathBuf> {
     named.map_or_else(socket::default_paths, |path| vec![path.clone()])
 }
 
-fn ask(named: Option<&PathBuf>, command: &Command) -> Result<serde_json::Value, AskError> {
+pub(super) fn ask(named: Option<&PathBuf>, command: &Command) -> Result<serde_json::Value, AskError> {
     client::connect(&sockets(named))?.in_language(output::lang()).ask(command)
 }
 

@@ -1,6 +1,7 @@
 //! `weir check`: the whole policy directory, offline; every fault of it in one run.
 
 use super::{CheckArguments, Exit, Format, OFFLINE_SEED, output};
+use crate::control::feeds::store::Store;
 use crate::control::origin::{self, Origin};
 use crate::language::text;
 use crate::policy::document::{Code, meaning, nearest};
@@ -16,7 +17,11 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
         return Exit::Faults;
     }
     let directory = Origin::Directory(arguments.directory.clone());
-    let (policy, report) = match directory.load(&origin::load_options(&arguments.system.resolv_conf, OFFLINE_SEED)) {
+    let mut options = origin::load_options(&arguments.system.resolv_conf, OFFLINE_SEED);
+    if let Some(state) = &arguments.state {
+        options.copies = Store::open(Some(state)).copies();
+    }
+    let (policy, report) = match directory.load(&options) {
         Ok((policy, report)) => (Some(policy), report),
         Err(report) => (None, report),
     };

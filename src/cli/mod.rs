@@ -6,9 +6,11 @@ mod check;
 mod cookie_secret;
 mod drill;
 mod explain;
+mod feed;
 mod import;
 mod incident;
 mod output;
+mod plan;
 mod run;
 mod schema;
 mod top;
@@ -69,7 +71,9 @@ enum Command {
     /// Attack a gateway started for it on loopback, beside ordinary clients, and print what became of them
     Drill(DrillArguments),
     /// Make the running gateway load its policy directory again
-    Reload(AskArguments),
+    Reload(ReloadArguments),
+    /// Show what another policy would change: rules, and verdicts on queries; exit 1: the guard would refuse it, 2: faults
+    Plan(PlanArguments),
     /// Make another directory the policy: checked whole, taken whole, kept in the history
     Apply(ApplyArguments),
     /// Keep what was applied with --confirm-within
@@ -82,6 +86,8 @@ enum Command {
     Diff(DiffArguments),
     /// Show how the running gateway is
     Status(StatusArguments),
+    /// Show the feeds: lists and zones that come from elsewhere; refresh looks now, accept takes what waits
+    Feed(FeedArguments),
     /// Switch to an incident mode for a time, or back to normal; alone it lists the modes
     Mode(ModeArguments),
     /// Block a name at once, for a time, before everything that the policy says
@@ -179,6 +185,9 @@ struct CheckArguments {
     /// The policy directory
     #[arg(default_value = crate::control::origin::DIRECTORY)]
     directory: PathBuf,
+    /// Take the last copies of feeds from this state directory; without it their rules are empty, with a warning
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Warnings end with exit code 1
     #[arg(long)]
     strict: bool,
@@ -231,7 +240,7 @@ impl FileKind {
 struct ImportArguments {
     /// The list
     file: PathBuf,
-    /// What to make of it: a filter zone, or plain domains
+    /// What to make of it: a filter zone, plain domains, or a response policy zone
     #[arg(long, value_enum, default_value_t = ImportTo::Toml)]
     to: ImportTo,
     /// The list's format, as in a rule [default: detected]
@@ -252,7 +261,6 @@ struct ImportArguments {
 enum ImportTo {
     Toml,
     Domains,
-    #[value(hide = true)]
     Rpz,
 }
 
@@ -304,7 +312,88 @@ struct AskArguments {
 }
 
 #[derive(Debug, Args)]
+struct ReloadArguments {
+    /// Even what the guard objects to: `[guard]` in gateway.toml
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("recording").args(["queries", "dnstap", "pcap"]))]
+struct PlanArguments {
+    /// What would run: a directory, or the beginning of an id of the history
+    #[arg(value_name = "DIR", default_value = crate::control::origin::DIRECTORY)]
+    policy: String,
+    /// Compare with this directory, not with what runs; no gateway is asked
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Try the queries of this file: NAME TYPE CLIENT on each line, or a query log of weir
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// Try the queries of this dnstap file (Frame Streams)
+    #[arg(long, value_name = "FILE")]
+    dnstap: Option<PathBuf>,
+    /// Try the queries of this packet capture, pcap or pcapng
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// The port that queries of the capture were sent to
+    #[arg(long, default_value_t = 53, requires = "pcap")]
+    port: u16,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+    #[command(flatten)]
+    system: SystemArguments,
+}
+
+#[derive(Debug, Args)]
 struct StatusArguments {
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct FeedArguments {
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+    #[command(subcommand)]
+    command: Option<FeedCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum FeedCommand {
+    /// Look at the source of a feed now, or of all, and wait until that is done
+    Refresh(FeedRefreshArguments),
+    /// Put a copy in force that waits because too much of it came or went
+    Accept(FeedAcceptArguments),
+}
+
+#[derive(Debug, Args)]
+struct FeedRefreshArguments {
+    /// The feed [default: all]
+    name: Option<String>,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+struct FeedAcceptArguments {
+    /// The feed
+    name: String,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -323,6 +412,9 @@ struct ApplyArguments {
     /// Why; kept in the history and the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Even what the guard objects to: `[guard]` in gateway.toml
+    #[arg(long)]
+    force: bool,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -346,6 +438,9 @@ struct RollbackArguments {
     /// Why; kept in the history and the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Even what the guard objects to: `[guard]` in gateway.toml
+    #[arg(long)]
+    force: bool,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -478,6 +573,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Drill(arguments) => drill::drill(&arguments),
+        Command::Plan(arguments) => plan::plan(&arguments),
         Command::Reload(arguments) => ask::reload(&arguments),
         Command::Apply(arguments) => undo::apply(arguments),
         Command::Confirm(arguments) => undo::confirm(arguments),
@@ -485,6 +581,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::History(arguments) => undo::history(&arguments),
         Command::Diff(arguments) => undo::compare(&arguments),
         Command::Status(arguments) => ask::status(&arguments),
+        Command::Feed(arguments) => feed::feed(arguments),
         Command::Mode(arguments) => incident::mode(arguments),
         Command::Block(arguments) => incident::block(arguments),
         Command::Unblock(arguments) => incident::unblock(arguments),

@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf, absolute};
 
 /// `weir apply`
 pub(super) fn apply(arguments: ApplyArguments) -> Exit {
-    let ApplyArguments { directory, confirm_within, reason, json, ask } = arguments;
+    let ApplyArguments { directory, confirm_within, reason, force, json, ask } = arguments;
     if let Err(missing) = origin::require_directory(&directory) {
         output::error(missing);
         return Exit::Faults;
     }
     // The gateway has another working directory.
     let directory = absolute(&directory).unwrap_or(directory);
-    let request = ApplyRequest { directory, reason, confirm_within };
+    let request = ApplyRequest { directory, reason, confirm_within, force };
     ask::carry_out::<Reloaded>(&ask, &Command::Apply(request), json)
 }
 
@@ -33,8 +33,8 @@ pub(super) fn confirm(arguments: ConfirmArguments) -> Exit {
 
 /// `weir rollback`
 pub(super) fn rollback(arguments: RollbackArguments) -> Exit {
-    let RollbackArguments { id, reason, json, ask } = arguments;
-    ask::carry_out::<Reloaded>(&ask, &Command::Rollback(RollbackRequest { id, reason }), json)
+    let RollbackArguments { id, reason, force, json, ask } = arguments;
+    ask::carry_out::<Reloaded>(&ask, &Command::Rollback(RollbackRequest { id, reason, force }), json)
 }
 
 /// `weir history`
@@ -58,7 +58,7 @@ pub(super) fn compare(arguments: &DiffArguments) -> Exit {
 }
 
 /// The directory that is meant, where it is not the beginning of an id.
-fn directory(text: &str) -> Option<PathBuf> {
+pub(super) fn directory(text: &str) -> Option<PathBuf> {
     let path = Path::new(text);
     let is_id = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     (!is_id || path.is_dir()).then(|| path.to_path_buf())

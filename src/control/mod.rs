@@ -1,4 +1,4 @@
-//! The control side: the socket that the commands speak to, reload, file watch, history, incidents and status.
+//! The control side: the socket that the commands speak to, reload, file watch, feeds, history, incidents and status.
 //!
 //! It runs on a thread and a runtime of its own, so that nothing here can hold up a query; the workers meet it only
 //! through the published policy and the counters.
@@ -7,9 +7,11 @@ pub mod changes;
 pub mod client;
 pub mod example;
 pub mod explain;
+pub mod feeds;
 pub mod history;
 pub mod incidents;
 pub mod origin;
+pub mod plan;
 pub mod protocol;
 pub mod reload;
 pub mod socket;

@@ -7,6 +7,7 @@
 
 use super::history::request::{ApplyRequest, ConfirmRequest, DiffRequest, RollbackRequest};
 use super::incidents::request::{BlockRequest, ModeRequest, UnblockRequest};
+use super::plan::PlanRequest;
 use crate::language::{Lang, Text, text};
 use crate::policy::document::Report;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,11 @@ pub enum Command {
     /// How the gateway is: see [`super::status::Status`].
     Status {},
     /// Load the policy directory again: see [`super::reload::Reloaded`].
-    Reload {},
+    Reload {
+        /// Even what the guard objects to.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
+    },
     /// Who it is: see [`super::top::Top`].
     Top {
         /// Rows of each list, at most [`super::top::ROWS_MAX`].
@@ -47,12 +52,27 @@ pub enum Command {
     History {},
     /// What differs between two policies: see [`super::history::diff::Diff`].
     Diff(DiffRequest),
+    /// What another policy would change: see [`super::plan::Plan`].
+    Plan(PlanRequest),
     /// Make another directory the policy: see [`super::reload::Reloaded`].
     Apply(ApplyRequest),
     /// Make a policy of the history the policy: see [`super::reload::Reloaded`].
     Rollback(RollbackRequest),
     /// Keep what was applied: see [`super::history::report::Confirmed`].
     Confirm(ConfirmRequest),
+    /// How the feeds are: see [`super::feeds::report::FeedList`].
+    Feeds {},
+    /// Look at feeds now; answered at once with how they were before: see [`super::feeds::report::FeedList`].
+    FeedRefresh {
+        /// One of them; all unless given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// Put a copy in force that waits: see [`super::reload::Reloaded`].
+    FeedAccept {
+        /// The feed.
+        name: String,
+    },
 }
 
 impl Command {
@@ -133,6 +153,8 @@ pub enum FailureCode {
     CannotWrite,
     /// No history is kept, or it cannot be read or written; nothing has changed.
     NoHistory,
+    /// The guard objects: so large a change has to be forced; the running policy stays.
+    Guarded,
     /// An apply waits to be confirmed first; nothing has changed.
     Unconfirmed,
     /// As many as there may be are there already.
@@ -269,15 +291,24 @@ mod tests {
     fn requests_survive_the_wire() {
         let question =
             Question { name: "a.example".into(), qtype: "AAAA".into(), client: [192, 0, 2, 1].into(), tcp: true };
-        let apply =
-            ApplyRequest { directory: "/a b".into(), reason: Some("x".into()), confirm_within: Some("5m".into()) };
+        let apply = ApplyRequest {
+            directory: "/a b".into(),
+            reason: Some("x".into()),
+            confirm_within: Some("5m".into()),
+            force: true,
+        };
         let diff = DiffRequest { a: "3f2a9c".into(), b: "/next".into() };
         for command in [
             Command::Status {},
-            Command::Reload {},
+            Command::Reload { force: false },
+            Command::Reload { force: true },
+            Command::Plan(PlanRequest { policy: "/next".into() }),
             Command::Top { rows: 7 },
             Command::Explain(question),
             Command::History {},
+            Command::Feeds {},
+            Command::FeedRefresh { name: Some("phishing".into()) },
+            Command::FeedAccept { name: "phishing".into() },
             Command::Apply(apply),
             Command::Diff(diff),
             Command::Rollback(RollbackRequest::default()),

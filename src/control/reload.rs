@@ -44,6 +44,8 @@ pub enum Cause {
     Apply,
     /// `weir rollback`.
     Rollback,
+    /// A feed has another copy.
+    Feed,
     /// An apply was not confirmed in time.
     Unconfirmed,
 }
@@ -57,6 +59,7 @@ impl Cause {
             Self::Watch => "as the files changed",
             Self::Apply => "by apply",
             Self::Rollback => "by rollback",
+            Self::Feed => "by feed",
             Self::Unconfirmed => "by itself, as an apply was not confirmed",
         }
     }
@@ -152,7 +155,10 @@ impl Last {
         if outcomes.fresh.len() < FRESH_MAX {
             outcomes.fresh.push(last.clone());
         }
-        outcomes.last = Some(last);
+        // What became of the files is not hidden by a feed that came since.
+        if last.cause != Cause::Feed {
+            outcomes.last = Some(last);
+        }
     }
 }
 
@@ -238,9 +244,9 @@ pub struct Asker {
 type Job = (Order, oneshot::Sender<Outcome>);
 
 impl Asker {
-    /// Asks for a reload and waits for its outcome.
-    pub async fn reload(&self, who: Who) -> Outcome {
-        self.order(Order::reload(Cause::Command, who)).await
+    /// Asks for a reload and waits for its outcome; with `force` even for what the guard objects to.
+    pub async fn reload(&self, who: Who, force: bool) -> Outcome {
+        self.order(Order { force, ..Order::reload(Cause::Command, who) }).await
     }
 
     /// Asks for anything and waits for its outcome.
@@ -307,7 +313,7 @@ impl<E: Engine> Reloader<E> {
             while order.source == Source::Running
                 && let Ok((other, asker)) = self.mailbox.try_recv()
             {
-                if other.source != Source::Running {
+                if other.source != Source::Running || other.force != order.force {
                     next = Some((other, asker));
                     break;
                 }
@@ -339,6 +345,7 @@ impl<E: Engine> Reloader<E> {
         let (begun, cause) = (Instant::now(), order.cause);
         let outcome = self.load_and_publish(order, begun).await;
         let (ok, message) = match &outcome {
+            Ok(reloaded) if order.force => (true, format!("{}, forced", one_line(reloaded))),
             Ok(reloaded) => (true, one_line(reloaded)),
             Err(failure) => (false, failure.message.lines().next().unwrap_or_default().to_owned()),
         };
@@ -355,7 +362,8 @@ impl<E: Engine> Reloader<E> {
         let (digest, loaded) = loading.await.map_err(|error| {
             Failure::new(FailureCode::Unavailable, text!("loading the policy broke off: {error}", error))
         })?;
-        if let Some(digest) = digest {
+        // What runs already says nothing of what lies there.
+        if let Some(digest) = digest.filter(|_| order.source != Source::Same) {
             self.watch.settle(digest);
         }
         let Loaded { candidate, id, changed, changes, mut warnings } = loaded?;

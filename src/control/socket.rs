@@ -312,7 +312,7 @@ mod tests {
             let socket = ControlSocket::bind(path).unwrap();
             let server = tokio::task::spawn_local(socket.serve(|command, _peer| async move {
                 match command {
-                    Command::Reload {} => Err(Failure::new(FailureCode::PolicyFaults, "two faults")),
+                    Command::Reload { .. } => Err(Failure::new(FailureCode::PolicyFaults, "two faults")),
                     other => Ok(serde_json::json!({ "asked": format!("{other:?}") })),
                 }
             }));
@@ -333,7 +333,7 @@ mod tests {
                 let mut connection = client::connect(&[path.with_extension("none"), path.clone()]).unwrap();
                 let status = connection.ask(&Command::Status {}).unwrap();
                 assert!(status["asked"].as_str().unwrap().contains("Status"));
-                let Err(AskError::Refused(failure)) = connection.ask(&Command::Reload {}) else {
+                let Err(AskError::Refused(failure)) = connection.ask(&Command::Reload { force: false }) else {
                     panic!("a refusal must arrive as one");
                 };
                 assert_eq!((failure.code, failure.message.as_str()), (FailureCode::PolicyFaults, "two faults"));

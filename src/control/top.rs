@@ -293,6 +293,8 @@ mod tests {
             client,
             verified: false,
             known: true,
+            tcp: false,
+            asks: true,
             name,
             qtype: 28,
             outcome,

@@ -1,14 +1,14 @@
 //! What a reload acts on in the running gateway: workers, live policy, cache.
 
 use super::error::RunError;
-use super::history::{Coming, Fetched, HistoryDesk, Placed};
+use super::history::{Coming, Fetched, Placed};
 use super::metrics::MetricsServer;
 use super::query_log::{self, LogThread};
 use super::recipe::Recipe;
-use super::{FLIGHTS_MAX, Site, random};
+use super::{FLIGHTS_MAX, Site, planning, random};
 use crate::clock::Clock;
 use crate::control::changes::Changes;
-use crate::control::history::request::{Order, Source};
+use crate::control::history::request::{FeedCopy, Order, Source};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Engine, Loaded};
 use crate::gateway::Gateway;
@@ -177,7 +177,7 @@ impl Engine for GatewayEngine {
         }
         let (recipe, running, site) = (Arc::clone(&self.recipe), self.running(), Arc::clone(&self.site));
         let order = order.clone();
-        move || load(&recipe, &running.base, &site.history, &order)
+        move || load(&recipe, &running, &site, &order)
     }
 
     /// The workers serve on old and new addresses then; for an instant that is still under the old policy.
@@ -202,7 +202,8 @@ impl Engine for GatewayEngine {
         if !matches!(order.source, Source::Kept(_)) {
             coming.before = Some(runs);
         }
-        let directory = self.recipe.origin.directory().filter(|_| order.source != Source::Running);
+        let directory =
+            self.recipe.origin.directory().filter(|_| !matches!(order.source, Source::Running | Source::Same));
         let placed = match directory.map(Path::to_path_buf) {
             None => Placed::as_it_lies(coming),
             Some(directory) => {
@@ -219,9 +220,19 @@ impl Engine for GatewayEngine {
         let Some(InHand { placed, warnings, .. }) = self.placed.take() else { return Vec::new() };
         // Also where nothing was published: what was wrong with the directory may be mended.
         self.site.set_policy_warnings(warnings);
-        let (site, order) = (Arc::clone(&self.site), order.clone());
+        let (site, order, store) = (Arc::clone(&self.site), order.clone(), Arc::clone(&self.recipe.store));
         let directory = self.recipe.origin.directory().unwrap_or(Path::new("")).to_path_buf();
-        let noted = blocking(move || site.history.note(&directory, &placed, &order)).await;
+        let noted = blocking(move || {
+            let mut notes = site.history.note(&directory, &placed, &order);
+            // Before anything else is loaded: what runs is what the next one is compiled with.
+            if let Some(FeedCopy { name, copy }) = &order.feed
+                && let Err(error) = store.commit(name, copy)
+            {
+                notes.push(format!("feed {name} is in force and not kept for the next start: {error}"));
+            }
+            notes
+        })
+        .await;
         noted.unwrap_or_else(|failure| vec![failure.message])
     }
 
@@ -302,8 +313,8 @@ pub(super) async fn free(mut running: Arc<Running>) {
     }
 }
 
-fn load(recipe: &Recipe, running: &Policy, desk: &HistoryDesk, order: &Order) -> Result<Loaded<Candidate>, Failure> {
-    let origin = &recipe.origin;
+fn load(recipe: &Recipe, running: &Running, site: &Site, order: &Order) -> Result<Loaded<Candidate>, Failure> {
+    let (origin, desk, whole, running) = (&recipe.origin, &site.history, running, &*running.base);
     if let Some(directory) = origin.directory() {
         desk.mend(directory).map_err(|half| stays(FailureCode::PolicyFaults, half))?;
     }
@@ -322,11 +333,21 @@ fn load(recipe: &Recipe, running: &Policy, desk: &HistoryDesk, order: &Order) ->
         }
     };
     let Fetched { coming, faults, name, notes } = fetched;
-    let (policy, report) = recipe.compile(&coming.files, faults).map_err(|report| faulty(&name, report))?;
-    let warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
+    let copies = recipe.store.copies();
+    let copies = match &order.feed {
+        Some(feed) => copies.with(&feed.name, Arc::clone(&feed.copy)),
+        None => copies,
+    };
+    let (policy, report) =
+        recipe.compile_with(&coming.files, copies, faults).map_err(|report| faulty(&name, report))?;
+    let mut warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
+    if policy.id != running.id {
+        let held = planning::hold(site, whole, &policy, order, origin.directory());
+        warnings.extend(held.map_err(|failure| stays(failure.code, failure.message))?);
+    }
     Ok(Loaded {
         id: policy.id.to_string(),
-        changed: policy.id != running.id || policy.server != running.server,
+        changed: policy.id != running.id || policy.server != running.server || policy.copies != running.copies,
         changes: Changes::between(running, &policy),
         warnings: notes.into_iter().chain(warnings.iter().cloned()).collect(),
         candidate: Candidate { policy, warnings, coming },

@@ -417,5 +417,7 @@ fn overdue(waiting: &Unconfirmed) -> Order {
         who: Who::weir(),
         reason: format!("policy {} was not confirmed in time", waiting.id),
         confirm_within: None,
+        force: false,
+        feed: None,
     }
 }

@@ -1,8 +1,10 @@
 //! How a policy of this process is made: from where, and what the command line lays over it. The start and every reload
 //! follow the same recipe.
 
+use crate::control::feeds::store::Store;
 use crate::control::origin::{self, Origin};
 use crate::policy::document::{Faults, Files, Report};
+use crate::policy::feeds::Copies;
 use crate::policy::server::{Server, Transport, UpstreamSettings};
 use crate::policy::{self, Policy};
 use std::net::{SocketAddr, UdpSocket};
@@ -22,6 +24,8 @@ pub(super) struct Recipe {
     pub(super) socket: Option<PathBuf>,
     /// Keys the hash of the name tables.
     pub(super) seed: u64,
+    /// Where the last copies of feeds are.
+    pub(super) store: Arc<Store>,
 }
 
 /// A policy that was made.
@@ -50,7 +54,21 @@ impl Recipe {
     /// # Errors
     /// The report of all its faults.
     pub(super) fn compile(&self, files: &Files, faults: Faults) -> Result<(Policy, Report), Report> {
+        self.compile_with(files, self.store.copies(), faults)
+    }
+
+    /// As [`Self::compile`], with these copies of feeds.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn compile_with(
+        &self,
+        files: &Files,
+        copies: Copies,
+        faults: Faults,
+    ) -> Result<(Policy, Report), Report> {
         let mut options = origin::load_options(&self.resolv_conf, self.seed);
+        options.copies = copies;
         if let Some(lab) = self.lab {
             // A machine without a nameserver has no fault then.
             options.surroundings.nameservers = vec![lab];

@@ -1,14 +1,16 @@
 //! Puts together how the gateway is, from the counters of all workers and the policy that runs.
 
 use super::{ALERTS, FLIGHTS_MAX, JOURNAL_ENTRIES, SAMPLES, Site};
+use crate::control::feeds::report::FeedStatus;
 use crate::control::incidents::auto::Sample;
 use crate::control::status::{
-    self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus,
+    self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus, seconds_text,
 };
 use crate::control::top::{self, STATUS_ROWS, Top};
 use crate::gateway::Gateway;
 use crate::ledger::alerts::{AlertKind, Alerts};
 use crate::ledger::journal::Journal;
+use crate::ledger::recent::Recent;
 use crate::ledger::samples::Samples;
 use crate::ledger::watch::Watch;
 use crate::ledger::{CookieEvent, Totals, UpstreamEvent};
@@ -16,7 +18,7 @@ use crate::listen::Event;
 use crate::live_policy::{Running, Shared};
 use crate::policy::modes::NORMAL;
 use crate::storm::Storms;
-use crate::telemetry::exposition::{PolicyRow, Snapshot, UpstreamRow};
+use crate::telemetry::exposition::{FeedRow, PolicyRow, Snapshot, UpstreamRow};
 use crate::upstream::Upstream;
 use crate::verdict::{Outcome, Reason};
 use std::collections::BTreeMap;
@@ -56,6 +58,7 @@ pub(super) fn status(site: &Site) -> Status {
             resident_bytes: status::resident_bytes(),
             limits: limits(&site.shared, &running, site.workers),
         },
+        feeds: site.feeds.list(None).map(|list| list.feeds).unwrap_or_default(),
         top: top(site, STATUS_ROWS),
         warnings: warnings(site, &running),
     }
@@ -101,9 +104,24 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
         alerts,
         alerts_lost: site.shared.alerts.lost(),
         samples_lost: site.shared.samples.lost(),
+        feeds: site.feeds.list(None).map(|list| list.feeds).unwrap_or_default().into_iter().map(feed_row).collect(),
         outbox_lost: happened(Event::OutboxLost),
         driver_events: Event::ALL.iter().map(|event| (event.name(), happened(*event))).collect(),
         unix_ms: site.clock.now().unix_ms,
+    }
+}
+
+fn feed_row(feed: FeedStatus) -> FeedRow {
+    FeedRow {
+        name: feed.name,
+        entries: feed.entries.unwrap_or(0),
+        serial: feed.serial,
+        age_s: feed.age_s,
+        is_old: feed.is_old,
+        is_held: feed.held.is_some(),
+        looks_ok: feed.looks_ok,
+        looks_failed: feed.looks - feed.looks_ok.min(feed.looks),
+        notified: feed.notified,
     }
 }
 
@@ -178,6 +196,7 @@ fn upstreams(running: &Running, totals: &Totals) -> Vec<UpstreamStatus> {
 pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<MemoryLimit> {
     let limit = |what: String, bytes: u64| MemoryLimit { what, bytes };
     let zones = running.policy.storm.zones;
+    let guard = &running.policy.server.guard;
     let connections = running.policy.tcp.connections as u64;
     vec![
         limit("cache".to_owned(), shared.cache.counters().size_bytes),
@@ -197,6 +216,10 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
         limit(
             format!("who it is: {SAMPLES} samples and {ALERTS} alerts waiting, and the summaries"),
             (Samples::size_bytes(SAMPLES) + Alerts::size_bytes(ALERTS) + Watch::size_bytes()) as u64,
+        ),
+        limit(
+            format!("{} queries of the last {}", guard.queries, seconds_text(guard.age.as_secs())),
+            Recent::size_bytes(guard.queries) as u64,
         ),
         limit(format!("queries of {connections} TCP connections"), connections * TCP_QUERY_BYTES),
         limit(
@@ -251,6 +274,7 @@ fn warnings(site: &Site, running: &Running) -> Vec<String> {
     let mut warnings = site.warnings();
     warnings.extend(site.incidents.warnings());
     warnings.extend(site.history.warnings());
+    warnings.extend(site.feeds.warnings());
     for upstream in &running.routing.upstreams {
         let name = &upstream.settings.name;
         if !upstream.state.is_up() {

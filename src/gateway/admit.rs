@@ -2,6 +2,7 @@
 //! no answer is remembered, the debt of its network. Only what comes out of
 //! here, an [`Admitted`], can be answered from the cache or forwarded.
 
+use super::obey::Order;
 use super::outbox::Outbox;
 use super::{Case, Client, Desk, View};
 use crate::dns::edns::ExtendedError;
@@ -11,7 +12,7 @@ use crate::dns::{opcode, rcode, rtype};
 use crate::policy::Mode;
 use crate::policy::access::{AccessVerdict, Asked};
 use crate::policy::clients::GroupSet;
-use crate::policy::filter::{Action, Rule, Subject};
+use crate::policy::filter::Subject;
 use crate::policy::rrl::RrlVerdict;
 use crate::policy::source::SourceVerdict;
 use crate::verdict::{Outcome, Reason};
@@ -126,7 +127,7 @@ impl Desk {
         false
     }
 
-    fn pass_source(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn pass_source(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
         let policy = &view.running.policy.source;
         let verified = view.is_verified(case);
         match self.limit.check(policy, view.now.at, case.client.peer.ip(), verified) {
@@ -149,13 +150,23 @@ impl Desk {
 
     fn pass_filter(&mut self, view: &View<'_>, case: Case<'_>, groups: &GroupSet, out: &mut Outbox) -> bool {
         let query = case.query;
-        let subject = Subject { groups, name: &query.name, qtype: query.qtype, tcp: case.client.is_tcp() };
+        let subject = Subject {
+            groups,
+            client: case.client.peer.ip(),
+            name: &query.name,
+            qtype: query.qtype,
+            tcp: case.client.is_tcp(),
+        };
         let decision = view.running.decide(&subject);
         if let Some(rule) = decision.monitored {
             self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
         }
-        match decision.rule {
-            Some(rule) => self.obey(view, case, rule, out),
+        // The question is asked first; what decides is decided on the answer.
+        if decision.waits {
+            return true;
+        }
+        match Order::of(&decision, &query.name) {
+            Some(order) => self.obey(view, case, &order, out),
             None => true,
         }
     }
@@ -176,31 +187,6 @@ impl Desk {
             }
             Some(RrlVerdict::Drop) => self.drop_query(view, case, Reason::Rrl, None, out),
         }
-        false
-    }
-
-    /// Does what a rule says; true when the query goes on.
-    pub(super) fn obey(&mut self, view: &View<'_>, case: Case<'_>, rule: &Rule, out: &mut Outbox) -> bool {
-        let blocked = Some((ExtendedError::Blocked, rule.id.as_str()));
-        let ttl = rule.ttl;
-        let (body, error) = match &rule.action {
-            Action::Allow | Action::Monitor => return true,
-            Action::Truncate if case.client.is_tcp() => return true,
-            Action::Truncate => (Body::Truncated, None),
-            Action::Nxdomain => (Body::Nxdomain { ttl }, blocked),
-            Action::Nodata => (Body::Nodata { ttl }, blocked),
-            Action::Refused => (Body::Rcode(rcode::REFUSED), blocked),
-            Action::Sinkhole(addresses) => {
-                (Body::Addresses { addresses, ttl }, Some((ExtendedError::ForgedAnswer, rule.id.as_str())))
-            }
-            Action::Drop => {
-                self.drop_query(view, case, Reason::Filter, Some(rule), out);
-                return false;
-            }
-        };
-        let outcome = if rule.action == Action::Truncate { Outcome::Truncated } else { Outcome::Denied };
-        let (outcome, reason) = self.write_own(view, case, body, error, (outcome, Reason::Filter), out);
-        self.finish(view, case, outcome, reason, Some(rule));
         false
     }
 

@@ -2,18 +2,17 @@
 //! can be had (RFC 2308, 8767, 9520).
 
 use super::admit::Admitted;
+use super::judge::Pass;
 use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
 use super::{Case, Desk, View};
 use crate::cache::{BODY_MAX, Flags, Found, Freshness, Hit, Key, Vetted};
 use crate::dns::edns::ExtendedError;
-use crate::dns::name::Name;
 use crate::dns::query::Query;
 use crate::dns::rcode;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
 use crate::policy::clients::GroupSet;
-use crate::policy::filter::{Action, Rule, Subject};
 use crate::verdict::{Outcome, Reason};
 
 /// Room for a cached answer with its OPT.
@@ -29,16 +28,6 @@ pub(super) fn key_of<'q>(query: &'q Query<'q>) -> Option<Key<'q>> {
     // Not AD: it is asked for always, and taken from the answer for those who did not ask.
     let flags = Flags::new(query.rd, query.cd, query.dnssec_ok());
     Some(Key { name: &query.name, qtype: query.qtype, qclass: query.qclass, flags, client_subnet: subnet })
-}
-
-/// What the filter says about the names that an answer leads through.
-pub(super) enum ChainVerdict<'f> {
-    /// May be sent; `untouched` when no rule speaks about any of them for anybody.
-    Pass { untouched: bool },
-    /// A rule decides otherwise.
-    Rule(&'f Rule),
-    /// There are more names than are read: any rule might.
-    Unread,
 }
 
 impl Desk {
@@ -109,14 +98,11 @@ impl Desk {
                     out,
                 );
             };
-            match self.judge_chain(view, case, groups, &response) {
-                ChainVerdict::Pass { untouched: true } => view.shared.cache.revet(key, vetted),
-                ChainVerdict::Pass { untouched: false } => {}
-                ChainVerdict::Rule(rule) => {
-                    self.obey(view, case, rule, out);
-                    return;
-                }
-                ChainVerdict::Unread => return self.withhold(view, case, out),
+            let word = self.judge_answer(view, case, groups, &response);
+            match self.follow(view, case, word, out) {
+                Some(Pass { untouched: true, .. }) => view.shared.cache.revet(key, vetted),
+                Some(Pass { untouched: false, .. }) => {}
+                None => return,
             }
         }
         let (error, ending) = match (hit.freshness, hit.rcode) {
@@ -128,70 +114,5 @@ impl Desk {
         };
         let draft = Draft { len: hit.len, rcode: hit.rcode, options: hit.options(), error, class: hit.class };
         self.deliver(view, case, &draft, ROOM, (ending, reason), out);
-    }
-
-    /// Asks the filter about each CNAME target of an answer, in order: the first rule that decides, decides. One that
-    /// allows the question itself comes before all of them.
-    pub(super) fn judge_chain<'v>(
-        &mut self,
-        view: &View<'v>,
-        case: Case<'_>,
-        groups: &GroupSet,
-        response: &Response<'_>,
-    ) -> ChainVerdict<'v> {
-        let tcp = case.client.is_tcp();
-        let passes = |rule: &Rule| rule.action == Action::Allow || tcp && rule.action == Action::Truncate;
-        let mut untouched = true;
-        let mut decided: Option<&'v Rule> = None;
-        let mut monitored: Option<&'v Rule> = None;
-        let (running, qtype) = (view.running, case.query.qtype);
-        let decide = |name: &Name| running.decide(&Subject { groups, name, qtype, tcp });
-        if response.chain_len > 0 {
-            let emergency = |name: &Name| running.emergency_rule(&Subject { groups, name, qtype, tcp });
-            response.chain(&mut |target| {
-                let was_untouched = untouched;
-                untouched &= running.is_untouched(target);
-                if untouched || decided.is_some_and(|rule| !passes(rule)) {
-                    return;
-                }
-                // Not even a rule that allows the question comes before an emergency rule.
-                if let Some(rule) = emergency(target) {
-                    decided = Some(rule);
-                }
-                if decided.is_some() {
-                    return;
-                }
-                if was_untouched {
-                    decided = decide(&case.query.name).rule.filter(|rule| rule.action == Action::Allow);
-                    if decided.is_some() {
-                        return;
-                    }
-                }
-                let decision = decide(target);
-                decided = decision.rule;
-                monitored = monitored.or(decision.monitored);
-            });
-        }
-        if let Some(rule) = monitored {
-            self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
-        }
-        if let Some(rule) = decided.filter(|rule| !passes(rule)) {
-            return ChainVerdict::Rule(rule);
-        }
-        if response.chain_cut && running.has_rules() {
-            // Behind a rule that allows, nothing but an emergency rule could say more.
-            let allowed =
-                decided.or_else(|| decide(&case.query.name).rule).is_some_and(|rule| rule.action == Action::Allow);
-            if !allowed || !running.emergency.is_empty() {
-                return ChainVerdict::Unread;
-            }
-        }
-        ChainVerdict::Pass { untouched }
-    }
-
-    /// Withholds an answer whose names were not all read.
-    pub(super) fn withhold(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) {
-        let error = Some((ExtendedError::Other, "more CNAMEs than the filter reads"));
-        self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Denied, Reason::Filter), out);
     }
 }

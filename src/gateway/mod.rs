@@ -5,8 +5,11 @@ mod admit;
 mod ask;
 mod cookies;
 mod guard;
+mod judge;
 mod links;
 mod memory;
+mod notify;
+mod obey;
 pub mod outbox;
 mod overload;
 mod probe;
@@ -273,6 +276,9 @@ impl Desk {
             Err(malformed) => return self.reject(view, client, packet, malformed, out),
         };
         let case = Case { client, query: &query, received, upstream: None };
+        if self.hear_notify(view, case, out) {
+            return;
+        }
         let Some(admitted) = self.admit(view, case, out) else { return };
         match admitted.kind() {
             admit::Kind::Plain => {

@@ -165,6 +165,7 @@ impl Desk {
             Body::Nxdomain { .. } => (rcode::NXDOMAIN, false),
             Body::Nodata { .. } | Body::Truncated => (rcode::NOERROR, false),
             Body::Addresses { .. } => (rcode::NOERROR, true),
+            Body::Records { records, .. } => (rcode::NOERROR, !records.is_empty()),
         };
         let rrl = &view.shared.rrl;
         let class = rrl.class_of_own(rcode, has_answers, &case.query.name, case.query.qtype);

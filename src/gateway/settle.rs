@@ -2,7 +2,7 @@
 
 use super::admit::Kind;
 use super::guard::Ended;
-use super::memory::{ChainVerdict, key_of};
+use super::memory::key_of;
 use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
 use super::{Asker, Case, Desk, View};
@@ -191,30 +191,16 @@ impl Desk {
         out: &mut Outbox,
     ) -> Option<VettedAnswer<'m>> {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
-        match self.judge_chain(view, case, &groups, &response) {
-            ChainVerdict::Pass { untouched } => Some(VettedAnswer { response, untouched }),
-            ChainVerdict::Rule(rule) => {
-                self.obey(view, case, rule, out);
-                None
-            }
-            ChainVerdict::Unread => {
-                self.withhold(view, case, out);
-                None
-            }
-        }
+        let word = self.judge_answer(view, case, &groups, &response);
+        let pass = self.follow(view, case, word, out)?;
+        Some(VettedAnswer { response, untouched: pass.untouched })
     }
 
     /// As [`Self::vet`], for an answer that passes as it is or not at all.
     fn passes_chain(&mut self, view: &View<'_>, case: Case<'_>, response: &Response<'_>, out: &mut Outbox) -> bool {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
-        match self.judge_chain(view, case, &groups, response) {
-            ChainVerdict::Pass { .. } => true,
-            ChainVerdict::Rule(rule) => self.obey(view, case, rule, out),
-            ChainVerdict::Unread => {
-                self.withhold(view, case, out);
-                false
-            }
-        }
+        let word = self.judge_answer(view, case, &groups, response);
+        self.follow(view, case, word, out).is_some()
     }
 
     fn keep_and_send(

@@ -5,9 +5,8 @@
 //! and no `allow` of any zone comes before it. Protects from a name that does harm now; what should stay belongs into
 //! `filters/`.
 
-use super::Mode;
 use super::filter::lists::NameList;
-use super::filter::{Action, Considered, Decision, Filter, Pattern, Rule, Scope, Subject};
+use super::filter::{Action, Considered, Decision, Filter, Pattern, Rule, Subject};
 use super::server::Server;
 use crate::dns::name::Name;
 use crate::language::{Text, text};
@@ -101,18 +100,7 @@ impl Emergency {
 }
 
 fn compile(rule: &EmergencyRule) -> Rule {
-    Rule {
-        id: rule.id(),
-        zone: ZONE.to_owned(),
-        zone_number: 0,
-        action: rule.action.clone(),
-        ttl: TTL,
-        mode: Mode::Enforce,
-        scope: Scope::default(),
-        owner: None,
-        ticket: None,
-        note: None,
-    }
+    Rule { ttl: TTL, ..Rule::new(&rule.id(), ZONE, 0, rule.action.clone()) }
 }
 
 /// Why a block of `pattern` would be a mistake, unless it is forced: the root, a public suffix, a zone that this gateway
@@ -140,7 +128,7 @@ mod tests {
 
     fn decided(emergency: &Emergency, name: &str) -> Option<String> {
         let (groups, name) = (GroupSet::default(), Name::from_text(name).unwrap());
-        let subject = Subject { groups: &groups, name: &name, qtype: 1, tcp: false };
+        let subject = Subject { groups: &groups, client: [192, 0, 2, 1].into(), name: &name, qtype: 1, tcp: false };
         emergency.decide(&subject).rule.map(|rule| rule.id.clone())
     }
 

@@ -6,7 +6,7 @@
 //! query  = "update.baofeng.com A"
 //! client = "10.1.2.3"
 //! transport = "udp"          # udp | tcp
-//! action = "nxdomain"        # forward | allow | nxdomain | nodata | refused | drop | truncate | sinkhole | notimp
+//! action = "nxdomain"        # forward | allow | nxdomain | nodata | refused | drop | truncate | sinkhole | data | notimp
 //! rule   = "storm-player"    # the rule that must decide; any when absent
 //! ```
 //!

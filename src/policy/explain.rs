@@ -49,13 +49,15 @@ pub enum Answer {
     Truncate,
     /// Addresses of the operator's choice.
     Sinkhole,
+    /// Records of the operator's choice.
+    Data,
     /// NOTIMP.
     NotImplemented,
 }
 
 impl Answer {
     /// All answers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Forward,
         Self::Allow,
         Self::Nxdomain,
@@ -64,6 +66,7 @@ impl Answer {
         Self::Drop,
         Self::Truncate,
         Self::Sinkhole,
+        Self::Data,
         Self::NotImplemented,
     ];
 
@@ -78,11 +81,12 @@ impl Answer {
             Self::Drop => "drop",
             Self::Truncate => "truncate",
             Self::Sinkhole => "sinkhole",
+            Self::Data => "data",
             Self::NotImplemented => "notimp",
         }
     }
 
-    fn of_access(verdict: AccessVerdict) -> (Self, Reason) {
+    pub(super) fn of_access(verdict: AccessVerdict) -> (Self, Reason) {
         match verdict {
             AccessVerdict::Admit => (Self::Forward, Reason::None),
             AccessVerdict::Refuse(reason) => (Self::Refused, reason),
@@ -92,7 +96,7 @@ impl Answer {
         }
     }
 
-    fn of_rule(rule: &Rule, tcp: bool) -> Self {
+    pub(super) fn of_rule(rule: &Rule, tcp: bool) -> Self {
         match &rule.action {
             Action::Allow => Self::Allow,
             Action::Nxdomain => Self::Nxdomain,
@@ -103,7 +107,10 @@ impl Answer {
             Action::Truncate if tcp => Self::Forward,
             Action::Truncate => Self::Truncate,
             Action::Sinkhole(_) => Self::Sinkhole,
-            Action::Monitor => Self::Forward,
+            Action::Data(_) => Self::Data,
+            Action::Monitor | Action::Ttl(_) | Action::Expect(_) => Self::Forward,
+            // Over their budgets; explanations know of none.
+            Action::Shed(_) | Action::Limit(_) => Self::Forward,
         }
     }
 }
@@ -265,8 +272,8 @@ impl Explanation {
 
     /// Goes through the emergency rules; true when one decides that the question does not go on.
     fn ask_emergency(&mut self, emergency: &Emergency, subject: &Subject, groups: &GroupSet) -> bool {
-        let Subject { name, qtype, tcp, .. } = *subject;
-        let subject = filter::Subject { groups, name: &name, qtype, tcp };
+        let Subject { client, name, qtype, tcp, .. } = *subject;
+        let subject = filter::Subject { groups, client, name: &name, qtype, tcp };
         self.add_steps("emergency", emergency.considered(&subject), tcp);
         self.decided(emergency.decide(&subject).rule, tcp)
     }
@@ -295,8 +302,8 @@ impl Explanation {
 
     /// Goes through the filter; true when a rule decides that the question does not go on.
     fn ask_filter(&mut self, policy: &Policy, subject: &Subject, groups: &super::clients::GroupSet) -> bool {
-        let Subject { name, qtype, tcp, .. } = *subject;
-        let subject = filter::Subject { groups, name: &name, qtype, tcp };
+        let Subject { client, name, qtype, tcp, .. } = *subject;
+        let subject = filter::Subject { groups, client, name: &name, qtype, tcp };
         self.add_steps(Reason::Filter.name(), policy.filter.considered(&subject), tcp);
         let decision = policy.filter.decide(&subject);
         if self.monitored.is_none() {

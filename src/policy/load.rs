@@ -5,7 +5,9 @@ use super::clients::Groups;
 use super::cookies;
 use super::document::toml_file::{TomlFile, TomlText};
 use super::document::{Code, Context, Faults, Files, Place, Report, Table};
+use super::feeds::{self, Copies, Feeds};
 use super::limits::Limits;
+use super::outline::Outline;
 use super::server::{Server, Surroundings};
 use super::{Policy, PolicyId, expect, filter, modes};
 use crate::language::{Text, text};
@@ -21,13 +23,15 @@ pub struct Options {
     pub surroundings: Surroundings,
     /// The secret of the name table's hash: random for each process, so that nobody can choose names that collide.
     pub seed: u64,
+    /// Where the last copies of feeds are.
+    pub copies: Copies,
 }
 
 impl Options {
     /// Those of this machine, with a seed of this process.
     pub fn of_this_machine() -> Self {
         let seed = RandomState::new().build_hasher().finish();
-        Self { surroundings: Surroundings::look(Path::new("/etc/resolv.conf")), seed }
+        Self { surroundings: Surroundings::look(Path::new("/etc/resolv.conf")), seed, copies: Copies::default() }
     }
 }
 
@@ -106,16 +110,36 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     }
     let [gateway, clients, access, limits] =
         [&gateway, &clients, &access, &limits].map(|text| text.as_ref().map(|text| TomlFile::parse(text, faults)));
-    let server = Server::read(&root(gateway.as_ref(), faults), &options.surroundings);
+    let gateway = root(gateway.as_ref(), faults);
+    let (server, feeds) = (Server::read(&gateway, &options.surroundings), Feeds::read(&gateway, files));
+    drop(gateway);
     let groups = Groups::read(&root(clients.as_ref(), faults));
     let access = Access::read(&root(access.as_ref(), faults), &groups);
-    let context = Context { server: &server, groups: &groups, files, faults };
+    let context = Context { server: &server, groups: &groups, files, feeds: &feeds, copies: &options.copies, faults };
     let Limits { source, rrl, cookies, storm, tcp, overload } = Limits::read(&root(limits.as_ref(), faults), &context);
     let filter = filter::read(&context, options.seed);
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
     let (id, server, groups, access) = (PolicyId::of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
-    let policy = Policy { id, server, groups, access, source, rrl, cookies, storm, tcp, overload, filter, modes };
+    let outline = Arc::new(Outline::of(files, filter.lists()));
+    let (copies, feeds) = (Arc::new(options.copies.in_force(&feeds)), Arc::new(feeds));
+    let policy = Policy {
+        id,
+        server,
+        groups,
+        access,
+        source,
+        rrl,
+        cookies,
+        storm,
+        tcp,
+        overload,
+        filter,
+        feeds,
+        copies,
+        modes,
+        outline,
+    };
     // The verdicts of a policy that is not what was meant would only be noise.
     if !faults.has_errors() {
         expect::check(&expectations, &policy, faults);
@@ -143,7 +167,7 @@ fn leave_out_strangers(files: &mut Files, faults: &Faults) {
             Some(word) => text!("did you mean {word:?}?", word),
             None => text!(
                 "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, lists/*, modes/*.toml, \
-                 tests/*.toml and *.secrets"
+                 tests/*.toml, *.secrets and *.pem"
             ),
         };
         faults.add(
@@ -163,7 +187,12 @@ pub fn belongs(path: &str) -> bool {
             endings.iter().any(|ending| name.ends_with(ending)) && (*dir == "lists/" || !name.contains('/'))
         })
     };
-    TOP.contains(&path) || is_secrets(path) || DIRECTORIES.iter().any(in_directory)
+    TOP.contains(&path) || is_secrets(path) || is_certificates(path) || DIRECTORIES.iter().any(in_directory)
+}
+
+/// Whether a path is a file of certificates that feeds trust.
+fn is_certificates(path: &str) -> bool {
+    path.ends_with(feeds::CERTIFICATES) && !path.contains('/')
 }
 
 /// Whether a path is a file of secrets: of the machine, never kept beside the policy and never shown.

@@ -9,11 +9,15 @@ pub mod document;
 pub mod emergency;
 pub mod expect;
 pub mod explain;
+pub mod feeds;
 pub mod filter;
+pub mod foresee;
+pub mod guard;
 pub mod limits;
 pub mod load;
 pub mod modes;
 pub mod networks;
+pub mod outline;
 pub mod overload;
 pub mod regulars;
 pub mod rrl;
@@ -26,6 +30,7 @@ pub mod storm;
 use document::Files;
 pub use load::{Options, default_policy, load, load_files};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -139,6 +144,12 @@ pub struct Policy {
     pub overload: overload::OverloadPolicy,
     /// filters/.
     pub filter: filter::Filter,
+    /// gateway.toml `[[feed]]`.
+    pub feeds: Arc<feeds::Feeds>,
+    /// The hash of the copy that each feed had when this was compiled.
+    pub copies: Arc<BTreeMap<String, String>>,
     /// modes/, compiled.
     pub modes: Arc<[modes::IncidentMode]>,
+    /// What it was written as.
+    pub outline: Arc<outline::Outline>,
 }

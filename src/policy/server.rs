@@ -9,6 +9,7 @@ pub mod surroundings;
 
 use super::document::values::address;
 use super::document::{Code, Table};
+use super::guard::GuardSettings;
 use super::{Mode, Profile};
 use crate::dns::name::Name;
 use crate::language::text;
@@ -207,6 +208,8 @@ pub struct Server {
     pub log: LogSettings,
     /// `[top]`
     pub top: TopSettings,
+    /// `[guard]`
+    pub guard: GuardSettings,
 }
 
 impl UpstreamSettings {
@@ -240,6 +243,7 @@ impl Server {
             metrics: metrics.address("listen", 9153).map(|address| address.value),
             log: LogSettings::read(&t.table("log")),
             top: TopSettings::read(&t.table("top")),
+            guard: GuardSettings::read(&t.table("guard")),
         }
     }
 }

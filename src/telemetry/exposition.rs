@@ -1,6 +1,10 @@
 //! The Prometheus text format, version 0.0.4, written from plain numbers. No client address and no query name is ever a
 //! label: both are the attacker's to choose, and each new value would be a time series.
 
+mod feeds;
+
+pub use feeds::FeedRow;
+
 use crate::cache;
 use crate::ledger::alerts::AlertKind;
 use crate::ledger::{AnsweredBy, CookieEvent, LATENCY_BOUNDS_US, Totals, UpstreamEvent};
@@ -48,6 +52,8 @@ pub struct Snapshot {
     pub cache: cache::Counters,
     /// Upstreams of the policy that runs.
     pub upstreams: Vec<UpstreamRow>,
+    /// Feeds of the policy that runs.
+    pub feeds: Vec<FeedRow>,
     /// The policy that runs.
     pub policy: PolicyRow,
     /// The incident mode that is on, or `normal`.
@@ -77,6 +83,7 @@ pub fn write(snapshot: &Snapshot) -> String {
     let _ = queries(&mut out, &snapshot.totals)
         .and_then(|()| latency(&mut out, &snapshot.totals))
         .and_then(|()| upstreams(&mut out, snapshot))
+        .and_then(|()| feeds::feeds(&mut out, &snapshot.feeds))
         .and_then(|()| memory(&mut out, &snapshot.cache))
         .and_then(|()| process(&mut out, snapshot));
     out
@@ -253,6 +260,7 @@ pub(super) mod tests {
         Snapshot {
             totals: Totals::of([&ledger]),
             cache: cache::Counters { entries: 5, ..cache::Counters::default() },
+            feeds: Vec::new(),
             upstreams: vec![UpstreamRow {
                 name: "a \"quoted\\name\"\nx 1".to_owned(),
                 pool: "default".to_owned(),

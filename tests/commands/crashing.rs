@@ -143,6 +143,7 @@ fn kill_at_random_moments_leaves_one_policy_or_the_other() {
             directory: place.path(version.name()),
             reason: Some("test".to_owned()),
             confirm_within: confirm.then(|| "1h".to_owned()),
+            force: false,
         })
     };
     let timed = |version| {

@@ -8,6 +8,7 @@
 //! | `crashing` | kill -9 at random moments of apply and rollback: the next start serves one of the two policies |
 //! | `incidents` | modes and emergency rules: at once, for a time, over a crash |
 //! | `languages` | messages in English and Chinese, SARIF, the meaning of codes, schemas |
+//! | `planning` | what a change would do, on recent queries and on files; the guard |
 //! | `reloading` | by command, by signal, by itself; listeners that come and go; a bad policy changes nothing |
 //! | `undoing` | apply, confirm, rollback, history, diff: what was changed is undone in one command |
 //! | `watching` | top, the status, alerts of attacks that go on |
@@ -18,6 +19,7 @@ mod incidents;
 mod languages;
 mod offline;
 mod place;
+mod planning;
 mod reloading;
 mod running;
 mod undoing;

@@ -67,6 +67,7 @@ pub(crate) fn share(policy: Policy, seed: u64) -> Arc<Shared> {
         journal: Journal::new(64),
         alerts: Alerts::new(1024),
         samples: Samples::new(4096),
+        notices: Default::default(),
         live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
     })
 }

@@ -92,6 +92,8 @@ pub enum How {
     Apply,
     /// `weir rollback`.
     Rollback,
+    /// A feed came, and what ran was not kept before.
+    Feed,
     /// An apply was not confirmed in time.
     AutoRollback,
     /// It never ran: edits that lay in the directory when it was replaced.
@@ -108,6 +110,7 @@ impl How {
             Self::Watch => "watch",
             Self::Apply => "apply",
             Self::Rollback => "rollback",
+            Self::Feed => "feed",
             Self::AutoRollback => "auto-rollback",
             Self::SetAside => "set aside",
         }
@@ -122,6 +125,7 @@ impl From<Cause> for How {
             Cause::Watch => Self::Watch,
             Cause::Apply => Self::Apply,
             Cause::Rollback => Self::Rollback,
+            Cause::Feed => Self::Feed,
             Cause::Unconfirmed => Self::AutoRollback,
         }
     }

@@ -95,6 +95,8 @@ pub enum Event {
     BlockEnded,
     /// The policy was loaded again, or refused.
     Reload,
+    /// A feed took another copy, or the policy with it was refused.
+    Feed,
     /// A policy was applied, or refused.
     Apply,
     /// The policy was rolled back, or that was refused.
@@ -156,6 +158,7 @@ impl fmt::Display for Record {
             Event::Unblock => "unblock",
             Event::BlockEnded => "block ended",
             Event::Reload => "reload",
+            Event::Feed => "feed",
             Event::Apply => "apply",
             Event::Rollback => "rollback",
             Event::AutoRollback => "rollback by itself",

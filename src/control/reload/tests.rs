@@ -170,14 +170,14 @@ fn all_that_ask_during_a_reload_share_the_next_one() {
         let asking = async {
             let first = tokio::spawn({
                 let asker = asker.clone();
-                async move { asker.reload(Who::weir()).await }
+                async move { asker.reload(Who::weir(), false).await }
             });
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
             let later: Vec<_> = (0..5)
                 .map(|_| {
                     let asker = asker.clone();
-                    tokio::spawn(async move { asker.reload(Who::weir()).await })
+                    tokio::spawn(async move { asker.reload(Who::weir(), false).await })
                 })
                 .collect();
             for _ in 0..8 {
@@ -198,6 +198,6 @@ fn all_that_ask_during_a_reload_share_the_next_one() {
     let loads = events.lock().unwrap().iter().filter(|event| event.starts_with("load")).count();
     assert_eq!(loads, 2, "five that waited shared one reload");
     drop(reloader);
-    let gone = block_on(asker.reload(Who::weir())).unwrap_err();
+    let gone = block_on(asker.reload(Who::weir(), false)).unwrap_err();
     assert_eq!(gone.code, FailureCode::Unavailable);
 }

@@ -40,6 +40,7 @@ impl HistoryDesk {
     ) -> Result<Option<Fetched>, Failure> {
         let prefix = match &order.source {
             Source::Running => return Ok(None),
+            Source::Same => return self.fetch_same(dir, runs),
             Source::Directory(_) => &None,
             Source::Kept(prefix) => prefix,
         };
@@ -82,6 +83,55 @@ impl HistoryDesk {
         let coming = Coming { id, files: Arc::new(files), before: history.before(target).ok() };
         let name = format!("policy {target} of the history");
         Ok(Some(Fetched { coming, faults: Faults::default(), name, notes }))
+    }
+
+    /// The policy of a directory (an absolute path) or of the history (the beginning of an id), with the secrets of `dir`.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(in crate::daemon) fn fetch_named(&self, dir: Option<&Path>, text: &str) -> Result<Fetched, Failure> {
+        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+        let from = Path::new(text);
+        if from.is_absolute() {
+            return fetch_directory(from, dir.unwrap_or(from));
+        }
+        let history = self.history()?;
+        let id = history.resolve(text).map_err(bad)?;
+        let mut files = history.load(id).map_err(|message| Failure::new(FailureCode::NoHistory, message))?.files;
+        if let Some(dir) = dir {
+            keep_secrets(&mut files, dir);
+        }
+        let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
+        let name = format!("policy {id} of the history");
+        Ok(Fetched { coming, faults: Faults::default(), name, notes: Vec::new() })
+    }
+
+    /// The files of the policy that runs: those of the directory while they are the same, else those that were kept. `None`
+    /// where it runs on what is built in.
+    fn fetch_same(&self, dir: Option<&Path>, runs: PolicyId) -> Result<Option<Fetched>, Failure> {
+        let Some(dir) = dir else { return Ok(None) };
+        if let Ok((files, faults)) = read_directory(dir)
+            && PolicyId::of(&files) == runs
+        {
+            let coming = Coming { id: runs, files: Arc::new(files), before: None };
+            return Ok(Some(Fetched { coming, faults, name: dir.display().to_string(), notes: Vec::new() }));
+        }
+        let gone = |cause: String| {
+            let message = format!(
+                "the files of {} are not those of policy {runs}, which runs, and it was not kept: {cause}\n  `weir reload` takes \
+                 them and the feed",
+                dir.display()
+            );
+            Failure::new(FailureCode::NoHistory, message)
+        };
+        let mut files = self.history().map_err(|failure| gone(failure.message))?.load(runs).map_err(gone)?.files;
+        keep_secrets(&mut files, dir);
+        if PolicyId::of(&files) != runs {
+            return Err(gone("its secrets were replaced".to_owned()));
+        }
+        let coming = Coming { id: runs, files: Arc::new(files), before: None };
+        let name = format!("policy {runs}");
+        Ok(Some(Fetched { coming, faults: Faults::default(), name, notes: Vec::new() }))
     }
 
     /// `weir diff`; waits for the disk.

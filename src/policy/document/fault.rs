@@ -67,6 +67,8 @@ codes! {
     Conflict = "E-CONFLICT",
     /// `@group` that clients.toml does not have.
     UnknownGroup = "E-UNKNOWN-GROUP",
+    /// `feed:NAME` that gateway.toml does not have.
+    UnknownFeed = "E-UNKNOWN-FEED",
     /// A pool without an upstream.
     UnknownPool = "E-UNKNOWN-POOL",
     /// Something that would have no effect because it holds nothing.
@@ -87,6 +89,10 @@ codes! {
     Repeated = "W-DUPLICATE",
     /// A file that belongs to nothing.
     UnknownFile = "W-UNKNOWN-FILE",
+    /// A feed of which there is no copy yet: its rules are empty.
+    FeedAbsent = "W-FEED-ABSENT",
+    /// Something that takes effect only where an answer shows what it asks about.
+    Partial = "W-PARTIAL",
     /// Something that can never take effect.
     Unused = "W-UNUSED",
 }

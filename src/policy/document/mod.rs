@@ -41,6 +41,7 @@ pub use table::Table;
 
 use super::Profile;
 use super::clients::Groups;
+use super::feeds::{Copies, Feeds};
 use super::server::Server;
 
 /// What a section may need to know of the rest of the directory.
@@ -52,6 +53,10 @@ pub struct Context<'d> {
     pub groups: &'d Groups,
     /// Every file of the directory with its bytes: filters and lists are found here.
     pub files: &'d Files,
+    /// `[[feed]]` of gateway.toml.
+    pub feeds: &'d Feeds,
+    /// What those feeds held last.
+    pub copies: &'d Copies,
     /// Where faults go.
     pub faults: &'d Faults,
 }

@@ -17,6 +17,14 @@ pub struct Folded {
     pub covered: usize,
 }
 
+impl Folded {
+    /// Adds those of another table.
+    pub(super) fn add(&mut self, other: Self) {
+        self.repeated += other.repeated;
+        self.covered += other.covered;
+    }
+}
+
 /// Which rules name what.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -25,6 +33,11 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Memory of the table and its sets, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.table.bytes() + self.sets.bytes()
+    }
+
     /// Enters the names of each rule; `names[n]` are those of `rules[n]`. Says for each rule what was folded.
     pub(super) fn build(
         rules: &[Rule],

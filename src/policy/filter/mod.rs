@@ -1,211 +1,79 @@
-//! filter: ordered zones of rules by name; what is blocked, how, and for whom.
+//! filter: ordered zones of rules; what is blocked, how, and for whom.
 //!
-//! Protects clients from names, and servers from clients that ask for them all day. Not from addresses in answers, and
-//! not from a client that uses another resolver. Precedence is that of response policy zones
-//! (draft-vixie-dnsop-dns-rpz): zone order, then exact before longer before shorter names, then `allow`, then the
-//! earlier line. Exceptions inside a list (`@@`) free names from the rule of that list and from no other: the next rule is
-//! heard. A rule whose filters (groups, types, transport) do not fit, or that is off, does not speak; one in
-//! monitor mode is remembered and the next is heard.
+//! Protects clients from names and addresses, and servers from clients that ask for them all day. Not from a client that
+//! uses another resolver. A rule has one trigger: the client, the name (asked for, or a CNAME target), an address of the
+//! answer, the name or the address of a name server that the answer shows. Precedence is that of response policy zones
+//! (draft-vixie-dnsop-dns-rpz section 5): the earlier CNAME stage, then zone order, then the kind of trigger in the order
+//! above, then exact before longer before shorter names and longer before shorter prefixes, then `allow`, then the earlier
+//! line. A rule of a later zone does not decide on the question while a rule of an earlier one may still decide on the
+//! answer: the question is asked first.
+//!
+//! Exceptions inside a list (`@@`) free names from the rule of that list and from no other: the next rule is heard. A rule
+//! whose filters (groups, types, transport) do not fit, or that is off, does not speak; one in monitor mode is remembered
+//! and the next is heard.
 
+mod action;
+mod answer;
 mod consider;
+pub mod data;
+mod decide;
 mod index;
 pub mod lists;
+mod networks;
 mod pattern;
+pub mod rpz;
 mod rule;
 mod sets;
 mod table;
+mod trigger;
+mod written;
 mod zone;
 
+pub use action::{Action, Budget, Expectation, Limit, Otherwise, Per, TtlBounds};
 pub use consider::{Considered, Why};
 pub use index::Folded;
 pub use pattern::Pattern;
+pub use rule::{Decision, Rule, RuleTransport, Scope, Subject, TTL_DEFAULT};
 pub use table::{Hit, Table, TooManyNames};
+pub use trigger::{Matched, Trigger, TriggerKind};
 pub use zone::read;
 
 use super::Mode;
+#[cfg(test)]
 use super::clients::GroupSet;
 use crate::dns::name::Name;
-use index::{Index, freeing, wanted};
+use crate::policy::document::network::Depths;
+use index::{Index, wanted};
 use lists::NameList;
+use networks::Holders;
 use sets::RuleRef;
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The most rules of one policy; names in lists are not rules.
 pub const RULES_MAX: usize = 100_000;
-
-/// The most names of one lookup that can be in the table: each of 127 labels, and the root.
-const LEVELS_MAX: usize = 128;
-
-/// What a rule does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Passes and stops all later zones.
-    Allow,
-    /// NXDOMAIN with an SOA.
-    Nxdomain,
-    /// NOERROR without records, with an SOA.
-    Nodata,
-    /// REFUSED.
-    Refused,
-    /// Silence.
-    Drop,
-    /// TC=1 on UDP, the normal answer on TCP.
-    Truncate,
-    /// These addresses.
-    Sinkhole(Vec<IpAddr>),
-    /// Counts and goes on.
-    Monitor,
-}
-
-impl Action {
-    /// The word for it in `action = "..."`.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Nxdomain => "nxdomain",
-            Self::Nodata => "nodata",
-            Self::Refused => "refused",
-            Self::Drop => "drop",
-            Self::Truncate => "truncate",
-            Self::Sinkhole(_) => "sinkhole",
-            Self::Monitor => "monitor",
-        }
-    }
-
-    /// Whether it keeps the normal answer from a client.
-    pub const fn blocks(&self) -> bool {
-        !matches!(self, Self::Allow | Self::Monitor)
-    }
-}
-
-/// Which transport a rule is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RuleTransport {
-    /// Queries over UDP.
-    Udp,
-    /// Queries over TCP.
-    Tcp,
-}
-
-/// For whom and what a rule speaks; what is absent does not restrict it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
-    /// `groups` of the zone.
-    pub zone_groups: Option<GroupSet>,
-    /// `groups` of the rule.
-    pub groups: Option<GroupSet>,
-    /// Types asked for.
-    pub qtypes: Option<Vec<u16>>,
-    /// How it was asked.
-    pub transport: Option<RuleTransport>,
-}
-
-/// A rule as it runs.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// As written; unique in the policy.
-    pub id: String,
-    /// The title of its zone.
-    pub zone: String,
-    /// The place of its zone in the order of zones, from 0.
-    pub zone_number: usize,
-    /// What it does.
-    pub action: Action,
-    /// TTL of self-made answers, in seconds.
-    pub ttl: u32,
-    /// The stricter of what rule and zone say: off before monitor before enforce.
-    pub mode: Mode,
-    /// For whom and what.
-    pub scope: Scope,
-    /// Who answers for it; a note, as are `ticket` and `note`.
-    pub owner: Option<String>,
-    /// Where it was asked for.
-    pub ticket: Option<String>,
-    /// Why it is there.
-    pub note: Option<String>,
-}
-
-impl Rule {
-    /// Whether it only watches.
-    pub fn watches(&self) -> bool {
-        self.mode == Mode::Monitor || self.action == Action::Monitor
-    }
-
-    /// Whether it speaks about a subject whose name it names.
-    fn speaks(&self, subject: &Subject<'_>) -> bool {
-        self.silent_because(subject).is_none()
-    }
-
-    /// Why it does not speak about a subject whose name it names.
-    fn silent_because(&self, subject: &Subject<'_>) -> Option<Why> {
-        let scope = &self.scope;
-        if self.mode == Mode::Off {
-            return Some(Why::Off);
-        }
-        if [&scope.zone_groups, &scope.groups].into_iter().flatten().any(|groups| !groups.intersects(subject.groups)) {
-            return Some(Why::OtherGroup);
-        }
-        if scope.qtypes.as_ref().is_some_and(|qtypes| !qtypes.contains(&subject.qtype)) {
-            return Some(Why::OtherType);
-        }
-        let transport = if subject.tcp { RuleTransport::Tcp } else { RuleTransport::Udp };
-        if scope.transport.is_some_and(|wanted| wanted != transport) {
-            return Some(Why::OtherTransport);
-        }
-        None
-    }
-}
-
-/// What a filter is asked about.
-#[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
-    /// The groups of the client.
-    pub groups: &'a GroupSet,
-    /// The name asked for, or a CNAME target.
-    pub name: &'a Name,
-    /// The type asked for.
-    pub qtype: u16,
-    /// It came over TCP.
-    pub tcp: bool,
-}
-
-/// The rules that spoke: the one that decides, and those that only watch.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Decision<'f> {
-    /// The rule that decides, if any; never one in monitor mode.
-    pub rule: Option<&'f Rule>,
-    /// The first rule in monitor mode (or with the action monitor) that would have decided.
-    pub monitored: Option<&'f Rule>,
-}
-
-impl<'f> Decision<'f> {
-    /// Hears a rule that speaks; says whether it decides.
-    fn hear(&mut self, rule: &'f Rule) -> bool {
-        if rule.watches() {
-            self.monitored = self.monitored.or(Some(rule));
-            return false;
-        }
-        self.rule = Some(rule);
-        true
-    }
-}
-
-/// A rule that names a name, before its own filters are asked.
-#[derive(Clone, Copy, Debug)]
-struct Named {
-    /// Where in the wire form the name found begins.
-    at: u8,
-    member: RuleRef,
-    /// Why its list does not mean it.
-    silent: Option<Why>,
-}
 
 /// All zones, compiled. A clone shares everything: the modes of a policy share their lists this way.
 #[derive(Clone, Debug)]
 pub struct Filter {
     rules: Arc<[Rule]>,
     index: Arc<Index>,
+    /// Names of each list, by its path.
+    lists: Arc<BTreeMap<String, usize>>,
+    besides: Arc<Besides>,
+}
+
+/// What rules without names of their own look at; empty in most policies.
+#[derive(Debug, Default)]
+struct Besides {
+    clients: Holders,
+    responses: Holders,
+    ns_names: Option<Index>,
+    ns_addresses: Holders,
+    /// Rules of the answer that may decide, by number, in the order of zones; of neighbours with one scope the first alone.
+    waited_for: Vec<u32>,
+    /// Some rule is of the answer, by its trigger or by what it does.
+    of_the_answer: bool,
 }
 
 impl Filter {
@@ -218,9 +86,43 @@ impl Filter {
     /// # Panics
     /// When there are not as many lists as rules, or more than [`RULES_MAX`].
     pub fn new(rules: Vec<Rule>, names: &[Arc<NameList>], seed: u64) -> Result<(Self, Vec<Folded>), TooManyNames> {
-        assert!(rules.len() == names.len() && rules.len() <= RULES_MAX, "a list of names for each of the rules");
-        let (index, folded) = Index::build(&rules, names, seed)?;
-        Ok((Self { rules: rules.into(), index: Arc::new(index) }, folded))
+        Self::with_triggers(rules, names.iter().map(|names| Trigger::Names(Arc::clone(names))).collect(), seed)
+    }
+
+    /// As [`Self::new`], with a trigger for each rule, of the kind that the rule says.
+    ///
+    /// # Errors
+    /// [`TooManyNames`] when the names take more than 4 GiB.
+    ///
+    /// # Panics
+    /// When there are not as many triggers as rules, or more than [`RULES_MAX`].
+    pub fn with_triggers(
+        rules: Vec<Rule>,
+        triggers: Vec<Trigger>,
+        seed: u64,
+    ) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        assert!(rules.len() == triggers.len() && rules.len() <= RULES_MAX, "a trigger for each of the rules");
+        let names = names_of(&rules, &triggers, TriggerKind::Name);
+        let (index, mut folded) = Index::build(&rules, &names, seed)?;
+        let mut besides = Besides::default();
+        if rules.iter().any(|rule| rule.trigger == TriggerKind::NsName) {
+            let names = names_of(&rules, &triggers, TriggerKind::NsName);
+            let (index, more) = Index::build(&rules, &names, seed)?;
+            folded.iter_mut().zip(more).for_each(|(folded, more)| folded.add(more));
+            besides.ns_names = Some(index);
+        }
+        let holders = |kind| Holders::build(&rules, &networks_of(&rules, &triggers, kind));
+        besides.clients = holders(TriggerKind::Client);
+        besides.responses = holders(TriggerKind::ResponseAddress);
+        besides.ns_addresses = holders(TriggerKind::NsAddress);
+        besides.waited_for = waited_for(&rules);
+        besides.of_the_answer = rules.iter().any(|rule| {
+            rule.mode != Mode::Off && (rule.trigger.is_of_the_answer() || rule.action.is_about_the_answer())
+        });
+        Ok((
+            Self { rules: rules.into(), index: Arc::new(index), besides: Arc::new(besides), lists: Arc::default() },
+            folded,
+        ))
     }
 
     /// A filter without rules.
@@ -234,6 +136,11 @@ impl Filter {
         &self.rules
     }
 
+    /// How many names each list was read to have, by its path; repetitions included.
+    pub fn lists(&self) -> &BTreeMap<String, usize> {
+        &self.lists
+    }
+
     /// How many names are in the table.
     pub fn names(&self) -> usize {
         self.index.table.len()
@@ -241,101 +148,10 @@ impl Filter {
 
     /// Memory of the table and its sets, in bytes.
     pub fn bytes(&self) -> usize {
-        self.index.table.bytes() + self.index.sets.bytes()
-    }
-
-    /// The decision about a name. No allocation; one pass over the name and one cache line for each of its suffixes,
-    /// then linear in the number of rules that name one of them.
-    pub fn decide(&self, subject: &Subject<'_>) -> Decision<'_> {
-        let mut levels = 0;
-        let mut only = (0, 0);
-        self.index.table.suffixes_of(subject.name.as_wire(), |hit| {
-            levels += 1;
-            only = (hit.at, hit.value);
-            true
-        });
-        match levels {
-            0 => Decision::default(),
-            1 => self.decide_on_one(subject, only.0, only.1),
-            _ => self.decide_on_many(subject),
-        }
-    }
-
-    /// The common case: one listed name, whose rules are in order already.
-    fn decide_on_one(&self, subject: &Subject<'_>, at: u8, set: u32) -> Decision<'_> {
-        let mut decision = Decision::default();
-        for member in self.index.sets.members(set) {
-            let rule = &self.rules[member.rule()];
-            let speaks = self.index.sets.admits(*member, subject.qtype) && rule.speaks(subject);
-            if member.reach() & wanted(at) != 0 && speaks && decision.hear(rule) {
-                break;
-            }
-        }
-        decision
-    }
-
-    /// Several listed names one above the other: each has its rules in the order of zones, so they are merged, the
-    /// longest name first within a zone.
-    #[inline(never)]
-    fn decide_on_many(&self, subject: &Subject<'_>) -> Decision<'_> {
-        let mut decision = Decision::default();
-        self.in_order(subject, |named| {
-            let rule = &self.rules[named.member.rule()];
-            named.silent.is_none() && rule.speaks(subject) && decision.hear(rule)
-        });
-        decision
-    }
-
-    /// Calls `visit` with every rule that names the subject's name, in order of precedence, until it returns `true`.
-    fn in_order(&self, subject: &Subject<'_>, mut visit: impl FnMut(Named) -> bool) {
-        let sets = &self.index.sets;
-        // Shortest first: where it begins, its set, how many of its members are done.
-        let mut levels = [(0_u8, 0_u32, 0_usize); LEVELS_MAX];
-        let mut len = 0;
-        self.index.table.suffixes_of(subject.name.as_wire(), |hit| {
-            levels[len] = (hit.at, hit.value, 0);
-            len += 1;
-            len < LEVELS_MAX
-        });
-        let levels = &mut levels[..len];
-        loop {
-            let mut next: Option<(usize, usize, RuleRef)> = None;
-            for (level, &(_, set, done)) in levels.iter().enumerate().rev() {
-                if let Some(&first) = sets.members(set).get(done) {
-                    let zone = self.rules[first.rule()].zone_number;
-                    if next.is_none_or(|(least, ..)| zone < least) {
-                        next = Some((zone, level, first));
-                    }
-                }
-            }
-            let Some((_, level, member)) = next else { return };
-            levels[level].2 += 1;
-            let at = levels[level].0;
-            if member.reach() & wanted(at) == 0 {
-                continue;
-            }
-            let silent = if !sets.admits(member, subject.qtype) {
-                Some(Why::OtherType)
-            } else if member.frees() && self.is_freed(member, &levels[level + 1..], subject.qtype) {
-                Some(Why::Excepted)
-            } else {
-                None
-            };
-            if visit(Named { at, member, silent }) {
-                return;
-            }
-        }
-    }
-
-    /// Whether one of the longer names is an exception of the rule's own list. Linear in the rules that name them, and only
-    /// for rules whose list has exceptions.
-    fn is_freed(&self, member: RuleRef, longer: &[(u8, u32, usize)], qtype: u16) -> bool {
-        let sets = &self.index.sets;
-        longer.iter().any(|&(at, set, _)| {
-            let frees =
-                |m: &RuleRef| m.rule() == member.rule() && m.reach() & freeing(at) != 0 && sets.admits(*m, qtype);
-            sets.members(set).iter().any(frees)
-        })
+        let besides = &self.besides;
+        let ns_names = besides.ns_names.as_ref().map_or(0, Index::bytes);
+        let holders = [&besides.clients, &besides.responses, &besides.ns_addresses];
+        self.index.bytes() + ns_names + holders.map(Holders::bytes).iter().sum::<usize>()
     }
 
     /// Whether no rule of any zone could ever speak about `name`, for any client: a cached answer that holds only such
@@ -350,6 +166,38 @@ impl Filter {
         });
         untouched
     }
+}
+
+/// For each rule its names, if its trigger is of this kind.
+fn names_of(rules: &[Rule], triggers: &[Trigger], kind: TriggerKind) -> Vec<Arc<NameList>> {
+    let none = Arc::new(NameList::default());
+    let names = rules.iter().zip(triggers).map(|(rule, trigger)| match trigger {
+        Trigger::Names(names) if rule.trigger == kind => Arc::clone(names),
+        _ => Arc::clone(&none),
+    });
+    names.collect()
+}
+
+/// The networks of all rules whose trigger is of this kind, each with the number of its rule.
+fn networks_of(rules: &[Rule], triggers: &[Trigger], kind: TriggerKind) -> Vec<(usize, Arc<Depths>)> {
+    let networks = rules.iter().zip(triggers).enumerate().filter_map(|(number, (rule, trigger))| match trigger {
+        Trigger::Networks(networks) if rule.trigger == kind => Some((number, Arc::clone(networks))),
+        _ => None,
+    });
+    networks.collect()
+}
+
+fn waited_for(rules: &[Rule]) -> Vec<u32> {
+    let decides = |rule: &Rule| {
+        rule.trigger.is_of_the_answer()
+            && rule.mode == Mode::Enforce
+            && !rule.watches()
+            && !rule.action.is_about_the_answer()
+    };
+    let mut waited_for: Vec<u32> = (0..rules.len()).filter(|n| decides(&rules[*n])).map(|n| n as u32).collect();
+    waited_for.sort_by_key(|n| rules[*n as usize].zone_number);
+    waited_for.dedup_by(|later, first| rules[*later as usize].scope == rules[*first as usize].scope);
+    waited_for
 }
 
 #[cfg(test)]

@@ -38,6 +38,12 @@ impl Pattern {
         *zone == self.name || self.reach & BELOW != 0 && zone.is_within(&self.name)
     }
 
+    /// Whether `name` is one of those it is about.
+    pub fn names(&self, name: &Name) -> bool {
+        let reach = if *name == self.name { SELF } else { BELOW };
+        self.reach & reach != 0 && name.is_within(&self.name)
+    }
+
     /// What it is about, in words, when that is more than one owner's names: one label too few makes a whole country of a
     /// name. A top-level domain by itself is too much as well: its name servers are asked for by that name.
     pub fn too_wide(&self) -> Option<Text> {

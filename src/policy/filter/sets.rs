@@ -45,6 +45,11 @@ impl RuleRef {
         (self.packed & (FREES - 1)) as u8
     }
 
+    /// What of a name it is about, exceptions left out.
+    pub(super) fn named(self) -> u8 {
+        self.reach() & (SELF | BELOW)
+    }
+
     /// Whether exceptions free names from the rule.
     pub(super) fn frees(self) -> bool {
         self.packed & FREES != 0

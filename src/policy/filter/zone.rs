@@ -7,22 +7,26 @@
 //! groups = ["@branches"]
 //! ```
 
+use super::lists::addresses;
 use super::lists::{self, NameList, Reading};
-use super::rule::{Trigger, WrittenRule, read_groups};
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
-use super::{Filter, Folded, RULES_MAX, Rule};
+use super::written::{SHARED, WrittenRule, WrittenTrigger, read_groups};
+use super::{Action, Filter, Folded, RULES_MAX, Rule, Trigger, TriggerKind};
 use crate::language::text;
 use crate::policy::Mode;
+use crate::policy::document::network::{self, Entry, Member};
 use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
-use crate::policy::document::{Code, Context, Place, Table};
+use crate::policy::document::{At, Code, Context, Place, Table};
+use crate::policy::feeds::{self, Copy};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Reads all zones of the directory. `seed` is the secret of the hash, random for each process. Reading is the dear part
 /// of a policy (a million names take about a quarter of a second): modes that do not change filters clone the result.
 pub fn read(context: &Context<'_>, seed: u64) -> Filter {
-    let mut zones = Zones { context, rules: Vec::new(), names: Vec::new(), origins: Vec::new(), lists: HashMap::new() };
+    let mut zones =
+        Zones { context, rules: Vec::new(), triggers: Vec::new(), origins: Vec::new(), lists: HashMap::new() };
     for (path, _) in context.files.within("filters", "rpz") {
         let message = text!("response policy zones are not in this version of weir");
         context.faults.add(
@@ -52,7 +56,7 @@ struct Origin {
 struct Zones<'c> {
     context: &'c Context<'c>,
     rules: Vec<Rule>,
-    names: Vec<Arc<NameList>>,
+    triggers: Vec<Trigger>,
     origins: Vec<Origin>,
     /// A list that several rules name the same way is read once.
     lists: HashMap<(String, Reading), Arc<NameList>>,
@@ -74,12 +78,28 @@ impl Zones<'_> {
         let title = zone.text("title").map_or(name.trim_end_matches(".toml"), |title| title.value).to_owned();
         let mode = zone.mode(Mode::Enforce);
         let groups = read_groups(&zone, self.context.groups);
+        let before = self.rules.len();
         for table in root.tables("rule") {
             let mut written = WrittenRule::read(&table, self.context.groups);
             written.scope.zone_groups = groups;
             written.mode = stricter(mode, written.mode);
+            if groups.is_some() && matches!(written.action, Action::Ttl(_)) {
+                let message = "action ttl cannot be had in a zone with groups";
+                self.context.faults.add(Code::Conflict, &table.place_of("action"), message, SHARED);
+            }
             self.rule(&table, written, &title, number);
         }
+        self.report_partial(before);
+    }
+
+    /// Says once for each file that what it asks about name servers is known only as far as answers show it.
+    fn report_partial(&self, before: usize) {
+        let of_servers = |rule: &&Rule| matches!(rule.trigger, TriggerKind::NsName | TriggerKind::NsAddress);
+        let Some(at) = self.rules[before..].iter().position(|rule| of_servers(&rule)) else { return };
+        let (rule, origin) = (&self.rules[before + at], &self.origins[before + at]);
+        let message = format!("{} is matched only where an answer shows name servers", rule.trigger.key());
+        let hint = "a gateway asks resolvers, whose answers rarely do: names and response_ip always act";
+        self.context.faults.add(Code::Partial, &origin.trigger, message, hint);
     }
 
     fn rule(&mut self, table: &Table<'_>, written: WrittenRule<'_>, title: &str, zone_number: usize) {
@@ -102,25 +122,31 @@ impl Zones<'_> {
             );
             faults.add(Code::Duplicate, &id.place, message, hint);
         }
-        let (list, trigger) = match &written.trigger {
-            Trigger::Names(names) => {
+        let trigger = match &written.trigger {
+            WrittenTrigger::Names(_, names) => {
                 let mut list = NameList::default();
                 names.iter().for_each(|(reach, name)| list.push(*reach, name.value.as_wire()));
-                (Arc::new(list), table.place_of("names"))
+                Trigger::Names(Arc::new(list))
             }
-            Trigger::List { .. } => (self.list(&written), table.place_of("list")),
-            Trigger::Broken => return,
+            WrittenTrigger::List { .. } => Trigger::Names(self.list(&written)),
+            WrittenTrigger::Networks { entries, files, .. } => self.networks(entries, files),
+            WrittenTrigger::Broken => return,
         };
         let names = match &written.trigger {
-            Trigger::Names(names) => names.iter().map(|(_, n)| (n.value.as_wire().to_vec(), n.place.clone())).collect(),
+            WrittenTrigger::Names(_, names) => {
+                names.iter().map(|(_, n)| (n.value.as_wire().to_vec(), n.place.clone())).collect()
+            }
             _ => Vec::new(),
         };
-        self.origins.push(Origin { id: id.place.clone(), trigger, names, force: written.force });
-        self.names.push(list);
+        let Some(kind) = written.trigger.kind() else { return };
+        let place = table.place_of(written.trigger.key());
+        self.origins.push(Origin { id: id.place.clone(), trigger: place, names, force: written.force });
+        self.triggers.push(trigger);
         self.rules.push(Rule {
             id: id.value.to_owned(),
             zone: title.to_owned(),
             zone_number,
+            trigger: kind,
             action: written.action,
             ttl: written.ttl,
             mode: written.mode,
@@ -133,7 +159,7 @@ impl Zones<'_> {
 
     /// The names of a rule's list; empty, with a fault, when it cannot be read.
     fn list(&mut self, written: &WrittenRule<'_>) -> Arc<NameList> {
-        let Trigger::List { path, format, matches } = &written.trigger else { return Arc::default() };
+        let WrittenTrigger::List { path, format, matches } = &written.trigger else { return Arc::default() };
         let suffixes = written.force || !written.action.blocks();
         let reading = Reading { format: format.as_ref().map(|format| format.value), matches: *matches, suffixes };
         let key = (path.value.to_owned(), reading);
@@ -141,6 +167,11 @@ impl Zones<'_> {
             return Arc::clone(known);
         }
         let (files, faults) = (self.context.files, self.context.faults);
+        if let Some(name) = path.value.strip_prefix(feeds::PREFIX) {
+            let list = self.feed(&At { value: name, place: path.place.clone() }, reading);
+            self.lists.insert(key, Arc::clone(&list));
+            return list;
+        }
         let list = match (files.path(path.value), files.bytes(path.value)) {
             (Some(file), Some(bytes)) => match lists::parse_with(bytes, reading, &mut |name| self.beside(file, name)) {
                 Ok(parsed) => {
@@ -148,38 +179,75 @@ impl Zones<'_> {
                     Arc::new(parsed.names)
                 }
                 Err(error) => {
-                    let code = if matches!(error, lists::Unreadable::NotYet(_)) { Code::NotYet } else { Code::List };
                     let message = text!("{path} cannot be read: {error}", path = path.value, error = error.text());
-                    faults.add(code, &path.place, message, error.hint());
+                    faults.add(Code::List, &path.place, message, error.hint());
                     Arc::default()
                 }
             },
             _ => {
-                if path.value.starts_with('/') || path.value.split('/').any(|part| part == "..") {
-                    let message = text!("{path:?} leaves the policy directory", path = path.value);
-                    faults.add(
-                        Code::Path,
-                        &path.place,
-                        message,
-                        text!("put the list into lists/ of the policy directory"),
-                    );
-                } else {
-                    let hint = match nearest(path.value, files.iter().map(|(path, _)| &**path)) {
-                        Some(word) => text!("did you mean {word:?}?", word),
-                        None => text!("the path begins at the policy directory, such as \"lists/video.txt\""),
-                    };
-                    faults.add(
-                        Code::MissingFile,
-                        &path.place,
-                        text!("there is no file {path:?}", path = path.value),
-                        hint,
-                    );
-                }
+                self.report_missing(path);
                 Arc::default()
             }
         };
         self.lists.insert(key, Arc::clone(&list));
         list
+    }
+
+    /// The names of a feed's last copy; none, with a warning, while there is no copy yet.
+    fn feed(&self, name: &At<&str>, reading: Reading) -> Arc<NameList> {
+        let faults = self.context.faults;
+        let Some(copy) = last_copy(self.context, name) else { return Arc::default() };
+        let file = format!("{}{}", feeds::PREFIX, name.value);
+        match lists::parse_with(&copy.bytes, reading, &mut |_| None) {
+            Ok(parsed) => {
+                lists::report(&file.as_str().into(), &parsed, faults);
+                Arc::new(parsed.names)
+            }
+            Err(error) => {
+                faults.add(Code::List, &name.place, format!("{file} cannot be read: {error}"), error.hint());
+                Arc::default()
+            }
+        }
+    }
+
+    fn report_missing(&self, path: &At<&str>) {
+        let (files, faults) = (self.context.files, self.context.faults);
+        if path.value.starts_with('/') || path.value.split('/').any(|part| part == "..") {
+            let message = format!("{:?} leaves the policy directory", path.value);
+            faults.add(Code::Path, &path.place, message, "put the list into lists/ of the policy directory");
+        } else {
+            let hint = match nearest(path.value, files.iter().map(|(path, _)| &**path)) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => "the path begins at the policy directory, such as \"lists/video.txt\"".to_owned(),
+            };
+            faults.add(Code::MissingFile, &path.place, format!("there is no file {:?}", path.value), hint);
+        }
+    }
+
+    /// The networks of a rule, those in files among them.
+    fn networks(&self, entries: &[At<Entry>], paths: &[At<&str>]) -> Trigger {
+        let (files, faults) = (self.context.files, self.context.faults);
+        let mut all: Vec<Entry> = entries.iter().map(|entry| entry.value).collect();
+        for path in paths {
+            let parsed = if let Some(name) = path.value.strip_prefix(feeds::PREFIX) {
+                let Some(copy) = last_copy(self.context, &At { value: name, place: path.place.clone() }) else {
+                    continue;
+                };
+                let parsed = addresses::parse(&copy.bytes);
+                addresses::report(&path.value.into(), &parsed, path, faults);
+                parsed
+            } else {
+                let (Some(file), Some(bytes)) = (files.path(path.value), files.bytes(path.value)) else {
+                    self.report_missing(path);
+                    continue;
+                };
+                let parsed = addresses::parse(bytes);
+                addresses::report(file, &parsed, path, faults);
+                parsed
+            };
+            all.extend(parsed.networks.iter().map(|net| Entry { except: false, member: Member::Network(*net) }));
+        }
+        Trigger::Networks(Arc::new(network::depths(all, self.context.groups)))
     }
 
     /// The list that `include:name` in another one means.
@@ -191,7 +259,8 @@ impl Zones<'_> {
 
     fn finish(self, seed: u64) -> Filter {
         let faults = self.context.faults;
-        let filter = match Filter::new(self.rules, &self.names, seed) {
+        let lists = self.lists.iter().map(|((path, _), names)| (path.clone(), names.len())).collect();
+        let mut filter = match Filter::with_triggers(self.rules, self.triggers, seed) {
             Ok((filter, folded)) => {
                 for (origin, folded) in self.origins.iter().zip(&folded) {
                     report_folded(self.context, origin, *folded);
@@ -203,6 +272,7 @@ impl Zones<'_> {
                 Filter::none()
             }
         };
+        filter.lists = Arc::new(lists);
         if filter.rules().len() == self.origins.len() {
             refuse_own_routes(self.context, &filter, &self.origins);
         }
@@ -264,6 +334,23 @@ fn refuse_own_routes(context: &Context<'_>, filter: &Filter, origins: &[Origin])
             true
         });
     }
+}
+
+/// The last copy of a feed; none, with a warning, while there is no copy yet.
+pub(super) fn last_copy(context: &Context<'_>, name: &At<&str>) -> Option<Arc<Copy>> {
+    let Context { feeds, copies, faults, .. } = context;
+    let feed = feeds.require(name, faults)?;
+    let why = match copies.of(feed) {
+        Ok(Some(copy)) => return Some(copy),
+        Ok(None) if copies.is_nowhere() => {
+            format!("feed {:?} cannot be looked at: its copies are elsewhere", name.value)
+        }
+        Ok(None) => format!("feed {:?} has not come yet: what it is for is empty", name.value),
+        Err(error) => format!("the copy of feed {:?} cannot be used: {error}", name.value),
+    };
+    let hint = "it acts once a copy has come; `weir feed` says how it goes";
+    faults.add(Code::FeedAbsent, &name.place, why, hint);
+    None
 }
 
 /// Off before monitor before enforce.

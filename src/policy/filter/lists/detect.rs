@@ -6,7 +6,7 @@ use std::fmt;
 /// Lines that are looked at: enough to outvote a strange beginning.
 const LINES_SEEN: usize = 200;
 
-/// The formats of lists that are known; see [`Format::is_read`].
+/// The formats of lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// A name on each line.
@@ -53,11 +53,6 @@ impl Format {
             Self::Rpz => "rpz",
         }
     }
-
-    /// Whether this version reads it.
-    pub const fn is_read(self) -> bool {
-        !matches!(self, Self::Rpz)
-    }
 }
 
 impl fmt::Display for Format {
@@ -75,15 +70,12 @@ pub enum Unreadable {
     Binary,
     /// UTF-16 text.
     Utf16,
-    /// A format that this version does not read.
-    NotYet(Format),
 }
 
 impl Unreadable {
     /// What to do about it.
     pub fn hint(self) -> Text {
         match self {
-            Self::NotYet(_) => text!("a later version reads it as a zone of its own, filters/NN-name.rpz"),
             Self::WebPage => text!("fetch the list again and look at it; the last good one can stay meanwhile"),
             Self::Binary => text!("unpack it first"),
             Self::Utf16 => text!("convert it to UTF-8"),
@@ -98,8 +90,6 @@ impl Unreadable {
             Self::WebPage => text!("the file is a web page, not a list"),
             Self::Binary => text!("the file is compressed or binary, not a list"),
             Self::Utf16 => text!("the file is UTF-16 text; lists are UTF-8"),
-            Self::NotYet(Format::Rpz) => text!("it is a response policy zone, which this version does not read"),
-            Self::NotYet(format) => text!("lists in {format} format are not read by this version", format),
         }
     }
 }
@@ -113,7 +103,7 @@ impl fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 /// Refuses what was never a list. `bytes` is without a UTF-8 byte-order mark.
-pub(super) fn refuse_what_is_no_list(bytes: &[u8]) -> Result<(), Unreadable> {
+pub(in crate::policy::filter) fn refuse_what_is_no_list(bytes: &[u8]) -> Result<(), Unreadable> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(Unreadable::Utf16);
     }

@@ -2,6 +2,7 @@
 
 use super::detect::{self, Format};
 use crate::language::Text;
+use crate::policy::filter::rpz::Flaw;
 
 /// The longest piece of a bad line that is kept as an example, in bytes.
 const SAMPLE_MAX: usize = 60;
@@ -79,6 +80,8 @@ pub enum Problem {
     Trailing,
     /// Bytes that no name in a list has.
     Character,
+    /// Something about a record of a response policy zone.
+    Rpz(Flaw),
 }
 
 /// What becomes of a line with a problem.
@@ -190,9 +193,12 @@ impl Problem {
                 "a v2fly entry in a list of another format",
                 Some("format = \"v2fly\" reads such lines"),
             ),
-            Self::RpzLine => {
-                ("rpz-line", Bad, "a zone file record", Some("response policy zones are not in this version of weir"))
-            }
+            Self::RpzLine => (
+                "rpz-line",
+                Bad,
+                "a zone file record in a list of another format",
+                Some("format = \"rpz\" reads such lines"),
+            ),
             Self::Url => (
                 "url",
                 Bad,
@@ -334,6 +340,7 @@ impl Problem {
                 "a character that no name has",
                 Some("letters, digits, '-' and '_', with dots between labels"),
             ),
+            Self::Rpz(flaw) => flaw.row(),
         }
     }
 
@@ -371,6 +378,8 @@ pub struct Group {
     pub span: std::ops::Range<usize>,
     /// The first of them, cut to 60 bytes, unprintable bytes escaped.
     pub sample: String,
+    /// What was probably meant by the first of them, where that can be told.
+    pub meant: Option<String>,
 }
 
 /// All problems of a list, grouped; as many groups as there are kinds.
@@ -413,6 +422,22 @@ impl Problems {
         }
     }
 
+    /// Adds a problem, and what was probably meant.
+    pub(in crate::policy::filter) fn add_meant(
+        &mut self,
+        problem: Problem,
+        line: usize,
+        start: usize,
+        text: &[u8],
+        meant: Option<String>,
+    ) {
+        let known = self.groups.len();
+        self.add(problem, line, start, text);
+        if let Some(group) = self.groups.get_mut(known) {
+            group.meant = meant;
+        }
+    }
+
     /// Adds `count` problems that the line which begins at `start` stands for.
     pub(super) fn add_many(&mut self, problem: Problem, count: usize, (line, start): (usize, usize), text: &[u8]) {
         if let Some(group) = self.groups.iter_mut().find(|group| group.problem == problem) {
@@ -420,7 +445,7 @@ impl Problems {
             return;
         }
         let sample = text[..text.len().min(SAMPLE_MAX)].escape_ascii().to_string();
-        self.groups.push(Group { problem, count, line, span: start..start, sample });
+        self.groups.push(Group { problem, count, line, span: start..start, sample, meant: None });
     }
 
     /// Adds problems that only the whole list shows.
@@ -432,7 +457,7 @@ impl Problems {
 }
 
 /// What is wrong with a line that could not be read, or with the `word` of it that could not.
-pub(super) fn classify(line: &[u8], word: &[u8], format: Format) -> Problem {
+pub(in crate::policy::filter) fn classify(line: &[u8], word: &[u8], format: Format) -> Problem {
     match detect::format_of_line(line) {
         Some(seen) if seen == format => {}
         Some(Format::Adblock) => return Problem::AdblockLine,

@@ -128,7 +128,7 @@ pub fn to_toml(names: &NameList, title: &str) -> Result<String, Unwritable> {
 }
 
 /// A basic string of TOML.
-fn quoted(text: &str) -> String {
+pub(in crate::policy::filter) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {

@@ -91,8 +91,13 @@ fn every_decision_is_that_of_the_naive_filter() {
         for _ in 0..100 {
             let (text, groups) = (random_name(&mut rng), random_groups(&mut rng).unwrap_or_default());
             let name = if rng.random_bool(0.02) { Name::root() } else { name(&text) };
-            let subject =
-                Subject { groups: &groups, name: &name, qtype: if rng.random() { 1 } else { 28 }, tcp: rng.random() };
+            let subject = Subject {
+                groups: &groups,
+                client: [192, 0, 2, 1].into(),
+                name: &name,
+                qtype: if rng.random() { 1 } else { 28 },
+                tcp: rng.random(),
+            };
             let decision = filter.decide(&subject);
             let found = (decision.rule.map(|r| r.id.as_str()), decision.monitored.map(|r| r.id.as_str()));
             assert_eq!(found, naive(&rules, &subject), "{name} seed {seed}: {rules:#?}");

@@ -4,6 +4,7 @@ use super::*;
 use crate::policy::clients::Groups;
 use crate::policy::document::probe;
 use crate::policy::document::{Context, Faults, Files, Report};
+use crate::policy::feeds::{Copies, Feeds};
 
 const GATEWAY: &str = "[[upstream]]\nname = \"u\"\naddress = \"127.0.0.1:5300\"\n\
                        [[route]]\nzone = \"corp.example\"\npool = \"default\"\n";
@@ -15,7 +16,14 @@ fn read_files(files: &[(&str, &str)]) -> (Filter, Vec<String>) {
     let (groups, _) = probe::read(CLIENTS, Groups::read);
     let files: Files = files.iter().map(|(path, text)| (*path, *text)).collect();
     let faults = Faults::default();
-    let context = Context { server: &server, groups: &groups, files: &files, faults: &faults };
+    let context = Context {
+        server: &server,
+        groups: &groups,
+        files: &files,
+        feeds: &Feeds::default(),
+        copies: &Copies::default(),
+        faults: &faults,
+    };
     let filter = read(&context, 11);
     let report = Report::new(faults, &files);
     let lines = report.faults.iter().map(|fault| {
@@ -133,7 +141,6 @@ fn every_fault_of_a_rule_has_its_place() {
         ),
         ("id = \"r\"\nlist = \"lists/m.txt\"\naction = \"drop\"", &["3:8 E-MISSING-FILE"]),
         ("id = \"r\"\nlist = \"../m.txt\"\naction = \"drop\"", &["3:8 E-PATH"]),
-        ("id = \"r\"\nlist = \"lists/l.txt\"\nformat = \"rpz\"\naction = \"drop\"", &["4:10 E-NOT-YET"]),
         ("id = \"r\"\nlist = \"lists/l.txt\"\nformat = \"csv\"\naction = \"drop\"", &["4:10 E-CHOICE"]),
     ] {
         assert_eq!(faults_of(rule), faults, "{rule}");
@@ -142,32 +149,137 @@ fn every_fault_of_a_rule_has_its_place() {
 
 #[test]
 fn what_belongs_to_later_versions_is_refused_as_such() {
-    for key in [
-        "schedule = \"x\"",
-        "expires = 2027-01-31T00:00:00+08:00",
-        "budget = { qps = 200 }",
-        "rto = \"30m\"",
-        "answers = [\"203.0.113.0/24\"]",
-        "else = \"servfail\"",
-        "records = [\"A 10.0.0.1\"]",
-        "cname = \"x.example\"",
-    ] {
+    for key in ["schedule = \"x\"", "expires = 2027-01-31T00:00:00+08:00"] {
         let rule = format!("id = \"r\"\nnames = [\"a.example\"]\naction = \"drop\"\n{key}");
         let faults = faults_of(&rule);
         assert!(faults.len() == 1 && faults[0].ends_with("E-NOT-YET"), "{key}: {faults:?}");
     }
-    for key in
-        ["response_ip = [\"198.51.100.7\"]", "clients = [\"10.0.0.0/8\"]", "ns_name = [\"a\"]", "ns_ip = [\"::1\"]"]
-    {
-        let faults = faults_of(&format!("id = \"r\"\naction = \"drop\"\n{key}"));
-        assert!(faults.len() == 1 && faults[0].ends_with("E-NOT-YET"), "{key}: {faults:?}");
-    }
-    for action in ["shed", "limit", "ttl", "expect", "data"] {
-        let faults = faults_of(&format!("id = \"r\"\nnames = [\"a.example\"]\naction = \"{action}\""));
-        assert_eq!(faults, ["4:10 E-NOT-YET"], "{action}");
-    }
     let (_, faults) = read_files(&[("filters/10-x.rpz", "$TTL 1\n")]);
     assert_eq!(faults, ["10-x.rpz:1:1 E-NOT-YET"]);
+}
+
+#[test]
+fn triggers_and_actions_that_do_not_go_together_are_refused() {
+    for (rule, fault) in [
+        ("names = [\"a.example\"]\nclients = [\"10.0.0.0/8\"]\naction = \"drop\"", "4:11 E-CONFLICT"),
+        ("response_ip = [\"::1\"]\nns_ip = [\"::1\"]\naction = \"drop\"", "4:9 E-CONFLICT"),
+        ("response_ip = []\naction = \"drop\"", "3:15 E-EMPTY"),
+        ("response_ip = [\"lists/none.conf\"]\naction = \"drop\"", "3:16 E-MISSING-FILE"),
+        ("response_ip = [\"@branches\"]\naction = \"drop\"", "3:16 E-VALUE"),
+        ("response_ip = [\"0.0.0.0/0\"]\naction = \"drop\"", "3:16 E-DANGEROUS"),
+        ("response_ip = [\"10.0.0.1/8\"]\naction = \"drop\"", "3:16 E-NETWORK"),
+        ("response_ip = [\"192.0.2.1\"]\nmatch = \"exact\"\naction = \"drop\"", "4:9 E-CONFLICT"),
+        ("clients = [\"@nobody\"]\naction = \"drop\"", "3:12 E-UNKNOWN-GROUP"),
+        ("ns_name = [\"a..b\"]\naction = \"drop\"", "3:12 E-NAME"),
+        ("names = [\"a.example\"]\naction = \"drop\"\nbudget = { qps = 200 }", "5:10 E-CONFLICT"),
+        ("names = [\"a.example\"]\naction = \"drop\"\nelse = \"drop\"", "5:8 E-CONFLICT"),
+        ("names = [\"a.example\"]\naction = \"shed\"", "1:1 E-MISSING-KEY"),
+        ("names = [\"a.example\"]\naction = \"shed\"\nbudget = { qps = 0 }", "5:18 E-RANGE"),
+        ("names = [\"a.example\"]\naction = \"shed\"\nbudget = { }", "5:10 E-MISSING-KEY"),
+        ("response_ip = [\"::1\"]\naction = \"shed\"\nbudget = { qps = 1 }", "3:15 E-CONFLICT"),
+        ("names = [\"a.example\"]\naction = \"limit\"", "1:1 E-MISSING-KEY"),
+        ("names = [\"a.example\"]\naction = \"limit\"\nqps = 1\nper = \"name\"", "6:7 E-CHOICE"),
+        ("clients = [\"::1\"]\naction = \"limit\"\nqps = 1\nper = \"subtree\"", "3:11 E-CONFLICT"),
+        ("names = [\"a.example\"]\naction = \"ttl\"", "1:1 E-MISSING-KEY"),
+        ("names = [\"a.example\"]\naction = \"ttl\"\nrto = \"30m\"\nmax = \"1m\"", "5:7 E-CONFLICT"),
+        ("names = [\"a.example\"]\naction = \"ttl\"\nmin = \"10m\"\nrto = \"10m\"", "5:7 E-RANGE"),
+        ("names = [\"a.example\"]\naction = \"ttl\"\nmin = 60", "5:7 E-TYPE"),
+        ("names = [\"a.example\"]\naction = \"ttl\"\nmax = \"1m\"\ngroups = [\"@branches\"]", "6:10 E-CONFLICT"),
+        ("clients = [\"::1\"]\naction = \"ttl\"\nmax = \"1m\"", "3:11 E-CONFLICT"),
+        ("names = [\"a.example\"]\naction = \"expect\"", "1:1 E-MISSING-KEY"),
+        ("names = [\"a.example\"]\naction = \"expect\"\nanswers = []", "5:11 E-EMPTY"),
+        ("names = [\"a.example\"]\naction = \"expect\"\nanswers = [\"a..b\"]", "5:12 E-NAME"),
+        ("names = [\"a.example\"]\naction = \"expect\"\nanswers = [\"::1\"]\nelse = \"allow\"", "6:8 E-CHOICE"),
+        ("clients = [\"::1\"]\naction = \"expect\"\nanswers = [\"::1\"]", "3:11 E-CONFLICT"),
+        ("names = [\"a.example\"]\naction = \"data\"", "1:1 E-MISSING-KEY"),
+        ("names = [\"a.example\"]\naction = \"data\"\nrecords = []", "5:11 E-EMPTY"),
+        ("names = [\"a.example\"]\naction = \"data\"\nrecords = [\"A 1.2\"]", "5:12 E-VALUE"),
+        ("names = [\"a.example\"]\naction = \"data\"\nrecords = [\"CNAME b.example.\"]", "5:12 E-CONFLICT"),
+        ("names = [\"a.example\"]\naction = \"data\"\ncname = \"a..b\"", "5:9 E-NAME"),
+        (
+            "names = [\"a.example\"]\naction = \"data\"\ncname = \"b.example\"\nrecords = [\"A 1.2.3.4\"]",
+            "5:9 E-CONFLICT",
+        ),
+    ] {
+        let mut faults = faults_of(&format!("id = \"r\"\n{rule}"));
+        faults.retain(|fault| !fault.ends_with("W-PARTIAL"));
+        assert_eq!(faults, [fault], "{rule}");
+    }
+}
+
+#[test]
+fn every_trigger_and_action_is_read() {
+    let zone = r#"
+        [[rule]]
+        id = "who"
+        clients = ["10.0.0.0/8", "!10.9.0.0/16", "@branches"]
+        action = "limit"
+        qps = 5
+        [[rule]]
+        id = "where"
+        response_ip = ["198.51.100.7", "2001:db8::/32", "lists/bogus.conf"]
+        action = "nxdomain"
+        [[rule]]
+        id = "by-whom"
+        ns_name = ["parking.example", "=ns1.bad.example"]
+        action = "data"
+        records = ["A 10.0.0.1", "TXT \"parked here\""]
+        [[rule]]
+        id = "from-where"
+        ns_ip = ["203.0.113.0/24"]
+        action = "data"
+        cname = "*.garden.example"
+        [[rule]]
+        id = "less"
+        names = ["busy.example"]
+        action = "shed"
+        budget = { qps = 200, burst = 50 }
+        [[rule]]
+        id = "fresh"
+        names = ["a.corp.test"]
+        action = "ttl"
+        min = "10s"
+        rto = "30m"
+        [[rule]]
+        id = "guard"
+        names = ["portal.corp.test"]
+        action = "expect"
+        answers = ["203.0.113.0/24", "@branches", "cdn.example", "=lb.example"]
+        else = "nodata"
+    "#;
+    let bogus = "bogus-nxdomain=60.191.124.236\nignore-address=60.191.124.252\n";
+    let (filter, faults) = read_files(&[("filters/10-t.toml", zone), ("lists/bogus.conf", bogus)]);
+    assert_eq!(faults, ["10-t.toml:13:19 W-PARTIAL"], "once for each file");
+    let kinds: Vec<_> =
+        filter.rules().iter().map(|rule| (rule.id.as_str(), rule.trigger, rule.action.name())).collect();
+    assert_eq!(
+        kinds,
+        [
+            ("who", TriggerKind::Client, "limit"),
+            ("where", TriggerKind::ResponseAddress, "nxdomain"),
+            ("by-whom", TriggerKind::NsName, "data"),
+            ("from-where", TriggerKind::NsAddress, "data"),
+            ("less", TriggerKind::Name, "shed"),
+            ("fresh", TriggerKind::Name, "ttl"),
+            ("guard", TriggerKind::Name, "expect"),
+        ]
+    );
+    let budget = |qps, burst| Budget { qps, burst };
+    assert_eq!(filter.rules()[0].action, Action::Limit(Limit { budget: budget(5, 5), per: Per::Client }));
+    assert_eq!(filter.rules()[4].action, Action::Shed(budget(200, 50)));
+    assert_eq!(filter.rules()[5].action, Action::Ttl(TtlBounds { min: 10, max: 900 }));
+    let Action::Expect(expectation) = &filter.rules()[6].action else { panic!("expect") };
+    assert!(expectation.networks.contains("203.0.113.9".parse().unwrap()));
+    assert!(expectation.networks.contains("10.1.1.1".parse().unwrap()), "a group of clients");
+    assert!(expectation.admits_target(&name("x.cdn.example")) && !expectation.admits_target(&name("x.lb.example")));
+    assert_eq!(expectation.otherwise, Otherwise::Nodata);
+    for (address, found) in [("60.191.124.236", true), ("198.51.100.7", true), ("198.51.100.8", false)] {
+        assert_eq!(!filter.besides.responses.of(address.parse().unwrap()).is_empty(), found, "{address}");
+    }
+    let held = |client: &str| {
+        filter.besides.clients.of(client.parse().unwrap()).iter().map(|held| held.bits).collect::<Vec<_>>()
+    };
+    assert_eq!((held("10.1.1.1"), held("10.9.1.1"), held("11.0.0.1")), (vec![104], vec![], vec![]));
 }
 
 #[test]

@@ -1,0 +1,169 @@
+//! One `[[rule]]` of a zone as written: its trigger, what it does, and for whom.
+//!
+//! ```toml
+//! [[rule]]
+//! id = "storm-player"
+//! names = ["baofeng.com", "=update.example", "*.cdn.example"]
+//! action = "nxdomain"
+//! ttl = 60
+//! ```
+//!
+//! A rule has one trigger ([`trigger`]) and one action ([`action`]), and any of the filters `groups`, `qtypes` and
+//! `transport`.
+
+mod action;
+mod trigger;
+
+use super::TTL_DEFAULT;
+use super::{Action, RuleTransport, Scope, TriggerKind};
+use crate::policy::Mode;
+use crate::policy::clients::{GroupSet, Groups};
+use crate::policy::document::{At, Code, Fault, Table, words};
+pub(super) use trigger::WrittenTrigger;
+
+/// The longest TTL of self-made answers, in seconds: a mistake should be forgotten within a day.
+const TTL_MAX: u32 = 86_400;
+
+/// The longest id, in bytes: it goes into answers (EDE), logs and metric labels.
+const ID_MAX: usize = 64;
+
+/// The longest note of any kind, in bytes.
+const NOTE_MAX: usize = 256;
+
+/// Keys of rules that a later version reads.
+const NOT_YET: [&str; 2] = ["schedule", "expires"];
+
+/// A rule as written.
+#[derive(Debug)]
+pub(super) struct WrittenRule<'d> {
+    pub(super) id: Option<At<&'d str>>,
+    pub(super) trigger: WrittenTrigger<'d>,
+    pub(super) action: Action,
+    pub(super) ttl: u32,
+    pub(super) mode: Mode,
+    pub(super) scope: Scope,
+    pub(super) force: bool,
+    pub(super) owner: Option<String>,
+    pub(super) ticket: Option<String>,
+    pub(super) note: Option<String>,
+}
+
+impl<'d> WrittenRule<'d> {
+    /// Reads a rule; always gives a value, what is wrong goes to the faults.
+    pub(super) fn read(t: &Table<'d>, groups: &Groups) -> Self {
+        t.not_yet(&NOT_YET);
+        let action = action::read(t, groups);
+        let force = t.flag("force", false);
+        let trigger = WrittenTrigger::read(t, groups);
+        if action.blocks() && !force {
+            trigger.refuse_wide(t.faults());
+        }
+        let scope = Scope {
+            zone_groups: None,
+            groups: read_groups(t, groups),
+            qtypes: read_qtypes(t),
+            transport: t.choice_given("transport", &[("udp", RuleTransport::Udp), ("tcp", RuleTransport::Tcp)]),
+        };
+        refuse_pair(t, &action, trigger.kind());
+        Self {
+            id: read_id(t),
+            trigger,
+            action,
+            ttl: t.number("ttl", 0..=TTL_MAX, TTL_DEFAULT),
+            mode: t.mode(Mode::Enforce),
+            scope,
+            force,
+            owner: read_note(t, "owner"),
+            ticket: read_note(t, "ticket"),
+            note: read_note(t, "note"),
+        }
+    }
+}
+
+/// `groups` of a zone or a rule; `None` when not given: everyone.
+pub(super) fn read_groups(t: &Table<'_>, groups: &Groups) -> Option<GroupSet> {
+    refuse_empty(t, "groups", "for nobody: leave it out to act for everyone")?;
+    Some(groups.set(&t.list("groups"), t.faults()))
+}
+
+/// `None` when the key is not there; an empty list is a fault, because what it would mean is a trap.
+pub(super) fn refuse_empty(t: &Table<'_>, key: &'static str, hint: &str) -> Option<()> {
+    if !t.has(key) {
+        return None;
+    }
+    let before = t.faults().has_errors();
+    if t.list(key).is_empty() && !before && !t.faults().has_errors() {
+        t.fault(key, Code::Empty, format!("{} is empty", t.label(key)), hint);
+    }
+    Some(())
+}
+
+fn read_id<'d>(t: &Table<'d>) -> Option<At<&'d str>> {
+    let id = t.required_text("id")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/');
+    if id.value.len() > ID_MAX || !id.value.chars().all(fits) {
+        let hint = format!("ascii letters, digits and - _ . : /, at most {ID_MAX} bytes");
+        t.faults().add(Code::Value, &id.place, format!("{:?} cannot be the id of a rule", id.value), hint);
+        return None;
+    }
+    Some(id)
+}
+
+fn read_note(t: &Table<'_>, key: &'static str) -> Option<String> {
+    let text = t.text(key)?;
+    if text.value.len() > NOTE_MAX {
+        let message = format!("{} is longer than {NOTE_MAX} bytes", t.label(key));
+        t.faults().push(Fault::new(Code::Range, text.place, message));
+        return None;
+    }
+    Some(text.value.to_owned())
+}
+
+/// Triggers that an action cannot be had with, and filters that it cannot keep to.
+fn refuse_pair(t: &Table<'_>, action: &Action, kind: Option<TriggerKind>) {
+    let Some(kind) = kind else { return };
+    let name = action.name();
+    let refuse = |key: &'static str, hint: &str| {
+        t.fault(key, Code::Conflict, format!("action {name} cannot be had with {key}"), hint);
+    };
+    match action {
+        Action::Shed(_) | Action::Limit(_) if kind.is_of_the_answer() => {
+            refuse(kind.key(), "budgets are asked before an upstream is: use names, list or clients");
+        }
+        Action::Limit(limit) if kind == TriggerKind::Client && limit.per == super::Per::Subtree => {
+            refuse(kind.key(), "per = \"subtree\" is about names: use names or list, or per = \"client\"");
+        }
+        Action::Expect(_) if kind != TriggerKind::Name => {
+            refuse(kind.key(), "expect says which answers are right for names: use names or list");
+        }
+        Action::Ttl(_) => {
+            if kind == TriggerKind::Client {
+                refuse(kind.key(), SHARED);
+            }
+            for key in ["groups", "transport"].into_iter().filter(|key| t.has(key)) {
+                refuse(key, SHARED);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Why a TTL cannot be for some clients only.
+pub(super) const SHARED: &str = "all clients share the cache, so a TTL is for all of them";
+
+fn read_qtypes(t: &Table<'_>) -> Option<Vec<u16>> {
+    refuse_empty(t, "qtypes", "leave it out to act on every type")?;
+    let texts = t.list("qtypes");
+    let types = texts.iter().filter_map(|text| {
+        let qtype = words::qtype(text.value);
+        if qtype.is_none() {
+            let message = format!("{:?} is not a record type", text.value);
+            t.faults().add(Code::Qtype, &text.place, message, "such as \"A\", \"AAAA\", \"ANY\" or \"TYPE65\"");
+        }
+        qtype
+    });
+    let mut types: Vec<u16> = types.collect();
+    types.sort_unstable();
+    types.dedup();
+    Some(types)
+}
