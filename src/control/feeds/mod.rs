@@ -20,6 +20,7 @@ use crate::control::history::request::{FeedCopy, Order};
 use crate::control::incidents::Who;
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Asker, Reloaded};
+use crate::language::text;
 use crate::ledger::notices::Notices;
 use crate::policy::feeds::{Copy, FeedSettings, FeedSource, Feeds, Manifest};
 use progress::{Phase, Progress};
@@ -218,9 +219,9 @@ impl FeedDesk {
     /// None waits, or the policy with it has faults.
     pub async fn accept(&self, name: &str, who: Who, asker: &Asker) -> Result<Reloaded, Failure> {
         let feed = lock(&self.feeds).get(name).map(|(feed, _)| Arc::clone(feed)).ok_or_else(|| unknown(name))?;
-        let unreadable = |error| Failure::new(FailureCode::Unavailable, format!("the copy that waits: {error}"));
+        let unreadable = |error| Failure::new(FailureCode::Unavailable, text!("the copy that waits: {error}", error));
         let Some(copy) = self.store.held(name).map_err(unreadable)? else {
-            let message = format!("no copy of feed {name} waits to be accepted; `weir feed` says how it is");
+            let message = text!("no copy of feed {name} waits to be accepted; `weir feed` says how it is", name);
             return Err(Failure::new(FailureCode::BadRequest, message));
         };
         let reloaded = publish(asker, &feed, copy, who).await?;
@@ -232,7 +233,8 @@ impl FeedDesk {
 }
 
 fn unknown(name: &str) -> Failure {
-    let message = format!("there is no feed {name:?}; they are declared in gateway.toml, and `weir feed` lists them");
+    let message =
+        text!("there is no feed {name:?}; they are declared in gateway.toml, and `weir feed` lists them", name);
     Failure::new(FailureCode::BadRequest, message)
 }
 

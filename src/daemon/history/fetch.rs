@@ -117,10 +117,12 @@ impl HistoryDesk {
             return Ok(Some(Fetched { coming, faults, name: dir.display().to_string(), notes: Vec::new() }));
         }
         let gone = |cause: String| {
-            let message = format!(
-                "the files of {} are not those of policy {runs}, which runs, and it was not kept: {cause}\n  `weir reload` takes \
-                 them and the feed",
-                dir.display()
+            let message = text!(
+                "the files of {dir} are not those of policy {runs}, which runs, and it was not kept: {cause}\n  `weir reload` \
+                 takes them and the feed",
+                dir = dir.display(),
+                runs,
+                cause
             );
             Failure::new(FailureCode::NoHistory, message)
         };

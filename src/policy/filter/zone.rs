@@ -10,7 +10,7 @@
 use super::lists::addresses;
 use super::lists::{self, NameList, Reading};
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
-use super::written::{SHARED, WrittenRule, WrittenTrigger, read_groups};
+use super::written::{WrittenRule, WrittenTrigger, read_groups, shared};
 use super::{Action, Filter, Folded, RULES_MAX, Rule, Trigger, TriggerKind};
 use crate::language::text;
 use crate::policy::Mode;
@@ -84,8 +84,8 @@ impl Zones<'_> {
             written.scope.zone_groups = groups;
             written.mode = stricter(mode, written.mode);
             if groups.is_some() && matches!(written.action, Action::Ttl(_)) {
-                let message = "action ttl cannot be had in a zone with groups";
-                self.context.faults.add(Code::Conflict, &table.place_of("action"), message, SHARED);
+                let message = text!("action ttl cannot be had in a zone with groups");
+                self.context.faults.add(Code::Conflict, &table.place_of("action"), message, shared());
             }
             self.rule(&table, written, &title, number);
         }
@@ -97,8 +97,8 @@ impl Zones<'_> {
         let of_servers = |rule: &&Rule| matches!(rule.trigger, TriggerKind::NsName | TriggerKind::NsAddress);
         let Some(at) = self.rules[before..].iter().position(|rule| of_servers(&rule)) else { return };
         let (rule, origin) = (&self.rules[before + at], &self.origins[before + at]);
-        let message = format!("{} is matched only where an answer shows name servers", rule.trigger.key());
-        let hint = "a gateway asks resolvers, whose answers rarely do: names and response_ip always act";
+        let message = text!("{key} is matched only where an answer shows name servers", key = rule.trigger.key());
+        let hint = text!("a gateway asks resolvers, whose answers rarely do: names and response_ip always act");
         self.context.faults.add(Code::Partial, &origin.trigger, message, hint);
     }
 
@@ -204,7 +204,12 @@ impl Zones<'_> {
                 Arc::new(parsed.names)
             }
             Err(error) => {
-                faults.add(Code::List, &name.place, format!("{file} cannot be read: {error}"), error.hint());
+                faults.add(
+                    Code::List,
+                    &name.place,
+                    text!("{path} cannot be read: {error}", path = file, error = error.text()),
+                    error.hint(),
+                );
                 Arc::default()
             }
         }
@@ -213,14 +218,14 @@ impl Zones<'_> {
     fn report_missing(&self, path: &At<&str>) {
         let (files, faults) = (self.context.files, self.context.faults);
         if path.value.starts_with('/') || path.value.split('/').any(|part| part == "..") {
-            let message = format!("{:?} leaves the policy directory", path.value);
-            faults.add(Code::Path, &path.place, message, "put the list into lists/ of the policy directory");
+            let message = text!("{path:?} leaves the policy directory", path = path.value);
+            faults.add(Code::Path, &path.place, message, text!("put the list into lists/ of the policy directory"));
         } else {
             let hint = match nearest(path.value, files.iter().map(|(path, _)| &**path)) {
-                Some(near) => format!("did you mean {near:?}?"),
-                None => "the path begins at the policy directory, such as \"lists/video.txt\"".to_owned(),
+                Some(word) => text!("did you mean {word:?}?", word),
+                None => text!("the path begins at the policy directory, such as \"lists/video.txt\""),
             };
-            faults.add(Code::MissingFile, &path.place, format!("there is no file {:?}", path.value), hint);
+            faults.add(Code::MissingFile, &path.place, text!("there is no file {path:?}", path = path.value), hint);
         }
     }
 
@@ -343,12 +348,12 @@ pub(super) fn last_copy(context: &Context<'_>, name: &At<&str>) -> Option<Arc<Co
     let why = match copies.of(feed) {
         Ok(Some(copy)) => return Some(copy),
         Ok(None) if copies.is_nowhere() => {
-            format!("feed {:?} cannot be looked at: its copies are elsewhere", name.value)
+            text!("feed {name:?} cannot be looked at: its copies are elsewhere", name = name.value)
         }
-        Ok(None) => format!("feed {:?} has not come yet: what it is for is empty", name.value),
-        Err(error) => format!("the copy of feed {:?} cannot be used: {error}", name.value),
+        Ok(None) => text!("feed {name:?} has not come yet: what it is for is empty", name = name.value),
+        Err(error) => text!("the copy of feed {name:?} cannot be used: {error}", name = name.value, error),
     };
-    let hint = "it acts once a copy has come; `weir feed` says how it goes";
+    let hint = text!("it acts once a copy has come; `weir feed` says how it goes");
     faults.add(Code::FeedAbsent, &name.place, why, hint);
     None
 }
