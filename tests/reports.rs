@@ -9,7 +9,7 @@ use weir::policy::{Options, load, load_files};
 
 fn options() -> Options {
     let nameservers = vec!["192.0.2.53:53".parse().expect("an address")];
-    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1 }
+    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1, ..Options::default() }
 }
 
 fn of_files(files: &[(&str, &str)]) -> Report {

@@ -1,11 +1,41 @@
 //! `weir check`: the whole policy directory, offline; every fault of it in one run.
 
-use super::{CheckArguments, Exit, Format, OFFLINE_SEED, output};
+use super::{Exit, OFFLINE_SEED, SystemArguments, output};
 use crate::control::feeds::store::Store;
 use crate::control::origin::{self, Origin};
 use crate::language::text;
 use crate::policy::document::{Code, meaning, nearest};
 use crate::policy::filter::lists::Problem;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    /// The policy directory
+    #[arg(default_value = crate::control::origin::DIRECTORY)]
+    directory: PathBuf,
+    /// Take the last copies of feeds from this state directory; without it their rules are empty, with a warning
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Warnings end with exit code 1
+    #[arg(long)]
+    strict: bool,
+    /// Say what a code of a message means, such as E-RANGE, instead of checking; alone it lists all codes
+    #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "")]
+    explain: Option<String>,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    #[command(flatten)]
+    system: SystemArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+    Sarif,
+}
 
 /// `weir check`
 pub(super) fn check(arguments: &CheckArguments) -> Exit {

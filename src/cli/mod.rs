@@ -17,8 +17,6 @@ mod top;
 mod undo;
 
 use crate::control::top::By;
-use crate::language::Lang;
-use crate::policy::schema::Kind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -53,7 +51,7 @@ impl From<Exit> for ExitCode {
 struct Arguments {
     /// The language of messages [default: that of LC_ALL, LC_MESSAGES or LANG]; this help is in English only
     #[arg(long, global = true, value_enum, value_name = "LANG")]
-    lang: Option<Language>,
+    lang: Option<output::Language>,
     #[command(subcommand)]
     command: Command,
 }
@@ -63,9 +61,9 @@ enum Command {
     /// Run the gateway
     Run(RunArguments),
     /// Check a policy directory without running it; exit 0: clean, 1: warnings with --strict, 2: faults
-    Check(CheckArguments),
+    Check(check::CheckArguments),
     /// Print the JSON Schema of a file of the policy directory, for editors
-    Schema(SchemaArguments),
+    Schema(schema::SchemaArguments),
     /// Say what the policy would do with a question, and why
     Explain(ExplainArguments),
     /// Attack a gateway started for it on loopback, beside ordinary clients, and print what became of them
@@ -100,22 +98,6 @@ enum Command {
     Import(ImportArguments),
     /// Show who asks most and for what, and the attacks that go on; refreshes every second, q ends it
     Top(TopArguments),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Language {
-    En,
-    Zh,
-}
-
-impl Arguments {
-    fn lang(&self) -> Lang {
-        match self.lang {
-            Some(Language::En) => Lang::En,
-            Some(Language::Zh) => Lang::Zh,
-            None => Lang::of_environment(|name| std::env::var(name).ok()),
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -181,62 +163,6 @@ struct SystemArguments {
 }
 
 #[derive(Debug, Args)]
-struct CheckArguments {
-    /// The policy directory
-    #[arg(default_value = crate::control::origin::DIRECTORY)]
-    directory: PathBuf,
-    /// Take the last copies of feeds from this state directory; without it their rules are empty, with a warning
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
-    /// Warnings end with exit code 1
-    #[arg(long)]
-    strict: bool,
-    /// Say what a code of a message means, such as E-RANGE, instead of checking; alone it lists all codes
-    #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "")]
-    explain: Option<String>,
-    /// How the report is written
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-    #[command(flatten)]
-    system: SystemArguments,
-}
-
-#[derive(Debug, Args)]
-struct SchemaArguments {
-    /// The kind of file; without it the kinds are listed
-    #[arg(value_enum)]
-    kind: Option<FileKind>,
-    /// Write all schemas into this directory, with a configuration for taplo and the editors that use it
-    #[arg(long, value_name = "DIR", conflicts_with = "kind")]
-    out: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FileKind {
-    Gateway,
-    Clients,
-    Access,
-    Limits,
-    Filters,
-    Modes,
-    Tests,
-}
-
-impl FileKind {
-    fn kind(self) -> Kind {
-        match self {
-            Self::Gateway => Kind::Gateway,
-            Self::Clients => Kind::Clients,
-            Self::Access => Kind::Access,
-            Self::Limits => Kind::Limits,
-            Self::Filters => Kind::Filters,
-            Self::Modes => Kind::Modes,
-            Self::Tests => Kind::Tests,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
 struct ImportArguments {
     /// The list
     file: PathBuf,
@@ -269,13 +195,6 @@ enum ImportMatch {
     Subtree,
     Exact,
     Children,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
-    Sarif,
 }
 
 #[derive(Debug, Args)]
@@ -566,7 +485,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
             return if error.exit_code() == 0 { Exit::Ok.into() } else { Exit::Faults.into() };
         }
     };
-    output::speak(arguments.lang());
+    output::speak(output::Language::chosen(arguments.lang));
     let exit = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(&arguments),

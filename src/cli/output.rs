@@ -1,9 +1,28 @@
 //! Writing to standard output and standard error. A reader that has seen enough (`weir status | head -1`) closes the
 //! pipe: that is no failure, and no panic as `println!` would have it.
 
-use crate::language::{Argument, Lang, Said, text};
+use crate::language::{Lang, Said, text};
+use clap::ValueEnum;
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
+
+/// A language, as it is chosen on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Language {
+    En,
+    Zh,
+}
+
+impl Language {
+    /// What was said, else the language of the environment.
+    pub(super) fn chosen(said: Option<Self>) -> Lang {
+        match said {
+            Some(Self::En) => Lang::En,
+            Some(Self::Zh) => Lang::Zh,
+            None => Lang::of_environment(|name| std::env::var(name).ok()),
+        }
+    }
+}
 
 /// The language of this run, chosen once.
 static LANG: OnceLock<Lang> = OnceLock::new();
@@ -19,10 +38,7 @@ pub(super) fn lang() -> Lang {
 }
 
 fn said(what: impl Said) -> String {
-    match what.argument() {
-        Argument::Plain(words) => words,
-        Argument::Text(text) => text.to(lang()),
-    }
+    what.argument().to(lang())
 }
 
 /// Writes the result of a command, and a line end when it lacks one.

@@ -1,11 +1,47 @@
 //! `weir schema`: the JSON Schemas of the files of a policy directory, for editors.
 
-use super::{Exit, SchemaArguments, output};
+use super::{Exit, output};
 use crate::language::{Text, text};
 use crate::policy::schema::Kind;
+use clap::{Args, ValueEnum};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArguments {
+    /// The kind of file; without it the kinds are listed
+    #[arg(value_enum)]
+    kind: Option<FileKind>,
+    /// Write all schemas into this directory, with a configuration for taplo and the editors that use it
+    #[arg(long, value_name = "DIR", conflicts_with = "kind")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FileKind {
+    Gateway,
+    Clients,
+    Access,
+    Limits,
+    Filters,
+    Modes,
+    Tests,
+}
+
+impl FileKind {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Gateway => Kind::Gateway,
+            Self::Clients => Kind::Clients,
+            Self::Access => Kind::Access,
+            Self::Limits => Kind::Limits,
+            Self::Filters => Kind::Filters,
+            Self::Modes => Kind::Modes,
+            Self::Tests => Kind::Tests,
+        }
+    }
+}
 
 /// `weir schema`
 pub(super) fn schema(arguments: &SchemaArguments) -> Exit {

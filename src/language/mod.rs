@@ -76,6 +76,8 @@ enum Words {
     Template(&'static str),
     /// Of somebody else, as it is.
     Foreign(String),
+    /// The arguments, each on a line of its own.
+    Lines,
 }
 
 /// What stands for a placeholder.
@@ -85,6 +87,16 @@ pub enum Argument {
     Plain(String),
     /// Words of their own.
     Text(Text),
+}
+
+impl Argument {
+    /// In a language.
+    pub fn to(&self, lang: Lang) -> String {
+        match self {
+            Self::Plain(words) => words.clone(),
+            Self::Text(text) => text.to(lang),
+        }
+    }
 }
 
 impl Text {
@@ -112,6 +124,11 @@ impl Text {
         }
     }
 
+    /// Texts, each on a line of its own.
+    pub fn lines(lines: Vec<Self>) -> Self {
+        Self { words: Words::Lines, arguments: lines.into_iter().map(|line| ("", Argument::Text(line))).collect() }
+    }
+
     /// Why the system did not do something.
     pub fn of_io(error: &io::Error) -> Self {
         match error.kind() {
@@ -132,6 +149,7 @@ impl Text {
         match &self.words {
             Words::Template(template) => template,
             Words::Foreign(words) => words,
+            Words::Lines => "",
         }
     }
 
@@ -149,6 +167,7 @@ impl Text {
     pub fn to(&self, lang: Lang) -> String {
         let template = match (&self.words, lang) {
             (Words::Foreign(words), _) => return words.clone(),
+            (Words::Lines, _) => return self.joined(lang),
             (Words::Template(template), Lang::En) => template,
             (Words::Template(template), Lang::Zh) => Catalogue::zh().of(template).unwrap_or(template),
         };
@@ -174,15 +193,18 @@ impl Text {
         said
     }
 
+    fn joined(&self, lang: Lang) -> String {
+        self.arguments.iter().map(|(_, line)| line.to(lang) + "\n").collect()
+    }
+
     fn argument(&self, placeholder: &str, lang: Lang, said: &mut String) {
         let (name, is_quoted) = placeholder.strip_suffix(":?").map_or((placeholder, false), |name| (name, true));
-        let value = match self.arguments.iter().find(|(known, _)| *known == name) {
-            Some((_, Argument::Plain(value))) => value,
-            Some((_, Argument::Text(text))) => &text.to(lang),
-            None => return said.push_str(placeholder),
+        let Some((_, argument)) = self.arguments.iter().find(|(known, _)| *known == name) else {
+            return said.push_str(placeholder);
         };
+        let value = argument.to(lang);
         // Writing to a text cannot fail.
-        let _ = if is_quoted { write!(said, "{value:?}") } else { said.write_str(value) };
+        let _ = if is_quoted { write!(said, "{value:?}") } else { said.write_str(&value) };
     }
 }
 
@@ -282,9 +304,9 @@ mod tests {
         let said = Text::new(
             "{{{n}}} {name:?} is {what}, not {name}",
             vec![
-                ("n", Said::argument(&7)),
-                ("name", Said::argument(&name)),
-                ("what", Said::argument(&Text::foreign("a {thing}"))),
+                ("n", Said::argument(7)),
+                ("name", Said::argument(name)),
+                ("what", Said::argument(Text::foreign("a {thing}"))),
             ],
         );
         assert_eq!(said.english(), "{7} \"a\\\"b\" is a {thing}, not a\"b");

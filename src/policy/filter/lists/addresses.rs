@@ -1,6 +1,7 @@
 //! Lists of addresses as they are found in the world: one address or network on each line, dnsmasq's `bogus-nxdomain=` and
 //! `ignore-address=` lines, hosts files' comments. Read in one pass over bytes that may be anything.
 
+use crate::language::text;
 use crate::policy::document::{At, Code, Faults, Place};
 use crate::policy::networks::canonical;
 use ipnet::IpNet;

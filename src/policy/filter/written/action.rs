@@ -18,7 +18,7 @@ use super::super::action::{Budget, Expectation, Limit, Otherwise, Per, TtlBounds
 use super::super::data::{Alias, DataSet, LocalData, LocalRecord, RDATA_MAX, RECORDS_MAX};
 use super::super::pattern::Pattern;
 use super::refuse_empty;
-use crate::language::text;
+use crate::language::{Text, text};
 use crate::policy::clients::Groups;
 use crate::policy::document::table::nearest;
 use crate::policy::document::{At, Code, Table, network, units};
@@ -191,7 +191,7 @@ fn read_data(t: &Table<'_>) -> Option<LocalData> {
         (false, Some(text)) => match Alias::parse(text.value) {
             Ok(alias) => Some(LocalData { alias: Some(alias), records: Vec::new() }),
             Err(error) => {
-                let message = text!("{text:?} is not a domain name: {error}", text = text.value, error);
+                let message = text!("{text:?} is not a domain name: {error}", text = text.value, error = error.text());
                 let hint = text!("such as \"garden.example\"; \"*.garden.example\" puts the name asked for before it");
                 t.faults().add(Code::Name, &text.place, message, hint);
                 None
@@ -220,7 +220,8 @@ fn read_records(t: &Table<'_>) -> Option<LocalData> {
             }
             Ok(record) => records.push(record),
             Err(error) => {
-                let message = text!("{text:?} is not a record: {error}", text = text.value, error);
+                let message =
+                    text!("{text:?} is not a record: {error}", text = text.value, error = Text::foreign(&error));
                 let hint = text!(
                     "type and data as in a master file: \"A 10.0.0.1\", \"TXT \\\"text\\\"\", \"MX 10 mail.example.\""
                 );
