@@ -15,6 +15,7 @@ mod access;
 mod authoritative;
 mod cache;
 mod cookies;
+mod feeds;
 mod filter;
 mod lab;
 mod limits;
