@@ -92,7 +92,7 @@ impl NameList {
     }
 
     /// Gives back the memory that was reserved and not used.
-    pub(super) fn shrink(&mut self) {
+    pub(in super::super) fn shrink(&mut self) {
         self.packed.shrink_to_fit();
     }
 
