@@ -10,7 +10,7 @@ const GATEWAY: &str = "[[upstream]]\nname = \"u\"\naddress = \"127.0.0.1:5300\"\
 const CLIENTS: &str = "[[group]]\nname = \"branches\"\nnetworks = [\"10.0.0.0/8\"]\n";
 
 /// Reads a directory of these files; the filter, and the faults as `file:line:column CODE`.
-fn read_files(files: &[(&str, &str)]) -> (Filter, Vec<String>) {
+pub(super) fn read_files(files: &[(&str, &str)]) -> (Filter, Vec<String>) {
     let server = probe::server(GATEWAY);
     let (groups, _) = probe::read(CLIENTS, Groups::read);
     let files: Files = files.iter().map(|(path, text)| (*path, *text)).collect();
