@@ -21,6 +21,7 @@ mod limits;
 mod metrics;
 mod process;
 mod recursive;
+mod rpz;
 mod soak;
 mod storm;
 mod transfer;
