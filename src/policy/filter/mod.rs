@@ -14,6 +14,7 @@
 
 mod action;
 mod answer;
+mod budgets;
 mod consider;
 pub mod data;
 mod decide;
@@ -30,6 +31,7 @@ mod written;
 mod zone;
 
 pub use action::{Action, Budget, Expectation, Limit, Otherwise, Per, TtlBounds};
+pub use budgets::Budgets;
 pub use consider::{Considered, Why};
 pub use index::Folded;
 pub use pattern::Pattern;
