@@ -8,7 +8,8 @@ use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::policy::document::network::Depths;
 use crate::policy::filter::data::{Alias, DataOwner, DataSet, LocalData, LocalRecord};
-use crate::policy::filter::lists::NameList;
+use crate::policy::filter::lists::{NameList, Types};
+use crate::policy::filter::sets::{BELOW, SELF};
 use crate::policy::filter::{self, Action, TriggerKind};
 use crate::policy::networks::canonical;
 use ipnet::IpNet;
@@ -17,6 +18,9 @@ use std::sync::Arc;
 
 /// Different local data of name servers in one zone: each is a rule of its own.
 const NS_DATA_MAX: usize = 1_000;
+
+/// From what of a name is named to what is freed.
+const FREE_SHIFT: u32 = 2;
 
 /// A rule in the making.
 pub(in crate::policy::filter) struct Part {
@@ -43,11 +47,71 @@ impl Part {
 }
 
 /// The parts of a zone while they are made.
-struct Parts {
+struct Parts<'z> {
     parts: Vec<Part>,
+    /// The names of wildcards, without their `*`, and the part that each is in.
+    wildcards: HashMap<(TriggerKind, &'z [u8]), usize, ahash::RandomState>,
     /// The part that a name was put into last, and the name's place: `x` and `*.x` become one.
-    last: Option<(usize, Box<[u8]>, u8)>,
+    last: Option<(usize, &'z [u8], u8)>,
     left_out: LeftOut,
+}
+
+/// What of a name below a wildcard has records of its own.
+#[derive(Default)]
+struct Below {
+    /// The parts of all wildcards above it.
+    parts: Vec<usize>,
+    reach: u8,
+}
+
+impl<'z> Parts<'z> {
+    /// Takes names out of the reach of wildcards as any DNS zone does (RFC 4592 section 2.2.1; the draft's section 5.3 has
+    /// "the same as that used by DNS servers"): a wildcard speaks about no name that is in the zone, be it only for one
+    /// below it, and about none below such a name.
+    fn keep_from_wildcards(&mut self, records: impl Iterator<Item = Record<'z>>) {
+        if self.wildcards.is_empty() {
+            return;
+        }
+        let mut below: HashMap<(TriggerKind, &[u8]), Below, _> = HashMap::with_hasher(ahash::RandomState::new());
+        for record in records {
+            let Trigger::Name(kind, reach, wire) = record.trigger else { continue };
+            let kind = kind_of(kind);
+            // What stands directly below the nearest wildcard: what is further below is taken out with it.
+            let mut found: Option<&mut Below> = None;
+            let mut child = wire;
+            while let Some(parent) = parent_of(child) {
+                if let Some(&part) = self.wildcards.get(&(kind, parent)) {
+                    let below = match found {
+                        Some(found) => found,
+                        None => {
+                            let below = below.entry((kind, child)).or_default();
+                            below.reach |= if child.len() == wire.len() { reach } else { 0 };
+                            below
+                        }
+                    };
+                    if !below.parts.contains(&part) {
+                        below.parts.push(part);
+                    }
+                    found = Some(below);
+                }
+                child = parent;
+            }
+        }
+        for ((_, name), Below { parts, reach }) in below {
+            // What has a record of its own is decided by that before a shorter wildcard is heard.
+            let freed = (SELF | BELOW) & !reach;
+            for part in parts.into_iter().filter(|_| freed != 0) {
+                // For all types, which takes no room of those that a list can tell apart.
+                let _ = self.parts[part].names.push_for(freed << FREE_SHIFT, &Types::ALL, name);
+            }
+        }
+    }
+}
+
+/// A name without its first label; `None` for the root.
+fn parent_of(wire: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = wire.split_first().filter(|(len, _)| **len != 0)?;
+    rest.get(usize::from(*len)..)
 }
 
 /// Records that were made into no rule.
@@ -59,7 +123,7 @@ pub(in crate::policy::filter) struct LeftOut {
     pub(in crate::policy::filter) name_servers: usize,
 }
 
-impl Parts {
+impl<'z> Parts<'z> {
     fn of(&mut self, kind: TriggerKind, action: &Action, number: usize) -> usize {
         let same = |part: &Part| part.kind == kind && part.number == number && part.action.name() == action.name();
         self.parts.iter().position(same).unwrap_or_else(|| {
@@ -69,24 +133,29 @@ impl Parts {
         })
     }
 
-    fn add(&mut self, part: usize, trigger: Trigger<'_>) {
+    fn add(&mut self, part: usize, trigger: Trigger<'z>) {
         self.parts[part].records += 1;
         match trigger {
             Trigger::Apex => {}
             Trigger::Network(_, network) => self.parts[part].networks.push(network),
-            Trigger::Name(_, reach, wire) => match &mut self.last {
-                Some((known, before, so_far)) if *known == part && **before == *wire => *so_far |= reach,
-                _ => {
-                    self.flush();
-                    self.last = Some((part, wire.into(), reach));
+            Trigger::Name(_, reach, wire) => {
+                if reach & BELOW != 0 {
+                    self.wildcards.insert((self.parts[part].kind, wire), part);
                 }
-            },
+                match &mut self.last {
+                    Some((known, before, so_far)) if *known == part && *before == wire => *so_far |= reach,
+                    _ => {
+                        self.flush();
+                        self.last = Some((part, wire, reach));
+                    }
+                }
+            }
         }
     }
 
     fn flush(&mut self) {
         if let Some((part, wire, reach)) = self.last.take() {
-            self.parts[part].names.push(reach, &wire);
+            self.parts[part].names.push(reach, wire);
         }
     }
 }
@@ -113,7 +182,8 @@ fn kind_of(kind: Kind) -> TriggerKind {
 impl RpzZone {
     /// The rules of the zone. Names that are public suffixes are left out where they would be blocked, unless `force`.
     pub(in crate::policy::filter) fn compile(&self, instead: &Override, force: bool) -> (Vec<Part>, LeftOut) {
-        let mut parts = Parts { parts: Vec::new(), last: None, left_out: LeftOut::default() };
+        let wildcards = HashMap::with_hasher(ahash::RandomState::new());
+        let mut parts = Parts { parts: Vec::new(), wildcards, last: None, left_out: LeftOut::default() };
         let mut data = Data::default();
         for record in self.records() {
             let kind = match record.trigger {
@@ -147,6 +217,7 @@ impl RpzZone {
         }
         data.finish(&mut parts);
         parts.flush();
+        parts.keep_from_wildcards(self.records());
         (parts.parts, parts.left_out)
     }
 
@@ -184,7 +255,7 @@ impl<'z> Data<'z> {
     }
 
     /// Makes the rules. What most triggers of a kind have, such as a CNAME to one garden, is kept once for all of them.
-    fn finish(self, parts: &mut Parts) {
+    fn finish(self, parts: &mut Parts<'z>) {
         for kind in TriggerKind::ALL {
             let own: Vec<_> = self.triggers.iter().filter(|(own, ..)| *own == kind).collect();
             let mut counts: HashMap<Signature<'z>, usize> = HashMap::new();
@@ -231,7 +302,7 @@ impl<'z> Data<'z> {
 }
 
 /// Data of name servers: the name that set a rule off is not the one that is answered about, so each has a rule.
-fn name_servers(own: &[&(TriggerKind, Trigger<'_>, Vec<Record<'_>>)], parts: &mut Parts) {
+fn name_servers<'z>(own: &[&(TriggerKind, Trigger<'z>, Vec<Record<'z>>)], parts: &mut Parts<'z>) {
     let mut numbers: HashMap<Signature<'_>, usize> = HashMap::new();
     for (kind, trigger, records) in own {
         let next = numbers.len().min(NS_DATA_MAX);

@@ -350,8 +350,9 @@ pub(super) fn policy_of(
     if let Some(policy) = action(target) {
         return Ok((policy, None));
     }
-    let single = usize::from(target[0]) + 2 == target.len();
-    if single && target.get(1..5).is_some_and(|start| start.eq_ignore_ascii_case(b"rpz-")) {
+    // "a top level domain starting with "rpz-", a child of a top level domain starting with "rpz-"" are no local data.
+    let last = label_starts(target).last().unwrap_or_default();
+    if target.get(last + 1..last + 5).is_some_and(|start| start.eq_ignore_ascii_case(b"rpz-")) {
         return Err(Flaw::UnknownAction.into());
     }
     // `rpz-passthru` without its dot leads into the zone itself, where no policy can have meant it to lead.

@@ -44,7 +44,7 @@ fn a_zone_is_a_rule_for_each_kind_of_trigger_and_action() {
         ("a.example", Some("10-x/nxdomain")),
         ("x.a.example", Some("10-x/nodata")),
         ("b.a.example", Some("10-x/allow")),
-        ("x.b.a.example", Some("10-x/nodata")),
+        ("x.b.a.example", None),
         ("c.example", None),
         ("x.y.c.example", Some("10-x/drop")),
         ("d.example", Some("10-x/truncate")),
@@ -68,14 +68,7 @@ fn names_below_one_with_data_keep_their_own() {
         "*.a.example A 192.0.2.1\nb.a.example A 192.0.2.2\n*.c.a.example A 192.0.2.3\n*.d.example A 192.0.2.1\n",
     );
     assert_eq!(faults, [""; 0]);
-    for (name, last) in [
-        ("x.a.example", 1),
-        ("b.a.example", 2),
-        ("x.b.a.example", 1),
-        ("c.a.example", 1),
-        ("x.c.a.example", 3),
-        ("x.d.example", 1),
-    ] {
+    for (name, last) in [("x.a.example", 1), ("b.a.example", 2), ("x.c.a.example", 3), ("x.d.example", 1)] {
         let (name, groups) = (super::name(name), GroupSet::default());
         let client = [192, 0, 2, 1].into();
         let decision = filter.decide(&Subject { groups: &groups, client, name: &name, qtype: 1, tcp: false });
@@ -83,6 +76,35 @@ fn names_below_one_with_data_keep_their_own() {
         let Matched::Name { at, .. } = decision.matched else { panic!("{name}") };
         let owner = DataOwner::Name(if at == 0 { 1 } else { 2 }, &name.as_wire()[usize::from(at)..]);
         assert_eq!(data.of(owner).of_type(1).map(|record| record.rdata[3]).collect::<Vec<_>>(), [last], "{name}");
+    }
+}
+
+#[test]
+fn wildcards_end_where_a_name_of_the_zone_begins() {
+    let text = "*.a.example CNAME .\nb.a.example CNAME *.\nx.y.c.a.example CNAME *.\n*.d.a.example CNAME rpz-drop.\n\
+                e.a.example CNAME *.\n*.e.a.example CNAME *.\n*.f.d.a.example CNAME .\n";
+    let (filter, faults) = read_zone(text);
+    assert_eq!(faults, [""; 0]);
+    for (name, rule) in [
+        ("a.example", None),
+        ("z.a.example", Some("nxdomain")),
+        ("y.z.a.example", Some("nxdomain")),
+        ("b.a.example", Some("nodata")),
+        ("z.b.a.example", None),
+        // In the zone for what is below it alone.
+        ("c.a.example", None),
+        ("z.c.a.example", None),
+        ("y.c.a.example", None),
+        ("x.y.c.a.example", Some("nodata")),
+        ("z.x.y.c.a.example", None),
+        ("d.a.example", None),
+        ("z.d.a.example", Some("drop")),
+        ("e.a.example", Some("nodata")),
+        ("z.e.a.example", Some("nodata")),
+        ("f.d.a.example", None),
+        ("z.f.d.a.example", Some("nxdomain")),
+    ] {
+        assert_eq!(decides(&filter, name), rule.map(|rule| format!("10-x/{rule}")), "{name}");
     }
 }
 
