@@ -48,6 +48,13 @@ pub(super) enum Word<'f> {
     Unread,
 }
 
+impl Word<'_> {
+    /// Whether it is withheld for not being the answer that was expected.
+    pub(super) fn is_unexpected(&self) -> bool {
+        matches!(self, Self::Rule(Decision { rule: Some(Rule { action: Action::Expect(_), .. }), .. }, _))
+    }
+}
+
 /// Where an answer has addresses of private networks.
 #[derive(Clone, Copy, Debug, Default)]
 struct Inside {
@@ -77,7 +84,10 @@ impl Desk {
         }
         let decision = running.policy.filter.judge(&subject, response);
         if let Some(rule) = decision.monitored {
-            self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
+            // One that watches the question would have decided before there was an answer, and has been counted.
+            if running.decide(&subject).monitored.is_none() {
+                self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
+            }
             self.tell_hijack(view, name, rule);
         }
         let passes = |rule: &Rule| rule.action == Action::Allow || tcp && rule.action == Action::Truncate;
@@ -95,7 +105,7 @@ impl Desk {
         if inside.answer && enforced {
             return Word::Rebinding;
         }
-        if (inside.answer || inside.additional) && !enforced {
+        if inside.answer && !enforced {
             self.would(view, case, (Outcome::Denied, Reason::Rebinding), None);
         }
         let cut =
