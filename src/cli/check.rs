@@ -31,6 +31,9 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
         Format::Human | Format::Sarif => {
             output::result(report.human(&name, output::result_takes_colour()));
             if let Some(policy) = &policy {
+                for zone in policy.filter.policy_zones() {
+                    output::result(zone);
+                }
                 output::result(format_args!("{name}: policy {}", policy.id));
             }
         }

@@ -113,14 +113,30 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let groups = Groups::read(&root(clients.as_ref(), faults));
     let access = Access::read(&root(access.as_ref(), faults), &groups);
     let context = Context { server: &server, groups: &groups, files, feeds: &feeds, copies: &options.copies, faults };
-    let Limits { source, rrl, cookies, storm, tcp, overload } = Limits::read(&root(limits.as_ref(), faults), &context);
+    let Limits { source, rrl, cookies, storm, tcp, overload, rebinding } =
+        Limits::read(&root(limits.as_ref(), faults), &context);
     let filter = filter::read(&context, options.seed);
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
     let (id, server, groups, access) = (PolicyId::of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
     let (copies, feeds) = (Arc::new(options.copies.in_force(&feeds)), Arc::new(feeds));
-    let policy =
-        Policy { id, server, groups, access, source, rrl, cookies, storm, tcp, overload, filter, feeds, copies, modes };
+    let policy = Policy {
+        id,
+        server,
+        groups,
+        access,
+        source,
+        rrl,
+        cookies,
+        storm,
+        tcp,
+        overload,
+        rebinding,
+        filter,
+        feeds,
+        copies,
+        modes,
+    };
     // The verdicts of a policy that is not what was meant would only be noise.
     if !faults.has_errors() {
         expect::check(&expectations, &policy, faults);

@@ -16,6 +16,7 @@ pub mod load;
 pub mod modes;
 pub mod networks;
 pub mod overload;
+pub mod rebinding;
 pub mod regulars;
 pub mod rrl;
 pub mod server;
@@ -138,6 +139,8 @@ pub struct Policy {
     pub tcp: server::TcpLimits,
     /// limits.toml `[overload]`.
     pub overload: overload::OverloadPolicy,
+    /// limits.toml `[rebinding]`.
+    pub rebinding: rebinding::RebindingPolicy,
     /// filters/.
     pub filter: filter::Filter,
     /// gateway.toml `[[feed]]`.

@@ -1,5 +1,5 @@
 //! Zones of real primaries as feeds: BIND and Knot send NOTIFY and IXFR, both signed with TSIG, and what has changed
-//! there is in force here within a second. The primary comes late, and goes: the last copy stays.
+//! there is in force here within a second, as a policy zone or as a list. The primary comes late, and goes: the last copy stays.
 
 use super::clients::dig;
 use super::harness::{Scratch, eventually, free_address};
@@ -28,15 +28,17 @@ fn feed(primary: SocketAddr) -> String {
     )
 }
 
+/// The zone as the response policy zone that it is, and as a list of names for a rule.
+const ZONE: &str = "[zone]\ntitle = \"from elsewhere\"\nrpz = \"feed:rpz\"\n";
 const RULE: &str = "[zone]\ntitle = \"from elsewhere\"\n[[rule]]\nid = \"rpz\"\nlist = \"feed:rpz\"\nformat = \"rpz\"\n\
                     action = \"nxdomain\"\n";
 
 /// A gateway before a primary that need not be there yet.
-fn gateway(scratch: &Scratch, upstream: SocketAddr, primary: SocketAddr) -> Weir {
+fn gateway(scratch: &Scratch, upstream: SocketAddr, primary: SocketAddr, filter: &str) -> Weir {
     let feed = feed(primary);
     let setup = Setup::before("authoritative", upstream, "plain.test SOA")
         .with_gateway(&feed)
-        .with("filters/10-feed.toml", RULE)
+        .with("filters/10-feed.toml", filter)
         .with("feeds.secrets", &format!("{KEY_NAME} {KEY_SECRET}\n"));
     Weir::start(scratch, &setup)
 }
@@ -155,7 +157,7 @@ fn follows(scratch: &Scratch, start: impl Fn(SocketAddr) -> Server, primary_at: 
 fn a_zone_of_bind_is_followed_within_a_second() {
     let scratch = Scratch::new("feed-bind");
     let (nsd, primary_at) = (nsd(&scratch), free_address());
-    let weir = gateway(&scratch, nsd.address, primary_at);
+    let weir = gateway(&scratch, nsd.address, primary_at, ZONE);
     let (ip, port) = (weir.address.ip(), weir.address.port());
     let statements = format!(
         "type primary; allow-update {{ key {KEY_NAME}; }}; notify explicit; notify-delay 0;\n\
@@ -172,7 +174,7 @@ fn a_zone_of_bind_is_followed_within_a_second() {
 fn a_zone_of_knot_is_followed_within_a_second() {
     let scratch = Scratch::new("feed-knot");
     let (nsd, primary_at) = (nsd(&scratch), free_address());
-    let weir = gateway(&scratch, nsd.address, primary_at);
+    let weir = gateway(&scratch, nsd.address, primary_at, RULE);
     let notified = weir.address;
     let start = |address| knot_with(&scratch, address, ("rpz.test", &policy_zone()), notified);
     follows(&scratch, start, primary_at, "IXFR, outgoing", weir);

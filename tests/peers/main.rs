@@ -22,6 +22,7 @@ mod limits;
 mod metrics;
 mod process;
 mod recursive;
+mod rpz;
 mod soak;
 mod storm;
 mod transfer;
