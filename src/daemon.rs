@@ -41,6 +41,7 @@ use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
 use crate::policy::Policy;
 use crate::policy::cookies::{CookieJar, Secret};
+use crate::policy::filter::Budgets;
 use crate::policy::regulars::Regulars;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
@@ -284,6 +285,7 @@ fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
         source: Arc::new(SourceTables::new(policy.source.memory, random_number()?)),
         rrl: RrlTable::new(policy.rrl.memory, random_number()?),
         regulars: Regulars::new(Regulars::BYTES, random_number()?),
+        budgets: Budgets::new(random_number()?),
         cookies: CookieJar::new(Secret::new(random()?)),
         cache: Cache::new(policy.server.cache.size_bytes, random_number()?, shards),
         storm: storm::Common::new(random_number()?, storm::KNOWN_NAMES),

@@ -62,6 +62,9 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
         Format::Human => {
             output::result(report.human(&name, output::result_takes_colour()));
             if let Some(policy) = &policy {
+                for zone in policy.filter.policy_zones() {
+                    output::result(zone);
+                }
                 output::result(text!("{directory}: policy {id}", directory = name, id = policy.id));
             }
         }

@@ -69,6 +69,9 @@ impl Response<'_> {
 
     /// As [`Self::addresses`], of the additional section: what a client may use without asking for it.
     pub fn additional_addresses(&self, visit: &mut dyn FnMut(IpAddr)) {
+        if self.additionals == u16::from(self.edns.is_some()) {
+            return;
+        }
         for (section, record) in self.records() {
             if section != Section::Additional {
                 continue;

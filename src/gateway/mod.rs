@@ -166,6 +166,7 @@ struct Desk {
     scratch: Box<[u8]>,
     /// Counts choices of a server.
     turn: u64,
+    hijacks: judge::Hijacks,
 }
 
 impl Gateway {
@@ -194,6 +195,7 @@ impl Gateway {
             unsent: Unsent::new(),
             scratch: vec![0; MESSAGE_MAX].into_boxed_slice(),
             turn: 0,
+            hijacks: judge::Hijacks::default(),
         };
         Self { shared: Arc::clone(shared), running, desk }
     }

@@ -116,7 +116,8 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let groups = Groups::read(&root(clients.as_ref(), faults));
     let access = Access::read(&root(access.as_ref(), faults), &groups);
     let context = Context { server: &server, groups: &groups, files, feeds: &feeds, copies: &options.copies, faults };
-    let Limits { source, rrl, cookies, storm, tcp, overload } = Limits::read(&root(limits.as_ref(), faults), &context);
+    let Limits { source, rrl, cookies, storm, tcp, overload, rebinding } =
+        Limits::read(&root(limits.as_ref(), faults), &context);
     let filter = filter::read(&context, options.seed);
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
@@ -134,6 +135,7 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
         storm,
         tcp,
         overload,
+        rebinding,
         filter,
         feeds,
         copies,

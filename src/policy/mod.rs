@@ -19,6 +19,7 @@ pub mod modes;
 pub mod networks;
 pub mod outline;
 pub mod overload;
+pub mod rebinding;
 pub mod regulars;
 pub mod rrl;
 pub mod schema;
@@ -142,6 +143,8 @@ pub struct Policy {
     pub tcp: server::TcpLimits,
     /// limits.toml `[overload]`.
     pub overload: overload::OverloadPolicy,
+    /// limits.toml `[rebinding]`.
+    pub rebinding: rebinding::RebindingPolicy,
     /// filters/.
     pub filter: filter::Filter,
     /// gateway.toml `[[feed]]`.

@@ -59,6 +59,8 @@ struct State {
     manifest: Option<Manifest>,
     held: Option<(Manifest, String)>,
     last_error: Option<String>,
+    /// A look is under way.
+    is_looking: bool,
     /// Looks that have ended, and those that ended well.
     looks: u64,
     looks_ok: u64,
@@ -207,7 +209,7 @@ impl FeedDesk {
         let now = self.clock.moment();
         for (feed, _) in lock(&self.feeds).iter().filter(|(of, _)| name.is_none_or(|name| name == *of)).map(|(_, f)| f)
         {
-            lock(&feed.state).schedule.next = now;
+            lock(&feed.state).schedule.ask(now);
             feed.wake.notify_one();
         }
         Ok(list)
@@ -224,7 +226,11 @@ impl FeedDesk {
             let message = text!("no copy of feed {name} waits to be accepted; `weir feed` says how it is", name);
             return Err(Failure::new(FailureCode::BadRequest, message));
         };
-        let reloaded = publish(asker, &feed, copy, who).await?;
+        let published = publish(asker, &feed, copy, who).await;
+        if !lock(&feed.state).is_looking {
+            feed.progress.enter(Phase::Idle);
+        }
+        let reloaded = published?;
         self.store.release(name);
         feed.note_in_force(&self.store);
         lock(&feed.state).last_error = None;
@@ -263,6 +269,7 @@ impl Feed {
             manifest,
             held,
             last_error,
+            is_looking: false,
             looks: 0,
             looks_ok: 0,
             notified: 0,
@@ -319,6 +326,7 @@ impl Feed {
             age_max_s: limit.as_secs(),
             is_old: age > limit,
             next_s: state.schedule.next.since(now.at).as_secs(),
+            is_looking: state.is_looking,
             looks: state.looks,
             looks_ok: state.looks_ok,
             failures: state.schedule.failures,

@@ -93,6 +93,8 @@ codes! {
     FeedAbsent = "W-FEED-ABSENT",
     /// Something that takes effect only where an answer shows what it asks about.
     Partial = "W-PARTIAL",
+    /// What a zone lets pass, or answers by itself, is replaced by something else.
+    Overridden = "W-OVERRIDE",
     /// Something that can never take effect.
     Unused = "W-UNUSED",
 }

@@ -103,7 +103,7 @@ impl LocalData {
 /// The owner of local data, as its trigger is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataOwner<'a> {
-    /// A name, with its reach as in a `NameList`.
+    /// A name: 1 itself, 2 what is below it.
     Name(u8, &'a [u8]),
     /// A network.
     Network(IpNet),
@@ -147,6 +147,11 @@ impl DataSet {
             DataOwner::Name(reach, wire) => self.names.entry([&[reach], wire].concat().into()).or_default(),
             DataOwner::Network(net) => self.networks.entry(net).or_default(),
         }
+    }
+
+    /// Whether all triggers of the rule are answered alike, so that a name below another one adds nothing.
+    pub fn is_the_same_for_all(&self) -> bool {
+        self.names.is_empty()
     }
 
     /// What is answered for a trigger. No allocation.

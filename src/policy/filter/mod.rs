@@ -14,6 +14,7 @@
 
 mod action;
 mod answer;
+mod budgets;
 mod consider;
 pub mod data;
 mod decide;
@@ -30,6 +31,7 @@ mod written;
 mod zone;
 
 pub use action::{Action, Budget, Expectation, Limit, Otherwise, Per, TtlBounds};
+pub use budgets::Budgets;
 pub use consider::{Considered, Why};
 pub use index::Folded;
 pub use pattern::Pattern;
@@ -61,6 +63,7 @@ pub struct Filter {
     /// Names of each list, by its path.
     lists: Arc<BTreeMap<String, usize>>,
     besides: Arc<Besides>,
+    policy_zones: Arc<[rpz::Summary]>,
 }
 
 /// What rules without names of their own look at; empty in most policies.
@@ -119,16 +122,20 @@ impl Filter {
         besides.of_the_answer = rules.iter().any(|rule| {
             rule.mode != Mode::Off && (rule.trigger.is_of_the_answer() || rule.action.is_about_the_answer())
         });
-        Ok((
-            Self { rules: rules.into(), index: Arc::new(index), besides: Arc::new(besides), lists: Arc::default() },
-            folded,
-        ))
+        let (lists, policy_zones) = (Arc::default(), Arc::default());
+        let (rules, index, besides) = (rules.into(), Arc::new(index), Arc::new(besides));
+        Ok((Self { rules, index, lists, besides, policy_zones }, folded))
     }
 
     /// A filter without rules.
     pub fn none() -> Self {
         let (filter, _) = Self::new(Vec::new(), &[], 0).expect("no names are not too many");
         filter
+    }
+
+    /// What became of each response policy zone, in the order of zones.
+    pub fn policy_zones(&self) -> &[rpz::Summary] {
+        &self.policy_zones
     }
 
     /// All rules, in the order of zones and lines.

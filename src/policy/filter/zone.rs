@@ -7,8 +7,11 @@
 //! groups = ["@branches"]
 //! ```
 
+mod policy_zone;
+
 use super::lists::addresses;
 use super::lists::{self, NameList, Reading};
+use super::rpz::Summary;
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
 use super::written::{WrittenRule, WrittenTrigger, read_groups, shared};
 use super::{Action, Filter, Folded, RULES_MAX, Rule, Trigger, TriggerKind};
@@ -19,25 +22,19 @@ use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
 use crate::policy::document::{At, Code, Context, Place, Table};
 use crate::policy::feeds::{self, Copy};
+use policy_zone::read_taking;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Reads all zones of the directory. `seed` is the secret of the hash, random for each process. Reading is the dear part
 /// of a policy (a million names take about a quarter of a second): modes that do not change filters clone the result.
 pub fn read(context: &Context<'_>, seed: u64) -> Filter {
-    let mut zones =
-        Zones { context, rules: Vec::new(), triggers: Vec::new(), origins: Vec::new(), lists: HashMap::new() };
-    for (path, _) in context.files.within("filters", "rpz") {
-        let message = text!("response policy zones are not in this version of weir");
-        context.faults.add(
-            Code::NotYet,
-            &Place::whole(path),
-            message,
-            text!("write the rules as filters/NN-name.toml"),
-        );
-    }
-    let paths = context.files.within("filters", "toml").map(|(path, _)| path);
-    for (number, path) in paths.enumerate() {
+    let (rules, triggers, origins, lists, summaries) = Default::default();
+    let mut zones = Zones { context, rules, triggers, origins, lists, summaries };
+    let of = |ending| context.files.within("filters", ending).map(|(path, _)| path);
+    let mut paths: Vec<_> = of("toml").chain(of("rpz")).collect();
+    paths.sort_unstable();
+    for (number, path) in paths.into_iter().enumerate() {
         zones.file(path, number);
     }
     zones.finish(seed)
@@ -60,6 +57,8 @@ struct Zones<'c> {
     origins: Vec<Origin>,
     /// A list that several rules name the same way is read once.
     lists: HashMap<(String, Reading), Arc<NameList>>,
+    /// What became of response policy zones.
+    summaries: Vec<Summary>,
 }
 
 impl Zones<'_> {
@@ -67,8 +66,12 @@ impl Zones<'_> {
         let name = path.rsplit('/').next().unwrap_or(path);
         if !matches!(name.as_bytes(), [b'0'..=b'9', b'0'..=b'9', b'-', _, ..]) {
             let message = text!("{name:?} does not say its place in the order of zones", name);
-            let hint = text!("name it NN-name.toml with two digits: zone 00 is heard first");
+            let ending = name.rsplit('.').next().unwrap_or_default();
+            let hint = text!("name it NN-name.{ending} with two digits: zone 00 is heard first", ending);
             self.context.faults.add(Code::Path, &Place::whole(path), message, hint);
+        }
+        if name.ends_with(".rpz") {
+            return self.master_file(path, number);
         }
         let Some(text) = TomlText::of(self.context.files, path, self.context.faults) else { return };
         let file = TomlFile::parse(&text, self.context.faults);
@@ -79,7 +82,26 @@ impl Zones<'_> {
         let mode = zone.mode(Mode::Enforce);
         let groups = read_groups(&zone, self.context.groups);
         let before = self.rules.len();
-        for table in root.tables("rule") {
+        let tables = root.tables("rule");
+        if let Some((file, taking)) = read_taking(&zone, (path, &title, number), (mode, groups.clone())) {
+            if let Some(table) = tables.first() {
+                let message = "a zone that takes its records from elsewhere has no rules of its own";
+                let hint = "put the rules into a file of their own, before or behind this one";
+                self.context.faults.add(Code::Conflict, &table.place(), message, hint);
+            }
+            if let Some(name) = file.value.strip_prefix(feeds::PREFIX) {
+                let name = At { value: name, place: file.place.clone() };
+                if let Some(copy) = last_copy(self.context, &name) {
+                    self.policy_zone((&file.value.into(), &copy.bytes), taking);
+                }
+                return;
+            }
+            return match (self.context.files.path(file.value), self.context.files.bytes(file.value)) {
+                (Some(list), Some(bytes)) => self.policy_zone((list, bytes), taking),
+                _ => self.report_missing(&file),
+            };
+        }
+        for table in tables {
             let mut written = WrittenRule::read(&table, self.context.groups);
             written.scope.zone_groups = groups;
             written.mode = stricter(mode, written.mode);
@@ -266,7 +288,8 @@ impl Zones<'_> {
         let faults = self.context.faults;
         let lists = self.lists.iter().map(|((path, _), names)| (path.clone(), names.len())).collect();
         let mut filter = match Filter::with_triggers(self.rules, self.triggers, seed) {
-            Ok((filter, folded)) => {
+            Ok((mut filter, folded)) => {
+                filter.policy_zones = self.summaries.into();
                 for (origin, folded) in self.origins.iter().zip(&folded) {
                     report_folded(self.context, origin, *folded);
                 }

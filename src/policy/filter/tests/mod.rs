@@ -2,6 +2,7 @@
 
 mod exceptions;
 mod four_formats;
+mod policy_zones;
 mod precedence;
 mod property;
 mod reading;
