@@ -83,6 +83,8 @@ codes! {
     Repeated = "W-DUPLICATE",
     /// A file that belongs to nothing.
     UnknownFile = "W-UNKNOWN-FILE",
+    /// The files were being replaced by others when they were read.
+    HalfReplaced = "W-HALF-REPLACED",
     /// Something that can never take effect.
     Unused = "W-UNUSED",
 }
