@@ -198,7 +198,7 @@ fn captures_of_every_link_layer_give_the_same_queries() {
         assert_eq!(tally.unwrap().queries, 1);
     }
     let links = [1, 101, 276];
-    let packets = [(0, ethernet(0, 0x0800, &four)), (1, six.clone()), (2, cases[6].1.clone()), (7, four)];
+    let packets = [(0, ethernet(0, 0x0800, &four)), (1, six), (2, cases[6].1.clone()), (7, four)];
     let (tally, found) = read_pcap(&next_generation(&links, &packets));
     assert_eq!(found.len(), 3, "{found:?}");
     assert_eq!(tally.unwrap().bad, 1, "a packet of an interface that is not there");
