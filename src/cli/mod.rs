@@ -361,14 +361,26 @@ struct RollbackArguments {
     #[arg(long)]
     force: bool,
     /// JSON instead of text
-    #[arg(long)]
+    #[arg(long, conflicts_with = "state")]
     json: bool,
+    /// While no gateway runs: take the policy from the history in this state directory; without an id what ran last, or, when
+    /// that lies there, what ran before it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["socket", "force"])]
+    state: Option<PathBuf>,
+    /// With --state: the policy directory that is written
+    #[arg(long, value_name = "DIR", requires = "state", default_value = crate::control::origin::DIRECTORY)]
+    dir: PathBuf,
     #[command(flatten)]
     ask: AskArguments,
+    #[command(flatten)]
+    system: SystemArguments,
 }
 
 #[derive(Debug, Args)]
 struct HistoryArguments {
+    /// While no gateway runs: the history in this state directory
+    #[arg(long, value_name = "DIR", conflicts_with = "socket")]
+    state: Option<PathBuf>,
     /// JSON instead of text
     #[arg(long)]
     json: bool,

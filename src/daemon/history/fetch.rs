@@ -4,7 +4,7 @@
 use super::{Coming, HistoryDesk, lock};
 use crate::control::history::diff::{Diff, diff};
 use crate::control::history::objects::Kept;
-use crate::control::history::replace;
+use crate::control::history::replace::{self, keep_secrets};
 use crate::control::history::request::{DiffRequest, Order, Source};
 use crate::control::origin;
 use crate::control::protocol::{Failure, FailureCode};
@@ -188,11 +188,4 @@ fn fetch_directory(from: &Path, dir: &Path) -> Result<Fetched, Failure> {
     }
     let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
     Ok(Fetched { coming, faults, name, notes })
-}
-
-/// Puts the secrets that lie in `dir` in the place of those of `files`.
-pub(super) fn keep_secrets(files: &mut Files, dir: &Path) {
-    // What is wrong with them is said when they are compiled, or is no matter of theirs.
-    let own = Files::read_those(dir, &Faults::default(), is_secrets).unwrap_or_default();
-    files.take_over(&own, is_secrets);
 }
