@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use weir::dns::name::Name;
-use weir::policy::filter::lists::{Format, Match, Problem, Reading, Weight, parse, parse_with};
+use weir::policy::filter::lists::{Format, Match, Problem, Reading, Weight, addresses, parse, parse_with};
 use weir::policy::filter::{Action, Filter, Rule};
 
 fuzz_target!(|input: &[u8]| {
@@ -16,6 +16,8 @@ fuzz_target!(|input: &[u8]| {
     let reading = Reading { format, matches: Match::Subtree, suffixes: choice & 16 != 0 };
     // A list that takes in others takes in itself.
     let Ok(parsed) = parse_with(bytes, reading, &mut |name| (name == "x").then_some(bytes)) else { return };
+    let addresses = addresses::parse(bytes);
+    assert!(addresses.too_many || addresses.networks.len() + addresses.bad == addresses.lines);
     let accounted = parsed.read + parsed.local_names + parsed.problems.groups().iter().map(|g| g.count).sum::<usize>();
     // Records of a zone may be of its own, or be two of one name.
     let names_many = matches!(parsed.format, Format::Hosts | Format::Adblock | Format::V2fly | Format::Rpz);

@@ -38,11 +38,13 @@ impl Index {
         self.table.bytes() + self.sets.bytes()
     }
 
-    /// Enters the names of each rule; `names[n]` are those of `rules[n]`. Says for each rule what was folded.
+    /// Enters the names of each rule; `names[n]` are those of `rules[n]`. Says for each rule what was folded. `folds`: names
+    /// that say nothing new are left out, as long as rules are compared about one name alone.
     pub(super) fn build(
         rules: &[Rule],
         names: &[Arc<NameList>],
         seed: u64,
+        folds: bool,
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         let ranks = ranks_of(rules);
         // Both closures build sets, but never at the same time.
@@ -59,7 +61,7 @@ impl Index {
         };
         let mut last = None;
         let keep = |set: u32, above: Option<u32>| {
-            let Some(above) = above else { return true };
+            let Some(above) = above.filter(|_| folds) else { return true };
             let sets = sets.borrow();
             let adds_nothing = match last {
                 Some((pair, verdict)) if pair == (set, above) => verdict,

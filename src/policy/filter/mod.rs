@@ -106,11 +106,11 @@ impl Filter {
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         assert!(rules.len() == triggers.len() && rules.len() <= RULES_MAX, "a trigger for each of the rules");
         let names = names_of(&rules, &triggers, TriggerKind::Name);
-        let (index, mut folded) = Index::build(&rules, &names, seed)?;
+        let (index, mut folded) = Index::build(&rules, &names, seed, true)?;
         let mut besides = Besides::default();
         if rules.iter().any(|rule| rule.trigger == TriggerKind::NsName) {
             let names = names_of(&rules, &triggers, TriggerKind::NsName);
-            let (index, more) = Index::build(&rules, &names, seed)?;
+            let (index, more) = Index::build(&rules, &names, seed, false)?;
             folded.iter_mut().zip(more).for_each(|(folded, more)| folded.add(more));
             besides.ns_names = Some(index);
         }

@@ -1,5 +1,6 @@
 //! Tests of the filter as a whole, and what they share.
 
+mod answers;
 mod exceptions;
 mod four_formats;
 mod policy_zones;
