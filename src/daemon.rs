@@ -41,6 +41,7 @@ use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
 use crate::policy::Policy;
 use crate::policy::cookies::{CookieJar, Secret};
+use crate::policy::filter::Budgets;
 use crate::policy::regulars::Regulars;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
@@ -147,12 +148,17 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
     if let Some(directory) = recipe.origin.directory().filter(|directory| directory.join(replace::MARKER).exists()) {
         HistoryDesk::open(&state.open(), Clock::start()).mend(directory).map_err(RunError::Directory)?;
     }
-    let (made, digest) = match make(&recipe) {
+    let (made, digest) = match make(&recipe, last_good) {
         Err(RunError::Policy { origin, report }) if last_good => {
             let directory = recipe.origin.directory().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
             let (desk, digest) = (HistoryDesk::open(&state.open(), Clock::start()), watch::digest(&directory));
             let made = desk.last_good(&recipe, &report);
-            (made.map_err(|cause| RunError::NoLastGood { origin, report, cause })?, digest)
+            let none = |cause| {
+                // Now all of its faults are wanted.
+                let report = recipe.make().err().unwrap_or(report);
+                RunError::NoLastGood { origin, report, cause }
+            };
+            (made.map_err(none)?, digest)
         }
         made => made?,
     };
@@ -165,11 +171,11 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
     ended
 }
 
-/// Loads the policy, and tells what its directory looked like.
-fn make(recipe: &Recipe) -> Result<(Made, Digest), RunError> {
+/// Loads the policy, and tells what its directory looked like. Where `last_good` may take its place the first fault is enough.
+fn make(recipe: &Recipe, last_good: bool) -> Result<(Made, Digest), RunError> {
     // Before loading: a change that comes while loading is seen as one afterwards.
     let digest = recipe.origin.directory().map_or_else(|| watch::digest(Path::new("")), watch::digest);
-    match recipe.make() {
+    match if last_good { recipe.make_or_else() } else { recipe.make() } {
         Ok(made) => Ok((made, digest)),
         Err(report) => Err(RunError::Policy { origin: recipe.origin.clone(), report }),
     }
@@ -194,7 +200,7 @@ async fn serve(
     let is_elsewhere = directory != likely && made.policy.feeds.iter().next().is_some();
     if history.resume(&recipe, made.policy.id).map_err(RunError::Directory)? || is_elsewhere {
         drop(socket);
-        (made, digest) = make(&recipe)?;
+        (made, digest) = make(&recipe, false)?;
         socket = open_socket(&made.policy)?;
     }
     let Made { policy, files, warnings: policy_warnings } = made;
@@ -285,6 +291,7 @@ fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
         source: Arc::new(SourceTables::new(policy.source.memory, random_number()?)),
         rrl: RrlTable::new(policy.rrl.memory, random_number()?),
         regulars: Regulars::new(Regulars::BYTES, random_number()?),
+        budgets: Budgets::new(random_number()?),
         cookies: CookieJar::new(Secret::new(random()?)),
         cache: Cache::new(policy.server.cache.size_bytes, random_number()?, shards),
         storm: storm::Common::new(random_number()?, storm::KNOWN_NAMES),

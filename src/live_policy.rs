@@ -11,7 +11,7 @@ use crate::policy::Policy;
 use crate::policy::cookies::CookieJar;
 use crate::policy::emergency::{self, Emergency};
 use crate::policy::filter::hits::COUNTED_MAX;
-use crate::policy::filter::{Action, Decision, Rule, RuleHits, Subject};
+use crate::policy::filter::{Action, Budgets, Decision, Matched, Rule, RuleHits, Subject};
 use crate::policy::regulars::Regulars;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
@@ -48,6 +48,20 @@ impl Running {
         match self.emergency_rule(subject) {
             Some(rule) => Decision { rule: Some(rule), ..Decision::default() },
             None => self.policy.filter.decide(subject),
+        }
+    }
+
+    /// As [`Self::decide`], for a question that is asked now: `is_spent` says whether the budget of a rule is used up, and
+    /// takes from it.
+    #[inline]
+    pub fn decide_spending(
+        &self,
+        subject: &Subject<'_>,
+        is_spent: &mut dyn FnMut(&Rule, Matched) -> bool,
+    ) -> Decision<'_> {
+        match self.emergency_rule(subject) {
+            Some(rule) => Decision { rule: Some(rule), ..Decision::default() },
+            None => self.policy.filter.decide_spending(subject, is_spent),
         }
     }
 
@@ -230,6 +244,8 @@ pub struct Shared {
     pub source: Arc<SourceTables>,
     /// As above.
     pub rrl: RrlTable,
+    /// What rules with a budget have spent: as above.
+    pub budgets: Budgets,
     /// Who was there before a flood: as above.
     pub regulars: Regulars,
     /// The secret of the process and the count of BADCOOKIE: as above.

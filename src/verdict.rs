@@ -91,6 +91,8 @@ pub enum Reason {
     Cookies,
     /// A rule of `filters/`.
     Filter,
+    /// `limits.toml` `[rebinding]`: an answer leads a name of the outside into a private network.
+    Rebinding,
     /// `limits.toml` `[storm]`: the zone fails, or holds its share of the upstream.
     Storm,
     /// `limits.toml` `[storm]`: a name that is not known to exist, in a zone under random names.
@@ -109,7 +111,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::None,
         Self::Access,
         Self::Question,
@@ -120,6 +122,7 @@ impl Reason {
         Self::Rrl,
         Self::Cookies,
         Self::Filter,
+        Self::Rebinding,
         Self::Storm,
         Self::Subdomains,
         Self::Malformed,
@@ -142,6 +145,7 @@ impl Reason {
             Self::Rrl => "rrl",
             Self::Cookies => "cookies",
             Self::Filter => "filter",
+            Self::Rebinding => "rebinding",
             Self::Storm => "storm",
             Self::Subdomains => "subdomains",
             Self::Malformed => "malformed",

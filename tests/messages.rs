@@ -9,7 +9,7 @@ use weir::policy::document::Code;
 use weir::policy::filter::lists::Problem;
 
 /// Behind this line of the catalogue stand the words of others.
-const FOREIGN: &str = "# ---- words of the TOML library";
+const FOREIGN: &str = "# ---- words of the TOML library and of others";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -193,13 +193,15 @@ fn every_code_and_every_problem_of_a_list_has_a_case_in_both_languages() {
                 assert!(is_place, "{file}: {line:?} names no place");
                 seen.insert(code.to_owned(), line.to_owned());
                 if code == "W-LIST-LINE" {
+                    // Lists of addresses have one problem, and no word for it.
                     let problem = line.split_once(" [").and_then(|(_, rest)| rest.split_once(']'));
-                    seen.insert(problem.expect("the problem in brackets").0.to_owned(), line.to_owned());
+                    seen.extend(problem.map(|problem| (problem.0.to_owned(), line.to_owned())));
                 }
             }
         }
         let codes = Code::ALL.iter().map(|code| code.as_str());
-        let problems = Problem::ALL.iter().map(|problem| problem.code());
+        // A gigabyte of records is no case.
+        let problems = Problem::ALL.iter().map(|problem| problem.code()).filter(|code| *code != "rpz-too-large");
         let missing: Vec<_> = codes.chain(problems).filter(|code| !seen.contains_key(*code)).collect();
         assert!(missing.is_empty(), "no case of tests/faults/*.expected.{lang} shows {missing:?}");
     }

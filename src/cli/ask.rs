@@ -6,7 +6,7 @@ use crate::control::protocol::Command;
 use crate::control::reload::Reloaded;
 use crate::control::socket;
 use crate::control::status::Status;
-use crate::language::text;
+use crate::language::{Said, text};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 
@@ -32,11 +32,7 @@ pub(super) fn reload(arguments: &ReloadArguments) -> Exit {
 }
 
 /// Has the gateway do something and shows what became of it.
-pub(super) fn carry_out<T: DeserializeOwned + std::fmt::Display>(
-    arguments: &AskArguments,
-    command: &Command,
-    json: bool,
-) -> Exit {
+pub(super) fn carry_out<T: DeserializeOwned + Said>(arguments: &AskArguments, command: &Command, json: bool) -> Exit {
     match ask(arguments.socket.as_ref(), command) {
         Ok(value) if json => {
             output::result(format_args!("{value:#}"));
@@ -56,7 +52,7 @@ pub(super) fn ask(named: Option<&PathBuf>, command: &Command) -> Result<serde_js
     client::connect(&sockets(named))?.in_language(output::lang()).ask(command)
 }
 
-fn show<T: DeserializeOwned + std::fmt::Display>(value: serde_json::Value) -> Exit {
+fn show<T: DeserializeOwned + Said>(value: serde_json::Value) -> Exit {
     match serde_json::from_value::<T>(value) {
         Ok(value) => {
             output::result(value);

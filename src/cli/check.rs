@@ -1,11 +1,41 @@
 //! `weir check`: the whole policy directory, offline; every fault of it in one run.
 
-use super::{CheckArguments, Exit, Format, OFFLINE_SEED, output};
+use super::{Exit, OFFLINE_SEED, SystemArguments, output};
 use crate::control::feeds::store::Store;
 use crate::control::origin::{self, Origin};
 use crate::language::text;
 use crate::policy::document::{Code, meaning, nearest};
 use crate::policy::filter::lists::Problem;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    /// The policy directory
+    #[arg(default_value = crate::control::origin::DIRECTORY)]
+    directory: PathBuf,
+    /// Take the last copies of feeds from this state directory; without it their rules are empty, with a warning
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Warnings end with exit code 1
+    #[arg(long)]
+    strict: bool,
+    /// Say what a code of a message means, such as E-RANGE, instead of checking; alone it lists all codes
+    #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "")]
+    explain: Option<String>,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    #[command(flatten)]
+    system: SystemArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+    Sarif,
+}
 
 /// `weir check`
 pub(super) fn check(arguments: &CheckArguments) -> Exit {
@@ -32,6 +62,9 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
         Format::Human => {
             output::result(report.human(&name, output::result_takes_colour()));
             if let Some(policy) = &policy {
+                for zone in policy.filter.policy_zones() {
+                    output::result(zone);
+                }
                 output::result(text!("{directory}: policy {id}", directory = name, id = policy.id));
             }
         }
@@ -45,6 +78,15 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
 
 /// What a code means: one of a fault, or the word in brackets of a warning about a list.
 fn explain(code: &str) -> Exit {
+    if code.is_empty() {
+        for code in Code::ALL {
+            output::result(text!("{code}: {meaning}", code, meaning = meaning::of(*code).meaning));
+        }
+        for problem in Problem::ALL {
+            output::result(text!("{code}: {meaning}", code = problem.code(), meaning = problem.text()));
+        }
+        return Exit::Ok;
+    }
     let faults = Code::ALL.iter().find(|known| known.as_str().eq_ignore_ascii_case(code)).map(|known| {
         let meaning = meaning::of(*known);
         (known.as_str(), meaning.meaning, Some(meaning.way_out))

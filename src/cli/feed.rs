@@ -57,9 +57,8 @@ fn wait(arguments: &FeedRefreshArguments) -> Result<FeedList, AskError> {
     };
     let before = ask(Command::FeedRefresh { name: arguments.name.clone() })?;
     // One that was under way began before it was asked for: the one after it counts.
-    let is_busy = |feed: &FeedStatus| feed.progress.phase != Phase::Idle;
     let wanted: BTreeMap<_, _> =
-        before.feeds.iter().map(|feed| (feed.name.clone(), feed.looks + 1 + u64::from(is_busy(feed)))).collect();
+        before.feeds.iter().map(|feed| (feed.name.clone(), feed.looks + 1 + u64::from(feed.is_looking))).collect();
     let (begun, mut bars) = (Instant::now(), Bars::new());
     loop {
         let mut list = ask(Command::Feeds {})?;

@@ -12,11 +12,11 @@ mod incident;
 mod output;
 mod plan;
 mod run;
+mod schema;
 mod top;
 mod undo;
 
 use crate::control::top::By;
-use crate::language::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ impl From<Exit> for ExitCode {
 struct Arguments {
     /// The language of messages [default: that of LC_ALL, LC_MESSAGES or LANG]; this help is in English only
     #[arg(long, global = true, value_enum, value_name = "LANG")]
-    lang: Option<Language>,
+    lang: Option<output::Language>,
     #[command(subcommand)]
     command: Command,
 }
@@ -61,7 +61,9 @@ enum Command {
     /// Run the gateway
     Run(RunArguments),
     /// Check a policy directory without running it; exit 0: clean, 1: warnings with --strict, 2: faults
-    Check(CheckArguments),
+    Check(check::CheckArguments),
+    /// Print the JSON Schema of a file of the policy directory, for editors
+    Schema(schema::SchemaArguments),
     /// Say what the policy would do with a question, and why
     Explain(ExplainArguments),
     /// Attack a gateway started for it on loopback, beside ordinary clients, and print what became of them
@@ -96,22 +98,6 @@ enum Command {
     Import(ImportArguments),
     /// Show who asks most and for what, and the attacks that go on; refreshes every second, q ends it
     Top(TopArguments),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Language {
-    En,
-    Zh,
-}
-
-impl Arguments {
-    fn lang(&self) -> Lang {
-        match self.lang {
-            Some(Language::En) => Lang::En,
-            Some(Language::Zh) => Lang::Zh,
-            None => Lang::of_environment(|name| std::env::var(name).ok()),
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -177,27 +163,6 @@ struct SystemArguments {
 }
 
 #[derive(Debug, Args)]
-struct CheckArguments {
-    /// The policy directory
-    #[arg(default_value = crate::control::origin::DIRECTORY)]
-    directory: PathBuf,
-    /// Take the last copies of feeds from this state directory; without it their rules are empty, with a warning
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
-    /// Warnings end with exit code 1
-    #[arg(long)]
-    strict: bool,
-    /// Say what a code of a message means, such as E-RANGE, instead of checking
-    #[arg(long, value_name = "CODE")]
-    explain: Option<String>,
-    /// How the report is written
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-    #[command(flatten)]
-    system: SystemArguments,
-}
-
-#[derive(Debug, Args)]
 struct ImportArguments {
     /// The list
     file: PathBuf,
@@ -230,13 +195,6 @@ enum ImportMatch {
     Subtree,
     Exact,
     Children,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
-    Sarif,
 }
 
 #[derive(Debug, Args)]
@@ -406,14 +364,26 @@ struct RollbackArguments {
     #[arg(long)]
     force: bool,
     /// JSON instead of text
-    #[arg(long)]
+    #[arg(long, conflicts_with = "state")]
     json: bool,
+    /// While no gateway runs: take the policy from the history in this state directory; without an id what ran last, or, when
+    /// that lies there, what ran before it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["socket", "force"])]
+    state: Option<PathBuf>,
+    /// With --state: the policy directory that is written
+    #[arg(long, value_name = "DIR", requires = "state", default_value = crate::control::origin::DIRECTORY)]
+    dir: PathBuf,
     #[command(flatten)]
     ask: AskArguments,
+    #[command(flatten)]
+    system: SystemArguments,
 }
 
 #[derive(Debug, Args)]
 struct HistoryArguments {
+    /// While no gateway runs: the history in this state directory
+    #[arg(long, value_name = "DIR", conflicts_with = "socket")]
+    state: Option<PathBuf>,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -530,10 +500,11 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
             return if error.exit_code() == 0 { Exit::Ok.into() } else { Exit::Faults.into() };
         }
     };
-    output::speak(arguments.lang());
+    output::speak(output::Language::chosen(arguments.lang));
     let exit = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Schema(arguments) => schema::schema(&arguments),
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Drill(arguments) => drill::drill(&arguments),
         Command::Plan(arguments) => plan::plan(&arguments),

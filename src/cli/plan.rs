@@ -156,7 +156,9 @@ impl<'a> Recording<'a> {
             Exit::Faults
         })?;
         if tally.queries == 0 {
-            output::error(format_args!("{}: no queries are in it; {tally}", self.path().display()));
+            let tally = tally.to_string();
+            let left_out = if tally.is_empty() { String::new() } else { format!("; {tally}") };
+            output::error(format_args!("{}: no queries are in it{left_out}", self.path().display()));
             return Err(Exit::Faults);
         }
         Ok((comparison.end(format!("of {}", self.path().display())), tally))

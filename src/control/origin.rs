@@ -2,9 +2,10 @@
 //! start; every reload goes back to the same place.
 
 use super::example;
+use super::history::replace::MARKER;
 use crate::clock::Clock;
 use crate::language::{Text, text};
-use crate::policy::document::{Faults, Files, Report};
+use crate::policy::document::{Code, Faults, Files, Place, Report};
 use crate::policy::server::Surroundings;
 use crate::policy::{self, Policy};
 use std::fmt;
@@ -15,6 +16,12 @@ pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// The directory that is used when none is named and it exists.
 pub const DIRECTORY: &str = "policies";
+
+/// What is said of a directory with a marker in it.
+const HALF_REPLACED: &str =
+    "the files are being replaced by an apply or a rollback, or that broke off: they may be of two policies";
+const HALF_REPLACED_HINT: &str =
+    "`weir run DIR` makes them whole again; without a gateway `weir rollback --state DIR` does";
 
 /// Where a policy comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +71,13 @@ impl Origin {
     /// The report of a directory that cannot be read at all.
     pub fn read(&self) -> Result<(Files, Faults), Report> {
         match self {
-            Self::Directory(directory) => policy::load::read_directory(directory),
+            Self::Directory(directory) => {
+                let (files, faults) = policy::load::read_directory(directory)?;
+                if directory.join(MARKER).exists() {
+                    faults.add(Code::HalfReplaced, &Place::whole(MARKER), HALF_REPLACED, HALF_REPLACED_HINT);
+                }
+                Ok((files, faults))
+            }
             Self::Example => Ok((example::files(), Faults::default())),
             Self::Defaults => Ok((policy::load::default_files(), Faults::default())),
         }

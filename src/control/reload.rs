@@ -17,7 +17,7 @@ use super::incidents::Who;
 use super::protocol::{Failure, FailureCode};
 use super::watch::{self, Watch};
 use crate::clock::Clock;
-use crate::language::text;
+use crate::language::{Argument, Said, Text, text};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::future::Future;
@@ -82,20 +82,34 @@ pub struct Reloaded {
     pub warnings: Vec<String>,
 }
 
-impl fmt::Display for Reloaded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policy, generation, duration_ms, changes, .. } = self;
-        if self.changed {
-            writeln!(f, "policy {policy} runs, generation {generation}, loaded in {duration_ms} ms")?;
-            writeln!(f, "listeners   {}", changes.listeners)?;
-            writeln!(f, "upstreams   {}", changes.upstreams)?;
-        } else {
-            writeln!(f, "policy {policy} runs already, generation {generation}: nothing has changed")?;
-        }
-        for setting in &changes.at_next_start {
-            writeln!(f, "warning: {setting} was changed and takes effect at the next start")?;
-        }
-        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+impl Said for Reloaded {
+    fn argument(self) -> Argument {
+        let Self { policy, generation, changed, duration_ms, changes, warnings } = self;
+        let Changes { listeners, upstreams, at_next_start } = changes;
+        let mut lines = match changed {
+            true => vec![
+                text!(
+                    "policy {policy} runs, generation {generation}, loaded in {duration_ms} ms",
+                    policy,
+                    generation,
+                    duration_ms
+                ),
+                text!("listeners   {listeners}", listeners),
+                text!("upstreams   {upstreams}", upstreams),
+            ],
+            false => {
+                vec![text!(
+                    "policy {policy} runs already, generation {generation}: nothing has changed",
+                    policy,
+                    generation
+                )]
+            }
+        };
+        let later =
+            |setting: &String| text!("warning: {setting} was changed and takes effect at the next start", setting);
+        lines.extend(at_next_start.iter().map(later));
+        lines.extend(warnings.iter().map(|warning| text!("warning: {warning}", warning)));
+        Argument::Text(Text::lines(lines))
     }
 }
 

@@ -297,7 +297,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// A refusal after which nothing has changed.
 fn stays(code: FailureCode, cause: impl Said) -> Failure {
-    Failure::new(code, text!("{cause}\n  the running policy stays, whole", cause))
+    let arguments = vec![("cause", cause.argument())];
+    Failure::new(code, text!("{cause}\n  the running policy stays, whole").with(arguments))
 }
 
 pub(super) async fn free(mut running: Arc<Running>) {

@@ -8,7 +8,7 @@ pub(super) use fetch::Fetched;
 use super::recipe::{Made, Recipe};
 use super::state::Held;
 use crate::clock::{Clock, Moment};
-use crate::control::history::replace::{self, Marker};
+use crate::control::history::replace::{self, Marker, keep_secrets};
 use crate::control::history::report::{Confirmed, HistoryList, UnconfirmedStatus};
 use crate::control::history::request::{CONFIRM_MAX, Order, Source};
 use crate::control::history::unconfirmed::Unconfirmed;
@@ -155,7 +155,7 @@ impl HistoryDesk {
         let kept = history.load(waiting.back_to)?;
         let order = overdue(&waiting);
         let mut files = kept.files;
-        fetch::keep_secrets(&mut files, dir);
+        keep_secrets(&mut files, dir);
         let coming =
             Coming { id: PolicyId::of(&files), files: Arc::new(files), before: history.before(waiting.back_to).ok() };
         let placed = self.place(dir, loaded, coming, &order).map_err(|failure| failure.message)?;
@@ -181,7 +181,7 @@ impl HistoryDesk {
         let id = waiting.map(|waiting| waiting.back_to).or_else(|| history.last().map(|last| last.id));
         let mut files = history.load(id.ok_or("no policy has run yet")?)?.files;
         if let Some(dir) = recipe.origin.directory() {
-            fetch::keep_secrets(&mut files, dir);
+            keep_secrets(&mut files, dir);
         }
         let (policy, report) = recipe.compile(&files, Faults::default()).map_err(|report| report.short())?;
         let told = format!(

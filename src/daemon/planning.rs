@@ -10,6 +10,7 @@ use crate::control::plan::{Plan, PlanRequest, guard};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Cause;
 use crate::control::status::seconds_text;
+use crate::language::text;
 use crate::ledger::recent::Remembered;
 use crate::live_policy::Running;
 use crate::policy::explain::Besides;
@@ -24,15 +25,16 @@ use std::sync::PoisonError;
 pub(super) fn plan(site: &Site, recipe: &Recipe, request: &PlanRequest) -> Result<Plan, Failure> {
     // A policy takes memory while it is compiled: one at a time beside the one that runs.
     let Ok(_turn) = site.planning.try_lock() else {
-        return Err(Failure::new(FailureCode::Busy, "another plan is being made; try again in a moment"));
+        return Err(Failure::new(FailureCode::Busy, text!("another plan is being made; try again in a moment")));
     };
     let fetched = site.history.fetch_named(recipe.origin.directory(), &request.policy)?;
     let history::Fetched { coming, faults, name, notes } = fetched;
-    let (policy, report) = recipe.compile(&coming.files, faults).map_err(|report| Failure {
-        report: Some(report.human(&name, false)),
-        ..Failure::new(
-            FailureCode::PolicyFaults,
-            format!("the policy of {name} has faults ({report}): it would be refused"),
+    let (policy, report) = recipe.compile(&coming.files, faults).map_err(|report| {
+        let sum = report.sum();
+        Failure::of_faults(
+            text!("the policy of {name} has faults ({sum}): it would be refused", name, sum),
+            &name,
+            report,
         )
     })?;
     let running = site.shared.live.load();
@@ -97,9 +99,12 @@ pub(super) fn hold(
         return Ok(objections.into_iter().map(|objection| format!("the guard would object: {objection}")).collect());
     }
     let (shown, forced) = commands(order, origin);
-    let message = format!(
-        "the guard objects: {}; `weir plan {shown}` shows what would change, `weir {forced} --force` makes it all the same",
-        objections.join("; ")
+    let message = text!(
+        "the guard objects: {objections}; `weir plan {shown}` shows what would change, `weir {forced} --force` makes it all the \
+         same",
+        objections = objections.join("; "),
+        shown,
+        forced
     );
     Err(Failure::new(FailureCode::Guarded, message))
 }

@@ -43,7 +43,21 @@ impl Recipe {
     /// # Errors
     /// The report of all its faults.
     pub(super) fn make(&self) -> Result<Made, Report> {
+        self.make_with(|_| {})
+    }
+
+    /// As [`Self::make`], for whoever has another policy to run: the first fault is enough. A million names are not read for
+    /// nothing then.
+    ///
+    /// # Errors
+    /// The report of some of its faults.
+    pub(super) fn make_or_else(&self) -> Result<Made, Report> {
+        self.make_with(Faults::first_is_enough)
+    }
+
+    fn make_with(&self, prepare: impl FnOnce(&Faults)) -> Result<Made, Report> {
         let (files, faults) = self.origin.read()?;
+        prepare(&faults);
         let (policy, report) = self.compile(&files, faults)?;
         let warnings = report.short().lines().map(str::to_owned).collect();
         Ok(Made { policy, files: Arc::new(files), warnings })

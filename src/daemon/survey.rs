@@ -225,6 +225,7 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
             format!("hits of rules in each of {workers} workers"),
             RuleHits::size_bytes(running.counted_rules().count(), workers) as u64,
         ),
+        limit("budgets of filter rules".to_owned(), shared.budgets.bytes() as u64),
         limit(format!("query log: {JOURNAL_ENTRIES} lines waiting"), Journal::size_bytes(JOURNAL_ENTRIES) as u64),
         limit(
             format!("who it is: {SAMPLES} samples and {ALERTS} alerts waiting, and the summaries"),

@@ -34,6 +34,8 @@ pub struct Response<'m> {
     pub authorities: u16,
     /// Records in the additional section, OPT included.
     pub additionals: u16,
+    /// Where the additional section begins: names before it never lead into it, so it can be cut off.
+    pub additionals_at: usize,
     /// The OPT record.
     pub edns: Option<Edns>,
     /// A TSIG record is last: not to be changed apart from the id, not to be cached.
@@ -107,6 +109,7 @@ impl<'m> Response<'m> {
             answers: word(3)?,
             authorities: word(4)?,
             additionals: word(5)?,
+            additionals_at: 0,
             edns: None,
             signed: false,
             answer_ttl_min: None,
@@ -135,6 +138,7 @@ impl<'m> Response<'m> {
             let record = response.body_record(&mut walker)?;
             response.read_authority(&record)?;
         }
+        response.additionals_at = walker.at;
         for _ in 0..response.additionals {
             response.read_additional(&mut walker)?;
         }

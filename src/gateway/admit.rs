@@ -34,12 +34,16 @@ pub(super) struct Admitted<'q> {
     case: Case<'q>,
     kind: Kind,
     groups: GroupSet,
+    /// A rule decides on the question, unless one of an earlier zone decides on the answer.
+    waits: bool,
 }
 
 impl<'q> Admitted<'q> {
     /// A plain query that was admitted when it came, and has waited since for another one's answer.
     pub(super) fn again(view: &View<'_>, case: Case<'q>) -> Self {
-        Self { case, kind: Kind::Plain, groups: view.running.policy.groups.of(case.client.peer.ip()) }
+        let groups = view.running.policy.groups.of(case.client.peer.ip());
+        let waits = view.waits(case, &groups);
+        Self { case, kind: Kind::Plain, groups, waits }
     }
 
     pub(super) fn case(&self) -> Case<'q> {
@@ -52,6 +56,26 @@ impl<'q> Admitted<'q> {
 
     pub(super) fn groups(&self) -> &GroupSet {
         &self.groups
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+}
+
+impl<'v> View<'v> {
+    /// What the filter is asked about a question.
+    fn subject<'s>(&self, case: Case<'s>, groups: &'s GroupSet) -> Subject<'s>
+    where
+        'v: 's,
+    {
+        let (client, tcp) = (case.client.peer.ip(), case.client.is_tcp());
+        Subject { groups, client, name: &case.query.name, qtype: case.query.qtype, tcp, active: self.active }
+    }
+
+    /// Whether a rule decides on a question, unless one of an earlier zone decides on its answer.
+    pub(super) fn waits(&self, case: Case<'_>, groups: &GroupSet) -> bool {
+        self.running.policy.filter.may_wait() && self.running.decide(&self.subject(case, groups)).waits
     }
 }
 
@@ -83,10 +107,11 @@ impl Desk {
         }
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         // Signed questions too, or any client could add a signature of nobody's to get around a rule.
-        if case.query.asks_for_records() && !self.pass_filter(view, case, &groups, out) {
-            return None;
+        let mut waits = false;
+        if case.query.asks_for_records() {
+            waits = self.pass_filter(view, case, &groups, true, out)?;
         }
-        Some(Admitted { case, kind, groups })
+        Some(Admitted { case, kind, groups, waits })
     }
 
     /// Whether a query that was admitted under the policy of a generation still is: a change of policy acts on those that
@@ -98,7 +123,7 @@ impl Desk {
         }
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         self.pass_access(view, case, out)
-            && (!case.query.asks_for_records() || self.pass_filter(view, case, &groups, out))
+            && (!case.query.asks_for_records() || self.pass_filter(view, case, &groups, false, out).is_some())
     }
 
     fn pass_access(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
@@ -148,27 +173,44 @@ impl Desk {
         false
     }
 
-    fn pass_filter(&mut self, view: &View<'_>, case: Case<'_>, groups: &GroupSet, out: &mut Outbox) -> bool {
-        let query = case.query;
-        let subject = Subject {
-            groups,
-            client: case.client.peer.ip(),
-            name: &query.name,
-            qtype: query.qtype,
-            tcp: case.client.is_tcp(),
-            active: view.active,
-        };
-        let decision = view.running.decide(&subject);
+    /// Asks the filter about a question: `None` when that has been answered, else whether a decision waits for the answer.
+    /// `is_new`: budgets are asked, and pay for it.
+    fn pass_filter(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        groups: &GroupSet,
+        is_new: bool,
+        out: &mut Outbox,
+    ) -> Option<bool> {
+        let subject = view.subject(case, groups);
+        let budgets = &view.shared.budgets;
+        let decision = view.running.decide_spending(&subject, &mut |rule, matched| {
+            is_new && budgets.is_spent(view.now.at, rule, matched, subject.name, subject.client)
+        });
         if let Some(rule) = decision.monitored {
             self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
         }
         // The question is asked first; what decides is decided on the answer.
         if decision.waits {
-            return true;
+            return Some(true);
         }
-        match Order::of(&decision, &query.name) {
-            Some(order) => self.obey(view, case, &order, out),
-            None => true,
+        match Order::of(&decision, subject.name) {
+            Some(order) => self.obey(view, case, &order, out).then_some(false),
+            None => Some(false),
+        }
+    }
+
+    /// Does what a rule says that waited for an answer, when none can be had; false when there is no such rule.
+    pub(super) fn obey_without_answer(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+        if !view.running.policy.filter.may_wait() || !case.query.asks_for_records() {
+            return false;
+        }
+        let groups = view.running.policy.groups.of(case.client.peer.ip());
+        let decision = view.running.decide(&view.subject(case, &groups));
+        match Order::of(&decision, &case.query.name).filter(|_| decision.waits) {
+            Some(order) => !self.obey(view, case, &order, out),
+            None => false,
         }
     }
 

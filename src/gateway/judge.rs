@@ -9,8 +9,10 @@ use crate::dns::name::Name;
 use crate::dns::rcode;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
+use crate::ledger::alerts::{self, Alert, AlertKind};
 use crate::policy::clients::GroupSet;
-use crate::policy::filter::{Action, Decision, Rule, Subject};
+use crate::policy::filter::{Action, Decision, Rule, Subject, TtlBounds};
+use crate::policy::{Mode, rebinding};
 use crate::verdict::{Outcome, Reason};
 
 /// An answer that may be sent.
@@ -20,6 +22,18 @@ pub(super) struct Pass<'f> {
     pub(super) untouched: bool,
     /// The rule that bounds its TTLs.
     pub(super) ttl: Option<&'f Rule>,
+    /// Its additional section may not be sent.
+    pub(super) cut: bool,
+}
+
+impl Pass<'_> {
+    /// The bounds of its TTLs.
+    pub(super) fn bounds(&self) -> TtlBounds {
+        match self.ttl.map(|rule| &rule.action) {
+            Some(Action::Ttl(bounds)) => *bounds,
+            _ => TtlBounds::NONE,
+        }
+    }
 }
 
 /// What the filter says about an answer.
@@ -28,8 +42,24 @@ pub(super) enum Word<'f> {
     Pass(Pass<'f>),
     /// A rule decides otherwise, at this name.
     Rule(Decision<'f>, Name),
+    /// It leads a name of the outside into a private network.
+    Rebinding,
     /// There are more CNAMEs than are read: any rule might speak.
     Unread,
+}
+
+impl Word<'_> {
+    /// Whether it is withheld for not being the answer that was expected.
+    pub(super) fn is_unexpected(&self) -> bool {
+        matches!(self, Self::Rule(Decision { rule: Some(Rule { action: Action::Expect(_), .. }), .. }, _))
+    }
+}
+
+/// Where an answer has addresses of private networks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Inside {
+    answer: bool,
+    additional: bool,
 }
 
 impl Desk {
@@ -47,17 +77,23 @@ impl Desk {
         if let Some((rule, target)) = emergency_in_chain(view, &subject, response) {
             return Word::Rule(Decision { rule: Some(rule), ..Decision::default() }, target);
         }
-        let untouched = running.is_answer_untouched(name, response);
+        let inside = leads_inside(view, name, response);
+        let untouched = !inside.answer && !inside.additional && running.is_answer_untouched(name, response);
         let waited = running.policy.filter.may_wait() && running.decide(&subject).waits;
         if untouched && !waited && !response.chain_cut {
-            return Word::Pass(Pass { untouched, ttl: None });
+            return Word::Pass(Pass { untouched, ttl: None, cut: false });
         }
         let decision = running.policy.filter.judge(&subject, response);
         if let Some(rule) = decision.monitored {
-            self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
+            // One that watches the question would have decided before there was an answer, and has been counted.
+            if running.decide(&subject).monitored.is_none() {
+                self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
+            }
+            self.tell_hijack(view, name, rule);
         }
         let passes = |rule: &Rule| rule.action == Action::Allow || tcp && rule.action == Action::Truncate;
-        if decision.rule.is_some_and(|rule| !passes(rule)) {
+        if let Some(rule) = decision.rule.filter(|rule| !passes(rule)) {
+            self.tell_hijack(view, name, rule);
             let target = decision.stage.checked_sub(1).and_then(|n| response.target(n));
             return Word::Rule(decision, target.unwrap_or(*name));
         }
@@ -66,7 +102,26 @@ impl Desk {
         if response.chain_cut && running.has_rules() && (!allowed || !running.emergency.is_empty()) {
             return Word::Unread;
         }
-        Word::Pass(Pass { untouched, ttl: decision.ttl })
+        let enforced = running.policy.rebinding.mode == Mode::Enforce;
+        if inside.answer && enforced {
+            return Word::Rebinding;
+        }
+        if inside.answer && !enforced {
+            self.would(view, case, (Outcome::Denied, Reason::Rebinding), None);
+        }
+        let cut =
+            inside.additional && enforced || running.policy.filter.cuts_additionals(&subject, response, &decision);
+        Word::Pass(Pass { untouched, ttl: decision.ttl, cut })
+    }
+
+    /// Raises the alarm when a rule has found an answer that it does not expect; not more often than anybody reads.
+    fn tell_hijack(&mut self, view: &View<'_>, name: &Name, rule: &Rule) {
+        if !matches!(rule.action, Action::Expect(_)) || !self.hijacks.may_tell(view.now.at.as_secs()) {
+            return;
+        }
+        let done = if rule.watches() { "nothing: the rule is in monitor mode" } else { "the answer is withheld" };
+        let (unix_ms, subject, numbers) = (view.now.unix_ms, alerts::Subject::Zone(*name), alerts::Numbers::default());
+        view.shared.alerts.raise(Alert { unix_ms, kind: AlertKind::Hijack, subject, numbers, done });
     }
 
     /// Does what the filter says; `None` when that has answered the query in the answer's place.
@@ -88,6 +143,11 @@ impl Desk {
                 let order = Order::of(&decision, &name)?;
                 self.obey(view, case, &order, out);
             }
+            Word::Rebinding => {
+                let error = Some((ExtendedError::Blocked, Reason::Rebinding.name()));
+                let body = Body::Nodata { ttl: rebinding::TTL };
+                self.say(view, case, body, error, (Outcome::Denied, Reason::Rebinding), out);
+            }
             Word::Unread => self.withhold(view, case, out),
         }
         None
@@ -97,6 +157,38 @@ impl Desk {
     fn withhold(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) {
         let error = Some((ExtendedError::Other, "more CNAMEs than the filter reads"));
         self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Denied, Reason::Filter), out);
+    }
+}
+
+/// Whether the answer to a question for a name of the outside holds addresses of private networks.
+fn leads_inside(view: &View<'_>, name: &Name, response: &Response<'_>) -> Inside {
+    let policy = &view.running.policy.rebinding;
+    let mut inside = Inside::default();
+    if policy.mode == Mode::Off {
+        return inside;
+    }
+    response.addresses(&mut |address| inside.answer |= policy.is_private(address));
+    response.additional_addresses(&mut |address| inside.additional |= policy.is_private(address));
+    if (inside.answer || inside.additional) && policy.allows(name) { Inside::default() } else { inside }
+}
+
+/// How many hijacks a worker has told of in this second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hijacks {
+    second: u64,
+    told: u32,
+}
+
+impl Hijacks {
+    /// Most of one second: a forged zone must not fill the queue of alerts.
+    const MOST: u32 = 8;
+
+    fn may_tell(&mut self, second: u64) -> bool {
+        if self.second != second {
+            *self = Self { second, told: 0 };
+        }
+        self.told += 1;
+        self.told <= Self::MOST
     }
 }
 

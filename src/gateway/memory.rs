@@ -2,17 +2,17 @@
 //! can be had (RFC 2308, 8767, 9520).
 
 use super::admit::Admitted;
-use super::judge::Pass;
 use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
 use super::{Case, Desk, View};
 use crate::cache::{BODY_MAX, Flags, Found, Freshness, Hit, Key, Vetted};
 use crate::dns::edns::ExtendedError;
 use crate::dns::query::Query;
-use crate::dns::rcode;
+use crate::dns::record::seconds;
 use crate::dns::reply::Body;
-use crate::dns::response::Response;
-use crate::policy::clients::GroupSet;
+use crate::dns::response::{Response, TTLS_MAX};
+use crate::dns::{put_u16, rcode, u32_at};
+use crate::policy::filter::TtlBounds;
 use crate::verdict::{Outcome, Reason};
 
 /// Room for a cached answer with its OPT.
@@ -43,15 +43,15 @@ impl Desk {
         if let Found::Hit(hit) = &found
             && hit.is_fresh()
         {
-            self.serve(view, case, admitted.groups(), &key, hit, Reason::None, out);
-            return true;
+            return self.serve(view, admitted, &key, hit, Reason::None, out);
         }
         let Some(failed) = view.shared.cache.failed(view.now.at, &key.failing()) else { return false };
         if self.asks_again(view, case, &key, &failed) {
             return false;
         }
         match &found {
-            Found::Hit(stale) => self.serve(view, case, admitted.groups(), &key, stale, Reason::None, out),
+            Found::Hit(stale) => return self.serve(view, admitted, &key, stale, Reason::None, out),
+            Found::Miss if admitted.waits() && self.obey_without_answer(view, case, out) => {}
             Found::Miss => {
                 let error = Some((ExtendedError::CachedError, failed.kind.text()));
                 let ending = (Outcome::CacheFailure, Reason::None);
@@ -66,43 +66,57 @@ impl Desk {
         let Some(key) = key_of(case.query) else { return false };
         let Some(room) = out.room(ROOM) else { return false };
         let Found::Hit(hit) = view.shared.cache.get(view.now.at, &key, room) else { return false };
-        let groups = view.running.policy.groups.of(case.client.peer.ip());
-        self.serve(view, case, &groups, &key, &hit, reason, out);
-        true
+        self.serve(view, &Admitted::again(view, case), &key, &hit, reason, out)
     }
 
-    /// Sends a hit that lies in the outbox's room, once the filter of the running policy has seen its names.
-    #[allow(clippy::too_many_arguments)] // a hit, who gets it, and why
+    /// Sends a hit that lies in the outbox's room, once the filter of the running policy has seen what is in it; false when
+    /// it has lived longer than a rule lets it, and has been forgotten.
     fn serve(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
-        groups: &GroupSet,
+        admitted: &Admitted<'_>,
         key: &Key<'_>,
         hit: &Hit,
         reason: Reason,
         out: &mut Outbox,
-    ) {
+    ) -> bool {
+        let case = admitted.case();
+        let mut len = hit.len;
         let generation = view.running.generation;
         let vetted = Vetted { generation, untouched: true };
-        if hit.vetted != vetted {
+        if hit.vetted != vetted || admitted.waits() {
             let body = out.room(ROOM).map(|room| &room[..hit.len]);
             // What was cached was scanned before; should it not scan now, it is not served.
             let Some(Ok(response)) = body.map(Response::scan) else {
-                return self.say(
-                    view,
-                    case,
-                    Body::Rcode(rcode::SERVFAIL),
-                    Some((ExtendedError::Other, "")),
-                    (Outcome::Failed, Reason::Overload),
-                    out,
-                );
+                let error = Some((ExtendedError::Other, ""));
+                self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, Reason::Overload), out);
+                return true;
             };
-            let word = self.judge_answer(view, case, groups, &response);
-            match self.follow(view, case, word, out) {
-                Some(Pass { untouched: true, .. }) => view.shared.cache.revet(key, vetted),
-                Some(Pass { untouched: false, .. }) => {}
-                None => return,
+            let word = self.judge_answer(view, case, admitted.groups(), &response);
+            let additionals_at = response.additionals_at;
+            let (mut ttls, ttls_len) = ([0; TTLS_MAX], response.ttls().len());
+            ttls[..ttls_len].copy_from_slice(response.ttls());
+            if word.is_unexpected() {
+                // A forged answer from before the rule: the true one may be had by now.
+                view.shared.cache.remove(key);
+                return false;
+            }
+            let Some(pass) = self.follow(view, case, word, out) else { return true };
+            if pass.untouched && hit.vetted != vetted {
+                view.shared.cache.revet(key, vetted);
+            }
+            let most = pass.bounds().max;
+            if hit.ttl > most {
+                // From before the rule: it would live on for longer than the rule lets any answer live.
+                view.shared.cache.remove(key);
+                return false;
+            }
+            if let Some(room) = out.room(ROOM) {
+                if pass.cut {
+                    len = additionals_at;
+                    put_u16(room, 10, 0);
+                }
+                bound_ttls(room, &ttls[..ttls_len], TtlBounds { min: 0, max: most });
             }
         }
         let (error, ending) = match (hit.freshness, hit.rcode) {
@@ -112,7 +126,21 @@ impl Desk {
             }
             (Freshness::Stale { .. }, _) => (Some((ExtendedError::StaleAnswer, "")), Outcome::CacheStale),
         };
-        let draft = Draft { len: hit.len, rcode: hit.rcode, options: hit.options(), error, class: hit.class };
+        let draft = Draft { len, rcode: hit.rcode, options: hit.options(), error, class: hit.class };
         self.deliver(view, case, &draft, ROOM, (ending, reason), out);
+        true
+    }
+}
+
+/// Keeps the TTLs at these offsets of a message within bounds.
+pub(super) fn bound_ttls(message: &mut [u8], ttls: &[u16], bounds: TtlBounds) {
+    if bounds == TtlBounds::NONE {
+        return;
+    }
+    for at in ttls.iter().map(|at| usize::from(*at)) {
+        let bounded = u32_at(message, at).map(|ttl| bounds.bound(seconds(ttl)));
+        if let (Some(ttl), Some(room)) = (bounded, message.get_mut(at..at + 4)) {
+            room.copy_from_slice(&ttl.to_be_bytes());
+        }
     }
 }

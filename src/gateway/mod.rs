@@ -173,6 +173,7 @@ struct Desk {
     scratch: Box<[u8]>,
     /// Counts choices of a server.
     turn: u64,
+    hijacks: judge::Hijacks,
 }
 
 impl Gateway {
@@ -202,6 +203,7 @@ impl Gateway {
             unsent: Unsent::new(),
             scratch: vec![0; MESSAGE_MAX].into_boxed_slice(),
             turn: 0,
+            hijacks: judge::Hijacks::default(),
         };
         let active = running.policy.schedules.at(0);
         Self { shared: Arc::clone(shared), running, active, desk }

@@ -29,9 +29,10 @@ impl<'a> Order<'a> {
     /// The owner of local data, as its trigger is written.
     fn owner(&self) -> DataOwner<'a> {
         match self.matched {
-            Matched::Name { at, reach } => {
-                DataOwner::Name(reach, self.name.as_wire().get(usize::from(at)..).unwrap_or_default())
-            }
+            Matched::Name { at, .. } => DataOwner::Name(
+                if at == 0 { 1 } else { 2 },
+                self.name.as_wire().get(usize::from(at)..).unwrap_or_default(),
+            ),
             Matched::Network(net) => DataOwner::Network(net),
         }
     }

@@ -76,6 +76,8 @@ enum Words {
     Template(&'static str),
     /// Of somebody else, as it is.
     Foreign(String),
+    /// The arguments, each on a line of its own.
+    Lines,
 }
 
 /// What stands for a placeholder.
@@ -87,10 +89,26 @@ pub enum Argument {
     Text(Text),
 }
 
+impl Argument {
+    /// In a language.
+    pub fn to(&self, lang: Lang) -> String {
+        match self {
+            Self::Plain(words) => words.clone(),
+            Self::Text(text) => text.to(lang),
+        }
+    }
+}
+
 impl Text {
-    /// A template with its arguments; [`text!`] is how to write one.
+    /// A template with its arguments; `text!` is how to write one.
     pub fn new(template: &'static str, arguments: Vec<(&'static str, Argument)>) -> Self {
         Self { words: Words::Template(template), arguments }
+    }
+
+    /// With these arguments.
+    #[must_use]
+    pub fn with(self, arguments: Vec<(&'static str, Argument)>) -> Self {
+        Self { arguments, ..self }
     }
 
     /// A template without arguments.
@@ -104,6 +122,11 @@ impl Text {
             Some(template) => Self::phrase(template),
             None => Self { words: Words::Foreign(words.to_owned()), arguments: Vec::new() },
         }
+    }
+
+    /// Texts, each on a line of its own.
+    pub fn lines(lines: Vec<Self>) -> Self {
+        Self { words: Words::Lines, arguments: lines.into_iter().map(|line| ("", Argument::Text(line))).collect() }
     }
 
     /// Why the system did not do something.
@@ -126,6 +149,7 @@ impl Text {
         match &self.words {
             Words::Template(template) => template,
             Words::Foreign(words) => words,
+            Words::Lines => "",
         }
     }
 
@@ -143,6 +167,7 @@ impl Text {
     pub fn to(&self, lang: Lang) -> String {
         let template = match (&self.words, lang) {
             (Words::Foreign(words), _) => return words.clone(),
+            (Words::Lines, _) => return self.joined(lang),
             (Words::Template(template), Lang::En) => template,
             (Words::Template(template), Lang::Zh) => Catalogue::zh().of(template).unwrap_or(template),
         };
@@ -168,15 +193,18 @@ impl Text {
         said
     }
 
+    fn joined(&self, lang: Lang) -> String {
+        self.arguments.iter().map(|(_, line)| line.to(lang) + "\n").collect()
+    }
+
     fn argument(&self, placeholder: &str, lang: Lang, said: &mut String) {
         let (name, is_quoted) = placeholder.strip_suffix(":?").map_or((placeholder, false), |name| (name, true));
-        let value = match self.arguments.iter().find(|(known, _)| *known == name) {
-            Some((_, Argument::Plain(value))) => value,
-            Some((_, Argument::Text(text))) => &text.to(lang),
-            None => return said.push_str(placeholder),
+        let Some((_, argument)) = self.arguments.iter().find(|(known, _)| *known == name) else {
+            return said.push_str(placeholder);
         };
+        let value = argument.to(lang);
         // Writing to a text cannot fail.
-        let _ = if is_quoted { write!(said, "{value:?}") } else { said.write_str(value) };
+        let _ = if is_quoted { write!(said, "{value:?}") } else { said.write_str(&value) };
     }
 }
 
@@ -195,18 +223,24 @@ impl From<&str> for Text {
 /// What may stand for a placeholder: whatever can be shown, and other texts.
 pub trait Said {
     /// As an argument.
-    fn argument(&self) -> Argument;
+    fn argument(self) -> Argument;
 }
 
-impl<T: Display + ?Sized> Said for T {
-    fn argument(&self) -> Argument {
+impl<T: Display> Said for T {
+    fn argument(self) -> Argument {
         Argument::Plain(self.to_string())
     }
 }
 
 // A text has no `Display`, so that none is shown in English by accident.
 impl Said for Text {
-    fn argument(&self) -> Argument {
+    fn argument(self) -> Argument {
+        Argument::Text(self)
+    }
+}
+
+impl Said for &Text {
+    fn argument(self) -> Argument {
         Argument::Text(self.clone())
     }
 }
@@ -270,9 +304,9 @@ mod tests {
         let said = Text::new(
             "{{{n}}} {name:?} is {what}, not {name}",
             vec![
-                ("n", Said::argument(&7)),
-                ("name", Said::argument(&name)),
-                ("what", Said::argument(&Text::foreign("a {thing}"))),
+                ("n", Said::argument(7)),
+                ("name", Said::argument(name)),
+                ("what", Said::argument(Text::foreign("a {thing}"))),
             ],
         );
         assert_eq!(said.english(), "{7} \"a\\\"b\" is a {thing}, not a\"b");

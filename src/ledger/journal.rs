@@ -138,6 +138,7 @@ pub fn is_denied(outcome: Outcome, reason: Reason) -> bool {
             | Reason::Rrl
             | Reason::Cookies
             | Reason::Filter
+            | Reason::Rebinding
             | Reason::Storm
             | Reason::Subdomains
     );

@@ -6,9 +6,11 @@
 //! query  = "update.baofeng.com A"
 //! client = "10.1.2.3"
 //! transport = "udp"          # udp | tcp
-//! action = "nxdomain"        # forward | allow | nxdomain | nodata | refused | drop | truncate | sinkhole | data | notimp
+//! action = "nxdomain"        # forward | allow | nxdomain | nodata | refused | drop | truncate | sinkhole
+//!                            # | data | servfail | notimp
 //! rule   = "storm-player"    # the rule that must decide; any when absent
 //! at     = 2026-11-25T10:00:00+08:00    # when it is asked
+//! answer = ["CNAME cdn.example.", "A 192.0.2.1"]     # what an upstream would say; nothing when absent
 //! ```
 //!
 //! `forward` holds for whatever reaches an upstream or the cache; `allow` only when a rule says so. Limits are not part of
@@ -19,6 +21,7 @@ use super::Policy;
 use super::document::toml_file::{TomlFile, TomlText};
 use super::document::{Code, Faults, Files, Place, Table, instant};
 use super::explain::{self, Answer, Subject};
+use super::filter::data::{LocalRecord, RECORDS_MAX};
 use super::schedules::ActiveSet;
 use super::server::pools::question;
 use crate::dns::name::Name;
@@ -38,6 +41,8 @@ pub struct Expectation {
     at: Option<u64>,
     action: (Answer, Place),
     rule: Option<(String, Place)>,
+    /// What an upstream would say.
+    answer: Option<Vec<LocalRecord>>,
 }
 
 /// Reads all files of tests/.
@@ -78,16 +83,38 @@ fn read_one(t: &Table<'_>) -> Option<Expectation> {
     if asked_at && at.is_none() {
         return None;
     }
-    Some(Expectation { client: client?, query: query?, tcp, at, action: (action?, t.place_of("action")), rule })
+    let answer = t.has("answer").then(|| read_answer(t));
+    Some(Expectation { answer, client: client?, query: query?, tcp, at, action: (action?, t.place_of("action")), rule })
+}
+
+fn read_answer(t: &Table<'_>) -> Vec<LocalRecord> {
+    let mut records = Vec::new();
+    for text in t.list("answer") {
+        match LocalRecord::parse(text.value) {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                let message = format!("{:?} is not a record: {error}", text.value);
+                t.faults().add(Code::Value, &text.place, message, "type and data as in a master file: \"A 10.0.0.1\"");
+            }
+        }
+    }
+    if records.len() > RECORDS_MAX {
+        t.fault("answer", Code::TooMany, format!("more than {RECORDS_MAX} records"), "fewer show as much");
+        records.truncate(RECORDS_MAX);
+    }
+    records
 }
 
 /// Holds a policy to its expectations; each that fails is a fault.
 pub fn check(expectations: &[Expectation], policy: &Policy, faults: &Faults) {
     for expectation in expectations {
-        let Expectation { client, query: (name, qtype), tcp, at, action: (wanted, place), rule } = expectation;
+        let Expectation { client, query: (name, qtype), tcp, at, action: (wanted, place), rule, answer } = expectation;
         let active = at.map_or(ActiveSet::EVERYTHING, |at| policy.schedules.at(at));
         let subject = Subject { tcp: *tcp, active, ..Subject::new(*client, *name, *qtype) };
-        let explanation = explain::explain(policy, &subject);
+        let explanation = match answer {
+            Some(records) => explain::explain_answer(policy, &subject, records),
+            None => explain::explain(policy, &subject),
+        };
         let got = explanation.answer;
         if got != *wanted && !(*wanted == Answer::Forward && got == Answer::Allow) {
             let message = text!(

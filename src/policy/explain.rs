@@ -6,11 +6,13 @@ use super::clients::{GroupSet, Groups};
 use super::document::instant;
 use super::document::words::TypeName;
 use super::emergency::Emergency;
-use super::filter::{self, Action, HitCount, Rule};
+use super::filter::data::LocalRecord;
+use super::filter::{self, Action, Decision, HitCount, Otherwise, Rule};
 use super::schedules::ActiveSet;
 use super::{Mode, Policy};
 use crate::dns::name::Name;
-use crate::dns::{class, opcode, rtype};
+use crate::dns::response::Response;
+use crate::dns::{class, opcode, put_u16, rtype};
 use crate::language::{Text, text};
 use crate::verdict::Reason;
 use serde::{Serialize, Serializer};
@@ -55,13 +57,15 @@ pub enum Answer {
     Sinkhole,
     /// Records of the operator's choice.
     Data,
+    /// SERVFAIL, in place of an answer that is not the expected one.
+    Servfail,
     /// NOTIMP.
     NotImplemented,
 }
 
 impl Answer {
     /// All answers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Forward,
         Self::Allow,
         Self::Nxdomain,
@@ -71,6 +75,7 @@ impl Answer {
         Self::Truncate,
         Self::Sinkhole,
         Self::Data,
+        Self::Servfail,
         Self::NotImplemented,
     ];
 
@@ -86,6 +91,7 @@ impl Answer {
             Self::Truncate => "truncate",
             Self::Sinkhole => "sinkhole",
             Self::Data => "data",
+            Self::Servfail => "servfail",
             Self::NotImplemented => "notimp",
         }
     }
@@ -112,9 +118,16 @@ impl Answer {
             Action::Truncate => Self::Truncate,
             Action::Sinkhole(_) => Self::Sinkhole,
             Action::Data(_) => Self::Data,
-            Action::Monitor | Action::Ttl(_) | Action::Expect(_) => Self::Forward,
-            // Over their budgets; explanations know of none.
-            Action::Shed(_) | Action::Limit(_) => Self::Forward,
+            // Only where an answer is another one than the rule expects.
+            Action::Expect(expectation) => match expectation.otherwise {
+                Otherwise::Servfail => Self::Servfail,
+                Otherwise::Nxdomain => Self::Nxdomain,
+                Otherwise::Nodata => Self::Nodata,
+                Otherwise::Refused => Self::Refused,
+                Otherwise::Drop => Self::Drop,
+            },
+            // Over their budgets, of which explanations know nothing.
+            Action::Monitor | Action::Ttl(_) | Action::Shed(_) | Action::Limit(_) => Self::Forward,
         }
     }
 }
@@ -228,6 +241,8 @@ pub struct Explanation {
     pub monitored: Option<String>,
     /// The pool that is asked, when the question goes on.
     pub pool: Option<String>,
+    /// A rule of an earlier zone may decide otherwise once the answer is there, so the question is asked first.
+    pub waits: bool,
 }
 
 /// What runs besides the policy's files.
@@ -262,6 +277,7 @@ pub fn explain_with(policy: &Policy, besides: Besides<'_>, subject: &Subject) ->
         zone: None,
         monitored: None,
         pool: None,
+        waits: false,
     };
     if explanation.ask_access(policy, subject) {
         return explanation;
@@ -279,6 +295,38 @@ pub fn explain_with(policy: &Policy, besides: Besides<'_>, subject: &Subject) ->
     }
     explanation.name_pool(policy, &subject.name);
     explanation
+}
+
+/// As [`explain`], for a question to which an upstream would answer with these records: a CNAME leads on, and what stands
+/// behind it is owned by its target.
+pub fn explain_answer(policy: &Policy, subject: &Subject, records: &[LocalRecord]) -> Explanation {
+    let mut explanation = explain(policy, subject);
+    let goes_on = explanation.waits || matches!(explanation.answer, Answer::Forward | Answer::Allow);
+    if goes_on && explanation.pool.is_some() {
+        let groups = policy.groups.of(subject.client);
+        explanation.ask_about(policy, subject, &groups, records);
+    }
+    explanation
+}
+
+/// The message that answers a question with these records.
+fn answer_of(name: &Name, (qtype, qclass): (u16, u16), records: &[LocalRecord]) -> Vec<u8> {
+    let mut message = vec![0, 0, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0];
+    put_u16(&mut message, 6, records.len() as u16);
+    message.extend_from_slice(name.as_wire());
+    message.extend([qtype, qclass].into_iter().flat_map(u16::to_be_bytes));
+    let mut owner = name.as_wire();
+    for record in records {
+        message.extend_from_slice(owner);
+        message.extend([record.rtype, class::IN].into_iter().flat_map(u16::to_be_bytes));
+        message.extend_from_slice(&60_u32.to_be_bytes());
+        message.extend_from_slice(&(record.rdata.len() as u16).to_be_bytes());
+        message.extend_from_slice(&record.rdata);
+        if record.rtype == rtype::CNAME {
+            owner = &record.rdata;
+        }
+    }
+    message
 }
 
 fn group_names(groups: &Groups, set: &super::clients::GroupSet) -> Vec<String> {
@@ -346,7 +394,10 @@ impl Explanation {
     fn add_steps(&mut self, policy: &'static str, considered: Vec<filter::Considered<'_>>, tcp: bool) {
         for considered in considered {
             let decides = considered.why == filter::Why::Decides;
-            let action = Answer::of_rule(considered.rule, tcp).name();
+            let action = match &considered.rule.action {
+                action @ (Action::Shed(_) | Action::Limit(_) | Action::Ttl(_) | Action::Expect(_)) => action.name(),
+                _ => Answer::of_rule(considered.rule, tcp).name(),
+            };
             let says = match decides {
                 true => format!("{action}, by {}", considered.matched),
                 false => format!("{action}, by {}, but {}", considered.matched, considered.why),
@@ -374,7 +425,27 @@ impl Explanation {
         if self.monitored.is_none() {
             self.monitored = decision.monitored.map(|rule| rule.id.clone());
         }
-        self.decided(decision.rule, tcp)
+        self.waits = decision.waits;
+        self.decided(decision.rule, tcp) && !decision.waits
+    }
+
+    /// Goes through the rules of the answer, and puts what they decide in the place of what the question alone had.
+    fn ask_about(&mut self, policy: &Policy, subject: &Subject, groups: &GroupSet, records: &[LocalRecord]) {
+        let Subject { client, name, qtype, tcp, ref active, .. } = *subject;
+        let message = answer_of(&name, (qtype, subject.qclass), records);
+        let Ok(response) = Response::scan(&message) else { return };
+        let Decision { rule, .. } =
+            policy.filter.judge(&filter::Subject { groups, client, name: &name, qtype, tcp, active }, &response);
+        (self.answer, self.reason, self.waits) = (Answer::Forward, Reason::None.name(), false);
+        (self.rule, self.zone) = (None, None);
+        if self.decided(rule, tcp) {
+            return;
+        }
+        let mut inside = false;
+        response.addresses(&mut |address| inside |= policy.rebinding.is_private(address));
+        if inside && policy.rebinding.mode == Mode::Enforce && !policy.rebinding.allows(&name) {
+            (self.answer, self.reason) = (Answer::Nodata, Reason::Rebinding.name());
+        }
     }
 
     fn name_pool(&mut self, policy: &Policy, name: &Name) {
@@ -397,6 +468,9 @@ impl Explanation {
     pub fn verdict(&self) -> Text {
         let answer = self.answer.name();
         match (&self.rule, self.reason) {
+            (Some(rule), _) if self.waits => {
+                text!("{answer}, by rule {rule:?}, unless the answer sets off an earlier one", answer, rule)
+            }
             (Some(rule), _) => text!("{answer}, by rule {rule:?}", answer, rule),
             (None, "none") => Text::foreign(answer),
             (None, reason) => text!("{answer}, by {reason}", answer, reason),

@@ -133,7 +133,8 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
         faults,
         unix_ms: options.unix_ms,
     };
-    let Limits { source, rrl, cookies, storm, tcp, overload } = Limits::read(&root(limits.as_ref(), faults), &context);
+    let Limits { source, rrl, cookies, storm, tcp, overload, rebinding } =
+        Limits::read(&root(limits.as_ref(), faults), &context);
     let filter = filter::read(&context, options.seed);
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
@@ -158,6 +159,7 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
         storm,
         tcp,
         overload,
+        rebinding,
         filter,
         feeds,
         copies,

@@ -19,9 +19,11 @@ pub mod modes;
 pub mod networks;
 pub mod outline;
 pub mod overload;
+pub mod rebinding;
 pub mod regulars;
 pub mod rrl;
 pub mod schedules;
+pub mod schema;
 pub mod server;
 pub mod shares;
 pub mod source;
@@ -144,6 +146,8 @@ pub struct Policy {
     pub tcp: server::TcpLimits,
     /// limits.toml `[overload]`.
     pub overload: overload::OverloadPolicy,
+    /// limits.toml `[rebinding]`.
+    pub rebinding: rebinding::RebindingPolicy,
     /// filters/.
     pub filter: filter::Filter,
     /// gateway.toml `[[feed]]`.

@@ -136,8 +136,8 @@ impl Policy {
     /// This policy with a mode over it: its limits are those of the mode, the rest is shared.
     #[must_use]
     pub fn in_mode(&self, mode: &IncidentMode) -> Self {
-        let Limits { source, rrl, cookies, storm, tcp, overload } = mode.limits.clone();
-        Self { source, rrl, cookies, storm, tcp, overload, ..self.clone() }
+        let Limits { source, rrl, cookies, storm, tcp, overload, rebinding } = mode.limits.clone();
+        Self { source, rrl, cookies, storm, tcp, overload, rebinding, ..self.clone() }
     }
 }
 

@@ -5,10 +5,10 @@
 //! The six fields that matter are read by hand: the schema has been stable for ten years, and a reader that skips what it
 //! does not know needs no generated code. Nothing is allocated but one frame of at most [`FRAME_MAX`] bytes.
 
-use super::{CLIENT_DEFAULT, Recorded, Tally, Unreadable};
+use super::{CLIENT_DEFAULT, Recorded, Tally, Unreadable, fill};
 use crate::dns::name::Name;
 use crate::dns::{HEADER_LEN, u16_at};
-use std::io::{self, Read};
+use std::io::Read;
 use std::net::IpAddr;
 
 /// The longest frame: two DNS messages of 65535 bytes with room for addresses, zone and policy.
@@ -104,20 +104,6 @@ fn read_frame(input: &mut dyn Read, frame: &mut Vec<u8>) -> Result<Frame, Unread
     let kind = u32::from_be_bytes(*kind);
     frame.drain(..4);
     Ok(Frame::Control(kind))
-}
-
-/// Fills as much as there is.
-fn fill(input: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut len = 0;
-    while len < buffer.len() {
-        match input.read(&mut buffer[len..]) {
-            Ok(0) => break,
-            Ok(read) => len += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(len)
 }
 
 /// A stream that says what it holds has to hold dnstap.

@@ -2,6 +2,7 @@
 //! dnstap, packet captures. The bytes are from anywhere: every reader streams in fixed memory, takes what it understands,
 //! and counts what it leaves out.
 
+mod capture;
 pub mod dnstap;
 pub mod lines;
 mod packet;
@@ -13,7 +14,7 @@ use crate::dns::name::Name;
 use crate::dns::query::Query;
 use crate::dns::{class, rtype};
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Who asks where a file does not say.
@@ -77,6 +78,20 @@ impl From<io::Error> for Unreadable {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
+}
+
+/// Fills as much of a buffer as there is to read.
+fn fill(input: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < buffer.len() {
+        match input.read(&mut buffer[len..]) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
 }
 
 impl fmt::Display for Tally {

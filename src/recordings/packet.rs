@@ -3,8 +3,19 @@
 //! filled in yet.
 
 use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
-use pcap_parser::Linktype;
 use std::net::IpAddr;
+
+/// Link layers, by their numbers in captures (draft-ietf-opsawg-pcaplinktype).
+mod link_type {
+    pub(super) const NULL: u32 = 0;
+    pub(super) const ETHERNET: u32 = 1;
+    pub(super) const RAW: u32 = 101;
+    pub(super) const LOOP: u32 = 108;
+    pub(super) const LINUX_SLL: u32 = 113;
+    pub(super) const IPV4: u32 = 228;
+    pub(super) const IPV6: u32 = 229;
+    pub(super) const LINUX_SLL2: u32 = 276;
+}
 
 /// What a packet is.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,15 +33,16 @@ pub(super) enum Found<'p> {
 }
 
 /// Looks into a packet of this link layer for something that was sent to `port`.
-pub(super) fn find(link: Linktype, packet: &[u8], port: u16) -> Found<'_> {
+pub(super) fn find(link: u32, packet: &[u8], port: u16) -> Found<'_> {
     let sliced = match link {
-        Linktype::ETHERNET => LaxSlicedPacket::from_ethernet(packet).ok(),
-        Linktype::RAW | Linktype::IPV4 | Linktype::IPV6 | Linktype(12 | 14) => LaxSlicedPacket::from_ip(packet).ok(),
-        // Loopback of the BSDs: four bytes of an address family in either byte order; the version of IP says it too.
-        Linktype::NULL | Linktype::LOOP => packet.get(4..).and_then(|ip| LaxSlicedPacket::from_ip(ip).ok()),
-        // LINKTYPE_LINUX_SLL: 16 bytes, the protocol last. LINKTYPE_LINUX_SLL2: 20 bytes, the protocol first.
-        Linktype::LINUX_SLL => of_ether_type(packet, 14, 16),
-        Linktype::LINUX_SLL2 => of_ether_type(packet, 0, 20),
+        link_type::ETHERNET => LaxSlicedPacket::from_ethernet(packet).ok(),
+        // 12 and 14 are what some systems write for it.
+        link_type::RAW | link_type::IPV4 | link_type::IPV6 | 12 | 14 => LaxSlicedPacket::from_ip(packet).ok(),
+        // Four bytes of an address family in either byte order; the version of IP says it too.
+        link_type::NULL | link_type::LOOP => packet.get(4..).and_then(|ip| LaxSlicedPacket::from_ip(ip).ok()),
+        // 16 bytes, the protocol last; 20 bytes, the protocol first.
+        link_type::LINUX_SLL => of_ether_type(packet, 14, 16),
+        link_type::LINUX_SLL2 => of_ether_type(packet, 0, 20),
         _ => return Found::Other,
     };
     sliced.map_or(Found::Bad, |sliced| of_ip(&sliced, port))

@@ -198,7 +198,7 @@ fn captures_of_every_link_layer_give_the_same_queries() {
         assert_eq!(tally.unwrap().queries, 1);
     }
     let links = [1, 101, 276];
-    let packets = [(0, ethernet(0, 0x0800, &four)), (1, six.clone()), (2, cases[6].1.clone()), (7, four)];
+    let packets = [(0, ethernet(0, 0x0800, &four)), (1, six), (2, cases[6].1.clone()), (7, four)];
     let (tally, found) = read_pcap(&next_generation(&links, &packets));
     assert_eq!(found.len(), 3, "{found:?}");
     assert_eq!(tally.unwrap().bad, 1, "a packet of an interface that is not there");
@@ -240,7 +240,36 @@ fn captures_that_end_in_the_middle_are_read_as_far_as_they_go_and_others_are_ref
     assert!(read_pcap(b"").0.is_err() && read_pcap(b"www.example A 192.0.2.1\nmore\n").0.is_err());
     let huge = [&legacy(1, &[])[..], &[0; 8], &[0xff, 0xff, 0xff, 0x0f], &[0xff, 0xff, 0xff, 0x0f], &vec![0; 4 << 20]]
         .concat();
-    assert!(read_pcap(&huge).0.unwrap_err().to_string().contains("larger than 1 MiB"));
+    assert!(read_pcap(&huge).0.unwrap_err().to_string().contains("none is longer than 1 MiB"));
+}
+
+#[test]
+fn other_byte_orders_headers_and_blocks_of_captures_are_read() {
+    let query = Sample::query("www.a.example", 28).bytes();
+    let four = ipv4(UDP, 0, &udp(53, &query));
+    let len = (four.len() as u32).to_be_bytes();
+    let of = |magic: u32, header: usize| {
+        let mut file = [&magic.to_be_bytes()[..], &[0, 2, 0, 4], &[0; 12], &101_u32.to_be_bytes()].concat();
+        let padding = vec![0; header - 16];
+        file.extend([&[0; 8][..], &len, &len, &padding, &four].concat());
+        file
+    };
+    let big_endian = [of(0xa1b2_c3d4, 16), of(0xa1b2_3c4d, 16), of(0xa1b2_cd34, 24)];
+    let mut next = next_generation(&[101], &[]);
+    // A block of no concern that is larger than any packet, an old packet, a simple one, one that lies about its length.
+    next.extend(block(0x8000_0001, &vec![7; 3 << 20]));
+    next.extend(block(2, &[&[0; 4][..], &[0; 8], &len, &len, &four].concat()));
+    next.extend(block(3, &[&len[..], &four].concat()));
+    next.extend(block(6, &[&[0; 12][..], &[0, 0, 9, 9], &len, &four].concat()));
+    for (file, queries) in big_endian.into_iter().map(|file| (file, 1)).chain([(next, 2)]) {
+        let (tally, found) = read_pcap(&file);
+        assert_eq!(found, vec!["www.a.example 28 192.0.2.7"; queries]);
+        let tally = tally.unwrap();
+        assert_eq!((tally.bad, tally.is_cut), (u64::from(queries == 2), false));
+    }
+    // A block that is shorter than its own head: a crate of the field panics on it.
+    let short = [next_generation(&[101], &[]), vec![0x80, 0, 0, 1, 0, 0, 0, 4]].concat();
+    assert!(read_pcap(&short).0.unwrap_err().to_string().contains("no block of a capture"));
 }
 
 #[test]

@@ -20,6 +20,7 @@ use weir::live_policy::{LivePolicy, PublishError, Running, Shared};
 use weir::policy::cookies::{CookieJar, Secret};
 use weir::policy::document::Files;
 use weir::policy::emergency::{Emergency, EmergencyRule};
+use weir::policy::filter::Budgets;
 use weir::policy::regulars::Regulars;
 use weir::policy::rrl::RrlTable;
 use weir::policy::source::SourceTables;
@@ -64,6 +65,7 @@ pub(crate) fn share(policy: Policy, seed: u64) -> Arc<Shared> {
         source: Arc::new(SourceTables::new(policy.source.memory, seed)),
         rrl: RrlTable::new(policy.rrl.memory, seed),
         regulars: Regulars::new(Regulars::BYTES, seed),
+        budgets: Budgets::new(seed),
         cookies: CookieJar::new(Secret::new([7; 16])),
         cache: Cache::new(policy.server.cache.size_bytes, seed, 4),
         storm: storm::Common::new(seed, 4096),

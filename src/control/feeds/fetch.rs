@@ -109,7 +109,7 @@ fn target(from: &Uri, headers: &HeaderMap) -> Result<Uri, String> {
         }
         _ => return Err(format!("it redirects to {location:?}, which is no whole URL")),
     };
-    check_scheme(&to).map_err(|why| format!("it redirects to {to}: {why}"))?;
+    check_scheme(&to).map_err(|why| format!("it redirects to {to}: {}", why.english()))?;
     if from.scheme_str() == Some("https") && to.scheme_str() != Some("https") {
         return Err(format!("it redirects from https to {to}"));
     }

@@ -34,7 +34,11 @@ pub(super) async fn keep(feed: Arc<Feed>, store: Arc<Store>, clock: Clock, asker
     let mut looker = Looker { feed, store, clock, asker, zone: None };
     loop {
         looker.wait().await;
-        lock(&looker.feed.state).schedule.begin(clock.moment());
+        {
+            let mut state = lock(&looker.feed.state);
+            state.schedule.begin(clock.moment());
+            state.is_looking = true;
+        }
         let outcome = match &Arc::clone(&looker.feed.settings).source {
             FeedSource::Url(url) => looker.look_at_url(url).await,
             FeedSource::Zone(zone) => looker.look_at_zone(zone).await,
@@ -71,6 +75,7 @@ impl Looker {
         feed.note_in_force(&self.store);
         let mut state = lock(&feed.state);
         let interval = state.interval;
+        state.is_looking = false;
         state.looks += 1;
         match outcome {
             Ok(()) => {
@@ -81,9 +86,8 @@ impl Looker {
                 state.last_error = None;
                 state.schedule.succeeded(now, interval, random());
             }
-            Err(mut why) => {
-                let end = (0..=ERROR_MAX.min(why.len())).rev().find(|end| why.is_char_boundary(*end));
-                why.truncate(end.unwrap_or(0));
+            Err(why) => {
+                let why = one_line(&why);
                 tracing::warn!(feed = feed.settings.name, why, "feed did not come; the last good copy stays in force");
                 state.last_error = Some(why);
                 state.schedule.failed(now, interval, random());
@@ -244,6 +248,13 @@ impl Looker {
         self.store.release(&settings.name);
         Ok(Taken::InForce)
     }
+}
+
+/// A message that may repeat what a server sent: bounded, and nothing in it that a terminal obeys.
+fn one_line(why: &str) -> String {
+    let why: String = why.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let end = (0..=ERROR_MAX.min(why.len())).rev().find(|end| why.is_char_boundary(*end));
+    why[..end.unwrap_or(0)].to_owned()
 }
 
 fn waits(name: &str, why: &str) -> String {

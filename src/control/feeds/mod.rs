@@ -20,6 +20,7 @@ use crate::control::history::request::{FeedCopy, Order};
 use crate::control::incidents::Who;
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Asker, Reloaded};
+use crate::language::text;
 use crate::ledger::notices::Notices;
 use crate::policy::feeds::{Copy, FeedSettings, FeedSource, Feeds, Manifest};
 use progress::{Phase, Progress};
@@ -58,6 +59,8 @@ struct State {
     manifest: Option<Manifest>,
     held: Option<(Manifest, String)>,
     last_error: Option<String>,
+    /// A look is under way.
+    is_looking: bool,
     /// Looks that have ended, and those that ended well.
     looks: u64,
     looks_ok: u64,
@@ -206,7 +209,7 @@ impl FeedDesk {
         let now = self.clock.moment();
         for (feed, _) in lock(&self.feeds).iter().filter(|(of, _)| name.is_none_or(|name| name == *of)).map(|(_, f)| f)
         {
-            lock(&feed.state).schedule.next = now;
+            lock(&feed.state).schedule.ask(now);
             feed.wake.notify_one();
         }
         Ok(list)
@@ -218,12 +221,16 @@ impl FeedDesk {
     /// None waits, or the policy with it has faults.
     pub async fn accept(&self, name: &str, who: Who, asker: &Asker) -> Result<Reloaded, Failure> {
         let feed = lock(&self.feeds).get(name).map(|(feed, _)| Arc::clone(feed)).ok_or_else(|| unknown(name))?;
-        let unreadable = |error| Failure::new(FailureCode::Unavailable, format!("the copy that waits: {error}"));
+        let unreadable = |error| Failure::new(FailureCode::Unavailable, text!("the copy that waits: {error}", error));
         let Some(copy) = self.store.held(name).map_err(unreadable)? else {
-            let message = format!("no copy of feed {name} waits to be accepted; `weir feed` says how it is");
+            let message = text!("no copy of feed {name} waits to be accepted; `weir feed` says how it is", name);
             return Err(Failure::new(FailureCode::BadRequest, message));
         };
-        let reloaded = publish(asker, &feed, copy, who).await?;
+        let published = publish(asker, &feed, copy, who).await;
+        if !lock(&feed.state).is_looking {
+            feed.progress.enter(Phase::Idle);
+        }
+        let reloaded = published?;
         self.store.release(name);
         feed.note_in_force(&self.store);
         lock(&feed.state).last_error = None;
@@ -232,7 +239,8 @@ impl FeedDesk {
 }
 
 fn unknown(name: &str) -> Failure {
-    let message = format!("there is no feed {name:?}; they are declared in gateway.toml, and `weir feed` lists them");
+    let message =
+        text!("there is no feed {name:?}; they are declared in gateway.toml, and `weir feed` lists them", name);
     Failure::new(FailureCode::BadRequest, message)
 }
 
@@ -261,6 +269,7 @@ impl Feed {
             manifest,
             held,
             last_error,
+            is_looking: false,
             looks: 0,
             looks_ok: 0,
             notified: 0,
@@ -317,6 +326,7 @@ impl Feed {
             age_max_s: limit.as_secs(),
             is_old: age > limit,
             next_s: state.schedule.next.since(now.at).as_secs(),
+            is_looking: state.is_looking,
             looks: state.looks,
             looks_ok: state.looks_ok,
             failures: state.schedule.failures,

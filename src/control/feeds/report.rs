@@ -41,6 +41,8 @@ pub struct FeedStatus {
     pub is_old: bool,
     /// Until it is looked at again.
     pub next_s: u64,
+    /// A look is under way.
+    pub is_looking: bool,
     /// Looks since the start that have ended.
     pub looks: u64,
     /// Those that ended well.
@@ -129,7 +131,7 @@ impl fmt::Display for FeedStatus {
                 write!(f, ", {} ({} of {})", phase.name(), bytes_text(bytes), bytes_text(total))
             }
         }?;
-        self.warnings().iter().try_for_each(|warning| write!(f, "\n  {}", warning.escape_debug()))
+        self.warnings().iter().try_for_each(|warning| write!(f, "\n  {warning}"))
     }
 }
 

@@ -52,36 +52,48 @@ pub struct Schedule {
     pub failures: u32,
     /// When a look was begun last.
     begun: Option<Moment>,
+    /// Somebody has asked since then.
+    asked: Option<Moment>,
 }
 
 impl Schedule {
     /// To be looked at from `next` on.
     pub fn starting(next: Moment) -> Self {
-        Self { next, failures: 0, begun: None }
+        Self { next, failures: 0, begun: None, asked: None }
     }
 
     /// A look begins.
     pub fn begin(&mut self, now: Moment) {
-        self.begun = Some(now);
+        (self.begun, self.asked) = (Some(now), None);
     }
 
     /// It went well.
     pub fn succeeded(&mut self, now: Moment, interval: Interval, random: u64) {
         self.failures = 0;
-        self.next = now.plus(spread(interval.refresh, random));
+        self.wait(now.plus(spread(interval.refresh, random)));
     }
 
     /// It did not.
     pub fn failed(&mut self, now: Moment, interval: Interval, random: u64) {
         let doubled = interval.retry.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
-        self.next = now.plus(spread(doubled.min(interval.refresh.max(interval.retry)), random));
+        self.wait(now.plus(spread(doubled.min(interval.refresh.max(interval.retry)), random)));
+    }
+
+    /// What was asked for while the last look was under way is not forgotten with it.
+    fn wait(&mut self, until: Moment) {
+        self.next = self.asked.map_or(until, |asked| asked.min(until));
     }
 
     /// Somebody says that there is something new: it is looked at as soon as the last look is long enough ago.
     pub fn hurry(&mut self, now: Moment) {
-        let soonest = self.begun.map_or(now, |begun| begun.plus(NOTIFY_GAP).max(now));
-        self.next = self.next.min(soonest);
+        self.ask(self.begun.map_or(now, |begun| begun.plus(NOTIFY_GAP).max(now)));
+    }
+
+    /// Somebody wants it looked at from `at` on.
+    pub fn ask(&mut self, at: Moment) {
+        self.asked = Some(self.asked.map_or(at, |asked| asked.min(at)));
+        self.next = self.next.min(at);
     }
 }
 
@@ -135,6 +147,22 @@ mod tests {
         let mut schedule = Schedule::starting(at(0));
         schedule.failed(at(0), Interval::of_soa(30, 600), 1 << 63);
         assert_eq!(schedule.next, at(600), "a retry that is longer than the refresh is meant");
+    }
+
+    #[test]
+    fn what_is_asked_for_during_a_look_has_a_look_of_its_own() {
+        let mut schedule = Schedule::starting(at(0));
+        schedule.begin(at(10));
+        schedule.hurry(at(11));
+        schedule.succeeded(at(20), Interval::every(3_600 * SECOND), 0);
+        assert_eq!(schedule.next, at(11), "at once");
+        schedule.begin(at(20));
+        schedule.ask(at(21));
+        schedule.failed(at(30), Interval::every(3_600 * SECOND), 0);
+        assert_eq!(schedule.next, at(21));
+        schedule.begin(at(30));
+        schedule.succeeded(at(40), Interval::every(3_600 * SECOND), 1 << 63);
+        assert_eq!(schedule.next, at(3_640), "it was done");
     }
 
     #[test]

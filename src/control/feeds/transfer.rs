@@ -7,7 +7,6 @@
 
 use super::progress::{Phase, Progress};
 use super::zone::{Assembled, Assembly, Zone};
-use bytes::Bytes;
 use domain::base::iana::{Class, Rcode};
 use domain::base::{Message, MessageBuilder, Name, Rtype, Serial, Ttl};
 use domain::rdata::Soa;
@@ -98,7 +97,7 @@ async fn once(wanted: &Wanted, zone: Option<Zone>, id: u16, progress: &Progress)
     let sent = timeout(STALL, stream.write_all(&request)).await;
     sent.map_err(|_| wholly("it takes no request".to_owned()))?.map_err(|error| wholly(error.to_string()))?;
     progress.enter(Phase::Receiving);
-    let mut assembly = Assembly::new(apex.clone(), zone, wanted.size_max);
+    let mut assembly = Assembly::new(&wanted.apex, zone, wanted.size_max).map_err(wholly)?;
     loop {
         let read = timeout(STALL, read_message(&mut stream)).await;
         let read = read.map_err(|_| wholly(format!("nothing came for {} s", STALL.as_secs())))?;
@@ -154,7 +153,7 @@ fn open(
     id: u16,
     question: (&Name<Vec<u8>>, Rtype),
     sequence: Option<&mut ClientSequence<Arc<Key>>>,
-) -> Result<Message<Bytes>, Broken> {
+) -> Result<Vec<u8>, Broken> {
     let wholly = |why: &str| Broken::Wholly(why.to_owned());
     let mut message = Message::from_octets(bytes).map_err(|_| wholly("it sends what is no message"))?;
     if let Some(sequence) = sequence {
@@ -186,8 +185,7 @@ fn open(
             )));
         }
     }
-    let bytes: Vec<u8> = message.into_octets();
-    Message::from_octets(Bytes::from(bytes)).map_err(|_| wholly("it sends what is no message"))
+    Ok(message.into_octets())
 }
 
 async fn read_message(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {

@@ -64,7 +64,7 @@ impl Zone {
     /// The message for the user: it is not such text.
     pub fn from_text(text: &str) -> Result<Self, String> {
         let wrong = |line: &str| format!("{line:?} is not a record as it was written");
-        let mut lines = text.lines();
+        let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
         let first = lines.next().unwrap_or_default();
         let soa = ZoneSoa::from_line(first).ok_or_else(|| wrong(first))?;
         let (mut records, mut bytes) = (BTreeMap::new(), 0);
@@ -144,17 +144,22 @@ pub enum Assembled {
 }
 
 impl Assembly {
-    /// On what is there already, if anything.
-    pub fn new(apex: Name<Vec<u8>>, zone: Option<Zone>, size_max: u64) -> Self {
+    /// On what is there already, if anything. The apex is in wire form.
+    ///
+    /// # Errors
+    /// The message for the user: that is no name.
+    pub fn new(apex: &[u8], zone: Option<Zone>, size_max: u64) -> Result<Self, String> {
+        let apex = Name::from_octets(apex.to_vec()).map_err(|error| error.to_string())?;
         let interpreter = XfrResponseInterpreter::new();
-        Self { interpreter, is_first: true, apex, size_max, zone, fresh: None, deletes: false, steps: 0 }
+        Ok(Self { interpreter, is_first: true, apex, size_max, zone, fresh: None, deletes: false, steps: 0 })
     }
 
     /// One message of the answer; what came of it, once it is the last.
     ///
     /// # Errors
     /// The message for the user: it does not fit what is there. Nothing of it is to be used then.
-    pub fn take(&mut self, message: Message<Bytes>) -> Result<Option<Assembled>, String> {
+    pub fn take(&mut self, message: Vec<u8>) -> Result<Option<Assembled>, String> {
+        let message = Message::from_octets(Bytes::from(message)).map_err(|error| error.to_string())?;
         if std::mem::take(&mut self.is_first)
             && self.zone.is_some()
             && message.header_counts().ancount() == 1

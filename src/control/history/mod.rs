@@ -32,6 +32,7 @@
 pub mod diff;
 pub mod index;
 pub mod objects;
+pub mod offline;
 pub mod replace;
 pub mod report;
 pub mod request;

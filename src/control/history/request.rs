@@ -137,10 +137,10 @@ impl ApplyRequest {
                 text!("the directory of an apply is an absolute path: the gateway has a working directory of its own");
             return Err(Failure::new(FailureCode::BadRequest, message));
         }
-        let reason = reason(self.reason.as_deref(), text!("an apply"))?;
+        let reason = reason(self.reason.as_deref(), &text!("an apply"))?;
         let confirm_within = self.confirm_within.as_deref();
         let confirm_within =
-            confirm_within.map(|text| lasts(Some(text), text!("the time to confirm"), CONFIRM_MAX)).transpose()?;
+            confirm_within.map(|text| lasts(Some(text), &text!("the time to confirm"), CONFIRM_MAX)).transpose()?;
         let source = Source::Directory(self.directory.clone());
         Ok(Order { source, cause: Cause::Apply, who, reason, confirm_within, force: self.force, feed: None })
     }

@@ -77,9 +77,9 @@ fn bad(message: impl Into<Text>) -> Failure {
 }
 
 /// The reason, one line of at most [`REASON_MAX`] bytes; `what` cannot be without one.
-pub(in crate::control) fn reason(given: Option<&str>, what: Text) -> Result<String, Failure> {
+pub(in crate::control) fn reason(given: Option<&str>, what: &Text) -> Result<String, Failure> {
     match given.map(str::trim).filter(|reason| !reason.is_empty()) {
-        None => Err(bad(text!("--reason is needed: {what} is kept with who, when and why", what))),
+        None => Err(bad(text!("--reason is needed: {what} is kept with who, when and why", what = *what))),
         Some(reason) => bounded(reason),
     }
 }
@@ -92,16 +92,16 @@ pub(in crate::control) fn bounded(reason: &str) -> Result<String, Failure> {
 }
 
 /// How long: needed, and within bounds.
-pub(in crate::control) fn lasts(given: Option<&str>, what: Text, most: Duration) -> Result<Duration, Failure> {
+pub(in crate::control) fn lasts(given: Option<&str>, what: &Text, most: Duration) -> Result<Duration, Failure> {
     let Some(text) = given else {
-        return Err(bad(text!("--for is needed: {what} ends by itself; such as --for 30m", what)));
+        return Err(bad(text!("--for is needed: {what} ends by itself; such as --for 30m", what = *what)));
     };
     let Some(lasts) = units::duration(text) else {
         return Err(bad(text!("{text:?} is no duration: a whole number with s, m, h or d, such as 30m", text)));
     };
     if !(LEAST..=most).contains(&lasts) {
         let most = units::show_duration(most);
-        return Err(bad(text!("{text} is out of bounds: {what} lasts 1s to {most}", text, what, most)));
+        return Err(bad(text!("{text} is out of bounds: {what} lasts 1s to {most}", text, what = *what, most)));
     }
     Ok(lasts)
 }
@@ -129,8 +129,8 @@ impl ModeRequest {
             };
             return Err(bad(text!("there is no mode {name:?}; {hint}", name, hint)));
         };
-        let lasts = lasts(self.lasts.as_deref(), text!("mode {name}", name), mode.max_duration)?;
-        let reason = reason(self.reason.as_deref(), text!("a switch of mode"))?;
+        let lasts = lasts(self.lasts.as_deref(), &text!("mode {name}", name), mode.max_duration)?;
+        let reason = reason(self.reason.as_deref(), &text!("a switch of mode"))?;
         Ok(Some(Switch::To(mode, lasts, reason)))
     }
 }
@@ -171,8 +171,8 @@ impl BlockRequest {
             };
             return Err(bad(text!("action {action:?} is not known here; {hint}", action = self.action, hint)));
         };
-        let lasts = lasts(self.lasts.as_deref(), text!("a block"), BLOCK_MAX)?;
-        let reason = reason(self.reason.as_deref(), text!("a block"))?;
+        let lasts = lasts(self.lasts.as_deref(), &text!("a block"), BLOCK_MAX)?;
+        let reason = reason(self.reason.as_deref(), &text!("a block"))?;
         if let Some(danger) = emergency::danger(&pattern, &policy.server).filter(|_| !self.force) {
             return Err(bad(text!("{danger}\n  --force, if you mean it", danger)));
         }

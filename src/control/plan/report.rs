@@ -51,7 +51,7 @@ impl fmt::Display for Written {
         if self.is_empty() {
             return writeln!(f, "written     nothing differs");
         }
-        let Self { added, removed, changed, settings, lists, secrets, unlisted } = self;
+        let Self { added, removed, changed, settings, lists, secrets, on_answers, unlisted } = self;
         writeln!(f, "rules       +{} -{} ~{}", added.len(), removed.len(), changed.len())?;
         let row = |sign: char| move |RuleRow { id, file, says }: &RuleRow| format!("  {sign} {id} ({file}): {says}");
         rows(f, added.iter().map(row('+')))?;
@@ -71,6 +71,9 @@ impl fmt::Display for Written {
         if !settings.is_empty() {
             writeln!(f, "settings    {} changed", settings.len())?;
             rows(f, settings.iter().map(|one| format!("  ~ {}: {}", one.file, one.change)))?;
+        }
+        if *on_answers > 0 {
+            writeln!(f, "  {on_answers} of these rules act on answers: queries alone do not tell what they do")?;
         }
         for secret in secrets {
             writeln!(f, "secrets     {secret} differs, and is not shown")?;

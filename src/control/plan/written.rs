@@ -33,6 +33,9 @@ pub struct Written {
     pub lists: Vec<ListChange>,
     /// Files of secrets that differ; nothing of them is shown.
     pub secrets: Vec<String>,
+    /// Rules among those that came or changed which act on answers: queries alone do not tell what they do.
+    #[serde(default)]
+    pub on_answers: usize,
     /// Rows beyond [`ROWS_MAX`].
     pub unlisted: usize,
 }
@@ -101,6 +104,9 @@ pub struct ListChange {
     pub after: Option<usize>,
 }
 
+/// Keys of rules that act on answers.
+const ON_ANSWERS: [&str; 4] = ["response_ip", "ns_name", "ns_ip", "answers"];
+
 /// A rule as written: where, and its keys.
 type Rules = BTreeMap<String, (String, usize, Table)>;
 
@@ -138,6 +144,11 @@ impl Written {
             says: says(rule),
         };
         self.added = new.iter().filter(|(id, _)| !old.contains_key(*id)).map(row).collect();
+        let acts_on_answers = |rule: &Table| ON_ANSWERS.iter().any(|key| rule.contains_key(*key));
+        let is_other = |(id, (.., rule)): &(&String, &(String, usize, Table))| {
+            old.get(*id).is_none_or(|(.., old_rule)| old_rule != rule) && acts_on_answers(rule)
+        };
+        self.on_answers = new.iter().filter(is_other).count();
         self.removed = old.iter().filter(|(id, _)| !new.contains_key(*id)).map(row).collect();
         for (id, (file, _, rule)) in new {
             let Some((old_file, _, old_rule)) = old.get(id) else { continue };
@@ -170,7 +181,7 @@ impl Written {
 
     /// Whether nothing differs that does anything.
     pub fn is_empty(&self) -> bool {
-        let Self { added, removed, changed, settings, lists, secrets, unlisted } = self;
+        let Self { added, removed, changed, settings, lists, secrets, unlisted, .. } = self;
         let all = [added.len(), removed.len(), changed.len(), settings.len(), lists.len(), secrets.len(), *unlisted];
         all.iter().all(|count| *count == 0)
     }

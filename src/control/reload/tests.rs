@@ -115,7 +115,9 @@ fn sockets_open_before_the_policy_is_published_and_close_after_it() {
     let reloaded = block_on(stage.reloader.carry_out(&Order::reload(Cause::Command, Who::weir()))).unwrap();
     assert_eq!((reloaded.policy.as_str(), reloaded.generation, reloaded.changed), ("second", 2, true));
     assert_eq!(*stage.events.lock().unwrap(), ["load Ok(\"second\")", "open for second", "publish second", "retire"]);
-    assert!(reloaded.to_string().contains("listeners   +new"), "{reloaded}");
+    let said = crate::language::Said::argument(reloaded);
+    assert!(said.to(crate::language::Lang::En).contains("listeners   +new"), "{said:?}");
+    assert!(said.to(crate::language::Lang::Zh).contains("监听地址    +new"), "{said:?}");
 }
 
 #[test]

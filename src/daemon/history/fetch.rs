@@ -4,7 +4,7 @@
 use super::{Coming, HistoryDesk, lock};
 use crate::control::history::diff::{Diff, diff};
 use crate::control::history::objects::Kept;
-use crate::control::history::replace;
+use crate::control::history::replace::{self, keep_secrets};
 use crate::control::history::request::{DiffRequest, Order, Source};
 use crate::control::origin;
 use crate::control::protocol::{Failure, FailureCode};
@@ -117,10 +117,12 @@ impl HistoryDesk {
             return Ok(Some(Fetched { coming, faults, name: dir.display().to_string(), notes: Vec::new() }));
         }
         let gone = |cause: String| {
-            let message = format!(
-                "the files of {} are not those of policy {runs}, which runs, and it was not kept: {cause}\n  `weir reload` takes \
-                 them and the feed",
-                dir.display()
+            let message = text!(
+                "the files of {dir} are not those of policy {runs}, which runs, and it was not kept: {cause}\n  `weir reload` \
+                 takes them and the feed",
+                dir = dir.display(),
+                runs,
+                cause
             );
             Failure::new(FailureCode::NoHistory, message)
         };
@@ -186,11 +188,4 @@ fn fetch_directory(from: &Path, dir: &Path) -> Result<Fetched, Failure> {
     }
     let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
     Ok(Fetched { coming, faults, name, notes })
-}
-
-/// Puts the secrets that lie in `dir` in the place of those of `files`.
-pub(super) fn keep_secrets(files: &mut Files, dir: &Path) {
-    // What is wrong with them is said when they are compiled, or is no matter of theirs.
-    let own = Files::read_those(dir, &Faults::default(), is_secrets).unwrap_or_default();
-    files.take_over(&own, is_secrets);
 }

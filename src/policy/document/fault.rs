@@ -97,6 +97,10 @@ codes! {
     FeedAbsent = "W-FEED-ABSENT",
     /// Something that takes effect only where an answer shows what it asks about.
     Partial = "W-PARTIAL",
+    /// What a zone lets pass, or answers by itself, is replaced by something else.
+    Overridden = "W-OVERRIDE",
+    /// The files were being replaced by others when they were read.
+    HalfReplaced = "W-HALF-REPLACED",
     /// Something that can never take effect, or that nothing names.
     Unused = "W-UNUSED",
     /// A time that never comes.
@@ -210,6 +214,7 @@ impl Fault {
 pub struct Faults {
     kept: RefCell<Vec<Fault>>,
     over: Cell<usize>,
+    first_is_enough: Cell<bool>,
 }
 
 impl Faults {
@@ -229,6 +234,17 @@ impl Faults {
     /// Adds a fault with a hint.
     pub fn add(&self, code: Code, place: &Place, message: impl Into<Text>, hint: impl Into<Text>) {
         self.push(Fault::new(code, place.clone(), message).hint(hint));
+    }
+
+    /// From here on it is enough to know that the policy is refused: what is dear to read may be left out then, and some of
+    /// its faults are not found.
+    pub fn first_is_enough(&self) {
+        self.first_is_enough.set(true);
+    }
+
+    /// Whether no more faults are wanted.
+    pub fn are_enough(&self) -> bool {
+        self.first_is_enough.get() && self.has_errors()
     }
 
     /// Whether something that refuses the policy was added.

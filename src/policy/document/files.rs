@@ -247,10 +247,10 @@ impl Reader<'_> {
                 }
             }
             Ok(None) => {
-                self.fault(Code::TooLarge, path, text!("{path} is larger than {limit} MiB", path, limit = limit >> 20))
+                self.fault(Code::TooLarge, path, text!("{path} is larger than {limit} MiB", path, limit = limit >> 20));
             }
             Err(error) => {
-                self.fault(Code::Io, path, text!("cannot read {path}: {error}", path, error = Text::of_io(&error)))
+                self.fault(Code::Io, path, text!("cannot read {path}: {error}", path, error = Text::of_io(&error)));
             }
         }
     }

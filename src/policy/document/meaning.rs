@@ -133,6 +133,18 @@ fn of_wholes(code: Code) -> (Text, Text) {
             text!("a pool is used that no upstream belongs to"),
             text!("mend the name, or give an upstream that pool in gateway.toml"),
         ),
+        Code::UnknownFeed => (
+            text!("a feed is used that gateway.toml does not have"),
+            text!("mend the name, or add the feed to gateway.toml under [[feed]]"),
+        ),
+        Code::FeedAbsent => (
+            text!("a feed has no copy yet, so that whatever it is for is empty"),
+            text!("wait until it has come; `weir feed` says how it goes and why not"),
+        ),
+        Code::Partial => (
+            text!("a rule acts on some of what it says only"),
+            text!("see what the message says about it; nothing has to be done if that part is enough"),
+        ),
         Code::TooMany => (
             text!("there is more of something than there may be, so that memory and start-up stay bounded"),
             text!("merge or split what is there; long lists of names belong into files of lists/"),
@@ -158,5 +170,17 @@ fn of_wholes(code: Code) -> (Text, Text) {
             text!("nothing has to be done: it costs nothing"),
         ),
         _ => (text!("something can never take effect"), text!("remove it, or mend what keeps it from acting")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_code_has_a_meaning_of_its_own() {
+        let meanings: HashSet<_> = Code::ALL.iter().map(|code| of(*code).meaning.english()).collect();
+        assert_eq!(meanings.len(), Code::ALL.len(), "a code without words of its own has those of another");
     }
 }

@@ -110,6 +110,8 @@ impl<'d> Table<'d> {
     /// place to lift when a feature arrives is its entry in the caller's list.
     pub fn not_yet(&self, keys: &[&'static str]) {
         for key in keys {
+            #[cfg(test)]
+            self.fact(key, serde_json::json!({ "not_yet": true }));
             if self.has(key) {
                 let message = text!("{key} is not in this version of weir", key = self.label(key));
                 self.fault(key, Code::NotYet, message, text!("remove it: it would have no effect"));
@@ -117,11 +119,19 @@ impl<'d> Table<'d> {
         }
     }
 
+    /// What is read of a key, for the test that holds the published schemas against the readers.
+    #[cfg(test)]
+    fn fact(&self, key: &'static str, fact: serde_json::Value) {
+        super::probe::record(self.layers.first().map(|layer| &**layer.file), &self.path, key, fact);
+    }
+
     /// A whole number within bounds.
     pub fn number<T>(&self, key: &'static str, bounds: RangeInclusive<T>, default: T) -> T
     where
         T: TryFrom<i64> + PartialOrd + Copy + Display,
     {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "default": default.to_string() }));
         self.bounded(key, bounds, || text!("the default is {default}", default)).unwrap_or(default)
     }
 
@@ -137,6 +147,8 @@ impl<'d> Table<'d> {
     where
         T: TryFrom<i64> + PartialOrd + Copy + Display,
     {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "integer", "minimum": bounds.start().to_string(), "maximum": bounds.end().to_string() }));
         let raw = self.raw(key)?;
         let DeValue::Integer(integer) = raw.value else {
             self.wrong_type(key, &raw, text!("a whole number"), text!("write it without quotes, unit or fraction"));
@@ -158,6 +170,8 @@ impl<'d> Table<'d> {
 
     /// A number that may have a fraction, within bounds.
     pub fn fraction(&self, key: &'static str, bounds: RangeInclusive<f64>, default: f64) -> f64 {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "number", "minimum": bounds.start().to_string(), "maximum": bounds.end().to_string(), "default": default.to_string() }));
         let Some(raw) = self.raw(key) else { return default };
         let read = match raw.value {
             DeValue::Float(float) => float.as_str().replace('_', "").parse().ok(),
@@ -184,12 +198,16 @@ impl<'d> Table<'d> {
 
     /// A duration such as `"2s"` within bounds.
     pub fn duration(&self, key: &'static str, bounds: RangeInclusive<Duration>, default: Duration) -> Duration {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "$ref": "#/$defs/duration", "default": units::show_duration(default) }));
         let hint = text!("write a whole number with ms, s, m, h or d, such as \"500ms\" or \"2s\"");
         self.unit(key, &bounds, units::duration, |value| units::show_duration(*value), hint).unwrap_or(default)
     }
 
     /// A size such as `"64MiB"` in bytes, within bounds.
     pub fn size(&self, key: &'static str, bounds: RangeInclusive<u64>, default: u64) -> u64 {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "$ref": "#/$defs/size", "default": units::show_size(default) }));
         let hint = text!("write a whole number with KiB, MiB or GiB, such as \"64MiB\"");
         self.unit(key, &bounds, units::size, |value| units::show_size(*value), hint).unwrap_or(default)
     }
@@ -202,6 +220,8 @@ impl<'d> Table<'d> {
         show: fn(&T) -> String,
         hint: Text,
     ) -> Option<T> {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "bounds": format!("{} to {}", show(bounds.start()), show(bounds.end())) }));
         let raw = self.raw(key)?;
         let text = match raw.value {
             DeValue::String(text) => &**text,
@@ -242,6 +262,8 @@ impl<'d> Table<'d> {
 
     /// One word of several, if it is there and right.
     pub fn choice_given<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "enum": choices.iter().map(|(word, _)| *word).collect::<Vec<_>>() }));
         let text = self.text(key)?;
         let found = choices.iter().find(|(word, _)| *word == text.value);
         if found.is_none() {
@@ -265,6 +287,8 @@ impl<'d> Table<'d> {
 
     /// true or false.
     pub fn flag(&self, key: &'static str, default: bool) -> bool {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "boolean", "default": default }));
         let Some(raw) = self.raw(key) else { return default };
         let DeValue::Boolean(flag) = raw.value else {
             self.wrong_type(key, &raw, text!("true or false"), text!("write it without quotes"));
@@ -299,6 +323,8 @@ impl<'d> Table<'d> {
 
     /// A text, if it is there and right.
     pub fn text(&self, key: &'static str) -> Option<At<&'d str>> {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "string" }));
         let raw = self.raw(key)?;
         self.as_text(key, false, &raw)
     }
@@ -336,6 +362,8 @@ impl<'d> Table<'d> {
 
     /// A list of texts; empty when it is not there.
     pub fn list(&self, key: &'static str) -> Vec<At<&'d str>> {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "array" }));
         let Some(raw) = self.raw(key) else { return Vec::new() };
         let DeValue::Array(array) = raw.value else {
             self.wrong_type(key, &raw, text!("a list of texts"), text!("write [\"...\", \"...\"]"));
@@ -393,6 +421,8 @@ impl<'d> Table<'d> {
 
     /// A table of its own name; absent when nobody wrote it.
     pub fn table(&self, key: &'static str) -> Self {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "object" }));
         self.know(key);
         let layers = self.layers.iter().filter_map(|layer| {
             let (_, value) = layer.table.get_key_value(key)?;
@@ -415,6 +445,8 @@ impl<'d> Table<'d> {
 
     /// All tables of an array of tables, in order.
     pub fn tables(&self, key: &'static str) -> Vec<Self> {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "array" }));
         let Some(raw) = self.raw(key) else { return Vec::new() };
         let DeValue::Array(array) = raw.value else {
             self.wrong_type(
@@ -466,6 +498,8 @@ impl<'d> Table<'d> {
     }
 
     fn know(&self, key: &'static str) {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({}));
         let mut known = self.known.borrow_mut();
         if !known.contains(&key) {
             known.push(key);
@@ -494,6 +528,7 @@ impl<'d> Table<'d> {
         Some(At { value: &**text, place: raw.place.clone() })
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a text is made for this one message")]
     fn wrong_type(&self, key: &str, raw: &Raw<'_>, wanted: Text, hint: Text) {
         let message =
             text!("{key} must be {wanted}, not {found}", key = self.label(key), wanted, found = kind(raw.value));

@@ -2,6 +2,7 @@
 //! secret in a file of secrets, which is of the machine and never kept in the history.
 
 use crate::dns::name::Name;
+use crate::language::{Text, text};
 use crate::policy::cookies::ENDING;
 use crate::policy::document::{At, Code, Files, Table};
 use domain::tsig::{Algorithm, Key, KeyName};
@@ -74,7 +75,12 @@ impl TsigKey {
         let secret = read_secret(t, &name, &file, files)?;
         let key = Self::new(name.value, algorithm, &secret);
         if key.is_none() {
-            t.fault("name", Code::Name, format!("{} cannot be the name of a key", name.value), "a domain name");
+            t.fault(
+                "name",
+                Code::Name,
+                text!("{name} cannot be the name of a key", name = name.value),
+                text!("write a domain name"),
+            );
         }
         key
     }
@@ -82,25 +88,34 @@ impl TsigKey {
 
 /// The secret of a name: `NAME BASE64` on a line of its own.
 fn read_secret(t: &Table<'_>, name: &At<Name>, file: &At<&str>, files: &Files) -> Option<Vec<u8>> {
-    let wrong = |code: Code, message: String, hint: &str| {
+    let wrong = |code: Code, message: Text, hint: Text| {
         t.fault("secret_file", code, message, hint);
         None
     };
     let path = file.value;
     if path.contains('/') || !path.ends_with(ENDING) {
-        let hint = "a file at the top of the policy directory whose name ends in .secrets";
-        return wrong(Code::Path, format!("secret_file cannot be {path:?}"), hint);
+        let hint = text!("a file at the top of the policy directory whose name ends in .secrets");
+        return wrong(Code::Path, text!("secret_file cannot be {path:?}", path), hint);
     }
     let Some(bytes) = files.bytes(path) else {
-        let hint = "a line of it is the name of the key and its secret in base64, as tsig-keygen and keymgr print them";
-        return wrong(Code::MissingFile, format!("there is no {path} in the policy directory"), hint);
+        let hint =
+            text!("a line of it is the name of the key and its secret in base64, as tsig-keygen and keymgr print them");
+        return wrong(Code::MissingFile, text!("there is no {path} in the policy directory", path), hint);
     };
     if files.is_open_to_others(path) {
-        let message = format!("{path} may be read or written by every user of this machine");
-        return wrong(Code::Value, message, "chmod 600 it, and make a new secret if anybody else may have read it");
+        let message = text!("{path} can be read or written by every user of this machine", path);
+        return wrong(
+            Code::Value,
+            message,
+            text!("chmod 600 it, and make a new secret if anybody else may have read it"),
+        );
     }
     let Some(text) = str::from_utf8(bytes).ok().filter(|text| text.len() <= FILE_MAX) else {
-        return wrong(Code::Value, format!("{path} is no text of at most {FILE_MAX} bytes"), "a line for each key");
+        return wrong(
+            Code::Value,
+            text!("{path} is no text of at most {most} bytes", path, most = FILE_MAX),
+            text!("a line for each key"),
+        );
     };
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut found = None;
@@ -108,28 +123,38 @@ fn read_secret(t: &Table<'_>, name: &At<Name>, file: &At<&str>, files: &Files) -
         let mut words = line.split_whitespace();
         let (Some(of), Some(secret), None) = (words.next(), words.next(), words.next()) else {
             // The line itself is not shown: it may be the secret.
-            return wrong(Code::Value, format!("a line of {path} is not a name and a secret"), "NAME BASE64");
+            return wrong(
+                Code::Value,
+                text!("a line of {path} is not a name and a secret", path),
+                text!("a line `NAME BASE64`, with the name as in gateway.toml"),
+            );
         };
         if Name::from_text(of).is_ok_and(|of| of == name.value) {
             if found.is_some() {
                 return wrong(
                     Code::Duplicate,
-                    format!("key {} is twice in {path}", name.value),
-                    "remove one of the two",
+                    text!("key {name} is twice in {path}", name = name.value, path),
+                    text!("remove one of the two"),
                 );
             }
             found = Some(secret);
         }
     }
     let Some(secret) = found else {
-        let hint = "a line `NAME BASE64`, with the name as in gateway.toml";
-        return wrong(Code::Value, format!("{path} has no secret for key {}", name.value), hint);
+        let hint = text!("a line `NAME BASE64`, with the name as in gateway.toml");
+        return wrong(Code::Value, text!("{path} has no secret for key {name}", path, name = name.value), hint);
     };
     match base64::decode::<Vec<u8>>(secret) {
         Ok(secret) if secret.len() >= SECRET_MIN => Some(secret),
-        Ok(_) => {
-            wrong(Code::Value, format!("the secret of key {} is too short", name.value), "at least 8 bytes, better 32")
-        }
-        Err(_) => wrong(Code::Value, format!("the secret of key {} is not base64", name.value), "NAME BASE64"),
+        Ok(_) => wrong(
+            Code::Value,
+            text!("the secret of key {name} is too short", name = name.value),
+            text!("at least 8 bytes, better 32"),
+        ),
+        Err(_) => wrong(
+            Code::Value,
+            text!("the secret of key {name} is not base64", name = name.value),
+            text!("a line `NAME BASE64`, with the name as in gateway.toml"),
+        ),
     }
 }

@@ -37,6 +37,7 @@ pub use key::TsigKey;
 use super::document::values::address;
 use super::document::{At, Code, Faults, Files, Table, nearest};
 use crate::dns::name::Name;
+use crate::language::{Text, text};
 use hyper::Uri;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -139,14 +140,19 @@ impl Feeds {
         for table in gateway.tables("feed") {
             let settings = FeedSettings::read(&table, files);
             if feeds.len() == FEEDS_MAX {
-                let message = format!("more than {FEEDS_MAX} feeds");
-                table.faults().add(Code::TooMany, &table.place(), message, "merge lists where they are made");
+                let message = text!("more than {most} feeds", most = FEEDS_MAX);
+                table.faults().add(Code::TooMany, &table.place(), message, text!("merge lists where they are made"));
                 break;
             }
             let Some(settings) = settings else { continue };
             let name = settings.name.clone();
             if feeds.insert(name.clone(), Arc::new(settings)).is_some() {
-                table.fault("name", Code::Duplicate, format!("feed {name:?} is there twice"), "rename one of the two");
+                table.fault(
+                    "name",
+                    Code::Duplicate,
+                    text!("feed {name:?} is there twice", name),
+                    text!("remove one of the two, or give it another name"),
+                );
             }
         }
         Self { feeds }
@@ -167,10 +173,10 @@ impl Feeds {
         let feed = self.feeds.get(name.value);
         if feed.is_none() {
             let hint = match nearest(name.value, self.feeds.keys().map(String::as_str)) {
-                Some(near) => format!("did you mean \"{PREFIX}{near}\"?"),
-                None => "feeds are declared in gateway.toml, under [[feed]]".to_owned(),
+                Some(near) => text!("did you mean \"{prefix}{word}\"?", prefix = PREFIX, word = near),
+                None => text!("feeds are declared in gateway.toml, under [[feed]]"),
             };
-            faults.add(Code::UnknownFeed, &name.place, format!("there is no feed {:?}", name.value), hint);
+            faults.add(Code::UnknownFeed, &name.place, text!("there is no feed {name:?}", name = name.value), hint);
         }
         feed
     }
@@ -193,14 +199,16 @@ impl FeedSettings {
             (true, false) => UrlFeed::read(t, files).map(FeedSource::Url),
             (false, true) => ZoneFeed::read(t, files).map(FeedSource::Zone),
             (both, _) => {
-                let message =
-                    if both { "a feed has one source: url or primary" } else { "a feed needs url or primary" };
+                let message = match both {
+                    true => text!("a feed has one source: url or primary"),
+                    false => text!("a feed needs url or primary"),
+                };
                 let code = if both { Code::Conflict } else { Code::MissingKey };
                 t.faults().add(
                     code,
                     &t.place(),
                     message,
-                    "url = \"https://...\", or primary = \"10.1.0.53\" and zone = ...",
+                    text!("url = \"https://...\", or primary = \"10.1.0.53\" and zone = ..."),
                 );
                 None
             }
@@ -230,14 +238,14 @@ impl UrlFeed {
     fn read(t: &Table<'_>, files: &Files) -> Option<Self> {
         for key in ["zone", "tsig", "notify"] {
             if t.has(key) {
-                t.fault(key, Code::Conflict, format!("{key} is only for a feed with a primary"), "remove it");
+                t.fault(key, Code::Conflict, text!("{key} is only for a feed with a primary", key), text!("remove it"));
             }
         }
         let url = t.required_text("url").and_then(|url| read_url(&url, t.faults()));
         let (sha256, minisign) = (read_sha256(t), read_minisign(t));
         if t.has("sha256") && t.has("minisign") {
-            let hint = "sha256 for content that never changes, minisign for content that does";
-            t.fault("minisign", Code::Conflict, "a feed has one pin: sha256 or minisign", hint);
+            let hint = text!("sha256 for content that never changes, minisign for content that does");
+            t.fault("minisign", Code::Conflict, text!("a feed has one pin: sha256 or minisign"), hint);
         }
         let pin = match (sha256, minisign) {
             (Some(hash), _) => Pin::Sha256(hash),
@@ -253,8 +261,8 @@ impl ZoneFeed {
     fn read(t: &Table<'_>, files: &Files) -> Option<Self> {
         for key in ["refresh", "sha256", "minisign", "ca"] {
             if t.has(key) {
-                let hint = "the zone's SOA says how often, and tsig makes sure of it";
-                t.fault(key, Code::Conflict, format!("{key} is only for a feed with a url"), hint);
+                let hint = text!("the zone's SOA says how often, and tsig makes sure of it");
+                t.fault(key, Code::Conflict, text!("{key} is only for a feed with a url", key), hint);
             }
         }
         let primary = t.address("primary", 53);
@@ -279,25 +287,26 @@ fn is_name(name: &At<&str>, faults: &Faults) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let is_right = name.value.len() <= NAME_MAX && !name.value.starts_with('.') && name.value.chars().all(fits);
     if !is_right {
-        let hint = format!("ascii letters, digits, - _ and ., at most {NAME_MAX} bytes, no . at the beginning");
-        faults.add(Code::Value, &name.place, format!("{:?} cannot be the name of a feed", name.value), hint);
+        let hint =
+            text!("ascii letters, digits, - _ and ., at most {most} bytes, no . at the beginning", most = NAME_MAX);
+        faults.add(Code::Value, &name.place, text!("{name:?} cannot be the name of a feed", name = name.value), hint);
     }
     is_right
 }
 
 /// https; http where nobody is between us and the server.
 fn read_url(text: &At<&str>, faults: &Faults) -> Option<Uri> {
-    let wrong = |message: String| {
-        faults.add(Code::Value, &text.place, message, "such as \"https://lists.example/phishing.txt\"");
+    let wrong = |message: Text| {
+        faults.add(Code::Value, &text.place, message, text!("such as \"https://lists.example/phishing.txt\""));
         None
     };
     let url = match text.value.parse::<Uri>() {
         Ok(url) if text.value.len() <= URL_MAX && url.host().is_some_and(|host| !host.is_empty()) => url,
-        Ok(_) => return wrong(format!("feed.url must have a host and at most {URL_MAX} bytes")),
-        Err(error) => return wrong(format!("{:?} is not a URL: {error}", text.value)),
+        Ok(_) => return wrong(text!("feed.url must have a host and at most {most} bytes", most = URL_MAX)),
+        Err(error) => return wrong(text!("{text:?} is not a URL: {error}", text = text.value, error)),
     };
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return wrong("feed.url has a user or password in it, which every copy of the policy would show".to_owned());
+        return wrong(text!("feed.url has a user or password in it, which every copy of the policy would show"));
     }
     match check_scheme(&url) {
         Ok(()) => Some(url),
@@ -309,7 +318,7 @@ fn read_url(text: &At<&str>, faults: &Faults) -> Option<Uri> {
 ///
 /// # Errors
 /// The message for the user.
-pub fn check_scheme(url: &Uri) -> Result<(), String> {
+pub fn check_scheme(url: &Uri) -> Result<(), Text> {
     let is_loopback = || {
         let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -317,8 +326,8 @@ pub fn check_scheme(url: &Uri) -> Result<(), String> {
     match url.scheme_str() {
         Some("https") => Ok(()),
         Some("http") if is_loopback() => Ok(()),
-        Some("http") => Err("a feed is fetched over https: over http anybody between could change it".to_owned()),
-        other => Err(format!("a feed is fetched over https, not {:?}", other.unwrap_or_default())),
+        Some("http") => Err(text!("a feed is fetched over https: over http anybody between could change it")),
+        other => Err(text!("a feed is fetched over https, not {scheme:?}", scheme = other.unwrap_or_default())),
     }
 }
 
@@ -330,8 +339,8 @@ fn read_sha256(t: &Table<'_>) -> Option<[u8; 32]> {
         .map(|d| d.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect());
     let hash = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     if hash.is_none() {
-        let hint = "64 hexadecimal digits, as `sha256sum` prints them";
-        t.fault("sha256", Code::Value, "feed.sha256 is not a SHA-256", hint);
+        let hint = text!("64 hexadecimal digits, as `sha256sum` prints them");
+        t.fault("sha256", Code::Value, text!("feed.sha256 is not a SHA-256"), hint);
     }
     hash
 }
@@ -341,8 +350,8 @@ fn read_minisign(t: &Table<'_>) -> Option<String> {
     match minisign_verify::PublicKey::from_base64(text.value) {
         Ok(_) => Some(text.value.to_owned()),
         Err(error) => {
-            let hint = "the second line of minisign.pub, which begins with RW";
-            t.fault("minisign", Code::Value, format!("feed.minisign is not a public key: {error}"), hint);
+            let hint = text!("the second line of minisign.pub, which begins with RW");
+            t.fault("minisign", Code::Value, text!("feed.minisign is not a public key: {error}", error), hint);
             None
         }
     }
@@ -351,19 +360,19 @@ fn read_minisign(t: &Table<'_>) -> Option<String> {
 fn read_ca(t: &Table<'_>, files: &Files) -> Option<Vec<u8>> {
     use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
     let path = t.has("ca").then(|| t.required_text("ca")).flatten()?;
-    let hint = "a file at the top of the policy directory whose name ends in .pem";
+    let hint = text!("a file at the top of the policy directory whose name ends in .pem");
     if path.value.contains('/') || !path.value.ends_with(CERTIFICATES) {
-        t.fault("ca", Code::Path, format!("feed.ca cannot be {:?}", path.value), hint);
+        t.fault("ca", Code::Path, text!("feed.ca cannot be {path:?}", path = path.value), hint);
         return None;
     }
     let Some(bytes) = files.bytes(path.value) else {
-        t.fault("ca", Code::MissingFile, format!("there is no {} in the policy directory", path.value), hint);
+        t.fault("ca", Code::MissingFile, text!("there is no {path} in the policy directory", path = path.value), hint);
         return None;
     };
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     if !certificates.is_ok_and(|certificates| !certificates.is_empty()) {
-        let hint = "PEM: each certificate between BEGIN CERTIFICATE and END CERTIFICATE";
-        t.fault("ca", Code::Value, format!("{} holds no certificate", path.value), hint);
+        let hint = text!("PEM: each certificate between BEGIN CERTIFICATE and END CERTIFICATE");
+        t.fault("ca", Code::Value, text!("{path} holds no certificate", path = path.value), hint);
         return None;
     }
     Some(bytes.to_vec())

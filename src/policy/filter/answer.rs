@@ -67,9 +67,11 @@ impl Filter {
             return false;
         }
         if !besides.responses.is_empty() {
-            response.addresses(&mut |address| {
+            let mut look = |address| {
                 untouched = untouched && !besides.responses.of(address).iter().any(|held| is_on(held.rule as usize));
-            });
+            };
+            response.addresses(&mut look);
+            response.additional_addresses(&mut look);
         }
         // Name servers are few and rarely shown: where there are rules for them, what shows any is looked at each time.
         if (besides.ns_names.is_some() || !besides.ns_addresses.is_empty()) && response.shows_name_servers() {
@@ -118,6 +120,28 @@ impl Filter {
             }
         }
         decision
+    }
+
+    /// Whether the additional section of an answer that may be sent holds an address that a rule would not let pass in the
+    /// answer itself. Nobody asked for it, so it is cut off rather than the answer withheld.
+    pub fn cuts_additionals(&self, subject: &Subject<'_>, response: &Response<'_>, decision: &Decision<'_>) -> bool {
+        let besides = &*self.besides;
+        let mut cuts = false;
+        let allowed = decision.rule.map_or(usize::MAX, |rule| rule.zone_number);
+        if !besides.responses.is_empty() {
+            response.additional_addresses(&mut |address| {
+                let rules = besides.responses.of(address).iter().map(|held| &self.rules[held.rule as usize]);
+                let mut deciding = rules.filter(|rule| !rule.watches() && rule.speaks(subject));
+                let decides = deciding.find(|rule| !matches!(rule.action, Action::Ttl(_)));
+                cuts |= decides.is_some_and(|rule| rule.action.blocks() && rule.zone_number < allowed);
+            });
+        }
+        if let Some(Action::Expect(expectation)) = decision.expected.map(|rule| &rule.action) {
+            response.additional_addresses(&mut |address| {
+                cuts |= !expectation.admits_address(address, response.chain_len > 0);
+            });
+        }
+        cuts
     }
 }
 

@@ -1,7 +1,7 @@
 //! Local data: the records that a rule with the action `data` answers with, in the form in which they are written into
 //! an answer. Text is read when a policy is compiled, never on the path.
 
-use crate::dns::name::{NAME_MAX, Name};
+use crate::dns::name::{NAME_MAX, Name, NameError};
 use crate::dns::rtype;
 use hickory_proto::rr::Name as TextName;
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
@@ -66,10 +66,10 @@ impl Alias {
     /// Reads `garden.example` or `*.garden.example`.
     ///
     /// # Errors
-    /// What is wrong with it, for the operator.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// What is wrong with the name.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
         let (below, bare) = text.strip_prefix("*.").map_or((false, text), |bare| (true, bare));
-        let target = Name::from_text(bare).map_err(|error| error.to_string())?;
+        let target = Name::from_text(bare)?;
         Ok(Self { target, below, ttl: None })
     }
 
@@ -103,7 +103,7 @@ impl LocalData {
 /// The owner of local data, as its trigger is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataOwner<'a> {
-    /// A name, with its reach as in a `NameList`.
+    /// A name: 1 itself, 2 what is below it.
     Name(u8, &'a [u8]),
     /// A network.
     Network(IpNet),
@@ -147,6 +147,11 @@ impl DataSet {
             DataOwner::Name(reach, wire) => self.names.entry([&[reach], wire].concat().into()).or_default(),
             DataOwner::Network(net) => self.networks.entry(net).or_default(),
         }
+    }
+
+    /// Whether all triggers of the rule are answered alike, so that a name below another one adds nothing.
+    pub fn is_the_same_for_all(&self) -> bool {
+        self.names.is_empty()
     }
 
     /// What is answered for a trigger. No allocation.

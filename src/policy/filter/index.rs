@@ -1,10 +1,10 @@
 //! All names of all rules in one table: one pass of suffix probes finds every rule that could speak, whatever the number
 //! of zones and lists.
 
-use super::Rule;
 use super::lists::NameList;
 use super::sets::{BELOW, FREE_BELOW, FREE_SELF, FREED, RuleRef, SELF, Sets, SetsBuilder};
 use super::table::{Table, TooManyNames};
+use super::{Action, Rule};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -38,11 +38,13 @@ impl Index {
         self.table.bytes() + self.sets.bytes()
     }
 
-    /// Enters the names of each rule; `names[n]` are those of `rules[n]`. Says for each rule what was folded.
+    /// Enters the names of each rule; `names[n]` are those of `rules[n]`. Says for each rule what was folded. `folds`: names
+    /// that say nothing new are left out, as long as rules are compared about one name alone.
     pub(super) fn build(
         rules: &[Rule],
         names: &[Arc<NameList>],
         seed: u64,
+        folds: bool,
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         let ranks = ranks_of(rules);
         // Both closures build sets, but never at the same time.
@@ -59,11 +61,11 @@ impl Index {
         };
         let mut last = None;
         let keep = |set: u32, above: Option<u32>| {
-            let Some(above) = above else { return true };
+            let Some(above) = above.filter(|_| folds) else { return true };
             let sets = sets.borrow();
             let adds_nothing = match last {
                 Some((pair, verdict)) if pair == (set, above) => verdict,
-                _ => is_covered(sets.members(set), sets.members(above)),
+                _ => is_covered(sets.members(set), sets.members(above)) && same_for_all(rules, sets.members(set)),
             };
             last = Some(((set, above), adds_nothing));
             if adds_nothing {
@@ -90,10 +92,18 @@ fn is_covered(lower: &[RuleRef], above: &[RuleRef]) -> bool {
         && lower.iter().chain(above).all(plain)
 }
 
+/// Whether rules do the same for all their names: one with records for each does not.
+fn same_for_all(rules: &[Rule], members: &[RuleRef]) -> bool {
+    members.iter().all(|member| match &rules[member.rule()].action {
+        Action::Data(data) => data.is_the_same_for_all(),
+        _ => true,
+    })
+}
+
 /// For each rule its place among rules that name the same name: zone first, then `allow`, then the earlier line.
 fn ranks_of(rules: &[Rule]) -> Vec<u32> {
     let mut order: Vec<usize> = (0..rules.len()).collect();
-    order.sort_by_key(|&rule| (rules[rule].zone_number, rules[rule].action != super::Action::Allow, rule));
+    order.sort_by_key(|&rule| (rules[rule].zone_number, rules[rule].action != Action::Allow, rule));
     let mut ranks = vec![0; rules.len()];
     order.iter().enumerate().for_each(|(rank, &rule)| ranks[rule] = rank as u32);
     ranks

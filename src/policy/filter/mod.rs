@@ -14,6 +14,7 @@
 
 mod action;
 mod answer;
+mod budgets;
 mod consider;
 pub mod data;
 mod decide;
@@ -31,6 +32,7 @@ mod written;
 mod zone;
 
 pub use action::{Action, Budget, Expectation, Limit, Otherwise, Per, TtlBounds};
+pub use budgets::Budgets;
 pub use consider::{Considered, Why};
 pub use hits::{HitCount, RuleHits};
 pub use index::Folded;
@@ -65,6 +67,7 @@ pub struct Filter {
     /// Names of each list, by its path.
     lists: Arc<BTreeMap<String, usize>>,
     besides: Arc<Besides>,
+    policy_zones: Arc<[rpz::Summary]>,
 }
 
 /// What rules without names of their own look at; empty in most policies.
@@ -107,11 +110,11 @@ impl Filter {
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         assert!(rules.len() == triggers.len() && rules.len() <= RULES_MAX, "a trigger for each of the rules");
         let names = names_of(&rules, &triggers, TriggerKind::Name);
-        let (index, mut folded) = Index::build(&rules, &names, seed)?;
+        let (index, mut folded) = Index::build(&rules, &names, seed, true)?;
         let mut besides = Besides::default();
         if rules.iter().any(|rule| rule.trigger == TriggerKind::NsName) {
             let names = names_of(&rules, &triggers, TriggerKind::NsName);
-            let (index, more) = Index::build(&rules, &names, seed)?;
+            let (index, more) = Index::build(&rules, &names, seed, false)?;
             folded.iter_mut().zip(more).for_each(|(folded, more)| folded.add(more));
             besides.ns_names = Some(index);
         }
@@ -123,16 +126,20 @@ impl Filter {
         besides.of_the_answer = rules.iter().any(|rule| {
             rule.mode != Mode::Off && (rule.trigger.is_of_the_answer() || rule.action.is_about_the_answer())
         });
-        Ok((
-            Self { rules: rules.into(), index: Arc::new(index), besides: Arc::new(besides), lists: Arc::default() },
-            folded,
-        ))
+        let (lists, policy_zones) = (Arc::default(), Arc::default());
+        let (rules, index, besides) = (rules.into(), Arc::new(index), Arc::new(besides));
+        Ok((Self { rules, index, lists, besides, policy_zones }, folded))
     }
 
     /// A filter without rules.
     pub fn none() -> Self {
         let (filter, _) = Self::new(Vec::new(), &[], 0).expect("no names are not too many");
         filter
+    }
+
+    /// What became of each response policy zone, in the order of zones.
+    pub fn policy_zones(&self) -> &[rpz::Summary] {
+        &self.policy_zones
     }
 
     /// All rules, in the order of zones and lines.

@@ -20,15 +20,19 @@ impl Pattern {
     ///
     /// # Errors
     /// What is wrong with it, for the user.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Text> {
         let (reach, bare) = split(text);
         if !bare.is_ascii() {
-            return Err(format!("{text:?} has letters beyond ascii: write its ASCII form, which begins with xn--"));
+            return Err(text!("{text:?} has letters beyond ascii: write its ASCII form, which begins with xn--", text));
         }
         if bare.contains('*') {
-            return Err(format!("{text:?} has a wildcard that is not the whole first label: \"*.x\" is all below x"));
+            return Err(text!(
+                "{text:?} has a wildcard that is not the whole first label: \"*.x\" is all below x",
+                text
+            ));
         }
-        let name = Name::from_text(bare).map_err(|error| format!("{text:?} is not a domain name: {error}"))?;
+        let name = Name::from_text(bare)
+            .map_err(|error| text!("{text:?} is not a domain name: {error}", text, error = error.text()))?;
         Ok(Self { reach, name })
     }
 

@@ -159,6 +159,8 @@ pub struct Decision<'f> {
     pub monitored: Option<&'f Rule>,
     /// The first rule that bounds the TTLs of the answer.
     pub ttl: Option<&'f Rule>,
+    /// The first rule that expects certain answers, and got one.
+    pub expected: Option<&'f Rule>,
     /// A rule of an earlier zone than that of `rule` may speak once the answer is there, and comes before it: the question
     /// has to be asked first.
     pub waits: bool,
@@ -174,6 +176,9 @@ impl<'f> Decision<'f> {
     pub(super) fn hear(&mut self, rule: &'f Rule, matched: Matched, applies: Applies<'_>) -> bool {
         let depends = matches!(rule.action, Action::Shed(_) | Action::Limit(_) | Action::Expect(_));
         if depends && !applies(rule, matched) {
+            if matches!(rule.action, Action::Expect(_)) && !rule.watches() {
+                self.expected = self.expected.or(Some(rule));
+            }
             return false;
         }
         if rule.watches() {

@@ -17,9 +17,10 @@ mod trigger;
 
 use super::TTL_DEFAULT;
 use super::{Action, RuleTransport, Scope, TriggerKind};
+use crate::language::{Text, text};
 use crate::policy::Mode;
 use crate::policy::clients::{GroupSet, Groups};
-use crate::policy::document::{At, Code, Context, Fault, Table, words};
+use crate::policy::document::{At, Code, Context, Table, words};
 use crate::policy::schedules::ScheduleSet;
 pub(super) use trigger::WrittenTrigger;
 
@@ -85,18 +86,18 @@ impl<'d> WrittenRule<'d> {
 
 /// `groups` of a zone or a rule; `None` when not given: everyone.
 pub(super) fn read_groups(t: &Table<'_>, groups: &Groups) -> Option<GroupSet> {
-    refuse_empty(t, "groups", "for nobody: leave it out to act for everyone")?;
+    refuse_empty(t, "groups", text!("for nobody: leave it out to act for everyone"))?;
     Some(groups.set(&t.list("groups"), t.faults()))
 }
 
 /// `None` when the key is not there; an empty list is a fault, because what it would mean is a trap.
-pub(super) fn refuse_empty(t: &Table<'_>, key: &'static str, hint: &str) -> Option<()> {
+pub(super) fn refuse_empty(t: &Table<'_>, key: &'static str, hint: Text) -> Option<()> {
     if !t.has(key) {
         return None;
     }
     let before = t.faults().has_errors();
     if t.list(key).is_empty() && !before && !t.faults().has_errors() {
-        t.fault(key, Code::Empty, format!("{} is empty", t.label(key)), hint);
+        t.fault(key, Code::Empty, text!("{key} is empty", key = t.label(key)), hint);
     }
     Some(())
 }
@@ -128,8 +129,8 @@ fn read_id<'d>(t: &Table<'d>) -> Option<At<&'d str>> {
     let id = t.required_text("id")?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/');
     if id.value.len() > ID_MAX || !id.value.chars().all(fits) {
-        let hint = format!("ascii letters, digits and - _ . : /, at most {ID_MAX} bytes");
-        t.faults().add(Code::Value, &id.place, format!("{:?} cannot be the id of a rule", id.value), hint);
+        let hint = text!("ascii letters, digits and - _ . : /, at most {most} bytes", most = ID_MAX);
+        t.faults().add(Code::Value, &id.place, text!("{id:?} cannot be the id of a rule", id = id.value), hint);
         return None;
     }
     Some(id)
@@ -138,8 +139,8 @@ fn read_id<'d>(t: &Table<'d>) -> Option<At<&'d str>> {
 fn read_note(t: &Table<'_>, key: &'static str) -> Option<String> {
     let text = t.text(key)?;
     if text.value.len() > NOTE_MAX {
-        let message = format!("{} is longer than {NOTE_MAX} bytes", t.label(key));
-        t.faults().push(Fault::new(Code::Range, text.place, message));
+        let message = text!("{key} is longer than {most} bytes", key = t.label(key), most = NOTE_MAX);
+        t.faults().add(Code::Range, &text.place, message, text!("say it in fewer words"));
         return None;
     }
     Some(text.value.to_owned())
@@ -149,25 +150,25 @@ fn read_note(t: &Table<'_>, key: &'static str) -> Option<String> {
 fn refuse_pair(t: &Table<'_>, action: &Action, kind: Option<TriggerKind>) {
     let Some(kind) = kind else { return };
     let name = action.name();
-    let refuse = |key: &'static str, hint: &str| {
-        t.fault(key, Code::Conflict, format!("action {name} cannot be had with {key}"), hint);
+    let refuse = |key: &'static str, hint: Text| {
+        t.fault(key, Code::Conflict, text!("action {name} cannot be had with {key}", name, key), hint);
     };
     match action {
         Action::Shed(_) | Action::Limit(_) if kind.is_of_the_answer() => {
-            refuse(kind.key(), "budgets are asked before an upstream is: use names, list or clients");
+            refuse(kind.key(), text!("budgets are asked before an upstream is: use names, list or clients"));
         }
         Action::Limit(limit) if kind == TriggerKind::Client && limit.per == super::Per::Subtree => {
-            refuse(kind.key(), "per = \"subtree\" is about names: use names or list, or per = \"client\"");
+            refuse(kind.key(), text!("per = \"subtree\" is about names: use names or list, or per = \"client\""));
         }
         Action::Expect(_) if kind != TriggerKind::Name => {
-            refuse(kind.key(), "expect says which answers are right for names: use names or list");
+            refuse(kind.key(), text!("expect says which answers are right for names: use names or list"));
         }
         Action::Ttl(_) => {
             if kind == TriggerKind::Client {
-                refuse(kind.key(), SHARED);
+                refuse(kind.key(), shared());
             }
             for key in ["groups", "transport"].into_iter().filter(|key| t.has(key)) {
-                refuse(key, SHARED);
+                refuse(key, shared());
             }
         }
         _ => {}
@@ -175,16 +176,18 @@ fn refuse_pair(t: &Table<'_>, action: &Action, kind: Option<TriggerKind>) {
 }
 
 /// Why a TTL cannot be for some clients only.
-pub(super) const SHARED: &str = "all clients share the cache, so a TTL is for all of them";
+pub(super) fn shared() -> Text {
+    text!("all clients share the cache, so a TTL is for all of them")
+}
 
 fn read_qtypes(t: &Table<'_>) -> Option<Vec<u16>> {
-    refuse_empty(t, "qtypes", "leave it out to act on every type")?;
+    refuse_empty(t, "qtypes", text!("leave it out to act on every type"))?;
     let texts = t.list("qtypes");
     let types = texts.iter().filter_map(|text| {
         let qtype = words::qtype(text.value);
         if qtype.is_none() {
-            let message = format!("{:?} is not a record type", text.value);
-            t.faults().add(Code::Qtype, &text.place, message, "such as \"A\", \"AAAA\", \"ANY\" or \"TYPE65\"");
+            let message = text!("{text:?} is not a record type", text = text.value);
+            t.faults().add(Code::Qtype, &text.place, message, text!("such as \"A\", \"AAAA\", \"ANY\" or \"TYPE65\""));
         }
         qtype
     });

@@ -9,10 +9,13 @@
 //! expires = 2027-01-31T00:00:00+08:00
 //! ```
 
+mod policy_zone;
+
 use super::lists::addresses;
 use super::lists::{self, NameList, Reading};
+use super::rpz::Summary;
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
-use super::written::{SHARED, WrittenRule, WrittenTrigger, read_groups, read_time};
+use super::written::{WrittenRule, WrittenTrigger, read_groups, read_time, shared};
 use super::{Action, Filter, Folded, RULES_MAX, Rule, RuleHits, Trigger, TriggerKind};
 use crate::language::text;
 use crate::policy::Mode;
@@ -21,25 +24,19 @@ use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
 use crate::policy::document::{At, Code, Context, Place, Table};
 use crate::policy::feeds::{self, Copy};
+use policy_zone::read_taking;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Reads all zones of the directory. `seed` is the secret of the hash, random for each process. Reading is the dear part
 /// of a policy (a million names take about a quarter of a second): modes that do not change filters clone the result.
 pub fn read(context: &Context<'_>, seed: u64) -> Filter {
-    let mut zones =
-        Zones { context, rules: Vec::new(), triggers: Vec::new(), origins: Vec::new(), lists: HashMap::new() };
-    for (path, _) in context.files.within("filters", "rpz") {
-        let message = text!("response policy zones are not in this version of weir");
-        context.faults.add(
-            Code::NotYet,
-            &Place::whole(path),
-            message,
-            text!("write the rules as filters/NN-name.toml"),
-        );
-    }
-    let paths = context.files.within("filters", "toml").map(|(path, _)| path);
-    for (number, path) in paths.enumerate() {
+    let (rules, triggers, origins, lists, summaries) = Default::default();
+    let mut zones = Zones { context, rules, triggers, origins, lists, summaries };
+    let of = |ending| context.files.within("filters", ending).map(|(path, _)| path);
+    let mut paths: Vec<_> = of("toml").chain(of("rpz")).collect();
+    paths.sort_unstable();
+    for (number, path) in paths.into_iter().enumerate() {
         zones.file(path, number);
     }
     zones.finish(seed)
@@ -62,6 +59,8 @@ struct Zones<'c> {
     origins: Vec<Origin>,
     /// A list that several rules name the same way is read once.
     lists: HashMap<(String, Reading), Arc<NameList>>,
+    /// What became of response policy zones.
+    summaries: Vec<Summary>,
 }
 
 impl Zones<'_> {
@@ -69,8 +68,12 @@ impl Zones<'_> {
         let name = path.rsplit('/').next().unwrap_or(path);
         if !matches!(name.as_bytes(), [b'0'..=b'9', b'0'..=b'9', b'-', _, ..]) {
             let message = text!("{name:?} does not say its place in the order of zones", name);
-            let hint = text!("name it NN-name.toml with two digits: zone 00 is heard first");
+            let ending = name.rsplit('.').next().unwrap_or_default();
+            let hint = text!("name it NN-name.{ending} with two digits: zone 00 is heard first", ending);
             self.context.faults.add(Code::Path, &Place::whole(path), message, hint);
+        }
+        if name.ends_with(".rpz") {
+            return self.master_file(path, number);
         }
         let Some(text) = TomlText::of(self.context.files, path, self.context.faults) else { return };
         let file = TomlFile::parse(&text, self.context.faults);
@@ -81,15 +84,34 @@ impl Zones<'_> {
         let mode = zone.mode(Mode::Enforce);
         let groups = read_groups(&zone, self.context.groups);
         let before = self.rules.len();
-        for table in root.tables("rule") {
+        let tables = root.tables("rule");
+        if let Some((file, taking)) = read_taking(&zone, (path, &title, number), (mode, groups.clone())) {
+            if let Some(table) = tables.first() {
+                let message = "a zone that takes its records from elsewhere has no rules of its own";
+                let hint = "put the rules into a file of their own, before or behind this one";
+                self.context.faults.add(Code::Conflict, &table.place(), message, hint);
+            }
+            if let Some(name) = file.value.strip_prefix(feeds::PREFIX) {
+                let name = At { value: name, place: file.place.clone() };
+                if let Some(copy) = last_copy(self.context, &name) {
+                    self.policy_zone((&file.value.into(), &copy.bytes), taking);
+                }
+                return;
+            }
+            return match (self.context.files.path(file.value), self.context.files.bytes(file.value)) {
+                (Some(list), Some(bytes)) => self.policy_zone((list, bytes), taking),
+                _ => self.report_missing(&file),
+            };
+        }
+        for table in tables {
             let mut written = WrittenRule::read(&table, self.context);
             written.scope.zone_groups = groups;
             written.scope.zone_schedules = zone_schedules;
             written.scope.expires_ms = [written.scope.expires_ms, zone_expires].into_iter().flatten().min();
             written.mode = stricter(mode, written.mode);
             if groups.is_some() && matches!(written.action, Action::Ttl(_)) {
-                let message = "action ttl cannot be had in a zone with groups";
-                self.context.faults.add(Code::Conflict, &table.place_of("action"), message, SHARED);
+                let message = text!("action ttl cannot be had in a zone with groups");
+                self.context.faults.add(Code::Conflict, &table.place_of("action"), message, shared());
             }
             self.rule(&table, written, &title, number);
         }
@@ -101,8 +123,8 @@ impl Zones<'_> {
         let of_servers = |rule: &&Rule| matches!(rule.trigger, TriggerKind::NsName | TriggerKind::NsAddress);
         let Some(at) = self.rules[before..].iter().position(|rule| of_servers(&rule)) else { return };
         let (rule, origin) = (&self.rules[before + at], &self.origins[before + at]);
-        let message = format!("{} is matched only where an answer shows name servers", rule.trigger.key());
-        let hint = "a gateway asks resolvers, whose answers rarely do: names and response_ip always act";
+        let message = text!("{key} is matched only where an answer shows name servers", key = rule.trigger.key());
+        let hint = text!("a gateway asks resolvers, whose answers rarely do: names and response_ip always act");
         self.context.faults.add(Code::Partial, &origin.trigger, message, hint);
     }
 
@@ -172,6 +194,9 @@ impl Zones<'_> {
             return Arc::clone(known);
         }
         let (files, faults) = (self.context.files, self.context.faults);
+        if faults.are_enough() {
+            return Arc::default();
+        }
         if let Some(name) = path.value.strip_prefix(feeds::PREFIX) {
             let list = self.feed(&At { value: name, place: path.place.clone() }, reading);
             self.lists.insert(key, Arc::clone(&list));
@@ -209,7 +234,12 @@ impl Zones<'_> {
                 Arc::new(parsed.names)
             }
             Err(error) => {
-                faults.add(Code::List, &name.place, format!("{file} cannot be read: {error}"), error.hint());
+                faults.add(
+                    Code::List,
+                    &name.place,
+                    text!("{path} cannot be read: {error}", path = file, error = error.text()),
+                    error.hint(),
+                );
                 Arc::default()
             }
         }
@@ -218,14 +248,14 @@ impl Zones<'_> {
     fn report_missing(&self, path: &At<&str>) {
         let (files, faults) = (self.context.files, self.context.faults);
         if path.value.starts_with('/') || path.value.split('/').any(|part| part == "..") {
-            let message = format!("{:?} leaves the policy directory", path.value);
-            faults.add(Code::Path, &path.place, message, "put the list into lists/ of the policy directory");
+            let message = text!("{path:?} leaves the policy directory", path = path.value);
+            faults.add(Code::Path, &path.place, message, text!("put the list into lists/ of the policy directory"));
         } else {
             let hint = match nearest(path.value, files.iter().map(|(path, _)| &**path)) {
-                Some(near) => format!("did you mean {near:?}?"),
-                None => "the path begins at the policy directory, such as \"lists/video.txt\"".to_owned(),
+                Some(word) => text!("did you mean {word:?}?", word),
+                None => text!("the path begins at the policy directory, such as \"lists/video.txt\""),
             };
-            faults.add(Code::MissingFile, &path.place, format!("there is no file {:?}", path.value), hint);
+            faults.add(Code::MissingFile, &path.place, text!("there is no file {path:?}", path = path.value), hint);
         }
     }
 
@@ -264,9 +294,13 @@ impl Zones<'_> {
 
     fn finish(self, seed: u64) -> Filter {
         let faults = self.context.faults;
+        if faults.are_enough() {
+            return Filter::none();
+        }
         let lists = self.lists.iter().map(|((path, _), names)| (path.clone(), names.len())).collect();
         let mut filter = match Filter::with_triggers(self.rules, self.triggers, seed) {
-            Ok((filter, folded)) => {
+            Ok((mut filter, folded)) => {
+                filter.policy_zones = self.summaries.into();
                 for (origin, folded) in self.origins.iter().zip(&folded) {
                     report_folded(self.context, origin, *folded);
                 }
@@ -348,12 +382,12 @@ pub(super) fn last_copy(context: &Context<'_>, name: &At<&str>) -> Option<Arc<Co
     let why = match copies.of(feed) {
         Ok(Some(copy)) => return Some(copy),
         Ok(None) if copies.is_nowhere() => {
-            format!("feed {:?} cannot be looked at: its copies are elsewhere", name.value)
+            text!("feed {name:?} cannot be looked at: its copies are elsewhere", name = name.value)
         }
-        Ok(None) => format!("feed {:?} has not come yet: what it is for is empty", name.value),
-        Err(error) => format!("the copy of feed {:?} cannot be used: {error}", name.value),
+        Ok(None) => text!("feed {name:?} has not come yet: what it is for is empty", name = name.value),
+        Err(error) => text!("the copy of feed {name:?} cannot be used: {error}", name = name.value, error),
     };
-    let hint = "it acts once a copy has come; `weir feed` says how it goes";
+    let hint = text!("it acts once a copy has come; `weir feed` says how it goes");
     faults.add(Code::FeedAbsent, &name.place, why, hint);
     None
 }

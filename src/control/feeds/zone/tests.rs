@@ -19,7 +19,7 @@ fn name(text: &str) -> Name<Vec<u8>> {
 }
 
 /// One message that answers an AXFR or IXFR with these records.
-fn message(rtype: Rtype, records: &[Rr]) -> Message<Bytes> {
+fn message(rtype: Rtype, records: &[Rr]) -> Vec<u8> {
     let mut question = MessageBuilder::new_vec().question();
     question.header_mut().set_qr(true);
     question.header_mut().set_rcode(Rcode::NOERROR);
@@ -49,15 +49,15 @@ fn message(rtype: Rtype, records: &[Rr]) -> Message<Bytes> {
             }
         }
     }
-    Message::from_octets(Bytes::from(answer.additional().finish())).unwrap()
+    answer.additional().finish()
 }
 
 fn put_together(
     zone: Option<Zone>,
     size_max: u64,
-    messages: impl IntoIterator<Item = Message<Bytes>>,
+    messages: impl IntoIterator<Item = Vec<u8>>,
 ) -> Result<Option<Assembled>, String> {
-    let mut assembly = Assembly::new(name("rpz.example."), zone, size_max);
+    let mut assembly = Assembly::new(name("rpz.example.").as_slice(), zone, size_max)?;
     for message in messages {
         if let Some(assembled) = assembly.take(message)? {
             return Ok(Some(assembled));
@@ -189,10 +189,8 @@ proptest! {
     }
 
     #[test]
-    fn bytes_of_any_kind_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 12..200)) {
-        if let Ok(message) = Message::from_octets(Bytes::from(bytes)) {
-            let _ = put_together(Some(whole()), 1000, [message]);
-        }
+    fn bytes_of_any_kind_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = put_together(Some(whole()), 1000, [bytes]);
     }
 
     #[test]

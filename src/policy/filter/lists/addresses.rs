@@ -1,6 +1,7 @@
 //! Lists of addresses as they are found in the world: one address or network on each line, dnsmasq's `bogus-nxdomain=` and
 //! `ignore-address=` lines, hosts files' comments. Read in one pass over bytes that may be anything.
 
+use crate::language::text;
 use crate::policy::document::{At, Code, Faults, Place};
 use crate::policy::networks::canonical;
 use ipnet::IpNet;
@@ -65,22 +66,29 @@ fn network_of(line: &str) -> Option<IpNet> {
 pub fn report(file: &Arc<str>, parsed: &ParsedAddresses, path: &At<&str>, faults: &Faults) {
     let ParsedAddresses { networks, lines, bad, first_bad, too_many } = parsed;
     if *too_many {
-        let message = format!("{file} has more than {ADDRESSES_MAX} addresses");
-        faults.add(Code::TooMany, &path.place, message, "networks take the place of many addresses");
+        let message = text!("{file} has more than {most} addresses", file, most = ADDRESSES_MAX);
+        faults.add(Code::TooMany, &path.place, message, text!("networks take the place of many addresses"));
     }
     let whole = Place::whole(file);
     if *bad > BAD_LINES_FREE.max(lines / 100) || networks.is_empty() && *bad > 0 {
-        let message = format!("{bad} of {lines} lines are no addresses, the first of them line {first_bad}");
-        faults.add(Code::List, &whole, message, "one address or network on each line; # begins a comment");
+        let message =
+            text!("{bad} of {lines} lines are no addresses, the first of them line {first_bad}", bad, lines, first_bad);
+        faults.add(Code::List, &whole, message, text!("one address or network on each line; # begins a comment"));
     } else if *bad > 0 {
-        let message = format!("{bad} of {lines} lines are no addresses, the first of them line {first_bad}");
-        faults.add(Code::ListLine, &whole, message, format!("{} addresses and networks were read", networks.len()));
+        let message =
+            text!("{bad} of {lines} lines are no addresses, the first of them line {first_bad}", bad, lines, first_bad);
+        faults.add(
+            Code::ListLine,
+            &whole,
+            message,
+            text!("{networks} addresses and networks were read", networks = networks.len()),
+        );
     } else if networks.is_empty() {
         faults.add(
             Code::Empty,
             &path.place,
-            format!("{file} holds no addresses"),
-            "a rule without addresses can never act",
+            text!("{file} holds no addresses", file),
+            text!("a rule without addresses can never act"),
         );
     }
 }

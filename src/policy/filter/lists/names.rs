@@ -70,7 +70,7 @@ impl NameList {
 
     /// Adds a name for some types only; `false` when the list has [`TYPES_MAX`] other sets of types already.
     #[must_use]
-    pub(super) fn push_for(&mut self, reach: u8, types: &Types, wire: &[u8]) -> bool {
+    pub(in super::super) fn push_for(&mut self, reach: u8, types: &Types, wire: &[u8]) -> bool {
         let Some(number) = self.number_of(types) else { return false };
         self.frees |= reach & FREED != 0;
         self.push(reach | number << REACH_BITS, wire);
@@ -92,7 +92,7 @@ impl NameList {
     }
 
     /// Gives back the memory that was reserved and not used.
-    pub(super) fn shrink(&mut self) {
+    pub(in super::super) fn shrink(&mut self) {
         self.packed.shrink_to_fit();
     }
 

@@ -97,7 +97,7 @@ pub enum Weight {
 
 impl Problem {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 60] = [
         Self::Address,
         Self::ResponseAddress,
         Self::Redirect,
@@ -133,6 +133,31 @@ impl Problem {
         Self::NameTooLong,
         Self::Trailing,
         Self::Character,
+        Self::Rpz(Flaw::IpPrefix),
+        Self::Rpz(Flaw::Ip6Form),
+        Self::Rpz(Flaw::IpForm),
+        Self::Rpz(Flaw::HostBits),
+        Self::Rpz(Flaw::SuspectOwner),
+        Self::Rpz(Flaw::AddressOwner),
+        Self::Rpz(Flaw::OutOfZone),
+        Self::Rpz(Flaw::OutOfZoneData),
+        Self::Rpz(Flaw::Duplicate),
+        Self::Rpz(Flaw::SecondAction),
+        Self::Rpz(Flaw::TooManyRecords),
+        Self::Rpz(Flaw::UnknownAction),
+        Self::Rpz(Flaw::RelativeAction),
+        Self::Rpz(Flaw::NoType),
+        Self::Rpz(Flaw::Data),
+        Self::Rpz(Flaw::Type),
+        Self::Rpz(Flaw::Class),
+        Self::Rpz(Flaw::NoOwner),
+        Self::Rpz(Flaw::Quote),
+        Self::Rpz(Flaw::Parenthesis),
+        Self::Rpz(Flaw::Include),
+        Self::Rpz(Flaw::Generate),
+        Self::Rpz(Flaw::Directive),
+        Self::Rpz(Flaw::TooLarge),
+        Self::Rpz(Flaw::NoName),
     ];
 
     /// Code, weight, words and hint.

@@ -60,7 +60,7 @@ pub(in crate::policy::filter) fn report_problems(
             problem = group.problem.text(),
             code = group.problem.code(),
             line = group.line,
-            sample = group.sample,
+            sample = Text::foreign(&group.sample),
             names = did_load.clone()
         );
         let mut fault = Fault::new(Code::ListLine, Place::new(file, group.span.clone()), message);

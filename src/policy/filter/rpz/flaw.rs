@@ -59,6 +59,35 @@ pub enum Flaw {
 }
 
 impl Flaw {
+    /// All of them.
+    pub const ALL: [Self; 25] = [
+        Self::IpPrefix,
+        Self::Ip6Form,
+        Self::IpForm,
+        Self::HostBits,
+        Self::SuspectOwner,
+        Self::AddressOwner,
+        Self::OutOfZone,
+        Self::OutOfZoneData,
+        Self::Duplicate,
+        Self::SecondAction,
+        Self::TooManyRecords,
+        Self::UnknownAction,
+        Self::RelativeAction,
+        Self::NoType,
+        Self::Data,
+        Self::Type,
+        Self::Class,
+        Self::NoOwner,
+        Self::Quote,
+        Self::Parenthesis,
+        Self::Include,
+        Self::Generate,
+        Self::Directive,
+        Self::TooLarge,
+        Self::NoName,
+    ];
+
     /// Code, weight, words and hint.
     pub(in crate::policy::filter) const fn row(self) -> (&'static str, Weight, &'static str, Option<&'static str>) {
         use Weight::{Bad, Taken, Unsupported};
@@ -144,19 +173,39 @@ impl Flaw {
                 "a line without a record type where one should be",
                 Some("a record is owner, type and data: `x CNAME .`; a line that begins with a blank has no owner"),
             ),
-            Self::Data => ("rpz-data", Bad, "record data that its type does not allow", None),
+            Self::Data => (
+                "rpz-data",
+                Bad,
+                "record data that its type does not allow",
+                Some("look at the line: the data is as in a master file"),
+            ),
             Self::Type => (
                 "rpz-type",
                 Unsupported,
                 "a record type that cannot be local data",
                 Some("such records say nothing in a policy zone; an unknown type is written as \\# LENGTH HEX"),
             ),
-            Self::Class => ("rpz-class", Bad, "a record of a class other than IN", None),
-            Self::NoOwner => {
-                ("rpz-no-owner", Bad, "a line without an owner, below a line whose owner cannot be read", None)
+            Self::Class => {
+                ("rpz-class", Bad, "a record of a class other than IN", Some("write IN, or no class at all"))
             }
-            Self::Quote => ("rpz-quote", Bad, "a quote that is not closed on its line", None),
-            Self::Parenthesis => ("rpz-parenthesis", Bad, "a parenthesis that is not closed, or was not opened", None),
+            Self::NoOwner => (
+                "rpz-no-owner",
+                Bad,
+                "a line without an owner, below a line whose owner cannot be read",
+                Some("mend the line above, or write the owner out"),
+            ),
+            Self::Quote => (
+                "rpz-quote",
+                Bad,
+                "a quote that is not closed on its line",
+                Some("close it, or write \\\" where a quote is meant"),
+            ),
+            Self::Parenthesis => (
+                "rpz-parenthesis",
+                Bad,
+                "a parenthesis that is not closed, or was not opened",
+                Some("close it, or write the record on one line"),
+            ),
             Self::Include => (
                 "rpz-include",
                 Bad,

@@ -18,6 +18,7 @@
 //! counted and grouped like the bad lines of lists; a record never costs another. What is left out: `$INCLUDE`,
 //! `$GENERATE`, and the records of a signed zone (RRSIG, NSEC and the like), which say nothing about policy.
 
+mod compile;
 mod flaw;
 mod master;
 mod rdata;
@@ -29,6 +30,7 @@ mod transfer;
 mod trigger;
 mod write;
 
+pub(super) use compile::{Override, Part};
 pub use flaw::Flaw;
 pub(super) use spelling::write_labels as write_name;
 pub use store::{Policy, Record};
@@ -37,12 +39,18 @@ pub use trigger::{Kind, Trigger};
 pub(super) use write::write_trigger_name;
 
 use super::lists::{self, Format, Problems, Unreadable};
+use super::sets::BELOW;
 use crate::dns::name::Name;
+use crate::dns::registrable::{PublicSuffix, public_suffix};
 use crate::dns::rtype;
 use crate::language::text;
 use crate::policy::document::Faults;
+use std::fmt;
 use std::sync::Arc;
 use store::Store;
+
+/// The most labels of a suffix below which a registry registers: `pvt.k12.ma.us`.
+const REGISTRY_LABELS: usize = 4;
 
 /// A response policy zone in memory: every record that is good, in the order of the file, and what was wrong with the
 /// others.
@@ -51,7 +59,39 @@ pub struct RpzZone {
     apex: Name,
     store: Store,
     problems: Problems,
+    /// Records that block a public suffix, or everything.
+    wide: Problems,
     lines: usize,
+}
+
+/// A zone that the policy runs, for whoever wants to see what became of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The file of it in `filters/`.
+    pub file: String,
+    /// The name of the zone in its master file.
+    pub zone: String,
+    /// Records that set off something.
+    pub records: usize,
+    /// What is done in place of what they say.
+    pub instead: Option<String>,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} records of the response policy zone {}", self.file, self.records, self.zone)?;
+        self.instead.as_ref().map_or(Ok(()), |instead| write!(f, ", with {instead} in place of what they say"))
+    }
+}
+
+/// Whether a trigger is about all names of a registry, of a top-level domain, or all there are.
+fn is_wide(trigger: Trigger<'_>) -> bool {
+    let Trigger::Name(Kind::Qname, reach, wire) = trigger else { return false };
+    match spelling::label_starts(wire).take(REGISTRY_LABELS + 1).count() {
+        0 | 1 => true,
+        2..=REGISTRY_LABELS if reach & BELOW != 0 => public_suffix(wire) == Some(PublicSuffix::Registry),
+        _ => false,
+    }
 }
 
 impl RpzZone {
@@ -126,6 +166,12 @@ impl RpzZone {
         if self.is_over_budget() {
             lists::report_budget(file, &self.problems, self.lines, Format::Rpz, faults);
         }
+    }
+
+    /// Says which records that block public suffixes were left out for it.
+    pub(super) fn report_wide(&self, file: &Arc<str>, faults: &Faults) {
+        let records = text!("{records} records did load", records = self.len());
+        lists::report_problems(file, &self.wide, &records, faults);
     }
 
     /// The serial number of its SOA.

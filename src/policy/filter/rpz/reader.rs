@@ -6,7 +6,7 @@ use super::master::{Entries, Word};
 use super::spelling::{WIRE_MAX, label_starts, read_labels, write_labels};
 use super::store::{Collector, Policy, Record};
 use super::trigger::{self, NoTrigger, Trigger};
-use super::{RpzZone, rdata};
+use super::{RpzZone, is_wide, rdata};
 use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::policy::document::words;
@@ -49,6 +49,7 @@ pub(super) struct Reader<'b> {
     data: Vec<u8>,
     collector: Collector,
     problems: Problems,
+    wide: Problems,
     lines: usize,
 }
 
@@ -76,6 +77,7 @@ impl<'b> Reader<'b> {
             data: Vec::new(),
             collector: Collector::new(bytes.len()),
             problems: Problems::default(),
+            wide: Problems::default(),
             lines: 0,
         }
     }
@@ -101,7 +103,7 @@ impl<'b> Reader<'b> {
         // A zone of nothing has no name either.
         let apex = Some(&self.apex).filter(|_| store.len() > 0).and_then(|apex| Name::from_wire(apex).ok());
         let apex = apex.unwrap_or_else(Name::root);
-        RpzZone { apex, store, problems: self.problems, lines: self.lines }
+        RpzZone { apex, store, problems: self.problems, wide: self.wide, lines: self.lines }
     }
 
     #[cold]
@@ -257,7 +259,13 @@ impl<'b> Reader<'b> {
             _ => (Policy::Data, None),
         };
         let data = (policy == Policy::Data).then_some((rest.rtype, self.data.as_slice()));
-        self.collector.add(&Record { trigger, policy, ttl, data })?;
+        let record = Record { trigger, policy, ttl, data };
+        self.collector.add(&record)?;
+        if is_wide(trigger) && record.blocks() {
+            let span = self.entries.span.clone();
+            let line = &self.bytes[span.start..span.end.min(span.start + LINE_SHOWN)];
+            self.wide.add_meant(Problem::PublicSuffix, self.entries.line, span.start, line, None);
+        }
         match self.owner_doubt.or(doubt).or(action_doubt) {
             Some(doubt) => Err(doubt.into()),
             None => Ok(()),
@@ -342,8 +350,9 @@ pub(super) fn policy_of(
     if let Some(policy) = action(target) {
         return Ok((policy, None));
     }
-    let single = usize::from(target[0]) + 2 == target.len();
-    if single && target.get(1..5).is_some_and(|start| start.eq_ignore_ascii_case(b"rpz-")) {
+    // "a top level domain starting with "rpz-", a child of a top level domain starting with "rpz-"" are no local data.
+    let last = label_starts(target).last().unwrap_or_default();
+    if target.get(last + 1..last + 5).is_some_and(|start| start.eq_ignore_ascii_case(b"rpz-")) {
         return Err(Flaw::UnknownAction.into());
     }
     // `rpz-passthru` without its dot leads into the zone itself, where no policy can have meant it to lead.

@@ -3,16 +3,12 @@
 
 use super::trigger::{Kind, Trigger};
 use crate::dns::rtype;
+use crate::policy::filter::data::{RDATA_MAX, RECORDS_MAX};
 use crate::policy::filter::lists::Problem;
 use crate::policy::filter::rpz::Flaw;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
-
-/// The most records of one owner: they have to fit into an answer.
-const RECORDS_MAX: usize = 64;
-/// The most bytes of RDATA of one owner.
-const RDATA_MAX: usize = 2048;
 
 /// The most bytes of all records of one zone.
 const BYTES_MAX: usize = 1 << 30;
@@ -52,6 +48,13 @@ pub struct Record<'z> {
     pub ttl: u32,
     /// Type and data of local data; names in it are uncompressed.
     pub data: Option<(u16, &'z [u8])>,
+}
+
+impl Record<'_> {
+    /// Whether it keeps the answer of the world from clients.
+    pub(super) fn blocks(&self) -> bool {
+        !matches!(self.policy, Policy::Passthru | Policy::PassthruSelf)
+    }
 }
 
 /// Hash codes are all the same to a map of hash codes.

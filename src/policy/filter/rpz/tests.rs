@@ -99,6 +99,7 @@ fn a_bad_record_is_counted_and_costs_no_other() {
         ("b DNAME x.", "rpz-type", None),
         ("b ANY x.", "rpz-type", None),
         ("b CNAME rpz-block.", "rpz-unknown-action", None),
+        ("b CNAME x.rpz-drop.", "rpz-unknown-action", None),
         ("b..c CNAME .", "empty-label", None),
         ("$INCLUDE other.zone", "rpz-include", None),
         ("$GENERATE 1-9 h$ CNAME .", "rpz-generate", None),

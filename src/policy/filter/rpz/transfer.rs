@@ -5,7 +5,7 @@ use super::reader::policy_of;
 use super::spelling::{label_starts, wire_len, write_absolute};
 use super::store::{Collector, Policy, Record};
 use super::trigger::{self, NoTrigger, Trigger};
-use super::{RpzZone, rdata};
+use super::{RpzZone, is_wide, rdata};
 use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::policy::document::words::TypeName;
@@ -18,6 +18,7 @@ pub struct RpzBuilder {
     apex: Name,
     collector: Collector,
     problems: Problems,
+    wide: Problems,
     lines: usize,
     has_soa: bool,
 }
@@ -31,7 +32,14 @@ impl std::fmt::Debug for RpzBuilder {
 impl RpzBuilder {
     /// For the zone of this name.
     pub fn new(apex: &Name) -> Self {
-        Self { apex: *apex, collector: Collector::new(0), problems: Problems::default(), lines: 0, has_soa: false }
+        Self {
+            apex: *apex,
+            collector: Collector::new(0),
+            problems: Problems::default(),
+            wide: Problems::default(),
+            lines: 0,
+            has_soa: false,
+        }
     }
 
     /// Adds a record: owner and data in uncompressed wire form, the TTL in seconds. What is wrong with it is counted.
@@ -96,13 +104,19 @@ impl RpzBuilder {
             _ => (Policy::Data, None),
         };
         let data = (policy == Policy::Data).then_some((rtype, data));
-        self.collector.add(&Record { trigger, policy, ttl, data })?;
+        let record = Record { trigger, policy, ttl, data };
+        self.collector.add(&record)?;
+        if record.blocks() && is_wide(trigger) {
+            let mut line = String::new();
+            write_absolute(owner, &mut line);
+            self.wide.add_meant(Problem::PublicSuffix, self.lines, 0, line.as_bytes(), None);
+        }
         doubt.or(action_doubt).map_or(Ok(()), |doubt| Err(doubt.into()))
     }
 
     /// The zone.
     pub fn finish(self) -> RpzZone {
-        let Self { apex, collector, problems, lines, .. } = self;
-        RpzZone { apex, store: collector.finish(), problems, lines }
+        let Self { apex, collector, problems, wide, lines, .. } = self;
+        RpzZone { apex, store: collector.finish(), problems, wide, lines }
     }
 }

@@ -1,7 +1,9 @@
 //! Tests of the filter as a whole, and what they share.
 
+mod answers;
 mod exceptions;
 mod four_formats;
+mod policy_zones;
 mod precedence;
 mod property;
 mod reading;

@@ -18,9 +18,10 @@ use super::super::action::{Budget, Expectation, Limit, Otherwise, Per, TtlBounds
 use super::super::data::{Alias, DataSet, LocalData, LocalRecord, RDATA_MAX, RECORDS_MAX};
 use super::super::pattern::Pattern;
 use super::refuse_empty;
+use crate::language::{Text, text};
 use crate::policy::clients::Groups;
 use crate::policy::document::table::nearest;
-use crate::policy::document::{At, Code, Fault, Table, network, units};
+use crate::policy::document::{At, Code, Table, network, units};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,8 +105,8 @@ pub(super) fn read(t: &Table<'_>, groups: &Groups) -> Action {
         return Action::Monitor;
     };
     for (key, action) in OWN_KEYS.iter().filter(|(key, action)| t.has(key) && action != name) {
-        let message = format!("{key} has no use with the action {name}");
-        t.fault(key, Code::Conflict, message, format!("only action = {action:?} has it"));
+        let message = text!("{key} has no use with the action {name}", key, name);
+        t.fault(key, Code::Conflict, message, text!("only action = {action:?} has it", action));
     }
     let action = match word {
         Word::Plain(plain) => Some(match plain {
@@ -133,31 +134,41 @@ fn refuse_word(t: &Table<'_>, text: &At<&str>) {
     let words = || WORDS.iter().map(|(word, _)| *word);
     let all = words().collect::<Vec<_>>().join(", ");
     let hint = match nearest(text.value, words()) {
-        Some(word) => format!("did you mean {word:?}? It is one of: {all}"),
-        None => format!("it is one of: {all}"),
+        Some(word) => text!("did you mean {word:?}? It is one of: {words}", word, words = all),
+        None => text!("it is one of: {words}", words = all),
     };
-    t.faults().add(Code::Choice, &text.place, format!("{} cannot be {:?}", t.label("action"), text.value), hint);
+    t.faults().add(
+        Code::Choice,
+        &text.place,
+        text!("{key} cannot be {text:?}", key = t.label("action"), text = text.value),
+        hint,
+    );
 }
 
 fn read_addresses(t: &Table<'_>) -> Option<Vec<IpAddr>> {
-    refuse_empty(t, "addresses", "leave it out to answer with 0.0.0.0 and ::")?;
+    refuse_empty(t, "addresses", text!("leave it out to answer with 0.0.0.0 and ::"))?;
     let texts = t.list("addresses");
     let mut addresses = Vec::new();
     for text in &texts {
         match text.value.parse::<IpAddr>() {
             Ok(address) if addresses.contains(&address) => {
-                let message = format!("address {address} is there twice");
-                t.faults().push(Fault::new(Code::Duplicate, text.place.clone(), message));
+                let message = text!("address {address} is there twice", address);
+                t.faults().add(Code::Duplicate, &text.place, message, text!("remove one of the two"));
             }
             Ok(address) => addresses.push(address),
             Err(_) => {
-                let message = format!("{:?} is not an address", text.value);
-                t.faults().add(Code::Address, &text.place, message, "such as \"192.0.2.1\" or \"2001:db8::1\"");
+                let message = text!("{text:?} is not an address", text = text.value);
+                t.faults().add(Code::Address, &text.place, message, text!("such as \"192.0.2.1\" or \"2001:db8::1\""));
             }
         }
     }
     if addresses.len() > ADDRESSES_MAX {
-        t.fault("addresses", Code::TooMany, format!("more than {ADDRESSES_MAX} addresses"), "an answer has to fit");
+        t.fault(
+            "addresses",
+            Code::TooMany,
+            text!("more than {most} addresses", most = ADDRESSES_MAX),
+            text!("an answer has to fit"),
+        );
         addresses.truncate(ADDRESSES_MAX);
     }
     Some(addresses)
@@ -167,21 +178,21 @@ fn read_data(t: &Table<'_>) -> Option<LocalData> {
     match (t.has("records"), t.text("cname")) {
         (true, Some(_)) => {
             t.list("records");
-            let hint = "a name with a CNAME has no other records: leave one of the two out";
-            t.fault("cname", Code::Conflict, "records and cname exclude each other", hint);
+            let hint = text!("a name with a CNAME has no other records: leave one of the two out");
+            t.fault("cname", Code::Conflict, text!("records and cname exclude each other"), hint);
             None
         }
         (false, None) if t.has("cname") => None,
         (false, None) => {
-            let message = format!("{} needs records or cname", t.label("action"));
-            t.faults().add(Code::MissingKey, &t.place(), message, "records = [\"A 10.0.0.1\"]");
+            let message = text!("{key} needs records or cname", key = t.label("action"));
+            t.faults().add(Code::MissingKey, &t.place(), message, text!("such as records = [\"A 10.0.0.1\"]"));
             None
         }
         (false, Some(text)) => match Alias::parse(text.value) {
             Ok(alias) => Some(LocalData { alias: Some(alias), records: Vec::new() }),
             Err(error) => {
-                let message = format!("{:?} is not a domain name: {error}", text.value);
-                let hint = "such as \"garden.example\"; \"*.garden.example\" puts the name asked for before it";
+                let message = text!("{text:?} is not a domain name: {error}", text = text.value, error = error.text());
+                let hint = text!("such as \"garden.example\"; \"*.garden.example\" puts the name asked for before it");
                 t.faults().add(Code::Name, &text.place, message, hint);
                 None
             }
@@ -191,30 +202,38 @@ fn read_data(t: &Table<'_>) -> Option<LocalData> {
 }
 
 fn read_records(t: &Table<'_>) -> Option<LocalData> {
-    refuse_empty(t, "records", "action = \"nodata\" answers without records")?;
+    refuse_empty(t, "records", text!("action = \"nodata\" answers without records"))?;
     let mut records = Vec::new();
     for text in t.list("records") {
         match LocalRecord::parse(text.value) {
             Ok(record) if record.rtype == crate::dns::rtype::CNAME => {
-                let hint = "write cname = \"...\" in place of records";
-                t.faults().add(Code::Conflict, &text.place, "a CNAME answers every type, so it is alone", hint);
+                let hint = text!("write cname = \"...\" in place of records");
+                t.faults().add(Code::Conflict, &text.place, text!("a CNAME answers every type, so it is alone"), hint);
             }
             Ok(record) if records.contains(&record) => {
-                t.faults().push(Fault::new(Code::Duplicate, text.place.clone(), "this record is there twice"));
+                t.faults().add(
+                    Code::Duplicate,
+                    &text.place,
+                    text!("this record is there twice"),
+                    text!("remove one of the two"),
+                );
             }
             Ok(record) => records.push(record),
             Err(error) => {
-                let message = format!("{:?} is not a record: {error}", text.value);
-                let hint =
-                    "type and data as in a master file: \"A 10.0.0.1\", \"TXT \\\"text\\\"\", \"MX 10 mail.example.\"";
+                let message =
+                    text!("{text:?} is not a record: {error}", text = text.value, error = Text::foreign(&error));
+                let hint = text!(
+                    "type and data as in a master file: \"A 10.0.0.1\", \"TXT \\\"text\\\"\", \"MX 10 mail.example.\""
+                );
                 t.faults().add(Code::Value, &text.place, message, hint);
             }
         }
     }
     let bytes: usize = records.iter().map(|record| record.rdata.len()).sum();
     if records.len() > RECORDS_MAX || bytes > RDATA_MAX {
-        let message = format!("more than {RECORDS_MAX} records, or than {RDATA_MAX} bytes of them");
-        t.fault("records", Code::TooMany, message, "an answer has to fit");
+        let message =
+            text!("more than {most} records, or than {bytes} bytes of them", most = RECORDS_MAX, bytes = RDATA_MAX);
+        t.fault("records", Code::TooMany, message, text!("an answer has to fit"));
         return None;
     }
     Some(LocalData { alias: None, records })
@@ -234,8 +253,8 @@ fn read_budget(t: &Table<'_>) -> Option<Budget> {
 fn read_shed(t: &Table<'_>) -> Option<Budget> {
     let budget = t.table("budget");
     if !budget.is_present() {
-        let message = format!("{} needs a budget", t.label("action"));
-        t.faults().add(Code::MissingKey, &t.place(), message, "budget = { qps = 200 }");
+        let message = text!("{key} needs a budget", key = t.label("action"));
+        t.faults().add(Code::MissingKey, &t.place(), message, text!("such as budget = {{ qps = 200 }}"));
         return None;
     }
     read_budget(&budget)
@@ -253,18 +272,23 @@ fn read_ttl(t: &Table<'_>) -> Option<TtlBounds> {
     };
     let (min, max, rto) = (seconds("min"), seconds("max"), seconds("rto"));
     if min.is_none() && max.is_none() && rto.is_none() {
-        let message = format!("{} needs min, max or rto", t.label("action"));
-        t.faults().add(Code::MissingKey, &t.place(), message, "max = \"5m\", or rto = \"30m\" for a cap at half of it");
+        let message = text!("{key} needs min, max or rto", key = t.label("action"));
+        t.faults().add(
+            Code::MissingKey,
+            &t.place(),
+            message,
+            text!("such as max = \"5m\", or rto = \"30m\" for a cap at half of it"),
+        );
         return None;
     }
     if max.is_some() && rto.is_some() {
-        t.fault("rto", Code::Conflict, "max and rto both cap", "leave one of the two out");
+        t.fault("rto", Code::Conflict, text!("max and rto both cap"), text!("leave one of the two out"));
     }
     // Half of the recovery time for the old answer to be forgotten, half for the new one to be there.
     let bounds = TtlBounds { min: min.unwrap_or(0), max: rto.map(|rto| (rto / 2).max(1)).or(max).unwrap_or(u32::MAX) };
     if bounds.min > bounds.max {
         let cap = units::show_duration(Duration::from_secs(bounds.max.into()));
-        t.fault("min", Code::Range, format!("min is above the cap of {cap}"), "a lower min, or a higher cap");
+        t.fault("min", Code::Range, text!("min is above the cap of {cap}", cap), text!("a lower min, or a higher cap"));
         return None;
     }
     Some(bounds)
@@ -276,7 +300,7 @@ fn read_expectation(t: &Table<'_>, groups: &Groups) -> Option<Expectation> {
         t.missing("answers");
         return None;
     }
-    refuse_empty(t, "answers", "then every answer would be withheld");
+    refuse_empty(t, "answers", text!("then every answer would be withheld"));
     let (mut entries, mut names) = (Vec::new(), Vec::new());
     for text in t.list("answers") {
         let is_network = text.value.starts_with(['!', '@'])
@@ -289,15 +313,16 @@ fn read_expectation(t: &Table<'_>, groups: &Groups) -> Option<Expectation> {
         match Pattern::parse(text.value) {
             Ok(pattern) => names.push(pattern),
             Err(message) => {
-                let hint = "answers are networks such as \"203.0.113.0/24\", and names to which a CNAME may lead";
+                let hint =
+                    text!("answers are networks such as \"203.0.113.0/24\", and names to which a CNAME may lead");
                 t.faults().add(Code::Name, &text.place, message, hint);
             }
         }
     }
     network::report_duplicates(&entries, t.faults());
     if names.len() > EXPECTED_NAMES_MAX {
-        let message = format!("more than {EXPECTED_NAMES_MAX} names");
-        t.fault("answers", Code::TooMany, message, "one name stands for all below it");
+        let message = text!("more than {most} names", most = EXPECTED_NAMES_MAX);
+        t.fault("answers", Code::TooMany, message, text!("one name stands for all below it"));
         names.truncate(EXPECTED_NAMES_MAX);
     }
     let networks = network::set(entries.into_iter().map(|entry| entry.value), groups);

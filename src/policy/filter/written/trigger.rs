@@ -71,19 +71,29 @@ impl<'d> WrittenTrigger<'d> {
         let matches = t.choice("match", &matches, Match::Subtree);
         let given: Vec<_> = TRIGGERS.into_iter().filter(|key| t.has(key)).collect();
         let Some(&key) = given.first() else {
-            let message = format!("[{}] needs a trigger: {}", t.label("").trim_end_matches('.'), TRIGGERS.join(", "));
-            t.faults().add(Code::MissingKey, &t.place(), message, "names = [\"example.com\"]");
+            let message = text!(
+                "[{path}] needs a trigger: {words}",
+                path = t.label("").trim_end_matches('.'),
+                words = TRIGGERS.join(", ")
+            );
+            t.faults().add(Code::MissingKey, &t.place(), message, text!("such as names = [\"example.com\"]"));
             return Self::Broken;
         };
         if let Some(other) = given.get(1) {
-            t.fault(other, Code::Conflict, format!("a rule has one trigger: {key} or {other}"), "make two rules of it");
+            t.fault(
+                other,
+                Code::Conflict,
+                text!("a rule has one trigger: {key} or {other}", key, other),
+                text!("make two rules of it"),
+            );
             return Self::Broken;
         }
         if key != "list" {
             for only in ["match", "format"] {
                 if t.has(only) {
-                    let hint = "names say it themselves: \"x\" is x and all below, \"=x\" x alone, \"*.x\" only below";
-                    t.fault(only, Code::Conflict, format!("{only} is only for lists"), hint);
+                    let hint =
+                        text!("names say it themselves: \"x\" is x and all below, \"=x\" x alone, \"*.x\" only below");
+                    t.fault(only, Code::Conflict, text!("{key} is only for lists", key = only), hint);
                 }
             }
         }
@@ -101,12 +111,12 @@ impl<'d> WrittenTrigger<'d> {
     }
 
     fn read_names(t: &Table<'d>, key: &'static str, kind: TriggerKind) -> Self {
-        refuse_empty(t, key, "a rule without names can never act");
+        refuse_empty(t, key, text!("a rule without names can never act"));
         Self::Names(kind, t.list(key).iter().filter_map(|text| read_name(text, t.faults())).collect())
     }
 
     fn read_networks(t: &Table<'d>, key: &'static str, kind: TriggerKind, groups: &Groups) -> Self {
-        refuse_empty(t, key, "a rule without addresses can never act");
+        refuse_empty(t, key, text!("a rule without addresses can never act"));
         let (files, networks): (Vec<_>, Vec<_>) =
             t.list(key).into_iter().partition(|text| text.value.starts_with(LISTS));
         let entries = networks.iter().filter_map(|text| network::entry(text, groups, t.faults()));
@@ -146,8 +156,8 @@ impl<'d> WrittenTrigger<'d> {
 fn is_fit(t: &Table<'_>, entry: &At<Entry>, kind: TriggerKind) -> bool {
     let is_group = matches!(entry.value.member, Member::Group(_));
     if is_group && kind != TriggerKind::Client {
-        let message = format!("{} cannot name a group of clients", t.label(kind.key()));
-        t.faults().add(Code::Value, &entry.place, message, "write the networks themselves");
+        let message = text!("{key} cannot name a group of clients", key = t.label(kind.key()));
+        t.faults().add(Code::Value, &entry.place, message, text!("write the networks themselves"));
         return false;
     }
     true
@@ -163,13 +173,18 @@ fn read_format(t: &Table<'_>) -> Option<At<Format>> {
 fn read_name(text: &At<&str>, faults: &Faults) -> Option<(u8, At<Name>)> {
     let (reach, bare) = split(text.value);
     if !bare.is_ascii() {
-        let message = format!("{:?} has letters beyond ascii", text.value);
-        faults.add(Code::Name, &text.place, message, "write the name in its ASCII form, which begins with xn--");
+        let message = text!("{text:?} has letters beyond ascii", text = text.value);
+        faults.add(Code::Name, &text.place, message, text!("write the name in its ASCII form, which begins with xn--"));
         return None;
     }
     if bare.contains('*') {
-        let message = format!("{:?} has a wildcard that is not the whole first label", text.value);
-        faults.add(Code::Name, &text.place, message, "\"*.x\" means every name below x; \"x\" includes x itself");
+        let message = text!("{text:?} has a wildcard that is not the whole first label", text = text.value);
+        faults.add(
+            Code::Name,
+            &text.place,
+            message,
+            text!("\"*.x\" means every name below x; \"x\" includes x itself"),
+        );
         return None;
     }
     let name = values::name(&At { value: bare, place: text.place.clone() }, faults)?;
@@ -179,7 +194,7 @@ fn read_name(text: &At<&str>, faults: &Faults) -> Option<(u8, At<Name>)> {
 fn refuse_wide_name(reach: u8, name: &At<Name>, faults: &Faults) {
     if let Some(what) = (Pattern { reach, name: name.value }).too_wide() {
         let message = text!("this rule would act on {what}", what);
-        faults.add(Code::Dangerous, &name.place, message, "force = true, if you mean it");
+        faults.add(Code::Dangerous, &name.place, message, text!("force = true, if you mean it"));
     }
 }
 
@@ -190,7 +205,7 @@ fn refuse_wide_network(entry: &At<Entry>, faults: &Faults) {
         IpNet::V6(net) => net.prefix_len() < WIDE.1,
     };
     if is_wide {
-        let message = format!("this rule would act on all of {net}");
-        faults.add(Code::Dangerous, &entry.place, message, "force = true, if you mean it");
+        let message = text!("this rule would act on all of {net}", net);
+        faults.add(Code::Dangerous, &entry.place, message, text!("force = true, if you mean it"));
     }
 }
