@@ -141,8 +141,8 @@ fn leave_out_strangers(files: &mut Files, faults: &Faults) {
     for path in strangers {
         let hint = match nearest(&path, TOP) {
             Some(near) => format!("did you mean {near:?}?"),
-            None => "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, lists/*, \
-                     modes/*.toml, tests/*.toml and *.secrets"
+            None => "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, \
+                     filters/*.rpz, lists/*, modes/*.toml, tests/*.toml and *.secrets"
                 .to_owned(),
         };
         faults.add(
