@@ -192,7 +192,7 @@ fn leave_out_strangers(files: &mut Files, faults: &Faults) {
         let hint = match nearest(&path, TOP) {
             Some(word) => text!("did you mean {word:?}?", word),
             None => text!(
-                "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, lists/*, modes/*.toml, \
+                "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, filters/*.rpz, lists/*, modes/*.toml, \
                  tests/*.toml, *.secrets and *.pem"
             ),
         };
