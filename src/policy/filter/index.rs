@@ -4,6 +4,7 @@
 use super::Rule;
 use super::lists::NameList;
 use super::sets::{BELOW, FREE_BELOW, FREE_SELF, FREED, RuleRef, SELF, Sets, SetsBuilder};
+use super::shadow::Overlaps;
 use super::table::{Table, TooManyNames};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -38,11 +39,13 @@ impl Index {
         self.table.bytes() + self.sets.bytes()
     }
 
-    /// Enters the names of each rule; `names[n]` are those of `rules[n]`. Says for each rule what was folded.
+    /// Enters the names of each rule; `names[n]` are those of `rules[n]`. Says for each rule what was folded,
+    /// and notes which rules meet.
     pub(super) fn build(
         rules: &[Rule],
         names: &[Arc<NameList>],
         seed: u64,
+        overlaps: &mut Overlaps,
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         let ranks = ranks_of(rules);
         // Both closures build sets, but never at the same time.
@@ -59,6 +62,7 @@ impl Index {
         };
         let mut last = None;
         let keep = |set: u32, above: Option<u32>| {
+            overlaps.note(set, above);
             let Some(above) = above else { return true };
             let sets = sets.borrow();
             let adds_nothing = match last {

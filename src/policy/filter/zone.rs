@@ -12,6 +12,7 @@
 use super::lists::addresses;
 use super::lists::{self, NameList, Reading};
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
+use super::shadow::{self, Overlaps};
 use super::written::{SHARED, WrittenRule, WrittenTrigger, read_groups, read_time};
 use super::{Action, Filter, Folded, RULES_MAX, Rule, RuleHits, Trigger, TriggerKind};
 use crate::policy::Mode;
@@ -19,6 +20,7 @@ use crate::policy::document::network::{self, Entry, Member};
 use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
 use crate::policy::document::{At, Code, Context, Fault, Place, Table};
+use ipnet::IpNet;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -39,11 +41,13 @@ pub fn read(context: &Context<'_>, seed: u64) -> Filter {
 }
 
 /// Where a rule was written, for faults that only the whole can show.
-struct Origin {
-    id: Place,
-    trigger: Place,
+pub(super) struct Origin {
+    pub(super) id: Place,
+    pub(super) trigger: Place,
     /// Name and place of each, when the rule has names of its own.
-    names: Vec<(Vec<u8>, Place)>,
+    pub(super) names: Vec<(Vec<u8>, Place)>,
+    /// The same of networks.
+    pub(super) networks: Vec<(IpNet, Place)>,
     force: bool,
 }
 
@@ -127,9 +131,13 @@ impl Zones<'_> {
             }
             _ => Vec::new(),
         };
+        let networks = match &written.trigger {
+            WrittenTrigger::Networks { entries, .. } => entries.iter().filter_map(own_network).collect(),
+            _ => Vec::new(),
+        };
         let Some(kind) = written.trigger.kind() else { return };
         let place = table.place_of(written.trigger.key());
-        self.origins.push(Origin { id: id.place.clone(), trigger: place, names, force: written.force });
+        self.origins.push(Origin { id: id.place.clone(), trigger: place, names, networks, force: written.force });
         self.triggers.push(trigger);
         self.rules.push(Rule {
             id: id.value.to_owned(),
@@ -218,7 +226,8 @@ impl Zones<'_> {
 
     fn finish(self, seed: u64) -> Filter {
         let faults = self.context.faults;
-        let filter = match Filter::with_triggers(self.rules, self.triggers, seed) {
+        let mut overlaps = [Overlaps::default(), Overlaps::default()];
+        let filter = match Filter::noting(self.rules, self.triggers, seed, &mut overlaps) {
             Ok((filter, folded)) => {
                 for (origin, folded) in self.origins.iter().zip(&folded) {
                     report_folded(self.context, origin, *folded);
@@ -232,8 +241,17 @@ impl Zones<'_> {
         };
         if filter.rules().len() == self.origins.len() {
             refuse_own_routes(self.context, &filter, &self.origins);
+            shadow::report(&filter, &self.origins, overlaps, faults);
         }
         filter
+    }
+}
+
+/// A network that stands in a rule itself, and is not an exception.
+fn own_network(entry: &At<Entry>) -> Option<(IpNet, Place)> {
+    match entry.value {
+        Entry { except: false, member: Member::Network(net) } => Some((net, entry.place.clone())),
+        _ => None,
     }
 }
 
