@@ -1,7 +1,8 @@
 //! Tells of rules that others decide before: one warning for a rule, at the name or network itself where it stands in the
 //! rule, and with their number where they are of a list.
 //!
-//! An exception is what `allow` is for: names of a list that an earlier rule allows are not reported, unless they are all.
+//! Names of a list that an earlier rule allows, or names itself, are not reported, unless they are all: exceptions are what
+//! such rules are for. Two lists that share names are.
 
 use super::super::zone::Origin;
 use super::super::{Action, Filter, Rule, TriggerKind};
@@ -52,7 +53,7 @@ struct Reporter<'f> {
 impl Reporter<'_> {
     /// Reports one rule; whether there was something to say.
     fn report(&mut self, rule: usize, shadow: &Shadow) -> bool {
-        let Some(&(by, names)) = shadow.by.first() else { return false };
+        let Some(&(by, _)) = shadow.by.first() else { return false };
         if shadow.is_whole() {
             self.report_whole(rule, by, shadow.by.len() - 1);
             return true;
@@ -64,14 +65,17 @@ impl Reporter<'_> {
         if !origin.networks.is_empty() {
             return self.report_own_networks(rule);
         }
-        // What a list of networks shares with another is counted in ranges, which say nothing to anybody.
         let rules = self.filter.rules();
-        if rules[by].action == Action::Allow || !matches!(rules[rule].trigger, TriggerKind::Name | TriggerKind::NsName)
-        {
+        // What a list of networks shares with another is counted in ranges, which say nothing to anybody.
+        if !matches!(rules[rule].trigger, TriggerKind::Name | TriggerKind::NsName) {
             return false;
         }
+        // Names that somebody wrote into a rule before a list are meant to be another case.
+        let of_lists = |by: &&(usize, u64)| self.origins[by.0].names.is_empty() && rules[by.0].action != Action::Allow;
+        let mut by_lists = shadow.by.iter().filter(of_lists);
+        let Some(&(by, names)) = by_lists.next() else { return false };
+        let more: u64 = by_lists.map(|(_, names)| names).sum();
         let (first, other) = (&rules[rule].id, &rules[by].id);
-        let more = shadow.names - names;
         let rest = if more > 0 { format!(", {more} more by others") } else { String::new() };
         let message =
             format!("{names} of the {} names of rule {first:?} are decided before by rule {other:?}{rest}", shadow.of);
