@@ -36,6 +36,11 @@ impl GroupSet {
         self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
     }
 
+    /// Whether all of `other` are in it.
+    pub fn includes(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(a, b)| a & b == *b)
+    }
+
     /// Whether no group is in it.
     pub fn is_empty(&self) -> bool {
         self.0 == [0; GROUPS_MAX / 64]

@@ -8,7 +8,7 @@ use super::document::words::TypeName;
 use super::emergency::Emergency;
 use super::filter::data::LocalRecord;
 use super::filter::{self, Action, Decision, HitCount, Otherwise, Rule};
-use super::schedules::ActiveSet;
+use super::schedules::{ActiveSet, Schedules};
 use super::{Mode, Policy};
 use crate::dns::name::Name;
 use crate::dns::response::Response;
@@ -339,6 +339,20 @@ fn group_names(groups: &Groups, set: &super::clients::GroupSet) -> Vec<String> {
     member.map(|(_, name)| name.to_owned()).collect()
 }
 
+/// The schedules that are not active, or the time that is over, where that is why a rule does not speak.
+fn time_of(rule: &Rule, why: filter::Why, schedules: &Schedules) -> String {
+    let scope = &rule.scope;
+    match (why, scope.expires_ms) {
+        (filter::Why::OtherTime, _) => {
+            let sets = [&scope.zone_schedules, &scope.schedules].into_iter().flatten();
+            let spelled: Vec<_> = sets.map(|set| schedules.spelled(set)).collect();
+            format!(" ({})", spelled.join(", with "))
+        }
+        (filter::Why::Expired, Some(expires_ms)) => format!(" ({})", instant::show(expires_ms)),
+        _ => String::new(),
+    }
+}
+
 /// How a mode changes what a rule says.
 fn in_mode(mode: Mode, says: &str) -> String {
     match mode {
@@ -387,11 +401,17 @@ impl Explanation {
     fn ask_emergency(&mut self, emergency: &Emergency, subject: &Subject, groups: &GroupSet) -> bool {
         let Subject { client, name, qtype, tcp, ref active, .. } = *subject;
         let subject = filter::Subject { groups, client, name: &name, qtype, tcp, active };
-        self.add_steps("emergency", emergency.considered(&subject), tcp);
+        self.add_steps("emergency", emergency.considered(&subject), &Schedules::default(), tcp);
         self.decided(emergency.decide(&subject).rule, tcp)
     }
 
-    fn add_steps(&mut self, policy: &'static str, considered: Vec<filter::Considered<'_>>, tcp: bool) {
+    fn add_steps(
+        &mut self,
+        policy: &'static str,
+        considered: Vec<filter::Considered<'_>>,
+        schedules: &Schedules,
+        tcp: bool,
+    ) {
         for considered in considered {
             let decides = considered.why == filter::Why::Decides;
             let action = match &considered.rule.action {
@@ -400,7 +420,10 @@ impl Explanation {
             };
             let says = match decides {
                 true => format!("{action}, by {}", considered.matched),
-                false => format!("{action}, by {}, but {}", considered.matched, considered.why),
+                false => {
+                    let time = time_of(considered.rule, considered.why, schedules);
+                    format!("{action}, by {}, but {}{time}", considered.matched, considered.why)
+                }
             };
             self.steps.push(Step::of_rule(policy, considered.rule, says, decides));
         }
@@ -420,7 +443,7 @@ impl Explanation {
     fn ask_filter(&mut self, policy: &Policy, subject: &Subject, groups: &super::clients::GroupSet) -> bool {
         let Subject { client, name, qtype, tcp, ref active, .. } = *subject;
         let subject = filter::Subject { groups, client, name: &name, qtype, tcp, active };
-        self.add_steps(Reason::Filter.name(), policy.filter.considered(&subject), tcp);
+        self.add_steps(Reason::Filter.name(), policy.filter.considered(&subject), &policy.schedules, tcp);
         let decision = policy.filter.decide(&subject);
         if self.monitored.is_none() {
             self.monitored = decision.monitored.map(|rule| rule.id.clone());

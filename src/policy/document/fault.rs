@@ -105,6 +105,8 @@ codes! {
     Unused = "W-UNUSED",
     /// A time that never comes.
     Never = "W-NEVER",
+    /// A rule, or a part of it, that others always decide before.
+    Shadowed = "W-SHADOWED",
     /// One network in two places that disagree.
     Overlap = "W-OVERLAP",
     /// Something whose time is over.

@@ -26,6 +26,7 @@ mod pattern;
 pub mod rpz;
 mod rule;
 mod sets;
+mod shadow;
 mod table;
 mod trigger;
 mod written;
@@ -53,6 +54,7 @@ use index::{Index, wanted};
 use lists::NameList;
 use networks::Holders;
 use sets::RuleRef;
+use shadow::Overlaps;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -108,13 +110,23 @@ impl Filter {
         triggers: Vec<Trigger>,
         seed: u64,
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        Self::noting(rules, triggers, seed, &mut [Overlaps::default(), Overlaps::default()])
+    }
+
+    /// As [`Self::with_triggers`], and notes which rules meet at names, and at those of name servers.
+    fn noting(
+        rules: Vec<Rule>,
+        triggers: Vec<Trigger>,
+        seed: u64,
+        [overlaps, ns_overlaps]: &mut [Overlaps; 2],
+    ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         assert!(rules.len() == triggers.len() && rules.len() <= RULES_MAX, "a trigger for each of the rules");
         let names = names_of(&rules, &triggers, TriggerKind::Name);
-        let (index, mut folded) = Index::build(&rules, &names, seed, true)?;
+        let (index, mut folded) = Index::build(&rules, &names, seed, true, overlaps)?;
         let mut besides = Besides::default();
         if rules.iter().any(|rule| rule.trigger == TriggerKind::NsName) {
             let names = names_of(&rules, &triggers, TriggerKind::NsName);
-            let (index, more) = Index::build(&rules, &names, seed, false)?;
+            let (index, more) = Index::build(&rules, &names, seed, false, ns_overlaps)?;
             folded.iter_mut().zip(more).for_each(|(folded, more)| folded.add(more));
             besides.ns_names = Some(index);
         }

@@ -87,7 +87,7 @@ fn naive<'r>(rules: &'r [(Rule, Vec<String>)], subject: &Subject<'_>) -> (Option
 fn every_decision_is_that_of_the_naive_filter() {
     let seed = seed();
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut decisions = 0;
+    let (mut decisions, mut shadowed) = (0, 0);
     for _ in 0..150 {
         let count = rng.random_range(1..12);
         let mut zone = 0;
@@ -100,7 +100,12 @@ fn every_decision_is_that_of_the_naive_filter() {
         let names: Vec<_> =
             rules.iter().map(|(_, names)| list_of(&names.iter().map(String::as_str).collect::<Vec<_>>())).collect();
         let compiled = rules.iter().map(|(rule, _)| rule.clone()).collect();
-        let (filter, _) = Filter::new(compiled, &names, rng.random()).unwrap();
+        let triggers = names.iter().map(|names| Trigger::Names(Arc::clone(names))).collect();
+        let mut overlaps = [Overlaps::default(), Overlaps::default()];
+        let (filter, _) = Filter::noting(compiled, triggers, rng.random(), &mut overlaps).unwrap();
+        let [overlaps, _] = overlaps;
+        let shadows = shadow::of_names(&filter.rules, &filter.index.sets, overlaps);
+        shadowed += shadows.values().filter(|shadow| shadow.is_whole()).count();
         for _ in 0..100 {
             let (text, groups) = (random_name(&mut rng), random_groups(&mut rng).unwrap_or_default());
             let active = ActiveSet::of(rng.random_range(0..10), random_schedules(&mut rng).unwrap_or_default());
@@ -116,6 +121,11 @@ fn every_decision_is_that_of_the_naive_filter() {
             let decision = filter.decide(&subject);
             let found = (decision.rule.map(|r| r.id.as_str()), decision.monitored.map(|r| r.id.as_str()));
             assert_eq!(found, naive(&rules, &subject), "{name} seed {seed}: {rules:#?}");
+            if let Some(id) = found.0 {
+                let number = filter.rules.iter().position(|rule| rule.id == id).unwrap();
+                let is_shadowed = shadows.get(&number).is_some_and(|shadow| shadow.is_whole());
+                assert!(!is_shadowed, "{id} decides about {name} and is said never to, seed {seed}: {rules:#?}");
+            }
             let considered = filter.considered(&subject);
             let decides = considered.iter().find(|c| c.why == Why::Decides).map(|c| c.rule.id.as_str());
             assert_eq!(decides, found.0, "{name} seed {seed}");
@@ -126,4 +136,5 @@ fn every_decision_is_that_of_the_naive_filter() {
         }
     }
     assert!(decisions > 1_000, "the policies are too thin to show anything: {decisions}");
+    assert!(shadowed > 10, "too few rules are never reached to show anything: {shadowed}");
 }

@@ -12,7 +12,7 @@ const GATEWAY: &str = "[[upstream]]\nname = \"u\"\naddress = \"127.0.0.1:5300\"\
                        [[route]]\nzone = \"corp.example\"\npool = \"default\"\n";
 const CLIENTS: &str = "[[group]]\nname = \"branches\"\nnetworks = [\"10.0.0.0/8\"]\n\
                        [[schedule]]\nname = \"night\"\ntz = \"UTC\"\nwindows = [{ from = \"22:00\", to = \"06:00\" }]\n\
-                       [[schedule]]\nname = \"noon\"\ntz = \"UTC\"\nwindows = [{ from = \"12:00\", to = \"13:00\" }]\n";
+                       [[schedule]]\nname = \"office-hours\"\ntz = \"UTC\"\nwindows = [{ from = \"12:00\", to = \"13:00\" }]\n";
 
 /// When directories are read here: 2026-01-01T00:00:00Z.
 const NOW: u64 = 1_767_225_600_000;
@@ -164,7 +164,7 @@ fn what_belongs_to_later_versions_is_refused_as_such() {}
 fn a_time_of_a_rule_is_read_or_refused_at_its_place() {
     for (key, faults) in [
         ("schedule = \"night\"", &[][..]),
-        ("schedule = [\"night\", \"noon\"]", &[]),
+        ("schedule = [\"night\", \"office-hours\"]", &[]),
         ("schedule = \"nigth\"", &["5:12 E-UNKNOWN-SCHEDULE"]),
         ("schedule = [\"night\", \"noo\"]", &["5:22 E-UNKNOWN-SCHEDULE"]),
         ("schedule = []", &["5:12 E-EMPTY"]),
@@ -184,7 +184,7 @@ fn a_time_of_a_rule_is_read_or_refused_at_its_place() {
 #[test]
 fn a_zone_gives_its_rules_its_schedule_and_the_earlier_end() {
     let zone = "[zone]\nschedule = [\"night\"]\nexpires = 2026-06-01T00:00:00Z\n\
-        [[rule]]\nid = \"a\"\nnames = [\"a.example\"]\naction = \"drop\"\nschedule = \"noon\"\n\
+        [[rule]]\nid = \"a\"\nnames = [\"a.example\"]\naction = \"drop\"\nschedule = \"office-hours\"\n\
         [[rule]]\nid = \"b\"\nnames = [\"b.example\"]\naction = \"drop\"\nexpires = 2026-03-01T00:00:00Z\n\
         [[rule]]\nid = \"c\"\nnames = [\"c.example\"]\naction = \"drop\"\nexpires = 2027-01-01T00:00:00Z\n";
     let (filter, faults) = read_files(&[("filters/10-t.toml", zone)]);
