@@ -4,7 +4,7 @@
 use super::*;
 use crate::dns::response::Response;
 use crate::dns::rtype;
-use crate::dns::sample::{Sample, wire};
+use crate::dns::sample::Sample;
 use crate::policy::clients::Groups;
 use crate::policy::document::network::{Entry, Member, depths};
 use ipnet::IpNet;
