@@ -141,6 +141,14 @@ fn of_wholes(code: Code) -> (Text, Text) {
             text!("a feed has no copy yet, so that whatever it is for is empty"),
             text!("wait until it has come; `weir feed` says how it goes and why not"),
         ),
+        Code::Overridden => (
+            text!("an override also replaces what a zone lets pass, or answers by itself"),
+            text!("put what is to pass into a zone before this one"),
+        ),
+        Code::HalfReplaced => (
+            text!("the files were being replaced by others when they were read, so they may be of two policies"),
+            text!("`weir run DIR` makes them whole again; without a gateway `weir rollback --state DIR` does"),
+        ),
         Code::Partial => (
             text!("a rule acts on some of what it says only"),
             text!("see what the message says about it; nothing has to be done if that part is enough"),

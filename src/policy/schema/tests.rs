@@ -201,6 +201,52 @@ fn what_the_schema_offers_is_taken_and_its_choices_are_all_there_are() {
     assert!(tried > 250, "{tried}");
 }
 
+/// What runs of a policy, as text; `None` when it is refused. Feeds and what is kept in hashed sets is left out.
+fn running(files: Files) -> Option<String> {
+    let (policy, _) = load_files(files, &Options { seed: 1, ..Options::default() }).ok()?;
+    let crate::policy::Policy { server, access, source, rrl, cookies, storm, tcp, overload, filter, .. } = policy;
+    Some(format!("{:?}", (server, access, source, rrl, cookies, storm, tcp, overload, filter.rules())))
+}
+
+/// Takes a key away.
+fn unset(table: &mut toml::Table, path: &str) {
+    let Some((section, rest)) = path.split_once('.') else { return drop(table.remove(path)) };
+    let rest = rest.strip_prefix("*.").map_or_else(|| rest.to_owned(), |rest| format!("default.{rest}"));
+    match table.get_mut(section) {
+        Some(toml::Value::Table(inner)) => unset(inner, &rest),
+        Some(toml::Value::Array(tables)) => {
+            let inner = tables.iter_mut().filter_map(toml::Value::as_table_mut);
+            inner.for_each(|inner| unset(inner, &rest));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_default_that_is_a_word_is_what_a_reader_takes_without_one() {
+    let mut checked = 0;
+    for kind in [Kind::Gateway, Kind::Access, Kind::Limits, Kind::Filters] {
+        for (path, said) in keys(kind).into_iter().filter(|(_, said)| said.contains_key("enum")) {
+            // The place of a feed's key, and a zone's override, are not in what is compared.
+            let Some(default) = said.get("default").filter(|_| !path.starts_with("feed")) else { continue };
+            let written = with(kind, &path, default);
+            let file = written.iter().map(|(path, _)| path.to_string()).find(|path| Kind::of(path) == Some(kind));
+            let file = file.expect("a file");
+            let text = std::str::from_utf8(written.bytes(&file).expect("it is there")).expect("UTF-8");
+            let mut document: toml::Table = text.parse().expect("TOML");
+            unset(&mut document, &path);
+            let mut left_out = written.clone();
+            left_out.insert(&file, toml_text(&document));
+            let place = format!("{path} of {}.json", kind.name());
+            let (written, left_out) = (running(written), running(left_out));
+            assert!(written.is_some(), "{place}: {default} is refused");
+            assert_eq!(written, left_out, "{place}: {default} is not what is taken without it");
+            checked += 1;
+        }
+    }
+    assert!(checked > 15, "{checked}");
+}
+
 /// Why a value does not fit a schema; only the words that the schemas use, and none is passed over.
 fn misfits(root: &Value, schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
     let fits = |schema: &Value| {
