@@ -12,6 +12,7 @@ use weir::dns::name::Name;
 use weir::policy::clients::GroupSet;
 use weir::policy::filter::lists::{NameList, Reading, parse};
 use weir::policy::filter::{Action, Filter, Rule, Subject};
+use weir::policy::schedules::ActiveSet;
 use weir::sys::prefetch;
 
 const NAMES: usize = 1_000_000;
@@ -136,6 +137,7 @@ fn filter(c: &mut Criterion) {
                         name: &asked[next],
                         qtype: 1,
                         tcp: false,
+                        active: &ActiveSet::EVERYTHING,
                     })
                     .rule
                     .is_some()

@@ -64,7 +64,7 @@ impl Scene {
             alerts: Alerts::new(64),
             samples: Samples::new(8_192),
             notices: Default::default(),
-            live: LivePolicy::new(policy, 0).expect("few upstreams"),
+            live: LivePolicy::new(policy, 1, 0).expect("few upstreams"),
         });
         let gateway = Gateway::new(&shared, &Arc::new(Ledger::default()), 1, 64, [7; 32]);
         let out = Outbox::new(64, 1 << 20);

@@ -285,7 +285,8 @@ fn open_socket(policy: &Policy) -> Result<Option<ControlSocket>, RunError> {
 
 /// What all workers share, made once: its memory is fixed from here on.
 fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
-    let shards = 4 * worker_threads(policy.server.workers);
+    let workers = worker_threads(policy.server.workers);
+    let shards = 4 * workers;
     Ok(Shared {
         source: Arc::new(SourceTables::new(policy.source.memory, random_number()?)),
         rrl: RrlTable::new(policy.rrl.memory, random_number()?),
@@ -298,7 +299,7 @@ fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
         alerts: Alerts::new(ALERTS),
         samples: Samples::new(SAMPLES),
         notices: Notices::default(),
-        live: LivePolicy::new(policy, clock.now().unix_ms).map_err(RunError::Upstreams)?,
+        live: LivePolicy::new(policy, workers, clock.now().unix_ms).map_err(RunError::Upstreams)?,
     })
 }
 

@@ -9,14 +9,16 @@ use crate::ledger::notices::Notices;
 use crate::ledger::samples::Samples;
 use crate::policy::Policy;
 use crate::policy::cookies::CookieJar;
-use crate::policy::emergency::Emergency;
-use crate::policy::filter::{Action, Budgets, Decision, Matched, Rule, Subject};
+use crate::policy::emergency::{self, Emergency};
+use crate::policy::filter::hits::COUNTED_MAX;
+use crate::policy::filter::{Action, Budgets, Decision, Matched, Rule, RuleHits, Subject};
 use crate::policy::regulars::Regulars;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
 use crate::storm;
 use crate::upstream::{Registry, RegistryFull, Routing};
 use arc_swap::ArcSwap;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A policy as the workers see it, with the routing that belongs to it. One value: a mode and the emergency rules are part
@@ -74,6 +76,25 @@ impl Running {
     #[inline]
     pub fn has_rules(&self) -> bool {
         !self.emergency.is_empty() || !self.policy.filter.rules().is_empty()
+    }
+
+    /// The rules that are counted, in the order in which they are heard.
+    pub fn counted_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.emergency.rules().iter().chain(self.policy.filter.rules().iter().take(COUNTED_MAX))
+    }
+
+    /// Lets its rules count on from where those of the same id in `before` are.
+    fn count_hits(&self, workers: usize, before: Option<&Self>) {
+        if self.counted_rules().all(|rule| rule.hits.has_begun()) {
+            return;
+        }
+        // An emergency rule and one of a file may have the same id.
+        let key = |rule: &'_ Rule| (rule.zone == emergency::ZONE, rule.id.clone());
+        let before = before.into_iter().flat_map(Self::counted_rules);
+        let before: HashMap<_, &RuleHits> = before.map(|rule| (key(rule), &rule.hits)).collect();
+        for rule in self.counted_rules() {
+            rule.hits.begin(workers, before.get(&key(rule)).copied());
+        }
     }
 
     /// Whether no rule of any filter could ever speak about `name`, for any client.
@@ -134,20 +155,23 @@ impl std::error::Error for PublishError {}
 pub struct LivePolicy {
     running: ArcSwap<Running>,
     registry: Mutex<Registry>,
+    /// Workers that count hits of rules.
+    workers: usize,
 }
 
 impl LivePolicy {
-    /// The first policy of the process.
+    /// The first policy of the process, for so many workers.
     ///
     /// # Errors
     /// [`RegistryFull`]: more upstreams than there are slots.
-    pub fn new(policy: Policy, unix_ms: u64) -> Result<Self, RegistryFull> {
+    pub fn new(policy: Policy, workers: usize, unix_ms: u64) -> Result<Self, RegistryFull> {
         let mut registry = Registry::default();
         let routing = Arc::new(Routing::new(&policy.server, &mut registry)?);
         let (policy, emergency) = (Arc::new(policy), Arc::new(Emergency::none()));
         let base = Arc::clone(&policy);
         let running = Running { policy, base, mode: None, emergency, routing, generation: 1, since_unix_ms: unix_ms };
-        Ok(Self { running: ArcSwap::from_pointee(running), registry: Mutex::new(registry) })
+        running.count_hits(workers, None);
+        Ok(Self { running: ArcSwap::from_pointee(running), registry: Mutex::new(registry), workers })
     }
 
     /// The policy that runs now.
@@ -195,6 +219,7 @@ impl LivePolicy {
 
     /// To be called with the registry locked.
     fn swap(&self, next: Running) -> Published {
+        next.count_hits(self.workers, Some(&self.running.load()));
         let next = Arc::new(next);
         let previous = self.running.swap(Arc::clone(&next));
         (next, previous)

@@ -19,7 +19,11 @@ const OPERATIONS: u64 = 10_000;
 const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.1\"\n[[upstream]]\nname = \"b\"\n\
                        address = \"192.0.2.2\"\n[cache]\nsize = \"4MiB\"\n[log]\nqueries = \"all\"\n";
 const FILTER: &str = "[zone]\ntitle = \"t\"\n[[rule]]\nid = \"n\"\nnames = [\"blocked.test\"]\naction = \"nxdomain\"\n\
-                      [[rule]]\nid = \"d\"\nnames = [\"dropped.test\"]\naction = \"drop\"\n";
+                      [[rule]]\nid = \"d\"\nnames = [\"dropped.test\"]\naction = \"drop\"\n\
+                      [[rule]]\nid = \"s\"\nnames = [\"=night.test\"]\naction = \"refused\"\nschedule = \"night\"\n\
+                      [[rule]]\nid = \"e\"\nnames = [\"night.test\"]\naction = \"nxdomain\"\n";
+const CLIENTS: &str =
+    "[[schedule]]\nname = \"night\"\ntz = \"Europe/Berlin\"\nwindows = [{ from = \"22:00\", to = \"06:00\" }]\n";
 
 /// The workers with what an operation needs at hand.
 struct Bench {
@@ -37,7 +41,12 @@ impl Bench {
     }
 
     fn with_rules(filter: &str, limits: &str, query: Message) -> Self {
-        let files = [("gateway.toml", GATEWAY), ("filters/10-t.toml", filter), ("limits.toml", limits)];
+        let files = [
+            ("gateway.toml", GATEWAY),
+            ("clients.toml", CLIENTS),
+            ("filters/10-t.toml", filter),
+            ("limits.toml", limits),
+        ];
         let stage = Stage::new(policy(files), 1, 4096, 1);
         Self { stage, millis: 0, query: query.bytes(), asked: Vec::with_capacity(2048), from: None }
     }
@@ -128,6 +137,24 @@ fn a_cached_answer() {
     allocates_nothing("a cached answer", &mut bench, &mut |bench, n| bench.ask(n, inside(n as u32)));
     // It lives for 300 s; the operations take 10.
     assert_eq!(bench.counted(Outcome::CacheHit, Reason::None), OPERATIONS + 200);
+}
+
+#[test]
+fn a_rule_whose_schedule_comes_and_goes() {
+    let mut bench = Bench::new(OFF, Message::query(1, "night.test", A));
+    // An hour for each query: a year and more, with both changes of the clock.
+    let mut rule = |bench: &mut Bench, number: u64| {
+        bench.millis += 3_600_000;
+        bench.ask(number, inside(number as u32));
+    };
+    allocates_nothing("a schedule", &mut bench, &mut rule);
+    let running = bench.stage.shared.live.load();
+    let hits = |id: &str| {
+        running.counted_rules().find(|rule| rule.id == id).and_then(|rule| rule.hits.read()).unwrap().decided
+    };
+    let (night, all) = (hits("s"), OPERATIONS + 200);
+    assert_eq!(night + hits("e"), all, "each query is decided by one of the two");
+    assert!((all * 8 / 24 - 20..all * 8 / 24 + 20).contains(&night), "eight hours of each day: {night}");
 }
 
 #[test]

@@ -19,7 +19,14 @@ fn corpus() -> PathBuf {
 
 fn options() -> Options {
     let nameservers = vec!["192.0.2.53:53".parse().expect("an address")];
-    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1, ..Options::default() }
+    // 2026-01-01T00:00:00Z, for what has expired.
+    let unix_ms = 1_767_225_600_000;
+    Options {
+        surroundings: Surroundings { nameservers, ..Surroundings::default() },
+        seed: 1,
+        unix_ms,
+        ..Options::default()
+    }
 }
 
 fn cases() -> Vec<PathBuf> {

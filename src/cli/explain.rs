@@ -1,6 +1,7 @@
 //! `weir explain`: the policy that runs, or a directory; which of the two it was is always said.
 
 use super::{Exit, ExplainArguments, OFFLINE_SEED, ask, output};
+use crate::clock::Clock;
 use crate::control::client::{self, AskError};
 use crate::control::explain::{self, Explained};
 use crate::control::origin::{self, Origin};
@@ -10,8 +11,8 @@ use std::path::Path;
 
 /// `weir explain`
 pub(super) fn explain(arguments: ExplainArguments) -> Exit {
-    let ExplainArguments { name, qtype, client, tcp, dir, json, socket, system } = arguments;
-    let question = Question { name, qtype, client, tcp };
+    let ExplainArguments { name, qtype, client, tcp, at, dir, json, socket, system } = arguments;
+    let question = Question { name, qtype, client, tcp, at };
     if let Some(directory) = dir {
         return offline(&Origin::Directory(directory), &question, &system.resolv_conf, json);
     }
@@ -59,7 +60,7 @@ fn offline(origin: &Origin, question: &Question, resolv_conf: &Path, json: bool)
             return Exit::Faults;
         }
     };
-    match explain::explain(&policy, question) {
+    match explain::explain(&policy, question, Clock::start().now().unix_ms) {
         Ok(explained) => {
             output::note(text!(
                 "the policy {policy} of {origin}, as it is on disk, says:",

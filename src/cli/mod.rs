@@ -210,6 +210,9 @@ struct ExplainArguments {
     /// Asked over TCP
     #[arg(long)]
     tcp: bool,
+    /// When it is asked, such as 2027-01-31T09:00:00+08:00 or 2027-01-31T09:00[Asia/Shanghai] [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
     /// The policy directory [default: the running policy if a gateway runs, else policies]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,

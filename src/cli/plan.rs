@@ -3,6 +3,7 @@
 //! are from anywhere.
 
 use super::{Exit, OFFLINE_SEED, PlanArguments, ask, output, undo};
+use crate::clock::Clock;
 use crate::control::client::AskError;
 use crate::control::origin::{self, Origin};
 use crate::control::plan::verdicts::{Comparison, Tried, Verdicts};
@@ -145,7 +146,7 @@ impl<'a> Recording<'a> {
 
     /// Tries all of its queries on both policies.
     fn try_on(&self, old: &Policy, new: &Policy) -> Result<(Verdicts, Tally), Exit> {
-        let mut comparison = Comparison::new(old, new, Besides::default());
+        let mut comparison = Comparison::new(old, new, Besides::default(), Clock::start().now().unix_ms);
         let mut take = |recorded: &Recorded| {
             let Recorded { client, name, qtype, tcp } = *recorded;
             comparison.try_on(&Tried { client, name, qtype, tcp, weight: 1.0 });

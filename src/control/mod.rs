@@ -14,6 +14,7 @@ pub mod origin;
 pub mod plan;
 pub mod protocol;
 pub mod reload;
+pub mod rules;
 pub mod socket;
 pub mod status;
 pub mod top;

@@ -3,6 +3,7 @@
 
 use super::example;
 use super::history::replace::MARKER;
+use crate::clock::Clock;
 use crate::language::{Text, text};
 use crate::policy::document::{Code, Faults, Files, Place, Report};
 use crate::policy::server::Surroundings;
@@ -96,7 +97,8 @@ impl Origin {
 
 /// What a load needs besides the files: looked up anew each time, because nameservers change. `seed` is of the process.
 pub fn load_options(resolv_conf: &Path, seed: u64) -> policy::Options {
-    policy::Options { surroundings: Surroundings::look(resolv_conf), seed, ..policy::Options::default() }
+    let unix_ms = Clock::start().now().unix_ms;
+    policy::Options { surroundings: Surroundings::look(resolv_conf), seed, unix_ms, ..policy::Options::default() }
 }
 
 /// Whether a directory that is to be loaded is there at all: said before anything else, because nothing ever stands in

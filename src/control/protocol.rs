@@ -96,6 +96,9 @@ pub struct Question {
     /// Asked over TCP.
     #[serde(default)]
     pub tcp: bool,
+    /// When it is asked: a date with time and offset; now unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 impl Question {
@@ -289,8 +292,13 @@ mod tests {
 
     #[test]
     fn requests_survive_the_wire() {
-        let question =
-            Question { name: "a.example".into(), qtype: "AAAA".into(), client: [192, 0, 2, 1].into(), tcp: true };
+        let question = Question {
+            name: "a.example".into(),
+            qtype: "AAAA".into(),
+            client: [192, 0, 2, 1].into(),
+            tcp: true,
+            at: Some("2026-01-01T00:00:00Z".into()),
+        };
         let apply = ApplyRequest {
             directory: "/a b".into(),
             reason: Some("x".into()),

@@ -4,6 +4,7 @@
 use super::history::report::UnconfirmedStatus;
 use super::incidents::report::IncidentStatus;
 use super::reload::LastReload;
+use super::rules::RulesStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +34,9 @@ pub struct Status {
     pub workers: usize,
     /// What became of the queries.
     pub queries: Queries,
+    /// What the rules did.
+    #[serde(default)]
+    pub rules: RulesStatus,
     /// DNS cookies.
     #[serde(default)]
     pub cookies: CookieStatus,
@@ -205,6 +209,7 @@ impl fmt::Display for Status {
         writeln!(f, "listeners   {}", self.listeners.join(" "))?;
         writeln!(f, "workers     {}", self.workers)?;
         self.write_queries(f)?;
+        self.rules.fmt(f)?;
         self.write_cookies(f)?;
         self.write_cache(f)?;
         self.write_upstreams(f)?;
@@ -314,6 +319,7 @@ mod tests {
             listeners: vec!["127.0.0.1:1053".into()],
             workers: 2,
             queries: Queries { total: 3, outcomes: count("denied", 3), in_flight: 1, ..Queries::default() },
+            rules: RulesStatus::default(),
             cookies: CookieStatus { mode: "terminate".into(), valid: 5, ..CookieStatus::default() },
             cache: CacheStatus::default(),
             upstreams: vec![UpstreamStatus {

@@ -39,7 +39,7 @@ pub(super) fn plan(site: &Site, recipe: &Recipe, request: &PlanRequest) -> Resul
     })?;
     let running = site.shared.live.load();
     let remembered = site.remembered();
-    let verdicts = compare(&running, &policy, &remembered);
+    let verdicts = compare(&running, &policy, &remembered, site.clock.now().unix_ms);
     let old = (format!("the gateway, generation {}", running.generation), &*running.base);
     let mut plan = Plan::new(old, (name, &policy), &report, verdicts);
     plan.warnings.splice(0..0, notes);
@@ -48,9 +48,9 @@ pub(super) fn plan(site: &Site, recipe: &Recipe, request: &PlanRequest) -> Resul
 }
 
 /// The verdicts of both policies on what was asked lately; `None` when nothing was.
-fn compare(running: &Running, policy: &Policy, remembered: &Remembered) -> Option<Verdicts> {
+fn compare(running: &Running, policy: &Policy, remembered: &Remembered, unix_ms: u64) -> Option<Verdicts> {
     let besides = Besides { mode: None, emergency: Some(&running.emergency) };
-    let mut comparison = Comparison::new(&running.base, policy, besides);
+    let mut comparison = Comparison::new(&running.base, policy, besides, unix_ms);
     for query in &remembered.queries {
         let crate::ledger::recent::Asked { client, name, qtype, tcp, weight } = *query;
         comparison.try_on(&Tried { client: client.to_canonical(), name, qtype, tcp, weight });
@@ -90,7 +90,7 @@ pub(super) fn hold(
         return Ok(Vec::new());
     }
     let lists = lists_between(&running.base.outline, &policy.outline);
-    let verdicts = compare(running, policy, &site.remembered());
+    let verdicts = compare(running, policy, &site.remembered(), site.clock.now().unix_ms);
     let objections = guard::objections(settings, &lists, verdicts.as_ref());
     if objections.is_empty() {
         return Ok(Vec::new());

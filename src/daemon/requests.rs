@@ -69,7 +69,7 @@ pub(super) async fn answer(
         Command::Top { rows } => value(&survey::top(&site, rows)),
         Command::Explain(question) => {
             let running = site.shared.live.load();
-            let explained = crate::control::explain::explain_running(&running, &question);
+            let explained = crate::control::explain::explain_running(&running, &question, site.clock.now().unix_ms);
             value(&explained.map_err(|message| Failure::new(FailureCode::BadRequest, message))?)
         }
     }

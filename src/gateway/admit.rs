@@ -63,11 +63,14 @@ impl<'q> Admitted<'q> {
     }
 }
 
-impl View<'_> {
+impl<'v> View<'v> {
     /// What the filter is asked about a question.
-    fn subject<'s>(&self, case: Case<'s>, groups: &'s GroupSet) -> Subject<'s> {
+    fn subject<'s>(&self, case: Case<'s>, groups: &'s GroupSet) -> Subject<'s>
+    where
+        'v: 's,
+    {
         let (client, tcp) = (case.client.peer.ip(), case.client.is_tcp());
-        Subject { groups, client, name: &case.query.name, qtype: case.query.qtype, tcp }
+        Subject { groups, client, name: &case.query.name, qtype: case.query.qtype, tcp, active: self.active }
     }
 
     /// Whether a rule decides on a question, unless one of an earlier zone decides on its answer.

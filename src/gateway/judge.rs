@@ -72,7 +72,8 @@ impl Desk {
         response: &Response<'_>,
     ) -> Word<'v> {
         let (running, name, tcp) = (view.running, &case.query.name, case.client.is_tcp());
-        let subject = Subject { groups, client: case.client.peer.ip(), name, qtype: case.query.qtype, tcp };
+        let (client, qtype, active) = (case.client.peer.ip(), case.query.qtype, view.active);
+        let subject = Subject { groups, client, name, qtype, tcp, active };
         if let Some((rule, target)) = emergency_in_chain(view, &subject, response) {
             return Word::Rule(Decision { rule: Some(rule), ..Decision::default() }, target);
         }
@@ -132,7 +133,12 @@ impl Desk {
         out: &mut Outbox,
     ) -> Option<Pass<'v>> {
         match word {
-            Word::Pass(pass) => return Some(pass),
+            Word::Pass(pass) => {
+                if let Some(rule) = pass.ttl {
+                    rule.hits.decided(self.worker, view.now.unix_ms);
+                }
+                return Some(pass);
+            }
             Word::Rule(decision, name) => {
                 let order = Order::of(&decision, &name)?;
                 self.obey(view, case, &order, out);

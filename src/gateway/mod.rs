@@ -26,6 +26,7 @@ use crate::ledger::Ledger;
 use crate::ledger::samples::Sampler;
 use crate::live_policy::{Running, Shared};
 use crate::policy::overload::{FairShare, Pressure};
+use crate::policy::schedules::ActiveSet;
 use crate::policy::source::SourceLimit;
 use crate::storm::Storms;
 use crate::upstream::flights::{Flights, Route};
@@ -107,6 +108,8 @@ impl From {
 pub struct Gateway {
     shared: Arc<Shared>,
     running: Arc<Running>,
+    /// Of `running`, at the time told last.
+    active: ActiveSet,
     desk: Desk,
 }
 
@@ -114,6 +117,8 @@ pub struct Gateway {
 #[derive(Clone, Copy, Debug)]
 struct View<'a> {
     now: Now,
+    /// What is in force now.
+    active: &'a ActiveSet,
     running: &'a Running,
     shared: &'a Shared,
 }
@@ -147,6 +152,8 @@ enum Asker {
 /// A worker's own state, with nothing shared in it.
 #[derive(Debug)]
 struct Desk {
+    /// The number of the worker.
+    worker: usize,
     flights: Flights<Asker>,
     links: Links,
     limit: SourceLimit,
@@ -177,6 +184,7 @@ impl Gateway {
         let mut links = Links::new();
         links.adopt(&running.routing);
         let desk = Desk {
+            worker,
             flights: Flights::new(flights_max, Asker::Probe),
             links,
             limit: SourceLimit::new(&shared.source, &running.policy.source),
@@ -197,7 +205,8 @@ impl Gateway {
             turn: 0,
             hijacks: judge::Hijacks::default(),
         };
-        Self { shared: Arc::clone(shared), running, desk }
+        let active = running.policy.schedules.at(0);
+        Self { shared: Arc::clone(shared), running, active, desk }
     }
 
     /// Bytes that a core with room for `flights_max` queries takes, all of it from the start.
@@ -216,30 +225,35 @@ impl Gateway {
         self.desk.links.adopt(&self.running.routing);
         self.desk.limit = SourceLimit::new(&self.shared.source, &self.running.policy.source);
         self.desk.sampler.set_rate(sample_rate(&self.shared, &self.running));
+        self.active = self.running.policy.schedules.at(self.active.unix_ms());
     }
 
     /// A message from a client.
     pub fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox) {
-        let view = View { now, running: &self.running, shared: &self.shared };
+        self.active.go_to(now.unix_ms, &self.running.policy.schedules);
+        let view = View { now, active: &self.active, running: &self.running, shared: &self.shared };
         self.desk.query(&view, client, packet, out);
     }
 
     /// A message from an upstream.
     pub fn on_response(&mut self, now: Now, from: From, packet: &[u8], out: &mut Outbox) {
-        let view = View { now, running: &self.running, shared: &self.shared };
+        self.active.go_to(now.unix_ms, &self.running.policy.schedules);
+        let view = View { now, active: &self.active, running: &self.running, shared: &self.shared };
         self.desk.response(&view, from.route(), packet, out);
     }
 
     /// An upstream could not be reached over this path (connection refused, reset, no route): what waits there is
     /// tried elsewhere at once.
     pub fn on_unreachable(&mut self, now: Now, from: From, out: &mut Outbox) {
-        let view = View { now, running: &self.running, shared: &self.shared };
+        self.active.go_to(now.unix_ms, &self.running.policy.schedules);
+        let view = View { now, active: &self.active, running: &self.running, shared: &self.shared };
         self.desk.unreachable(&view, from.route(), out);
     }
 
     /// Timers: deadlines, retries, health probes, rotation of ports. To be called about every 10 ms.
     pub fn on_tick(&mut self, now: Now, out: &mut Outbox) {
-        let view = View { now, running: &self.running, shared: &self.shared };
+        self.active.go_to(now.unix_ms, &self.running.policy.schedules);
+        let view = View { now, active: &self.active, running: &self.running, shared: &self.shared };
         self.desk.expire(&view, out);
         self.desk.probe(&view, out);
         self.shared.storm.known.turn();

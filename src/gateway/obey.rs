@@ -42,6 +42,7 @@ impl Desk {
     /// Does what a rule says; true when the query goes on.
     pub(super) fn obey(&mut self, view: &View<'_>, case: Case<'_>, order: &Order<'_>, out: &mut Outbox) -> bool {
         let rule = order.rule;
+        rule.hits.decided(self.worker, view.now.unix_ms);
         let blocked = Some((ExtendedError::Blocked, rule.id.as_str()));
         let forged = Some((ExtendedError::ForgedAnswer, rule.id.as_str()));
         let ttl = rule.ttl;

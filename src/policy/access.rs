@@ -352,6 +352,7 @@ fn read_clients(t: &Table<'_>, groups: &Groups) -> NetworkSet {
         let message = text!("the same entry is in allow and in deny");
         t.faults().add(Code::Conflict, &entry.place, message, text!("remove one of the two"));
     }
+    network::report_overlaps(("allow", &allow), ("deny", &deny), groups, t.faults());
     let values = |list: Vec<At<Entry>>| network::depths(list.into_iter().map(|entry| entry.value), groups);
     let (allow, deny) = (values(allow), values(deny));
     NetworkMap::merge(&[&allow, &deny], |lists| match (lists[0], lists[1]) {

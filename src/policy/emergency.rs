@@ -76,6 +76,11 @@ impl Emergency {
         self.filter.rules().len()
     }
 
+    /// The rules.
+    pub fn rules(&self) -> &[Rule] {
+        self.filter.rules()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.filter.rules().is_empty()
@@ -121,6 +126,7 @@ mod tests {
     use super::*;
     use crate::policy::clients::GroupSet;
     use crate::policy::document::probe;
+    use crate::policy::schedules::ActiveSet;
 
     fn rule(number: u64, text: &str, action: Action) -> EmergencyRule {
         EmergencyRule { number, pattern: Pattern::parse(text).unwrap(), action }
@@ -128,7 +134,14 @@ mod tests {
 
     fn decided(emergency: &Emergency, name: &str) -> Option<String> {
         let (groups, name) = (GroupSet::default(), Name::from_text(name).unwrap());
-        let subject = Subject { groups: &groups, client: [192, 0, 2, 1].into(), name: &name, qtype: 1, tcp: false };
+        let subject = Subject {
+            groups: &groups,
+            client: [192, 0, 2, 1].into(),
+            name: &name,
+            qtype: 1,
+            tcp: false,
+            active: &ActiveSet::EVERYTHING,
+        };
         emergency.decide(&subject).rule.map(|rule| rule.id.clone())
     }
 

@@ -9,19 +9,21 @@
 //! action = "nxdomain"        # forward | allow | nxdomain | nodata | refused | drop | truncate | sinkhole
 //!                            # | data | servfail | notimp
 //! rule   = "storm-player"    # the rule that must decide; any when absent
+//! at     = 2026-11-25T10:00:00+08:00    # when it is asked
 //! answer = ["CNAME cdn.example.", "A 192.0.2.1"]     # what an upstream would say; nothing when absent
 //! ```
 //!
 //! `forward` holds for whatever reaches an upstream or the cache; `allow` only when a rule says so. Limits are not part of
-//! it: they depend on what came before.
+//! it: they depend on what came before. Without `at` every schedule counts as active and nothing as expired, so that an
+//! expectation holds at whatever hour the policy is loaded.
 
 use super::Policy;
 use super::document::toml_file::{TomlFile, TomlText};
-use super::document::{Code, Faults, Files, Place, Table};
+use super::document::{Code, Faults, Files, Place, Table, instant};
 use super::explain::{self, Answer, Subject};
 use super::filter::data::{LocalRecord, RECORDS_MAX};
+use super::schedules::ActiveSet;
 use super::server::pools::question;
-use crate::dns::class;
 use crate::dns::name::Name;
 use crate::language::{Text, text};
 use std::net::IpAddr;
@@ -35,6 +37,8 @@ pub struct Expectation {
     client: IpAddr,
     query: (Name, u16),
     tcp: bool,
+    /// In milliseconds since 1970-01-01 UTC.
+    at: Option<u64>,
     action: (Answer, Place),
     rule: Option<(String, Place)>,
     /// What an upstream would say.
@@ -59,7 +63,7 @@ pub fn read(files: &Files, faults: &Faults) -> Vec<Expectation> {
 }
 
 fn read_one(t: &Table<'_>) -> Option<Expectation> {
-    t.not_yet(&["at", "mode"]);
+    t.not_yet(&["mode"]);
     let query = t.required_text("query").and_then(|text| question(&text, t.faults()));
     let client = t.required_text("client").and_then(|text| {
         let client = text.value.parse::<IpAddr>().ok();
@@ -75,8 +79,12 @@ fn read_one(t: &Table<'_>) -> Option<Expectation> {
     }
     let action = t.choice_given("action", &Answer::ALL.map(|answer| (answer.name(), answer)));
     let rule = t.text("rule").map(|rule| (rule.value.to_owned(), rule.place));
+    let (asked_at, at) = (t.has("at"), t.instant("at"));
+    if asked_at && at.is_none() {
+        return None;
+    }
     let answer = t.has("answer").then(|| read_answer(t));
-    Some(Expectation { answer, client: client?, query: query?, tcp, action: (action?, t.place_of("action")), rule })
+    Some(Expectation { answer, client: client?, query: query?, tcp, at, action: (action?, t.place_of("action")), rule })
 }
 
 fn read_answer(t: &Table<'_>) -> Vec<LocalRecord> {
@@ -111,8 +119,9 @@ fn read_answer(t: &Table<'_>) -> Vec<LocalRecord> {
 /// Holds a policy to its expectations; each that fails is a fault.
 pub fn check(expectations: &[Expectation], policy: &Policy, faults: &Faults) {
     for expectation in expectations {
-        let Expectation { client, query: (name, qtype), tcp, action: (wanted, place), rule, answer } = expectation;
-        let subject = Subject { client: *client, name: *name, qtype: *qtype, qclass: class::IN, tcp: *tcp };
+        let Expectation { client, query: (name, qtype), tcp, at, action: (wanted, place), rule, answer } = expectation;
+        let active = at.map_or(ActiveSet::EVERYTHING, |at| policy.schedules.at(at));
+        let subject = Subject { tcp: *tcp, active, ..Subject::new(*client, *name, *qtype) };
         let explanation = match answer {
             Some(records) => explain::explain_answer(policy, &subject, records),
             None => explain::explain(policy, &subject),
@@ -124,11 +133,13 @@ pub fn check(expectations: &[Expectation], policy: &Policy, faults: &Faults) {
                 wanted = wanted.name(),
                 sentence = explanation.verdict()
             );
+            let at = at.map_or_else(String::new, |at| format!(" --at {}", instant::show(at)));
             let hint = text!(
-                "weir explain {name} {qtype} --client {client} shows every rule",
+                "weir explain {name} {qtype} --client {client}{at} shows every rule",
                 name,
                 qtype = explanation.qtype,
-                client
+                client,
+                at
             );
             faults.add(Code::Expect, place, message, hint);
             continue;

@@ -37,7 +37,7 @@ impl Answer {
 
 /// What becomes of a question. Limits are not asked: they depend on what came before.
 pub fn foresee<'p>(policy: &'p Policy, besides: Besides<'p>, subject: &Subject) -> Foreseen<'p> {
-    let Subject { client, ref name, qtype, qclass, tcp } = *subject;
+    let Subject { client, ref name, qtype, qclass, tcp, ref active } = *subject;
     let judged = policy.access.judge(client, tcp, Asked { opcode: opcode::QUERY, qtype, qclass });
     let (answer, reason) = Answer::of_access(judged.verdict);
     let passed = Foreseen { answer, reason, rule: None, monitored: None };
@@ -46,7 +46,7 @@ pub fn foresee<'p>(policy: &'p Policy, besides: Besides<'p>, subject: &Subject) 
         return passed;
     }
     let groups = policy.groups.of(client);
-    let subject = filter::Subject { groups: &groups, client, name, qtype, tcp };
+    let subject = filter::Subject { groups: &groups, client, name, qtype, tcp, active };
     let emergency = besides.emergency.map(|emergency| emergency.decide(&subject)).unwrap_or_default();
     let decided = |Decision { rule, monitored, .. }: Decision<'p>| match rule {
         Some(rule) => {

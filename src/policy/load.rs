@@ -8,8 +8,10 @@ use super::document::{Code, Context, Faults, Files, Place, Report, Table};
 use super::feeds::{self, Copies, Feeds};
 use super::limits::Limits;
 use super::outline::Outline;
+use super::schedules::Schedules;
 use super::server::{Server, Surroundings};
 use super::{Policy, PolicyId, expect, filter, modes};
+use crate::clock::Clock;
 use crate::language::{Text, text};
 use crate::policy::document::nearest;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -25,13 +27,17 @@ pub struct Options {
     pub seed: u64,
     /// Where the last copies of feeds are.
     pub copies: Copies,
+    /// The time, for warnings about what has expired, in milliseconds since 1970-01-01 UTC; 0: not known.
+    pub unix_ms: u64,
 }
 
 impl Options {
     /// Those of this machine, with a seed of this process.
     pub fn of_this_machine() -> Self {
         let seed = RandomState::new().build_hasher().finish();
-        Self { surroundings: Surroundings::look(Path::new("/etc/resolv.conf")), seed, copies: Copies::default() }
+        let unix_ms = Clock::start().now().unix_ms;
+        let surroundings = Surroundings::look(Path::new("/etc/resolv.conf"));
+        Self { surroundings, seed, copies: Copies::default(), unix_ms }
     }
 }
 
@@ -113,21 +119,39 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let gateway = root(gateway.as_ref(), faults);
     let (server, feeds) = (Server::read(&gateway, &options.surroundings), Feeds::read(&gateway, files));
     drop(gateway);
-    let groups = Groups::read(&root(clients.as_ref(), faults));
+    let clients = root(clients.as_ref(), faults);
+    let (groups, schedules) = (Groups::read(&clients), Schedules::read(&clients));
+    drop(clients);
     let access = Access::read(&root(access.as_ref(), faults), &groups);
-    let context = Context { server: &server, groups: &groups, files, feeds: &feeds, copies: &options.copies, faults };
+    let context = Context {
+        server: &server,
+        groups: &groups,
+        schedules: &schedules,
+        files,
+        feeds: &feeds,
+        copies: &options.copies,
+        faults,
+        unix_ms: options.unix_ms,
+    };
     let Limits { source, rrl, cookies, storm, tcp, overload, rebinding } =
         Limits::read(&root(limits.as_ref(), faults), &context);
     let filter = filter::read(&context, options.seed);
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
+    // What is unused because of an error is used once that is mended.
+    if !faults.has_errors() {
+        groups.report_unused(faults);
+        schedules.report_unused(faults);
+    }
     let (id, server, groups, access) = (PolicyId::of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
     let outline = Arc::new(Outline::of(files, filter.lists()));
     let (copies, feeds) = (Arc::new(options.copies.in_force(&feeds)), Arc::new(feeds));
+    let schedules = Arc::new(schedules);
     let policy = Policy {
         id,
         server,
         groups,
+        schedules,
         access,
         source,
         rrl,
@@ -168,7 +192,7 @@ fn leave_out_strangers(files: &mut Files, faults: &Faults) {
         let hint = match nearest(&path, TOP) {
             Some(word) => text!("did you mean {word:?}?", word),
             None => text!(
-                "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, lists/*, modes/*.toml, \
+                "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, filters/*.rpz, lists/*, modes/*.toml, \
                  tests/*.toml, *.secrets and *.pem"
             ),
         };

@@ -22,6 +22,7 @@ pub mod overload;
 pub mod rebinding;
 pub mod regulars;
 pub mod rrl;
+pub mod schedules;
 pub mod schema;
 pub mod server;
 pub mod shares;
@@ -127,8 +128,10 @@ pub struct Policy {
     pub id: PolicyId,
     /// gateway.toml: where it listens, whom it asks, cache, control, metrics, log.
     pub server: Arc<server::Server>,
-    /// clients.toml.
+    /// The groups of clients.toml.
     pub groups: Arc<clients::Groups>,
+    /// Its schedules.
+    pub schedules: Arc<schedules::Schedules>,
     /// access.toml.
     pub access: Arc<access::Access>,
     /// limits.toml `[source]`.

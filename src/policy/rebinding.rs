@@ -102,6 +102,7 @@ mod tests {
     use super::super::document::{Files, probe};
     use super::*;
     use crate::policy::feeds::{Copies, Feeds};
+    use crate::policy::schedules::Schedules;
 
     const GATEWAY: &str =
         "[[upstream]]\naddress = \"192.0.2.1\"\n[[route]]\nzone = \"corp.example\"\npool = \"default\"\n";
@@ -110,14 +111,16 @@ mod tests {
         let server = probe::server(&format!("profile = \"{profile}\"\n{GATEWAY}"));
         let (groups, files) = (Groups::default(), Files::default());
         probe::read(text, |t| {
-            let (feeds, copies) = (Feeds::default(), Copies::default());
+            let (feeds, copies, schedules) = (Feeds::default(), Copies::default(), Schedules::default());
             let context = Context {
                 server: &server,
                 groups: &groups,
                 files: &files,
                 feeds: &feeds,
                 copies: &copies,
+                schedules: &schedules,
                 faults: t.faults(),
+                unix_ms: 0,
             };
             RebindingPolicy::read(t, &context)
         })

@@ -248,3 +248,36 @@ fn import_takes_and_makes_response_policy_zones() {
     place.write("types.txt", "||v6.example^$dnstype=AAAA\n");
     place.weir(&["import", "types.txt", "--to", "rpz"]).fails(2, &["record types", "--to toml"]);
 }
+
+#[test]
+fn explain_says_what_holds_at_a_time_and_an_expectation_may_name_one() {
+    let place = Place::new();
+    place.write("policies/gateway.toml", "schema = 1\n[[upstream]]\naddress = \"192.0.2.1\"\n");
+    place.write(
+        "policies/clients.toml",
+        "[[schedule]]\nname = \"night\"\ntz = \"Asia/Shanghai\"\nwindows = [{ from = \"22:00\", to = \"06:00\" }]\n",
+    );
+    let rule = "[[rule]]\nid = \"night\"\nnames = [\"a.example\"]\naction = \"nxdomain\"\nschedule = \"night\"\n\
+                [[rule]]\nid = \"short\"\nnames = [\"b.example\"]\naction = \"refused\"\nexpires = 2100-01-01T00:00:00Z\n";
+    place.write("policies/filters/10-test.toml", rule);
+    let explain = |name: &str, at: &str| place.weir(&["explain", name, "--dir", "policies", "--at", at]);
+    let night = explain("a.example", "2026-11-25T14:00:00Z");
+    night.works(&["at 2026-11-25T14:00:00Z", "> filter night  nxdomain", "= nxdomain, by rule \"night\""]);
+    let day = explain("a.example", "2026-11-25T12:00[Asia/Shanghai]");
+    day.works(&["at 2026-11-25T04:00:00Z", "but is for other times (\"night\")", "= forward"]);
+    explain("b.example", "2099-12-31T23:59:59Z").works(&["= refused"]);
+    explain("b.example", "2100-01-01T01:00:00+01:00").works(&["has expired (2100-01-01T00:00:00Z)", "= forward"]);
+    explain("a.example", "2026-11-25T14:00:00").fails(2, &["2026-11-25T14:00:00", "offset"]);
+
+    let expect = |more: &str| {
+        let text =
+            format!("[[expect]]\nquery = \"a.example A\"\nclient = \"127.0.0.1\"\naction = \"nxdomain\"\n{more}");
+        place.write("policies/tests/night.toml", &text);
+        place.weir(&["check", "policies"])
+    };
+    expect("").works(&[]);
+    expect("at = 2026-11-25T23:00:00+08:00\n").works(&[]);
+    let broken = expect("at = 2026-11-25T12:00:00+08:00\n");
+    assert_eq!(broken.code, Some(2), "{broken:#?}");
+    assert!(broken.out.contains("E-EXPECT") && broken.out.contains("--at 2026-11-25T04:00:00Z"), "{broken:#?}");
+}

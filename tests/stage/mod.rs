@@ -28,7 +28,10 @@ use weir::policy::{Options, Policy, load_files};
 use weir::storm;
 
 /// Unix time at the start of virtual time: 2026-01-01T00:00:00Z.
-const EPOCH_MS: u64 = 1_767_225_600_000;
+pub(crate) const EPOCH_MS: u64 = 1_767_225_600_000;
+
+/// Workers whose hits of rules are counted.
+const WORKERS_MAX: usize = 8;
 
 /// The second past zero at which virtual time starts, as the process' clock does.
 pub(crate) const START: Moment = Moment::from_nanos(1_000_000_000);
@@ -70,7 +73,7 @@ pub(crate) fn share(policy: Policy, seed: u64) -> Arc<Shared> {
         alerts: Alerts::new(1024),
         samples: Samples::new(4096),
         notices: Default::default(),
-        live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
+        live: LivePolicy::new(policy, WORKERS_MAX, EPOCH_MS).expect("few upstreams"),
     })
 }
 

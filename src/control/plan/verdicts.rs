@@ -7,6 +7,7 @@ use crate::ledger::hitters::Hitters;
 use crate::policy::Policy;
 use crate::policy::explain::{Answer, Besides, Subject};
 use crate::policy::foresee::{Foreseen, foresee};
+use crate::policy::schedules::ActiveSet;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -67,6 +68,8 @@ pub struct Comparison<'p> {
     old: &'p Policy,
     new: &'p Policy,
     besides: Besides<'p>,
+    /// What is in force of either.
+    active: [ActiveSet; 2],
     queries: u64,
     weight: f64,
     groups: HashMap<Key<'p>, (usize, f64)>,
@@ -130,18 +133,19 @@ pub struct NameRow {
 }
 
 impl<'p> Comparison<'p> {
-    /// Tries nothing yet. `besides` runs with both policies.
-    pub fn new(old: &'p Policy, new: &'p Policy, besides: Besides<'p>) -> Self {
+    /// Tries nothing yet. `besides` runs with both policies; their schedules are taken as at `unix_ms`.
+    pub fn new(old: &'p Policy, new: &'p Policy, besides: Besides<'p>, unix_ms: u64) -> Self {
         let names = Hitters::new(NAMES_MAX);
-        Self { old, new, besides, queries: 0, weight: 0.0, groups: HashMap::new(), names }
+        let active = [old, new].map(|policy| policy.schedules.at(unix_ms));
+        Self { old, new, besides, active, queries: 0, weight: 0.0, groups: HashMap::new(), names }
     }
 
     /// Tries a query.
     pub fn try_on(&mut self, tried: &Tried) {
         let Tried { client, name, qtype, tcp, weight } = *tried;
-        let subject = Subject { client, name, qtype, qclass: class::IN, tcp };
-        let old = foresee(self.old, self.besides, &subject);
-        let new = foresee(self.new, self.besides, &subject);
+        let [old, new] = self.active.map(|active| Subject { client, name, qtype, qclass: class::IN, tcp, active });
+        let old = foresee(self.old, self.besides, &old);
+        let new = foresee(self.new, self.besides, &new);
         self.queries += 1;
         self.weight += weight;
         if let Some(rule) = new.monitored {
@@ -253,7 +257,7 @@ mod tests {
     #[test]
     fn changes_are_grouped_by_the_rule_that_makes_the_difference() {
         let (old, new) = (policy(OLD), policy(NEW));
-        let mut comparison = Comparison::new(&old, &new, Besides::default());
+        let mut comparison = Comparison::new(&old, &new, Besides::default(), 0);
         for n in 0..6 {
             comparison.try_on(&tried([10, 9, 0, 1], &format!("n{}.wide.example", n % 2), 2.0));
         }
@@ -281,7 +285,7 @@ mod tests {
     #[test]
     fn memory_does_not_grow_with_the_names() {
         let (old, new) = (policy(OLD), policy(NEW));
-        let mut comparison = Comparison::new(&old, &new, Besides::default());
+        let mut comparison = Comparison::new(&old, &new, Besides::default(), 0);
         for n in 0..40_000 {
             let name = if n % 2 == 0 { "often.wide.example".to_owned() } else { format!("n{n}.wide.example") };
             comparison.try_on(&tried([10, 9, 0, 1], &name, 1.0));

@@ -69,6 +69,10 @@ codes! {
     UnknownGroup = "E-UNKNOWN-GROUP",
     /// `feed:NAME` that gateway.toml does not have.
     UnknownFeed = "E-UNKNOWN-FEED",
+    /// A schedule that clients.toml does not have.
+    UnknownSchedule = "E-UNKNOWN-SCHEDULE",
+    /// Not a name of the time zone database.
+    TimeZone = "E-TIME-ZONE",
     /// A pool without an upstream.
     UnknownPool = "E-UNKNOWN-POOL",
     /// Something that would have no effect because it holds nothing.
@@ -97,8 +101,16 @@ codes! {
     Overridden = "W-OVERRIDE",
     /// The files were being replaced by others when they were read.
     HalfReplaced = "W-HALF-REPLACED",
-    /// Something that can never take effect.
+    /// Something that can never take effect, or that nothing names.
     Unused = "W-UNUSED",
+    /// A time that never comes.
+    Never = "W-NEVER",
+    /// A rule, or a part of it, that others always decide before.
+    Shadowed = "W-SHADOWED",
+    /// One network in two places that disagree.
+    Overlap = "W-OVERLAP",
+    /// Something whose time is over.
+    Expired = "W-EXPIRED",
 }
 
 impl Code {

@@ -78,6 +78,59 @@ pub fn report_duplicates(entries: &[At<Entry>], faults: &Faults) {
     }
 }
 
+/// Reports each network that two lists hold, of which only one can decide about it, where a group brought it into at least
+/// one of them: the same entry in both is seen at a glance, this is not. `wins` is the list that decides. O(n) in the number
+/// of networks.
+pub fn report_overlaps(
+    (loses, losing): (&str, &[At<Entry>]),
+    (wins, winning): (&str, &[At<Entry>]),
+    groups: &Groups,
+    faults: &Faults,
+) {
+    let holding = |entry: &&At<Entry>| !entry.value.except;
+    let held = losing.iter().filter(holding).flat_map(|entry| named(entry, groups));
+    let held: HashMap<IpNet, &At<Entry>> = held.collect();
+    for (net, entry) in winning.iter().filter(holding).flat_map(|entry| named(entry, groups)) {
+        let Some(other) = held.get(&net) else { continue };
+        if other.value == entry.value {
+            continue;
+        }
+        let (here, there) = (spelled(entry, groups), spelled(other, groups));
+        let message = format!("network {net} is in {wins} by {here} and in {loses} by {there}");
+        let hint = format!("{wins} decides; take the network out of one of the two");
+        faults.add(Code::Overlap, &entry.place, message, hint);
+    }
+}
+
+/// Reports each network that a list excepts in one place and holds in another: a group brought it along.
+pub fn report_excepted(list: &str, entries: &[At<Entry>], groups: &Groups, faults: &Faults) {
+    let held = entries.iter().filter(|entry| !entry.value.except).flat_map(|entry| named(entry, groups));
+    let held: HashMap<IpNet, &At<Entry>> = held.collect();
+    for (net, entry) in entries.iter().filter(|entry| entry.value.except).flat_map(|entry| named(entry, groups)) {
+        let Some(other) = held.get(&net).filter(|other| other.value.member != entry.value.member) else { continue };
+        let (here, there) = (spelled(entry, groups), spelled(other, groups));
+        let message = format!("network {net} is in {list} by {there} and out of it by {here}");
+        let hint = "at the same length the exception decides; take the network out of one of the two";
+        faults.add(Code::Overlap, &entry.place, message, hint);
+    }
+}
+
+/// The networks that an entry brings along. An exception inside a group says nothing about the list.
+fn named<'e>(entry: &'e At<Entry>, groups: &'e Groups) -> Vec<(IpNet, &'e At<Entry>)> {
+    match entry.value.member {
+        Member::Network(net) => vec![(net, entry)],
+        Member::Group(index) => groups.networks(index).map(|net| (net, entry)).collect(),
+    }
+}
+
+fn spelled(entry: &At<Entry>, groups: &Groups) -> String {
+    let except = if entry.value.except { "!" } else { "" };
+    match entry.value.member {
+        Member::Network(net) => format!("\"{except}{net}\""),
+        Member::Group(index) => format!("\"{except}@{}\"", groups.names().nth(index).unwrap_or_default()),
+    }
+}
+
 /// Compiles a list to the set of its networks.
 pub fn set(entries: impl IntoIterator<Item = Entry>, groups: &Groups) -> NetworkSet {
     NetworkMap::merge(&[&depths(entries, groups)], |values| values[0].map(|(_, holds)| *holds))

@@ -6,7 +6,7 @@
 
 pub use super::nearest::nearest;
 use super::values::{address, name, qtype};
-use super::{At, Code, Faults, Place, network, units};
+use super::{At, Code, Faults, Place, instant, network, units};
 use crate::dns::name::Name;
 use crate::language::{Text, list, text};
 use crate::policy::Mode;
@@ -297,6 +297,30 @@ impl<'d> Table<'d> {
         *flag
     }
 
+    /// A date with time and offset, if it is there and right: milliseconds since 1970-01-01 UTC.
+    pub fn instant(&self, key: &'static str) -> Option<u64> {
+        let raw = self.raw(key)?;
+        let DeValue::Datetime(written) = raw.value else {
+            self.wrong_type(
+                key,
+                &raw,
+                text!("a date with time and offset"),
+                text!(
+                    "without quotes: {hint}",
+                    hint = text!("write date, time and offset, such as 2027-01-31T00:00:00+08:00, or with Z for UTC")
+                ),
+            );
+            return None;
+        };
+        match instant::of_toml(written) {
+            Ok(unix_ms) => Some(unix_ms),
+            Err(lacks) => {
+                self.faults.add(Code::Value, &raw.place, format!("{} {lacks}", self.label(key)), instant::HINT);
+                None
+            }
+        }
+    }
+
     /// A text, if it is there and right.
     pub fn text(&self, key: &'static str) -> Option<At<&'d str>> {
         #[cfg(test)]
@@ -355,6 +379,14 @@ impl<'d> Table<'d> {
         elements.filter_map(|item| self.as_text(key, true, &item)).collect()
     }
 
+    /// One text, or a list of texts; empty when it is not there.
+    pub fn text_or_list(&self, key: &'static str) -> Vec<At<&'d str>> {
+        match self.raw(key) {
+            Some(At { value: DeValue::String(_), .. }) => self.text(key).into_iter().collect(),
+            _ => self.list(key),
+        }
+    }
+
     /// A domain name, if it is there and right.
     pub fn name(&self, key: &'static str) -> Option<At<Name>> {
         let text = self.text(key)?;
@@ -378,6 +410,7 @@ impl<'d> Table<'d> {
         let texts = self.list(key);
         let entries: Vec<_> = texts.iter().filter_map(|text| network::entry(text, groups, self.faults)).collect();
         network::report_duplicates(&entries, self.faults);
+        network::report_excepted(&self.label(key), &entries, groups, self.faults);
         entries
     }
 

@@ -25,6 +25,10 @@ pub enum Why {
     OtherType,
     /// It is for the other transport.
     OtherTransport,
+    /// None of its schedules, or of its zone's, is active.
+    OtherTime,
+    /// Its time is over, or that of its zone.
+    Expired,
     /// Whether it speaks shows only in the answer.
     Answer,
     /// It acts only over its budget.
@@ -44,6 +48,8 @@ impl fmt::Display for Why {
             Self::Excepted => "has an exception for the name in its list",
             Self::OtherType => "is for other types",
             Self::OtherTransport => "is for the other transport",
+            Self::OtherTime => "is for other times",
+            Self::Expired => "has expired",
             Self::Answer => "depends on the answer",
             Self::Budget => "acts only over its budget",
             Self::Bounds => "goes on",

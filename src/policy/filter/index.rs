@@ -3,6 +3,7 @@
 
 use super::lists::NameList;
 use super::sets::{BELOW, FREE_BELOW, FREE_SELF, FREED, RuleRef, SELF, Sets, SetsBuilder};
+use super::shadow::Overlaps;
 use super::table::{Table, TooManyNames};
 use super::{Action, Rule};
 use std::cell::RefCell;
@@ -38,13 +39,14 @@ impl Index {
         self.table.bytes() + self.sets.bytes()
     }
 
-    /// Enters the names of each rule; `names[n]` are those of `rules[n]`. Says for each rule what was folded. `folds`: names
-    /// that say nothing new are left out, as long as rules are compared about one name alone.
+    /// Enters the names of each rule; `names[n]` are those of `rules[n]`. Says for each rule what was folded, and notes
+    /// which rules meet. `folds`: names that say nothing new are left out, as long as rules are compared about one name alone.
     pub(super) fn build(
         rules: &[Rule],
         names: &[Arc<NameList>],
         seed: u64,
         folds: bool,
+        overlaps: &mut Overlaps,
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         let ranks = ranks_of(rules);
         // Both closures build sets, but never at the same time.
@@ -61,6 +63,7 @@ impl Index {
         };
         let mut last = None;
         let keep = |set: u32, above: Option<u32>| {
+            overlaps.note(set, above);
             let Some(above) = above.filter(|_| folds) else { return true };
             let sets = sets.borrow();
             let adds_nothing = match last {

@@ -9,8 +9,8 @@
 //! answer: the question is asked first.
 //!
 //! Exceptions inside a list (`@@`) free names from the rule of that list and from no other: the next rule is heard. A rule
-//! whose filters (groups, types, transport) do not fit, or that is off, does not speak; one in monitor mode is remembered
-//! and the next is heard.
+//! whose filters (groups, types, transport, schedule) do not fit, whose time is over, or that is off, does not speak; one in
+//! monitor mode is remembered and the next is heard.
 
 mod action;
 mod answer;
@@ -18,6 +18,7 @@ mod budgets;
 mod consider;
 pub mod data;
 mod decide;
+pub mod hits;
 mod index;
 pub mod lists;
 mod networks;
@@ -25,6 +26,7 @@ mod pattern;
 pub mod rpz;
 mod rule;
 mod sets;
+mod shadow;
 mod table;
 mod trigger;
 mod written;
@@ -33,6 +35,7 @@ mod zone;
 pub use action::{Action, Budget, Expectation, Limit, Otherwise, Per, TtlBounds};
 pub use budgets::Budgets;
 pub use consider::{Considered, Why};
+pub use hits::{HitCount, RuleHits};
 pub use index::Folded;
 pub use pattern::Pattern;
 pub use rule::{Decision, Rule, RuleTransport, Scope, Subject, TTL_DEFAULT};
@@ -43,12 +46,15 @@ pub use zone::read;
 use super::Mode;
 #[cfg(test)]
 use super::clients::GroupSet;
+#[cfg(test)]
+use super::schedules::ActiveSet;
 use crate::dns::name::Name;
 use crate::policy::document::network::Depths;
 use index::{Index, wanted};
 use lists::NameList;
 use networks::Holders;
 use sets::RuleRef;
+use shadow::Overlaps;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -104,13 +110,23 @@ impl Filter {
         triggers: Vec<Trigger>,
         seed: u64,
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        Self::noting(rules, triggers, seed, &mut [Overlaps::default(), Overlaps::default()])
+    }
+
+    /// As [`Self::with_triggers`], and notes which rules meet at names, and at those of name servers.
+    fn noting(
+        rules: Vec<Rule>,
+        triggers: Vec<Trigger>,
+        seed: u64,
+        [overlaps, ns_overlaps]: &mut [Overlaps; 2],
+    ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         assert!(rules.len() == triggers.len() && rules.len() <= RULES_MAX, "a trigger for each of the rules");
         let names = names_of(&rules, &triggers, TriggerKind::Name);
-        let (index, mut folded) = Index::build(&rules, &names, seed, true)?;
+        let (index, mut folded) = Index::build(&rules, &names, seed, true, overlaps)?;
         let mut besides = Besides::default();
         if rules.iter().any(|rule| rule.trigger == TriggerKind::NsName) {
             let names = names_of(&rules, &triggers, TriggerKind::NsName);
-            let (index, more) = Index::build(&rules, &names, seed, false)?;
+            let (index, more) = Index::build(&rules, &names, seed, false, ns_overlaps)?;
             folded.iter_mut().zip(more).for_each(|(folded, more)| folded.add(more));
             besides.ns_names = Some(index);
         }

@@ -67,6 +67,11 @@ impl Holders {
         self.map.is_empty()
     }
 
+    /// All sets of rules that hold the same addresses, each in order of precedence.
+    pub(super) fn sets(&self) -> impl Iterator<Item = &[Held]> {
+        self.sets.iter().map(|set| &**set)
+    }
+
     /// The rules that hold an address, in order of precedence.
     #[inline]
     pub(super) fn of(&self, address: IpAddr) -> &[Held] {

@@ -2,10 +2,12 @@
 
 use super::action::Action;
 use super::consider::Why;
+use super::hits::RuleHits;
 use super::trigger::{Matched, TriggerKind};
 use crate::dns::name::Name;
 use crate::policy::Mode;
 use crate::policy::clients::GroupSet;
+use crate::policy::schedules::{ActiveSet, ScheduleSet};
 use std::net::IpAddr;
 
 /// TTL of self-made answers unless given, in seconds.
@@ -31,6 +33,12 @@ pub struct Scope {
     pub qtypes: Option<Vec<u16>>,
     /// How it was asked.
     pub transport: Option<RuleTransport>,
+    /// `schedule` of the zone: one of them has to be active.
+    pub zone_schedules: Option<ScheduleSet>,
+    /// `schedule` of the rule, alike.
+    pub schedules: Option<ScheduleSet>,
+    /// When it expires, or its zone if that is earlier: milliseconds since 1970-01-01 UTC.
+    pub expires_ms: Option<u64>,
 }
 
 /// A rule as it runs.
@@ -58,6 +66,8 @@ pub struct Rule {
     pub ticket: Option<String>,
     /// Why it is there.
     pub note: Option<String>,
+    /// How often it has spoken.
+    pub hits: RuleHits,
 }
 
 impl Rule {
@@ -75,6 +85,7 @@ impl Rule {
             owner: None,
             ticket: None,
             note: None,
+            hits: RuleHits::default(),
         }
     }
 
@@ -104,6 +115,16 @@ impl Rule {
         if scope.transport.is_some_and(|wanted| wanted != transport) {
             return Some(Why::OtherTransport);
         }
+        if scope.expires_ms.is_some_and(|expires_ms| subject.active.has_expired(expires_ms)) {
+            return Some(Why::Expired);
+        }
+        if [&scope.zone_schedules, &scope.schedules]
+            .into_iter()
+            .flatten()
+            .any(|schedules| !subject.active.has(schedules))
+        {
+            return Some(Why::OtherTime);
+        }
         None
     }
 }
@@ -121,6 +142,8 @@ pub struct Subject<'a> {
     pub qtype: u16,
     /// It came over TCP.
     pub tcp: bool,
+    /// What is in force now.
+    pub active: &'a ActiveSet,
 }
 
 /// The rules that spoke: the one that decides, and those that only watch.

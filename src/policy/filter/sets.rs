@@ -55,6 +55,11 @@ impl RuleRef {
         self.packed & FREES != 0
     }
 
+    /// Whether it is about every type that `other` is about.
+    pub(super) fn is_for_types_of(self, other: Self) -> bool {
+        self.types == 0 || self.types == other.types
+    }
+
     /// Whether it is about every type.
     pub(super) fn is_for_all_types(self) -> bool {
         self.types == 0

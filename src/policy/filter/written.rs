@@ -8,8 +8,9 @@
 //! ttl = 60
 //! ```
 //!
-//! A rule has one trigger ([`trigger`]) and one action ([`action`]), and any of the filters `groups`, `qtypes` and
-//! `transport`.
+//! A rule has one trigger ([`trigger`]) and one action ([`action`]), and any of the filters `groups`, `qtypes`,
+//! `transport`, `schedule` (a name or a list of names: one of them has to be active) and `expires` (a date with time and
+//! offset, from which on it is not heard).
 
 mod action;
 mod trigger;
@@ -19,7 +20,8 @@ use super::{Action, RuleTransport, Scope, TriggerKind};
 use crate::language::{Text, text};
 use crate::policy::Mode;
 use crate::policy::clients::{GroupSet, Groups};
-use crate::policy::document::{At, Code, Table, words};
+use crate::policy::document::{At, Code, Context, Table, words};
+use crate::policy::schedules::ScheduleSet;
 pub(super) use trigger::WrittenTrigger;
 
 /// The longest TTL of self-made answers, in seconds: a mistake should be forgotten within a day.
@@ -30,9 +32,6 @@ const ID_MAX: usize = 64;
 
 /// The longest note of any kind, in bytes.
 const NOTE_MAX: usize = 256;
-
-/// Keys of rules that a later version reads.
-const NOT_YET: [&str; 2] = ["schedule", "expires"];
 
 /// A rule as written.
 #[derive(Debug)]
@@ -51,8 +50,9 @@ pub(super) struct WrittenRule<'d> {
 
 impl<'d> WrittenRule<'d> {
     /// Reads a rule; always gives a value, what is wrong goes to the faults.
-    pub(super) fn read(t: &Table<'d>, groups: &Groups) -> Self {
-        t.not_yet(&NOT_YET);
+    pub(super) fn read(t: &Table<'d>, context: &Context<'_>) -> Self {
+        let groups = context.groups;
+        let (schedules, expires_ms) = read_time(t, context);
         let action = action::read(t, groups);
         let force = t.flag("force", false);
         let trigger = WrittenTrigger::read(t, groups);
@@ -64,6 +64,9 @@ impl<'d> WrittenRule<'d> {
             groups: read_groups(t, groups),
             qtypes: read_qtypes(t),
             transport: t.choice_given("transport", &[("udp", RuleTransport::Udp), ("tcp", RuleTransport::Tcp)]),
+            zone_schedules: None,
+            schedules,
+            expires_ms,
         };
         refuse_pair(t, &action, trigger.kind());
         Self {
@@ -97,6 +100,29 @@ pub(super) fn refuse_empty(t: &Table<'_>, key: &'static str, hint: Text) -> Opti
         t.fault(key, Code::Empty, text!("{key} is empty", key = t.label(key)), hint);
     }
     Some(())
+}
+
+/// `schedule`, one or a list, and `expires` of a zone or a rule; `None` for what is not given: always.
+pub(super) fn read_time(t: &Table<'_>, context: &Context<'_>) -> (Option<ScheduleSet>, Option<u64>) {
+    let names = t.text_or_list("schedule");
+    if t.has("schedule") && names.is_empty() && !t.faults().has_errors() {
+        t.fault(
+            "schedule",
+            Code::Empty,
+            format!("{} is empty", t.label("schedule")),
+            "leave it out to act at all times",
+        );
+    }
+    let mut schedules = ScheduleSet::default();
+    let known = names.iter().filter_map(|name| context.schedules.require(name, t.faults()));
+    known.for_each(|index| schedules.insert(index));
+    let expires_ms = t.instant("expires");
+    if expires_ms.is_some_and(|expires_ms| context.unix_ms >= expires_ms && context.unix_ms > 0) {
+        let what = t.label("").trim_end_matches('.').to_owned();
+        let message = format!("the time of this {what} is over: it does nothing any more");
+        t.fault("expires", Code::Expired, message, "remove it, or give it more time");
+    }
+    (t.has("schedule").then_some(schedules), expires_ms)
 }
 
 fn read_id<'d>(t: &Table<'d>) -> Option<At<&'d str>> {

@@ -5,6 +5,8 @@
 //! title = "noisy video clients"
 //! mode = "enforce"
 //! groups = ["@branches"]
+//! schedule = "office-hours"
+//! expires = 2027-01-31T00:00:00+08:00
 //! ```
 
 mod policy_zone;
@@ -13,8 +15,9 @@ use super::lists::addresses;
 use super::lists::{self, NameList, Reading};
 use super::rpz::Summary;
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
-use super::written::{WrittenRule, WrittenTrigger, read_groups, shared};
-use super::{Action, Filter, Folded, RULES_MAX, Rule, Trigger, TriggerKind};
+use super::shadow::{self, Overlaps};
+use super::written::{WrittenRule, WrittenTrigger, read_groups, read_time, shared};
+use super::{Action, Filter, Folded, RULES_MAX, Rule, RuleHits, Trigger, TriggerKind};
 use crate::language::text;
 use crate::policy::Mode;
 use crate::policy::document::network::{self, Entry, Member};
@@ -22,6 +25,7 @@ use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
 use crate::policy::document::{At, Code, Context, Place, Table};
 use crate::policy::feeds::{self, Copy};
+use ipnet::IpNet;
 use policy_zone::read_taking;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,11 +45,13 @@ pub fn read(context: &Context<'_>, seed: u64) -> Filter {
 }
 
 /// Where a rule was written, for faults that only the whole can show.
-struct Origin {
-    id: Place,
-    trigger: Place,
+pub(super) struct Origin {
+    pub(super) id: Place,
+    pub(super) trigger: Place,
     /// Name and place of each, when the rule has names of its own.
-    names: Vec<(Vec<u8>, Place)>,
+    pub(super) names: Vec<(Vec<u8>, Place)>,
+    /// The same of networks.
+    pub(super) networks: Vec<(IpNet, Place)>,
     force: bool,
 }
 
@@ -77,13 +83,15 @@ impl Zones<'_> {
         let file = TomlFile::parse(&text, self.context.faults);
         let root = file.root(self.context.faults);
         let zone = root.table("zone");
-        zone.not_yet(&["schedule", "expires"]);
+        let (zone_schedules, zone_expires) = read_time(&zone, self.context);
         let title = zone.text("title").map_or(name.trim_end_matches(".toml"), |title| title.value).to_owned();
         let mode = zone.mode(Mode::Enforce);
         let groups = read_groups(&zone, self.context.groups);
         let before = self.rules.len();
         let tables = root.tables("rule");
-        if let Some((file, taking)) = read_taking(&zone, (path, &title, number), (mode, groups.clone())) {
+        if let Some((file, taking)) =
+            read_taking(&zone, (path, &title, number), (mode, groups.clone()), (zone_schedules, zone_expires))
+        {
             if let Some(table) = tables.first() {
                 let message = text!("a zone that takes its records from elsewhere has no rules of its own");
                 let hint = text!("put the rules into a file of their own, before or behind this one");
@@ -102,8 +110,10 @@ impl Zones<'_> {
             };
         }
         for table in tables {
-            let mut written = WrittenRule::read(&table, self.context.groups);
+            let mut written = WrittenRule::read(&table, self.context);
             written.scope.zone_groups = groups;
+            written.scope.zone_schedules = zone_schedules;
+            written.scope.expires_ms = [written.scope.expires_ms, zone_expires].into_iter().flatten().min();
             written.mode = stricter(mode, written.mode);
             if groups.is_some() && matches!(written.action, Action::Ttl(_)) {
                 let message = text!("action ttl cannot be had in a zone with groups");
@@ -160,9 +170,13 @@ impl Zones<'_> {
             }
             _ => Vec::new(),
         };
+        let networks = match &written.trigger {
+            WrittenTrigger::Networks { entries, .. } => entries.iter().filter_map(own_network).collect(),
+            _ => Vec::new(),
+        };
         let Some(kind) = written.trigger.kind() else { return };
         let place = table.place_of(written.trigger.key());
-        self.origins.push(Origin { id: id.place.clone(), trigger: place, names, force: written.force });
+        self.origins.push(Origin { id: id.place.clone(), trigger: place, names, networks, force: written.force });
         self.triggers.push(trigger);
         self.rules.push(Rule {
             id: id.value.to_owned(),
@@ -176,6 +190,7 @@ impl Zones<'_> {
             owner: written.owner,
             ticket: written.ticket,
             note: written.note,
+            hits: RuleHits::default(),
         });
     }
 
@@ -293,7 +308,8 @@ impl Zones<'_> {
             return Filter::none();
         }
         let lists = self.lists.iter().map(|((path, _), names)| (path.clone(), names.len())).collect();
-        let mut filter = match Filter::with_triggers(self.rules, self.triggers, seed) {
+        let mut overlaps = [Overlaps::default(), Overlaps::default()];
+        let mut filter = match Filter::noting(self.rules, self.triggers, seed, &mut overlaps) {
             Ok((mut filter, folded)) => {
                 filter.policy_zones = self.summaries.into();
                 for (origin, folded) in self.origins.iter().zip(&folded) {
@@ -309,8 +325,17 @@ impl Zones<'_> {
         filter.lists = Arc::new(lists);
         if filter.rules().len() == self.origins.len() {
             refuse_own_routes(self.context, &filter, &self.origins);
+            shadow::report(&filter, &self.origins, overlaps, faults);
         }
         filter
+    }
+}
+
+/// A network that stands in a rule itself, and is not an exception.
+fn own_network(entry: &At<Entry>) -> Option<(IpNet, Place)> {
+    match entry.value {
+        Entry { except: false, member: Member::Network(net) } => Some((net, entry.place.clone())),
+        _ => None,
     }
 }
 

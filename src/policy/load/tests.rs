@@ -150,7 +150,7 @@ fn an_expectation_that_does_not_hold_refuses_the_policy() {
         "tests/video.toml:2:9 E-VALUE",
         "tests/video.toml:3:10 E-ADDRESS",
         "tests/video.toml:4:10 E-CHOICE",
-        "tests/video.toml:5:6 E-NOT-YET",
+        "tests/video.toml:5:6 E-TYPE",
         "tests/video.toml:6:1 E-MISSING-KEY",
         "tests/video.toml:6:1 E-MISSING-KEY",
         "tests/video.toml:6:1 E-MISSING-KEY",

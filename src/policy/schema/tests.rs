@@ -3,7 +3,6 @@
 
 use super::Kind;
 use crate::policy::document::{Code, Faults, Files, Report, probe};
-use crate::policy::feeds::Copies;
 use crate::policy::{Options, load_files};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +25,7 @@ fn directory(path: &str) -> Files {
 fn load(files: Files) -> Report {
     let nameservers = vec!["192.0.2.53:53".parse().expect("an address")];
     let surroundings = crate::policy::server::Surroundings { nameservers, ..Default::default() };
-    match load_files(files, &Options { surroundings, seed: 1, copies: Copies::default() }) {
+    match load_files(files, &Options { surroundings, seed: 1, ..Options::default() }) {
         Ok((_, report)) | Err(report) => report,
     }
 }

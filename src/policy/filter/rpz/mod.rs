@@ -170,7 +170,8 @@ impl RpzZone {
 
     /// Says which records that block public suffixes were left out for it.
     pub(super) fn report_wide(&self, file: &Arc<str>, faults: &Faults) {
-        lists::report_problems(file, &self.wide, &format!("{} records", self.len()), faults);
+        let records = text!("{records} records did load", records = self.len());
+        lists::report_problems(file, &self.wide, &records, faults);
     }
 
     /// The serial number of its SOA.

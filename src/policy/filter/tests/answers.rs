@@ -4,9 +4,10 @@
 use super::*;
 use crate::dns::response::Response;
 use crate::dns::rtype;
-use crate::dns::sample::{Sample, wire};
+use crate::dns::sample::Sample;
 use crate::policy::clients::Groups;
 use crate::policy::document::network::{Entry, Member, depths};
+use crate::policy::schedules::ActiveSet;
 use ipnet::IpNet;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -250,7 +251,8 @@ fn every_judgement_is_that_of_the_naive_judge() {
             let client = random_address(&mut rng);
             let groups = GroupSet::default();
             let qtype = if rng.random() { 1 } else { 28 };
-            let subject = Subject { groups: &groups, client, name: &said.stages[0], qtype, tcp: false };
+            let active = &ActiveSet::EVERYTHING;
+            let subject = Subject { groups: &groups, client, name: &said.stages[0], qtype, tcp: false, active };
             let ids = |decision: &Decision<'_>| {
                 let id = |rule: Option<&Rule>| rule.map(|rule| rule.id.clone());
                 (id(decision.rule), decision.stage, id(decision.ttl), id(decision.monitored))

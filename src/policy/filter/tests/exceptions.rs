@@ -25,6 +25,7 @@ fn whys(filter: &Filter, text: &str) -> Vec<(String, String, Why)> {
         name: &name,
         qtype: 1,
         tcp: false,
+        active: &ActiveSet::EVERYTHING,
     });
     considered.into_iter().map(|c| (c.rule.id.clone(), c.matched.trim_end_matches('.').to_owned(), c.why)).collect()
 }
@@ -77,7 +78,14 @@ fn what_is_listed_for_some_types_is_asked_about_them() {
     let decide = |text: &str, qtype: u16| {
         let (name, groups) = (name(text), GroupSet::default());
         filter
-            .decide(&Subject { groups: &groups, client: [192, 0, 2, 1].into(), name: &name, qtype, tcp: false })
+            .decide(&Subject {
+                groups: &groups,
+                client: [192, 0, 2, 1].into(),
+                name: &name,
+                qtype,
+                tcp: false,
+                active: &ActiveSet::EVERYTHING,
+            })
             .rule
             .is_some()
     };
@@ -161,7 +169,14 @@ fn a_list_decides_as_its_lines_read_one_by_one() {
             let expected = rank.is_some_and(|(_, excepts)| !excepts);
             let groups = GroupSet::default();
             let found = filter
-                .decide(&Subject { groups: &groups, client: [192, 0, 2, 1].into(), name: &asked, qtype, tcp: false })
+                .decide(&Subject {
+                    groups: &groups,
+                    client: [192, 0, 2, 1].into(),
+                    name: &asked,
+                    qtype,
+                    tcp: false,
+                    active: &ActiveSet::EVERYTHING,
+                })
                 .rule
                 .is_some();
             assert_eq!(found, expected, "{asked} {qtype} of\n{text}");

@@ -55,6 +55,7 @@ fn the_same_verdicts(files: [(&[u8], Format); 4]) {
                 name: &asked,
                 qtype: 1,
                 tcp: false,
+                active: &ActiveSet::EVERYTHING,
             });
             assert_eq!(decision.rule.is_some(), expected, "{asked}");
         }

@@ -4,6 +4,7 @@ use super::reading::read_files;
 use super::*;
 use crate::policy::filter::data::DataOwner;
 use crate::policy::filter::rpz::Summary;
+use crate::policy::schedules::ActiveSet;
 
 /// The id of the rule that decides about a question, or that only watches it.
 fn decides(filter: &Filter, question: &str) -> Option<String> {
@@ -71,7 +72,8 @@ fn names_below_one_with_data_keep_their_own() {
     for (name, last) in [("x.a.example", 1), ("b.a.example", 2), ("x.c.a.example", 3), ("x.d.example", 1)] {
         let (name, groups) = (super::name(name), GroupSet::default());
         let client = [192, 0, 2, 1].into();
-        let decision = filter.decide(&Subject { groups: &groups, client, name: &name, qtype: 1, tcp: false });
+        let active = &ActiveSet::EVERYTHING;
+        let decision = filter.decide(&Subject { groups: &groups, client, name: &name, qtype: 1, tcp: false, active });
         let Some(Action::Data(data)) = decision.rule.map(|rule| &rule.action) else { panic!("{name}") };
         let Matched::Name { at, .. } = decision.matched else { panic!("{name}") };
         let owner = DataOwner::Name(if at == 0 { 1 } else { 2 }, &name.as_wire()[usize::from(at)..]);

@@ -2,18 +2,25 @@
 
 use super::*;
 use crate::policy::clients::Groups;
+use crate::policy::document::instant::parse;
 use crate::policy::document::probe;
 use crate::policy::document::{Context, Faults, Files, Report};
 use crate::policy::feeds::{Copies, Feeds};
+use crate::policy::schedules::{ScheduleSet, Schedules};
 
 const GATEWAY: &str = "[[upstream]]\nname = \"u\"\naddress = \"127.0.0.1:5300\"\n\
                        [[route]]\nzone = \"corp.example\"\npool = \"default\"\n";
-const CLIENTS: &str = "[[group]]\nname = \"branches\"\nnetworks = [\"10.0.0.0/8\"]\n";
+const CLIENTS: &str = "[[group]]\nname = \"branches\"\nnetworks = [\"10.0.0.0/8\"]\n\
+                       [[schedule]]\nname = \"night\"\ntz = \"UTC\"\nwindows = [{ from = \"22:00\", to = \"06:00\" }]\n\
+                       [[schedule]]\nname = \"office-hours\"\ntz = \"UTC\"\nwindows = [{ from = \"12:00\", to = \"13:00\" }]\n";
+
+/// When directories are read here: 2026-01-01T00:00:00Z.
+const NOW: u64 = 1_767_225_600_000;
 
 /// Reads a directory of these files; the filter, and the faults as `file:line:column CODE`.
 pub(super) fn read_files(files: &[(&str, &str)]) -> (Filter, Vec<String>) {
     let server = probe::server(GATEWAY);
-    let (groups, _) = probe::read(CLIENTS, Groups::read);
+    let ((groups, schedules), _) = probe::read(CLIENTS, |t| (Groups::read(t), Schedules::read(t)));
     let files: Files = files.iter().map(|(path, text)| (*path, *text)).collect();
     let faults = Faults::default();
     let context = Context {
@@ -22,7 +29,9 @@ pub(super) fn read_files(files: &[(&str, &str)]) -> (Filter, Vec<String>) {
         files: &files,
         feeds: &Feeds::default(),
         copies: &Copies::default(),
+        schedules: &schedules,
         faults: &faults,
+        unix_ms: NOW,
     };
     let filter = read(&context, 11);
     let report = Report::new(faults, &files);
@@ -84,6 +93,7 @@ fn a_zone_becomes_rules_with_all_they_say() {
         groups: None,
         qtypes: Some(vec![1, 28, 65]),
         transport: Some(RuleTransport::Udp),
+        ..Scope::default()
     };
     assert_eq!(player.scope, scope);
     let notes = [&player.owner, &player.ticket, &player.note].map(|note| note.as_deref());
@@ -148,12 +158,48 @@ fn every_fault_of_a_rule_has_its_place() {
 }
 
 #[test]
-fn what_belongs_to_later_versions_is_refused_as_such() {
-    for key in ["schedule = \"x\"", "expires = 2027-01-31T00:00:00+08:00"] {
+fn what_belongs_to_later_versions_is_refused_as_such() {}
+
+#[test]
+fn a_time_of_a_rule_is_read_or_refused_at_its_place() {
+    for (key, faults) in [
+        ("schedule = \"night\"", &[][..]),
+        ("schedule = [\"night\", \"office-hours\"]", &[]),
+        ("schedule = \"nigth\"", &["5:12 E-UNKNOWN-SCHEDULE"]),
+        ("schedule = [\"night\", \"noo\"]", &["5:22 E-UNKNOWN-SCHEDULE"]),
+        ("schedule = []", &["5:12 E-EMPTY"]),
+        ("schedule = 5", &["5:12 E-TYPE"]),
+        ("expires = 2027-01-31T00:00:00+08:00", &[]),
+        ("expires = 2026-01-01T08:00:00.001+08:00", &[]),
+        ("expires = 2026-01-01T08:00:00+08:00", &["5:11 W-EXPIRED"]),
+        ("expires = 2027-01-31T00:00:00", &["5:11 E-VALUE"]),
+        ("expires = 2027-01-31", &["5:11 E-VALUE"]),
+        ("expires = \"2027-01-31T00:00:00Z\"", &["5:11 E-TYPE"]),
+    ] {
         let rule = format!("id = \"r\"\nnames = [\"a.example\"]\naction = \"drop\"\n{key}");
-        let faults = faults_of(&rule);
-        assert!(faults.len() == 1 && faults[0].ends_with("E-NOT-YET"), "{key}: {faults:?}");
+        assert_eq!(faults_of(&rule), faults, "{key}");
     }
+}
+
+#[test]
+fn a_zone_gives_its_rules_its_schedule_and_the_earlier_end() {
+    let zone = "[zone]\nschedule = [\"night\"]\nexpires = 2026-06-01T00:00:00Z\n\
+        [[rule]]\nid = \"a\"\nnames = [\"a.example\"]\naction = \"drop\"\nschedule = \"office-hours\"\n\
+        [[rule]]\nid = \"b\"\nnames = [\"b.example\"]\naction = \"drop\"\nexpires = 2026-03-01T00:00:00Z\n\
+        [[rule]]\nid = \"c\"\nnames = [\"c.example\"]\naction = \"drop\"\nexpires = 2027-01-01T00:00:00Z\n";
+    let (filter, faults) = read_files(&[("filters/10-t.toml", zone)]);
+    assert_eq!(faults, [""; 0]);
+    let scopes: Vec<_> = filter.rules().iter().map(|rule| &rule.scope).collect();
+    let [night, noon] = [0, 1].map(|n| {
+        let mut set = ScheduleSet::default();
+        set.insert(n);
+        Some(set)
+    });
+    assert!(scopes.iter().all(|scope| scope.zone_schedules == night));
+    assert_eq!(scopes.iter().map(|scope| scope.schedules).collect::<Vec<_>>(), [noon, None, None]);
+    let june = parse("2026-06-01T00:00:00Z").ok();
+    let ends: Vec<_> = scopes.iter().map(|scope| scope.expires_ms).collect();
+    assert_eq!(ends, [june, parse("2026-03-01T00:00:00Z").ok(), june]);
 }
 
 #[test]
@@ -335,7 +381,14 @@ fn faults_of_a_zone_have_their_places() {
     let codes: Vec<_> = faults.iter().map(|fault| fault.trim_start_matches("10-t.toml:")).collect();
     assert_eq!(
         codes,
-        ["2:9 E-TYPE", "3:8 E-CHOICE", "4:11 E-VALUE", "5:12 E-NOT-YET", "6:1 E-UNKNOWN-KEY", "7:2 E-UNKNOWN-KEY"]
+        [
+            "2:9 E-TYPE",
+            "3:8 E-CHOICE",
+            "4:11 E-VALUE",
+            "5:12 E-UNKNOWN-SCHEDULE",
+            "6:1 E-UNKNOWN-KEY",
+            "7:2 E-UNKNOWN-KEY"
+        ]
     );
 }
 

@@ -20,6 +20,7 @@ use crate::language::text;
 use crate::policy::Mode;
 use crate::policy::clients::GroupSet;
 use crate::policy::document::{At, Code, Place, Table};
+use crate::policy::schedules::ScheduleSet;
 use std::sync::Arc;
 
 /// The longest name of a file without its ending, in bytes: ids of its rules begin with it, and go into answers and labels.
@@ -36,6 +37,8 @@ pub(super) struct Taking<'z> {
     pub(super) number: usize,
     pub(super) mode: Mode,
     pub(super) groups: Option<GroupSet>,
+    /// `schedule` and `expires` of the zone.
+    pub(super) time: (Option<ScheduleSet>, Option<u64>),
     pub(super) force: bool,
     /// The word for what is done in place of what the zone says.
     pub(super) instead: Option<String>,
@@ -73,6 +76,7 @@ pub(super) fn read_taking<'d, 'z>(
     zone: &Table<'d>,
     (path, title, number): (&'z str, &str, usize),
     (mode, groups): (Mode, Option<GroupSet>),
+    time: (Option<ScheduleSet>, Option<u64>),
 ) -> Option<(At<&'d str>, Taking<'z>)> {
     let file = zone.text("rpz");
     let word = zone.choice("override", &WORDS, Word::Given);
@@ -108,7 +112,7 @@ pub(super) fn read_taking<'d, 'z>(
     let mode = if word == Word::Monitor { super::stricter(mode, Mode::Monitor) } else { mode };
     let place = file.place.clone();
     let title = title.to_owned();
-    Some((file, Taking { path, title, number, mode, groups, force, instead, action, place }))
+    Some((file, Taking { path, title, number, mode, groups, time, force, instead, action, place }))
 }
 
 fn read_cname(zone: &Table<'_>, word: Word) -> Option<(String, Alias)> {
@@ -154,6 +158,7 @@ impl Zones<'_> {
                 number,
                 mode: Mode::Enforce,
                 groups: None,
+                time: (None, None),
                 force: false,
                 instead: None,
                 action: Override::Given,
@@ -232,6 +237,7 @@ impl Zones<'_> {
                 id: taking.place.clone(),
                 trigger: Place::whole(file),
                 names: Vec::new(),
+                networks: Vec::new(),
                 force: taking.force,
             });
             self.triggers.push(trigger);
@@ -239,7 +245,12 @@ impl Zones<'_> {
                 trigger: part.kind,
                 ttl,
                 mode: taking.mode,
-                scope: Scope { zone_groups: taking.groups.clone(), ..Scope::default() },
+                scope: Scope {
+                    zone_groups: taking.groups.clone(),
+                    zone_schedules: taking.time.0,
+                    expires_ms: taking.time.1,
+                    ..Scope::default()
+                },
                 ..Rule::new(&id, &taking.title, taking.number, part.action.clone())
             });
         }
