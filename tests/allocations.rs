@@ -294,13 +294,14 @@ fn a_cached_answer_that_is_judged_each_time() {
 
 #[test]
 fn local_data_and_budgets() {
+    let positive = positive();
     for (name, least) in [("data.test", OPERATIONS), ("led.test", OPERATIONS), ("shed.test", OPERATIONS - 300)] {
         let query = Message::query(1, &format!("0000000000.{name}"), A).opt(1232, false, b"");
         let mut bench = Bench::with_rules(RULES, OFF, query);
         allocates_nothing(name, &mut bench, &mut |bench, n| {
             bench.ask(n, inside(n as u32));
             if bench.from.is_some() {
-                bench.answer(&positive());
+                bench.answer(&positive);
             }
         });
         let denied = bench.counted(Outcome::Denied, Reason::Filter);
@@ -311,7 +312,7 @@ fn local_data_and_budgets() {
     allocates_nothing("a limit", &mut bench, &mut |bench, n| {
         bench.ask(n, inside(1));
         if bench.from.is_some() {
-            bench.answer(&positive());
+            bench.answer(&positive);
         }
     });
     assert!(bench.counted(Outcome::Denied, Reason::Filter) > OPERATIONS - 300);
@@ -431,6 +432,7 @@ fn millions_of_forged_sources() {
     let limits = "[source]\nrate = 20\nburst = 50\nslip = 2\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
     let files = [
         ("gateway.toml", &*GATEWAY.replace("queries = \"all\"", "queries = \"none\"")),
+        ("clients.toml", CLIENTS),
         ("filters/10-t.toml", FILTER),
         ("limits.toml", limits),
         ("access.toml", "allow = [\"0.0.0.0/0\"]\n"),
