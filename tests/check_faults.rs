@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use weir::control::origin::Origin;
 use weir::language::{Lang, Text};
 use weir::policy::document::Report;
 use weir::policy::document::report::Located;
@@ -64,7 +65,7 @@ fn every_fault_of_a_directory_is_reported_in_one_run_in_both_languages() {
     let mut failed = Vec::new();
     for dir in cases() {
         let copy = with_sizes(&dir);
-        let report = match load(copy.as_deref().unwrap_or(&dir), &options()) {
+        let report = match Origin::Directory(copy.clone().unwrap_or_else(|| dir.clone())).load(&options()) {
             Ok((_, report)) | Err(report) => report,
         };
         copy.into_iter().for_each(|copy| fs::remove_dir_all(copy).expect("our own directory"));

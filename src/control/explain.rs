@@ -65,5 +65,5 @@ fn explain_with(
 }
 
 fn read_time(text: &str) -> Result<u64, String> {
-    instant::parse(text).map_err(|error| format!("{error}: {}", instant::HINT))
+    instant::parse(text).map_err(|error| format!("{}: {}", error.english(), instant::hint().english()))
 }

@@ -18,10 +18,12 @@ pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 pub const DIRECTORY: &str = "policies";
 
 /// What is said of a directory with a marker in it.
-const HALF_REPLACED: &str =
-    "the files are being replaced by an apply or a rollback, or that broke off: they may be of two policies";
-const HALF_REPLACED_HINT: &str =
-    "`weir run DIR` makes them whole again; without a gateway `weir rollback --state DIR` does";
+fn report_half_replaced(faults: &Faults) {
+    let message =
+        text!("the files are being replaced by an apply or a rollback, or that broke off: they may be of two policies");
+    let hint = text!("`weir run DIR` makes them whole again; without a gateway `weir rollback --state DIR` does");
+    faults.add(Code::HalfReplaced, &Place::whole(MARKER), message, hint);
+}
 
 /// Where a policy comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl Origin {
             Self::Directory(directory) => {
                 let (files, faults) = policy::load::read_directory(directory)?;
                 if directory.join(MARKER).exists() {
-                    faults.add(Code::HalfReplaced, &Place::whole(MARKER), HALF_REPLACED, HALF_REPLACED_HINT);
+                    report_half_replaced(&faults);
                 }
                 Ok((files, faults))
             }

@@ -7,6 +7,7 @@ use crate::control::incidents::{Event, Who};
 use crate::control::protocol::{Command, Failure, FailureCode};
 use crate::control::reload::{Asker, Outcome};
 use crate::control::socket::Peer;
+use crate::language::text;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -32,17 +33,15 @@ pub(super) async fn answer(
         Command::History {} => value(&site.history.list()?),
         Command::Diff(request) => {
             let compare = move || site.history.diff(&request);
-            value(
-                &tokio::task::spawn_blocking(compare).await.map_err(|error| {
-                    Failure::new(FailureCode::Unavailable, format!("comparing broke off: {error}"))
-                })??,
-            )
+            value(&tokio::task::spawn_blocking(compare).await.map_err(|error| {
+                Failure::new(FailureCode::Unavailable, text!("comparing broke off: {error}", error))
+            })??)
         }
         Command::Plan(request) => {
             let (site, recipe) = (Arc::clone(&site), Arc::clone(recipe));
             let plan = move || planning::plan(&site, &recipe, &request);
             value(&tokio::task::spawn_blocking(plan).await.map_err(|error| {
-                Failure::new(FailureCode::Unavailable, format!("making the plan broke off: {error}"))
+                Failure::new(FailureCode::Unavailable, text!("making the plan broke off: {error}", error))
             })??)
         }
         Command::Apply(request) => value(&carry_out(&site, &asker, request.check(who())?, Event::Apply).await?),
@@ -94,5 +93,5 @@ async fn carry_out(site: &Site, asker: &Asker, order: Order, event: Event) -> Ou
 
 fn value(result: &impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(result)
-        .map_err(|error| Failure::new(FailureCode::Unavailable, format!("the answer cannot be written: {error}")))
+        .map_err(|error| Failure::new(FailureCode::Unavailable, text!("the answer cannot be written: {error}", error)))
 }

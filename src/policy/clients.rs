@@ -13,7 +13,7 @@ use super::document::nearest;
 use super::document::network::{self, Depths, Member};
 use super::document::{At, Code, Faults, Place, Table};
 use super::networks::NetworkMap;
-use crate::language::text;
+use crate::language::{Text, text};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -120,8 +120,8 @@ impl Groups {
     /// Reports groups that nothing names. To be called when everything is read.
     pub fn report_unused(&self, faults: &Faults) {
         for group in self.groups.iter().filter(|group| !group.used.load(Ordering::Relaxed)) {
-            let message = format!("group {:?} is used nowhere", group.name);
-            let hint = format!("name it as \"@{}\" where it is meant, or remove it", group.name);
+            let message = text!("group {group:?} is used nowhere", group = group.name);
+            let hint = text!("name it as \"@{group}\" where it is meant, or remove it", group = group.name);
             faults.add(Code::Unused, &group.place, message, hint);
         }
     }
@@ -141,7 +141,7 @@ impl Groups {
         let mut groups: Vec<Group> = Vec::new();
         for table in t.tables("group") {
             let taken = |name: &str| groups.iter().any(|group| group.name == name);
-            let name = table.required_text("name").filter(|name| check_name(name, "group", taken, t.faults()));
+            let name = table.required_text("name").filter(|name| check_name(name, &text!("group"), taken, t.faults()));
             let (listed, networks) = read_networks(&table);
             if groups.len() == GROUPS_MAX {
                 let message = text!("more than {most} groups", most = GROUPS_MAX);
@@ -169,15 +169,15 @@ impl Groups {
 }
 
 /// A name of a group or a schedule that can be spelled where it is used, and that is not taken.
-pub(super) fn check_name(name: &At<&str>, what: &str, is_taken: impl Fn(&str) -> bool, faults: &Faults) -> bool {
+pub(super) fn check_name(name: &At<&str>, what: &Text, is_taken: impl Fn(&str) -> bool, faults: &Faults) -> bool {
     let well_formed =
         name.value.len() <= 64 && name.value.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
     if !well_formed {
-        let message = text!("{name:?} cannot be the name of a {what}", name = name.value, what);
+        let message = text!("{name:?} cannot be the name of a {what}", name = name.value, what = *what);
         faults.add(Code::Value, &name.place, message, text!("letters, digits, '-', '_' and '.', at most 64 bytes"));
     } else if is_taken(name.value) {
-        let message = text!("{what} {name:?} is there twice", what, name = name.value);
-        let hint = text!("give each {what} a name of its own, or merge the two", what);
+        let message = text!("{what} {name:?} is there twice", what = *what, name = name.value);
+        let hint = text!("give each {what} a name of its own, or merge the two", what = *what);
         faults.add(Code::Duplicate, &name.place, message, hint);
         return false;
     }

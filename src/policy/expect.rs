@@ -25,7 +25,7 @@ use super::filter::data::{LocalRecord, RECORDS_MAX};
 use super::schedules::ActiveSet;
 use super::server::pools::question;
 use crate::dns::name::Name;
-use crate::language::text;
+use crate::language::{Text, text};
 use std::net::IpAddr;
 
 /// The most expectations of one file.
@@ -93,13 +93,24 @@ fn read_answer(t: &Table<'_>) -> Vec<LocalRecord> {
         match LocalRecord::parse(text.value) {
             Ok(record) => records.push(record),
             Err(error) => {
-                let message = format!("{:?} is not a record: {error}", text.value);
-                t.faults().add(Code::Value, &text.place, message, "type and data as in a master file: \"A 10.0.0.1\"");
+                let message =
+                    text!("{text:?} is not a record: {error}", text = text.value, error = Text::foreign(&error));
+                t.faults().add(
+                    Code::Value,
+                    &text.place,
+                    message,
+                    text!("type and data as in a master file: \"A 10.0.0.1\""),
+                );
             }
         }
     }
     if records.len() > RECORDS_MAX {
-        t.fault("answer", Code::TooMany, format!("more than {RECORDS_MAX} records"), "fewer show as much");
+        t.fault(
+            "answer",
+            Code::TooMany,
+            text!("more than {most} records", most = RECORDS_MAX),
+            text!("fewer show as much"),
+        );
         records.truncate(RECORDS_MAX);
     }
     records

@@ -26,6 +26,7 @@ mod read;
 
 use super::document::nearest;
 use super::document::{At, Code, Faults, Place};
+use crate::language::text;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -203,10 +204,15 @@ impl Schedules {
             Some(index) => self.all[index].used.store(true, Ordering::Relaxed),
             None => {
                 let hint = match nearest(name.value, self.names()) {
-                    Some(near) => format!("did you mean {near:?}?"),
-                    None => "schedules are named in clients.toml, under [[schedule]]".to_owned(),
+                    Some(word) => text!("did you mean {word:?}?", word),
+                    None => text!("schedules are named in clients.toml, under [[schedule]]"),
                 };
-                faults.add(Code::UnknownSchedule, &name.place, format!("there is no schedule {:?}", name.value), hint);
+                faults.add(
+                    Code::UnknownSchedule,
+                    &name.place,
+                    text!("there is no schedule {name:?}", name = name.value),
+                    hint,
+                );
             }
         }
         index
@@ -215,8 +221,8 @@ impl Schedules {
     /// Reports schedules that no rule and no zone names. To be called when everything is read.
     pub fn report_unused(&self, faults: &Faults) {
         for schedule in self.all.iter().filter(|schedule| !schedule.used.load(Ordering::Relaxed)) {
-            let message = format!("schedule {:?} is used nowhere", schedule.name);
-            faults.add(Code::Unused, &schedule.place, message, "name it in a rule or a zone, or remove it");
+            let message = text!("schedule {schedule:?} is used nowhere", schedule = schedule.name);
+            faults.add(Code::Unused, &schedule.place, message, text!("name it in a rule or a zone, or remove it"));
         }
     }
 }

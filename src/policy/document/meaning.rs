@@ -141,6 +141,38 @@ fn of_wholes(code: Code) -> (Text, Text) {
             text!("a feed has no copy yet, so that whatever it is for is empty"),
             text!("wait until it has come; `weir feed` says how it goes and why not"),
         ),
+        Code::Overridden => (
+            text!("an override also replaces what a zone lets pass, or answers by itself"),
+            text!("put what is to pass into a zone before this one"),
+        ),
+        Code::HalfReplaced => (
+            text!("the files were being replaced by others when they were read, so they may be of two policies"),
+            text!("`weir run DIR` makes them whole again; without a gateway `weir rollback --state DIR` does"),
+        ),
+        Code::UnknownSchedule => (
+            text!("a schedule is used that clients.toml does not have"),
+            text!("mend the name, or add the schedule to clients.toml under [[schedule]]"),
+        ),
+        Code::TimeZone => (
+            text!("a text is not the name of a time zone"),
+            text!("write a name of the IANA time zone database, such as \"Asia/Shanghai\""),
+        ),
+        Code::Never => (
+            text!("a time never comes, so what is bound to it never acts"),
+            text!("give it days and hours, or remove it"),
+        ),
+        Code::Shadowed => (
+            text!("a rule, or a part of it, never decides because others always decide before"),
+            text!("remove what is never reached, or move it before the rule that the message names"),
+        ),
+        Code::Overlap => (
+            text!("one network is in two places that disagree"),
+            text!("take the network out of one of the two; the message says which one decides"),
+        ),
+        Code::Expired => (
+            text!("the time of a rule or a zone is over, so it does nothing any more"),
+            text!("remove it, or give it more time"),
+        ),
         Code::Partial => (
             text!("a rule acts on some of what it says only"),
             text!("see what the message says about it; nothing has to be done if that part is enough"),

@@ -96,8 +96,9 @@ pub fn report_overlaps(
             continue;
         }
         let (here, there) = (spelled(entry, groups), spelled(other, groups));
-        let message = format!("network {net} is in {wins} by {here} and in {loses} by {there}");
-        let hint = format!("{wins} decides; take the network out of one of the two");
+        let message =
+            text!("network {net} is in {wins} by {here} and in {loses} by {there}", net, wins, here, loses, there);
+        let hint = text!("{wins} decides; take the network out of one of the two", wins);
         faults.add(Code::Overlap, &entry.place, message, hint);
     }
 }
@@ -109,8 +110,8 @@ pub fn report_excepted(list: &str, entries: &[At<Entry>], groups: &Groups, fault
     for (net, entry) in entries.iter().filter(|entry| entry.value.except).flat_map(|entry| named(entry, groups)) {
         let Some(other) = held.get(&net).filter(|other| other.value.member != entry.value.member) else { continue };
         let (here, there) = (spelled(entry, groups), spelled(other, groups));
-        let message = format!("network {net} is in {list} by {there} and out of it by {here}");
-        let hint = "at the same length the exception decides; take the network out of one of the two";
+        let message = text!("network {net} is in {list} by {there} and out of it by {here}", net, list, there, here);
+        let hint = text!("at the same length the exception decides; take the network out of one of the two");
         faults.add(Code::Overlap, &entry.place, message, hint);
     }
 }

@@ -305,17 +305,19 @@ impl<'d> Table<'d> {
                 key,
                 &raw,
                 text!("a date with time and offset"),
-                text!(
-                    "without quotes: {hint}",
-                    hint = text!("write date, time and offset, such as 2027-01-31T00:00:00+08:00, or with Z for UTC")
-                ),
+                text!("without quotes: {hint}", hint = instant::hint()),
             );
             return None;
         };
         match instant::of_toml(written) {
             Ok(unix_ms) => Some(unix_ms),
             Err(lacks) => {
-                self.faults.add(Code::Value, &raw.place, format!("{} {lacks}", self.label(key)), instant::HINT);
+                self.faults.add(
+                    Code::Value,
+                    &raw.place,
+                    text!("{key} {lacks}", key = self.label(key), lacks),
+                    instant::hint(),
+                );
                 None
             }
         }

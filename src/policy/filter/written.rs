@@ -109,8 +109,8 @@ pub(super) fn read_time(t: &Table<'_>, context: &Context<'_>) -> (Option<Schedul
         t.fault(
             "schedule",
             Code::Empty,
-            format!("{} is empty", t.label("schedule")),
-            "leave it out to act at all times",
+            text!("{key} is empty", key = t.label("schedule")),
+            text!("leave it out to act at all times"),
         );
     }
     let mut schedules = ScheduleSet::default();
@@ -118,9 +118,10 @@ pub(super) fn read_time(t: &Table<'_>, context: &Context<'_>) -> (Option<Schedul
     known.for_each(|index| schedules.insert(index));
     let expires_ms = t.instant("expires");
     if expires_ms.is_some_and(|expires_ms| context.unix_ms >= expires_ms && context.unix_ms > 0) {
-        let what = t.label("").trim_end_matches('.').to_owned();
-        let message = format!("the time of this {what} is over: it does nothing any more");
-        t.fault("expires", Code::Expired, message, "remove it, or give it more time");
+        let path = t.label("");
+        let message =
+            text!("the time of [{path}] is over: it does nothing any more", path = path.trim_end_matches('.'));
+        t.fault("expires", Code::Expired, message, text!("remove it, or give it more time"));
     }
     (t.has("schedule").then_some(schedules), expires_ms)
 }

@@ -93,8 +93,8 @@ impl Zones<'_> {
             read_taking(&zone, (path, &title, number), (mode, groups.clone()), (zone_schedules, zone_expires))
         {
             if let Some(table) = tables.first() {
-                let message = "a zone that takes its records from elsewhere has no rules of its own";
-                let hint = "put the rules into a file of their own, before or behind this one";
+                let message = text!("a zone that takes its records from elsewhere has no rules of its own");
+                let hint = text!("put the rules into a file of their own, before or behind this one");
                 self.context.faults.add(Code::Conflict, &table.place(), message, hint);
             }
             if let Some(name) = file.value.strip_prefix(feeds::PREFIX) {

@@ -1,6 +1,7 @@
 //! Reading `[[schedule]]`: days, times and zones to parts of the week.
 
 use super::{DAY, SCHEDULES_MAX, Schedule, Schedules, WEEK, WINDOWS_MAX, Window};
+use crate::language::text;
 use crate::policy::clients::check_name;
 use crate::policy::document::{At, Code, Faults, Table, nearest};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -16,12 +17,18 @@ impl Schedules {
         let mut all: Vec<Schedule> = Vec::new();
         for table in t.tables("schedule") {
             let taken = |name: &str| all.iter().any(|schedule| schedule.name == name);
-            let name = table.required_text("name").filter(|name| check_name(name, "schedule", taken, t.faults()));
+            let name =
+                table.required_text("name").filter(|name| check_name(name, &text!("schedule"), taken, t.faults()));
             let zone = read_zone(&table);
             let windows = read_windows(&table);
             if all.len() == SCHEDULES_MAX {
-                let message = format!("more than {SCHEDULES_MAX} schedules");
-                t.faults().add(Code::TooMany, &table.place(), message, "one schedule serves any number of rules");
+                let message = text!("more than {most} schedules", most = SCHEDULES_MAX);
+                t.faults().add(
+                    Code::TooMany,
+                    &table.place(),
+                    message,
+                    text!("one schedule serves any number of rules"),
+                );
                 break;
             }
             if let Some(At { value, place }) = name {
@@ -36,8 +43,8 @@ impl Schedules {
 /// The zone of `tz`. It has to be there: that of the machine would make one policy two on two machines.
 fn read_zone(t: &Table<'_>) -> Option<TimeZone> {
     if !t.has("tz") {
-        let message = format!("[{}] needs tz", t.label("").trim_end_matches('.'));
-        t.faults().add(Code::MissingKey, &t.place(), message, "add tz = \"Asia/Shanghai\", or \"UTC\"");
+        let message = text!("[{path}] needs {key}", path = t.label("").trim_end_matches('.'), key = "tz");
+        t.faults().add(Code::MissingKey, &t.place(), message, text!("add tz = \"Asia/Shanghai\", or \"UTC\""));
         return None;
     }
     let name = t.required_text("tz")?;
@@ -46,12 +53,12 @@ fn read_zone(t: &Table<'_>) -> Option<TimeZone> {
     if zone.is_err() {
         let known: Vec<String> = own.available().map(|name| name.to_string()).collect();
         let hint = match nearest(name.value, known.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean {near:?}?"),
+            Some(word) => text!("did you mean {word:?}?", word),
             None => {
-                "a name of the IANA time zone database, such as \"Asia/Shanghai\", \"Europe/Berlin\", \"UTC\"".into()
+                text!("a name of the IANA time zone database, such as \"Asia/Shanghai\", \"Europe/Berlin\", \"UTC\"")
             }
         };
-        t.faults().add(Code::TimeZone, &name.place, format!("there is no time zone {:?}", name.value), hint);
+        t.faults().add(Code::TimeZone, &name.place, text!("there is no time zone {name:?}", name = name.value), hint);
     }
     zone.ok()
 }
@@ -64,14 +71,14 @@ fn read_windows(t: &Table<'_>) -> Vec<Window> {
     }
     let tables = t.tables("windows");
     if tables.len() > WINDOWS_MAX {
-        let hint = "one window may be for many days";
-        t.fault("windows", Code::TooMany, format!("more than {WINDOWS_MAX} windows"), hint);
+        let hint = text!("one window may be for many days");
+        t.fault("windows", Code::TooMany, text!("more than {most} windows", most = WINDOWS_MAX), hint);
     }
     let before = t.faults().has_errors();
     let windows: Vec<_> = tables.iter().take(WINDOWS_MAX).flat_map(read_window).collect();
     if tables.is_empty() && !before && !t.faults().has_errors() {
-        let hint = "add a window, such as { days = [\"mon-fri\"], from = \"09:00\", to = \"18:00\" }";
-        t.fault("windows", Code::Never, "a schedule without windows is never active", hint);
+        let hint = text!("add a window, such as {{ days = [\"mon-fri\"], from = \"09:00\", to = \"18:00\" }}");
+        t.fault("windows", Code::Never, text!("a schedule without windows is never active"), hint);
     }
     apart(windows)
 }
@@ -82,13 +89,13 @@ fn read_window(t: &Table<'_>) -> Vec<Window> {
     let (from, to) = (read_time(t, "from", 0), read_time(t, "to", DAY));
     let (Some(days), Some(from), Some(to)) = (days, from, to) else { return Vec::new() };
     if from == DAY {
-        let hint = "from = \"00:00\" of the day after is meant";
-        t.fault("from", Code::Range, "a day begins at 00:00 and ends at 24:00", hint);
+        let hint = text!("from = \"00:00\" of the day after is meant");
+        t.fault("from", Code::Range, text!("a day begins at 00:00 and ends at 24:00"), hint);
         return Vec::new();
     }
     if from == to {
-        let hint = "from = \"00:00\" and to = \"24:00\" are the whole day";
-        t.fault("to", Code::Never, "a window that ends when it begins is never there", hint);
+        let hint = text!("from = \"00:00\" and to = \"24:00\" are the whole day");
+        t.fault("to", Code::Never, text!("a window that ends when it begins is never there"), hint);
         return Vec::new();
     }
     let length = if to > from { to - from } else { to + DAY - from };
@@ -105,7 +112,12 @@ fn read_days(t: &Table<'_>) -> Option<[bool; 7]> {
     let texts = t.list("days");
     if texts.is_empty() {
         if !before && !t.faults().has_errors() {
-            t.fault("days", Code::Never, "a window without days is never there", "leave days out for every day");
+            t.fault(
+                "days",
+                Code::Never,
+                text!("a window without days is never there"),
+                text!("leave days out for every day"),
+            );
         }
         return None;
     }
@@ -132,8 +144,8 @@ fn days_of(text: &At<&str>, faults: &Faults) -> Option<(usize, usize)> {
     };
     let read = day(first).zip(day(last));
     if read.is_none() {
-        let hint = "\"mon\", \"mon-fri\", or \"sat-sun\"; the days are mon, tue, wed, thu, fri, sat, sun";
-        faults.add(Code::Value, &text.place, format!("{:?} is not a day of the week", text.value), hint);
+        let hint = text!("\"mon\", \"mon-fri\", or \"sat-sun\"; the days are mon, tue, wed, thu, fri, sat, sun");
+        faults.add(Code::Value, &text.place, text!("{text:?} is not a day of the week", text = text.value), hint);
     }
     read
 }
@@ -153,8 +165,13 @@ fn read_time(t: &Table<'_>, key: &'static str, default: u32) -> Option<u32> {
         _ => None,
     };
     if seconds.is_none() {
-        let message = format!("{} cannot be {:?}", t.label(key), text.value);
-        t.faults().add(Code::Value, &text.place, message, "write hours and minutes, from \"00:00\" to \"24:00\"");
+        let message = text!("{key} cannot be {text:?}", key = t.label(key), text = text.value);
+        t.faults().add(
+            Code::Value,
+            &text.place,
+            message,
+            text!("write hours and minutes, from \"00:00\" to \"24:00\""),
+        );
     }
     seconds
 }

@@ -8,8 +8,10 @@ use super::super::zone::Origin;
 use super::super::{Action, Filter, Rule, TriggerKind};
 use super::{Overlaps, Shadow, name_before, network_before, of_names, of_networks};
 use crate::dns::name::Name;
+use crate::language::{Text, text};
 use crate::policy::document::{Code, Faults, Place};
 use std::collections::HashMap;
+use std::fmt::Display;
 
 /// The most rules that are reported; behind them it is told how many more there are.
 const REPORTED_MAX: usize = 200;
@@ -38,8 +40,12 @@ pub(in super::super) fn report(filter: &Filter, origins: &[Origin], [names, ns_n
     }
     let left: HashMap<_, _> = shadows.iter().filter(|(_, shadow)| shadow.is_whole()).collect();
     if reported == REPORTED_MAX && left.len() > REPORTED_MAX {
-        let message = format!("{} rules in all never decide: the first {REPORTED_MAX} are named", left.len());
-        faults.add(Code::Shadowed, &Place::whole("filters"), message, "mend those, and check again");
+        let message = text!(
+            "{left} rules in all never decide: the first {most} are named",
+            left = left.len(),
+            most = REPORTED_MAX
+        );
+        faults.add(Code::Shadowed, &Place::whole("filters"), message, text!("mend those, and check again"));
     }
 }
 
@@ -76,9 +82,24 @@ impl Reporter<'_> {
         let Some(&(by, names)) = by_lists.next() else { return false };
         let more: u64 = by_lists.map(|(_, names)| names).sum();
         let (first, other) = (&rules[rule].id, &rules[by].id);
-        let rest = if more > 0 { format!(", {more} more by others") } else { String::new() };
-        let message =
-            format!("{names} of the {} names of rule {first:?} are decided before by rule {other:?}{rest}", shadow.of);
+        let of = shadow.of;
+        let message = match more {
+            0 => text!(
+                "{names} of the {of} names of rule {first:?} are decided before by rule {other:?}",
+                names,
+                of,
+                first,
+                other
+            ),
+            _ => text!(
+                "{names} of the {of} names of rule {first:?} are decided before by rule {other:?}, {more} more by others",
+                names,
+                of,
+                first,
+                other,
+                more
+            ),
+        };
         self.faults.add(code(&rules[rule], &rules[by]), &origin.trigger, message, difference(&rules[rule], &rules[by]));
         true
     }
@@ -86,25 +107,40 @@ impl Reporter<'_> {
     fn report_whole(&self, rule: usize, by: usize, others: usize) {
         let rules = self.filter.rules();
         let (this, other) = (&rules[rule], &rules[by]);
-        let (id, zone) = (&this.id, &other.zone);
-        let rest = match others {
-            0 => String::new(),
-            1 => " and one more".to_owned(),
-            _ => format!(" and {others} more"),
-        };
+        let (id, by, zone) = (&this.id, &other.id, &other.zone);
         let what = match this.trigger {
-            TriggerKind::Name | TriggerKind::NsName => "names",
-            _ => "addresses",
+            TriggerKind::Name | TriggerKind::NsName => text!("names"),
+            _ => text!("addresses"),
         };
-        let verb = if others == 0 { "decides" } else { "decide" };
-        let message = format!(
-            "rule {id:?} is never reached: rule {:?} of zone {zone:?}{rest} {verb} about all of its {what} before",
-            other.id
-        );
+        let message = match others {
+            0 => text!(
+                "rule {id:?} is never reached: rule {by:?} of zone {zone:?} decides about all of its {what} before",
+                id,
+                by,
+                zone,
+                what
+            ),
+            1 => text!(
+                "rule {id:?} is never reached: rule {by:?} of zone {zone:?} and one more decide about all of its {what} before",
+                id,
+                by,
+                zone,
+                what
+            ),
+            n => text!(
+                "rule {id:?} is never reached: rule {by:?} of zone {zone:?} and {n} more decide about all of its {what} before",
+                id,
+                by,
+                zone,
+                what,
+                n
+            ),
+        };
         let hint = match other.action {
-            Action::Allow => "allow stops all later zones: remove this rule, or what is allowed".to_owned(),
-            _ => "remove it, or move it before: zones are heard by their numbers, rules for one name by their lines"
-                .to_owned(),
+            Action::Allow => text!("allow stops all later zones: remove this rule, or what is allowed"),
+            _ => text!(
+                "remove it, or move it before: zones are heard by their numbers, rules for one name by their lines"
+            ),
         };
         self.faults.add(Code::Shadowed, &self.origins[rule].id, message, hint);
     }
@@ -122,9 +158,9 @@ impl Reporter<'_> {
         let own = origin.names.iter().take(room);
         let mut found = own.filter_map(|(wire, place)| Some((name_before(rules, index, rule, wire)?, wire, place)));
         let Some((by, wire, place)) = found.next() else { return false };
-        let rest = others(found.count(), "names", &rules[rule]);
+        let (count, by_id) = (found.count(), &rules[by].id);
         let name = Name::from_wire(wire).unwrap_or_else(|_| Name::root());
-        let message = format!("rule {:?} decides about {name} before{rest}", rules[by].id);
+        let message = before(by_id, &name, count, &text!("names"), &rules[rule].id);
         self.faults.add(code(&rules[rule], &rules[by]), place, message, difference(&rules[rule], &rules[by]));
         true
     }
@@ -142,8 +178,8 @@ impl Reporter<'_> {
         let own = origin.networks.iter().take(room);
         let mut found = own.filter_map(|(net, place)| Some((network_before(rules, holders, rule, *net)?, net, place)));
         let Some(((by, is_same), net, place)) = found.next() else { return false };
-        let rest = others(found.count(), "networks", &rules[rule]);
-        let message = format!("rule {:?} decides about {net} before{rest}", rules[by].id);
+        let (count, by_id) = (found.count(), &rules[by].id);
+        let message = before(by_id, net, count, &text!("networks"), &rules[rule].id);
         let differs = rules[by].action != rules[rule].action;
         let code = if is_same && differs { Code::Overlap } else { code(&rules[rule], &rules[by]) };
         self.faults.add(code, place, message, difference(&rules[rule], &rules[by]));
@@ -151,10 +187,18 @@ impl Reporter<'_> {
     }
 }
 
-fn others(count: usize, what: &str, rule: &Rule) -> String {
-    match count {
-        0 => String::new(),
-        count => format!(", and about {count} other {what} of rule {:?}", rule.id),
+/// One that is decided about before, and how many `others` of the rule beside it.
+fn before(by: &str, subject: &dyn Display, others: usize, what: &Text, id: &str) -> Text {
+    match others {
+        0 => text!("rule {by:?} decides about {subject} before", by, subject),
+        n => text!(
+            "rule {by:?} decides about {subject} before, and about {n} other {what} of rule {id:?}",
+            by,
+            subject,
+            n,
+            what = *what,
+            id
+        ),
     }
 }
 
@@ -163,12 +207,14 @@ fn code(rule: &Rule, by: &Rule) -> Code {
     if rule.action == by.action { Code::Repeated } else { Code::Shadowed }
 }
 
-fn difference(rule: &Rule, by: &Rule) -> String {
+fn difference(rule: &Rule, by: &Rule) -> Text {
     match (rule.action.name(), by.action.name()) {
         (own, _) if rule.action == by.action => {
-            format!("both say {own}: it changes nothing but which of them counts it")
+            text!("both say {own}: it changes nothing but which of them counts it", own)
         }
-        (own, other) if own == other => format!("both say {own}, each with something else: name it once"),
-        (own, other) => format!("that rule says {other}, this one {own}: name it once, or change their order"),
+        (own, other) if own == other => text!("both say {own}, each with something else: name it once", own),
+        (own, other) => {
+            text!("that rule says {other}, this one {own}: name it once, or change their order", other, own)
+        }
     }
 }

@@ -16,9 +16,10 @@ use super::super::data::{Alias, DataSet, LocalData};
 use super::super::rpz::{Override, RpzZone, Summary};
 use super::super::{Action, RULES_MAX, Rule, Scope, TTL_DEFAULT, TriggerKind};
 use super::{Origin, Zones};
+use crate::language::text;
 use crate::policy::Mode;
 use crate::policy::clients::GroupSet;
-use crate::policy::document::{At, Code, Fault, Place, Table};
+use crate::policy::document::{At, Code, Place, Table};
 use crate::policy::schedules::ScheduleSet;
 use std::sync::Arc;
 
@@ -84,8 +85,8 @@ pub(super) fn read_taking<'d, 'z>(
     let Some(file) = file else {
         for key in ["override", "cname", "force"] {
             if zone.has(key) {
-                let message = format!("{} is for a zone that takes its records from elsewhere", zone.label(key));
-                zone.fault(key, Code::Conflict, message, "rpz = \"lists/threats.rpz\"");
+                let message = text!("{key} is for a zone that takes its records from elsewhere", key = zone.label(key));
+                zone.fault(key, Code::Conflict, message, text!("such as rpz = \"lists/threats.rpz\""));
             }
         }
         return None;
@@ -123,8 +124,8 @@ fn read_cname(zone: &Table<'_>, word: Word) -> Option<(String, Alias)> {
             return None;
         }
         (Some(_), _) => {
-            let message = format!("{} has no use without override = \"cname\"", zone.label("cname"));
-            zone.fault("cname", Code::Conflict, message, "leave it out, or override what the zone says with it");
+            let message = text!("{key} has no use without override = \"cname\"", key = zone.label("cname"));
+            zone.fault("cname", Code::Conflict, message, text!("leave it out, or override what the zone says with it"));
             return None;
         }
         (None, _) => return None,
@@ -132,8 +133,13 @@ fn read_cname(zone: &Table<'_>, word: Word) -> Option<(String, Alias)> {
     match Alias::parse(text.value) {
         Ok(alias) => Some((text.value.to_owned(), alias)),
         Err(error) => {
-            let message = format!("{:?} is not a domain name: {error}", text.value);
-            zone.faults().add(Code::Name, &text.place, message, "such as \"garden.example\" or \"*.garden.example\"");
+            let message = text!("{text:?} is not a domain name: {error}", text = text.value, error = error.text());
+            zone.faults().add(
+                Code::Name,
+                &text.place,
+                message,
+                text!("such as \"garden.example\" or \"*.garden.example\""),
+            );
             None
         }
     }
@@ -167,15 +173,16 @@ impl Zones<'_> {
         let stem = stem_of(taking.path);
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if stem.len() > STEM_MAX || !stem.chars().all(fits) {
-            let message = format!("{stem:?} cannot begin the ids of the zone's rules");
-            let hint = format!("ascii letters, digits and - _ . in the name of the file, at most {STEM_MAX} bytes");
+            let message = text!("{stem:?} cannot begin the ids of the zone's rules", stem);
+            let hint =
+                text!("ascii letters, digits and - _ . in the name of the file, at most {most} bytes", most = STEM_MAX);
             faults.add(Code::Path, &Place::whole(taking.path), message, hint);
             return;
         }
         let zone = match RpzZone::parse(bytes) {
             Ok(zone) => zone,
             Err(error) => {
-                let message = format!("{file} cannot be read: {error}");
+                let message = text!("{path} cannot be read: {error}", path = file, error = error.text());
                 faults.add(Code::List, &taking.place, message, error.hint());
                 return;
             }
@@ -186,18 +193,26 @@ impl Zones<'_> {
             zone.report_wide(file, faults);
         }
         if left_out.name_servers > 0 {
-            let message =
-                format!("{} records have local data for one more name server than there may be", left_out.name_servers);
-            faults.push(Fault::new(Code::ListLine, Place::whole(file), message));
+            let message = text!(
+                "records that have local data for one more name server than there may be: {count}",
+                count = left_out.name_servers
+            );
+            faults.add(Code::ListLine, &Place::whole(file), message, text!("they were left out; split the zone"));
         }
         if parts.is_empty() && !zone.is_over_budget() {
-            let message = format!("{file} holds no triggers");
-            faults.add(Code::Unused, &Place::whole(file), message, "its zone can never act");
+            let message = text!("{file} holds no triggers", file);
+            faults.add(Code::Unused, &Place::whole(file), message, text!("its zone can never act"));
         }
         self.report_replaced(&zone, &taking);
         self.report_unseen(file, &parts);
         if self.rules.len() + parts.len() > RULES_MAX {
-            faults.push(Fault::new(Code::TooMany, taking.place, format!("more than {RULES_MAX} rules")));
+            let message = text!("more than {most} rules", most = RULES_MAX);
+            faults.add(
+                Code::TooMany,
+                &taking.place,
+                message,
+                text!("names that are treated alike belong into one rule"),
+            );
             return;
         }
         let records = parts.iter().map(|part| part.records).sum();
@@ -211,9 +226,11 @@ impl Zones<'_> {
             let number = if part.number == 0 { String::new() } else { format!("-{}", part.number + 1) };
             let id = format!("{stem}/{kind}{}{number}", part.action.name());
             if let Some(first) = self.rules.iter().position(|rule| rule.id == id) {
-                let message = format!("rule {id:?} is there twice");
-                let hint =
-                    format!("the other is in {}; this one comes of the file's name", self.origins[first].id.file);
+                let message = text!("rule {id:?} is there twice", id);
+                let hint = text!(
+                    "the other is in {file}; this one comes of the file's name",
+                    file = self.origins[first].id.file
+                );
                 faults.add(Code::Duplicate, &taking.place, message, hint);
             }
             self.origins.push(Origin {
@@ -243,16 +260,16 @@ impl Zones<'_> {
     fn report_replaced(&self, zone: &RpzZone, taking: &Taking<'_>) {
         let (Override::All(action), Some(instead)) = (&taking.action, &taking.instead) else { return };
         let (passed, data) = zone.passed_and_data();
-        let mut lost = Vec::new();
-        if passed > 0 && *action != Action::Allow {
-            lost.push(format!("{passed} rpz-passthru."));
-        }
-        if data > 0 {
-            lost.push(format!("{data} of local data"));
-        }
-        if !lost.is_empty() {
-            let message = format!("override {instead} also replaces {}", lost.join(" and "));
-            let hint = "put what is to pass into a zone before this one";
+        let passed = if *action == Action::Allow { 0 } else { passed };
+        let lost = match (passed, data) {
+            (0, 0) => None,
+            (_, 0) => Some(text!("{passed} rpz-passthru.", passed)),
+            (0, _) => Some(text!("{data} of local data", data)),
+            _ => Some(text!("{passed} rpz-passthru. and {data} of local data", passed, data)),
+        };
+        if let Some(lost) = lost {
+            let message = text!("override {instead} also replaces {lost}", instead, lost);
+            let hint = text!("put what is to pass into a zone before this one");
             self.context.faults.add(Code::Overridden, &taking.place, message, hint);
         }
     }
@@ -265,10 +282,13 @@ impl Zones<'_> {
         if names + addresses == 0 {
             return;
         }
-        let message = format!(
-            "rpz-nsdname ({names} records) and rpz-nsip ({addresses} records) are matched only where an answer shows name servers"
+        let message = text!(
+            "rpz-nsdname ({names} records) and rpz-nsip ({addresses} records) are matched only where an answer shows name \
+             servers",
+            names,
+            addresses
         );
-        let hint = "a gateway asks resolvers, whose answers rarely do: names and rpz-ip always act";
+        let hint = text!("a gateway asks resolvers, whose answers rarely do: names and rpz-ip always act");
         self.context.faults.add(Code::Partial, &Place::whole(file), message, hint);
     }
 }
