@@ -37,6 +37,7 @@ impl Pass<'_> {
 }
 
 /// What the filter says about an answer.
+#[allow(clippy::large_enum_variant)] // it lives on the stack of one answer; a box would be an allocation
 pub(super) enum Word<'f> {
     /// May be sent.
     Pass(Pass<'f>),
@@ -128,13 +129,13 @@ impl Desk {
         &mut self,
         view: &View<'v>,
         case: Case<'_>,
-        word: Word<'v>,
+        word: &Word<'v>,
         out: &mut Outbox,
     ) -> Option<Pass<'v>> {
         match word {
-            Word::Pass(pass) => return Some(pass),
+            Word::Pass(pass) => return Some(*pass),
             Word::Rule(decision, name) => {
-                let order = Order::of(&decision, &name)?;
+                let order = Order::of(decision, name)?;
                 self.obey(view, case, &order, out);
             }
             Word::Rebinding => {
