@@ -105,6 +105,7 @@ impl Filter {
     ///
     /// # Panics
     /// When there are not as many triggers as rules, or more than [`RULES_MAX`].
+    #[allow(clippy::needless_pass_by_value)] // who compiles a filter has no more use for millions of names
     pub fn with_triggers(
         rules: Vec<Rule>,
         triggers: Vec<Trigger>,

@@ -378,7 +378,9 @@ fn refuse_own_routes(context: &Context<'_>, filter: &Filter, origins: &[Origin])
             for rule in members.filter(|member| member.reach() & reach != 0).copied().map(RuleRef::rule) {
                 let is_freed = freed.contains(&rule);
                 let (rule, origin) = (&filter.rules()[rule], &origins[rule]);
-                if rule.action.blocks() && !origin.force && !is_freed {
+                // To guard one's own zone is what an expectation is for.
+                let blocks = rule.action.blocks() && !matches!(rule.action, Action::Expect(_));
+                if blocks && !origin.force && !is_freed {
                     let name = &wire[usize::from(hit.at)..];
                     let own = origin.names.iter().find(|(own, _)| own == name).map(|(_, place)| place);
                     let message = text!(

@@ -353,6 +353,9 @@ fn rules_that_block_too_much_are_refused_until_forced() {
         // A name that is dangerous in two ways is told once for each.
         assert_eq!(found.first().map(String::as_str), faults.first().copied(), "{name}");
         assert!(found.iter().all(|fault| fault == "3:10 E-DANGEROUS"), "{name}: {found:?}");
+        let guard = rule("expect") + "\nanswers = [\"192.0.2.1\"]";
+        let own = ["corp.example", "=corp.example", "*.corp.example"].contains(&name);
+        assert_eq!(faults_of(&guard).is_empty(), !dangerous || own, "{name}: one's own zone may be guarded");
         for harmless in [rule("allow"), rule("monitor"), rule("nxdomain") + "\nforce = true"] {
             assert_eq!(faults_of(&harmless), [""; 0], "{harmless}");
         }
