@@ -64,7 +64,7 @@ enum Command {
     /// Make the running gateway load its policy directory again
     Reload(ReloadArguments),
     /// Show what another policy would change: rules, and verdicts on queries; exit 1: the guard would refuse it, 2: faults
-    Plan(plan::PlanArguments),
+    Plan(PlanArguments),
     /// Make another directory the policy: checked whole, taken whole, kept in the history
     Apply(ApplyArguments),
     /// Keep what was applied with --confirm-within
@@ -252,6 +252,36 @@ struct ReloadArguments {
     force: bool,
     #[command(flatten)]
     ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("recording").args(["queries", "dnstap", "pcap"]))]
+struct PlanArguments {
+    /// What would run: a directory, or the beginning of an id of the history
+    #[arg(value_name = "DIR", default_value = crate::control::origin::DIRECTORY)]
+    policy: String,
+    /// Compare with this directory, not with what runs; no gateway is asked
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Try the queries of this file: NAME TYPE CLIENT on each line, or a query log of weir
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// Try the queries of this dnstap file (Frame Streams)
+    #[arg(long, value_name = "FILE")]
+    dnstap: Option<PathBuf>,
+    /// Try the queries of this packet capture, pcap or pcapng
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// The port that queries of the capture were sent to
+    #[arg(long, default_value_t = 53, requires = "pcap")]
+    port: u16,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+    #[command(flatten)]
+    system: SystemArguments,
 }
 
 #[derive(Debug, Args)]
