@@ -113,11 +113,8 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let filter = filter::read(&context, options.seed);
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
-    // What is refused needs neither, and with millions of names they take a while.
-    let is_refused = faults.has_errors();
-    let id = if is_refused { PolicyId::default() } else { PolicyId::of(files) };
-    let outline = if is_refused { Outline::default() } else { Outline::of(files, filter.lists()) };
-    let (server, groups, access, outline) = (Arc::new(server), Arc::new(groups), Arc::new(access), Arc::new(outline));
+    let (id, server, groups, access) = (PolicyId::of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
+    let outline = Arc::new(Outline::of(files, filter.lists()));
     let policy =
         Policy { id, server, groups, access, source, rrl, cookies, storm, tcp, overload, filter, modes, outline };
     // The verdicts of a policy that is not what was meant would only be noise.
