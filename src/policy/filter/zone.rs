@@ -93,6 +93,7 @@ impl Zones<'_> {
             read_taking(&zone, (path, &title, number), (mode, groups.clone()), (zone_schedules, zone_expires))
         {
             if let Some(table) = tables.first() {
+                tables.iter().for_each(Table::pass_over);
                 let message = text!("a zone that takes its records from elsewhere has no rules of its own");
                 let hint = text!("put the rules into a file of their own, before or behind this one");
                 self.context.faults.add(Code::Conflict, &table.place(), message, hint);

@@ -194,7 +194,10 @@ impl Player {
                     return Err(format!("the reload was taken: {was_taken}"));
                 }
             }
-            "clock" => self.epoch_ms = instant::parse(words.at(1)?).map_err(|error| error.english())? - self.at.as_nanos() / 1_000_000,
+            "clock" => {
+                self.epoch_ms =
+                    instant::parse(words.at(1)?).map_err(|error| error.english())? - self.at.as_nanos() / 1_000_000
+            }
             "remove" => {
                 self.files.remove(words.at(1)?).ok_or("there is no such file")?;
             }
