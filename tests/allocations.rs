@@ -275,6 +275,7 @@ fn millions_of_forged_sources() {
     let limits = "[source]\nrate = 20\nburst = 50\nslip = 2\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
     let files = [
         ("gateway.toml", &*GATEWAY.replace("queries = \"all\"", "queries = \"none\"")),
+        ("clients.toml", CLIENTS),
         ("filters/10-t.toml", FILTER),
         ("limits.toml", limits),
         ("access.toml", "allow = [\"0.0.0.0/0\"]\n"),

@@ -13,7 +13,7 @@ use super::lists::addresses;
 use super::lists::{self, NameList, Reading};
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
 use super::shadow::{self, Overlaps};
-use super::written::{SHARED, WrittenRule, WrittenTrigger, read_groups, read_time};
+use super::written::{SHARED, WrittenRule, WrittenTrigger, is_wide, read_groups, read_time};
 use super::{Action, Filter, Folded, RULES_MAX, Rule, RuleHits, Trigger, TriggerKind};
 use crate::policy::Mode;
 use crate::policy::document::network::{self, Entry, Member};
@@ -122,7 +122,9 @@ impl Zones<'_> {
                 Trigger::Names(Arc::new(list))
             }
             WrittenTrigger::List { .. } => Trigger::Names(self.list(&written)),
-            WrittenTrigger::Networks { entries, files, .. } => self.networks(entries, files),
+            WrittenTrigger::Networks { entries, files, .. } => {
+                self.networks(entries, files, written.action.blocks() && !written.force)
+            }
             WrittenTrigger::Broken => return,
         };
         let names = match &written.trigger {
@@ -202,7 +204,7 @@ impl Zones<'_> {
     }
 
     /// The networks of a rule, those in files among them.
-    fn networks(&self, entries: &[At<Entry>], paths: &[At<&str>]) -> Trigger {
+    fn networks(&self, entries: &[At<Entry>], paths: &[At<&str>], refuse_wide: bool) -> Trigger {
         let (files, faults) = (self.context.files, self.context.faults);
         let mut all: Vec<Entry> = entries.iter().map(|entry| entry.value).collect();
         for path in paths {
@@ -212,6 +214,10 @@ impl Zones<'_> {
             };
             let parsed = addresses::parse(bytes);
             addresses::report(file, &parsed, path, faults);
+            if let Some(net) = parsed.networks.iter().find(|net| refuse_wide && is_wide(**net)) {
+                let message = format!("{file} would have this rule act on all of {net}");
+                faults.add(Code::Dangerous, &path.place, message, "force = true, if you mean it");
+            }
             all.extend(parsed.networks.iter().map(|net| Entry { except: false, member: Member::Network(*net) }));
         }
         Trigger::Networks(Arc::new(network::depths(all, self.context.groups)))
@@ -227,7 +233,7 @@ impl Zones<'_> {
     fn finish(self, seed: u64) -> Filter {
         let faults = self.context.faults;
         let mut overlaps = [Overlaps::default(), Overlaps::default()];
-        let filter = match Filter::noting(self.rules, self.triggers, seed, &mut overlaps) {
+        let filter = match Filter::noting(self.rules, &self.triggers, seed, &mut overlaps) {
             Ok((filter, folded)) => {
                 for (origin, folded) in self.origins.iter().zip(&folded) {
                     report_folded(self.context, origin, *folded);
@@ -241,7 +247,10 @@ impl Zones<'_> {
         };
         if filter.rules().len() == self.origins.len() {
             refuse_own_routes(self.context, &filter, &self.origins);
-            shadow::report(&filter, &self.origins, overlaps, faults);
+            // What decides before in a policy that is not what was meant would only be noise.
+            if !faults.has_errors() {
+                shadow::report(&filter, &self.origins, overlaps, faults);
+            }
         }
         filter
     }
