@@ -100,9 +100,9 @@ fn every_decision_is_that_of_the_naive_filter() {
         let names: Vec<_> =
             rules.iter().map(|(_, names)| list_of(&names.iter().map(String::as_str).collect::<Vec<_>>())).collect();
         let compiled = rules.iter().map(|(rule, _)| rule.clone()).collect();
-        let triggers = names.iter().map(|names| Trigger::Names(Arc::clone(names))).collect();
+        let triggers: Vec<_> = names.iter().map(|names| Trigger::Names(Arc::clone(names))).collect();
         let mut overlaps = [Overlaps::default(), Overlaps::default()];
-        let (filter, _) = Filter::noting(compiled, triggers, rng.random(), &mut overlaps).unwrap();
+        let (filter, _) = Filter::noting(compiled, &triggers, rng.random(), &mut overlaps).unwrap();
         let [overlaps, _] = overlaps;
         let shadows = shadow::of_names(&filter.rules, &filter.index.sets, overlaps);
         shadowed += shadows.values().filter(|shadow| shadow.is_whole()).count();
