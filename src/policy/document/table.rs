@@ -4,17 +4,14 @@
 //! A table has layers: an incident mode's `[source]` lies over that of limits.toml, and the upper one that has a key
 //! wins. So a mode is read, and checked, by the same code as what it changes.
 
+mod typed;
+
 pub use super::nearest::nearest;
-use super::values::{address, name, qtype};
-use super::{At, Code, Faults, Place, instant, network, units};
-use crate::dns::name::Name;
+use super::{At, Code, Faults, Place, units};
 use crate::language::{Text, list, text};
 use crate::policy::Mode;
-use crate::policy::clients::Groups;
-use crate::policy::networks::NetworkSet;
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
@@ -297,32 +294,6 @@ impl<'d> Table<'d> {
         *flag
     }
 
-    /// A date with time and offset, if it is there and right: milliseconds since 1970-01-01 UTC.
-    pub fn instant(&self, key: &'static str) -> Option<u64> {
-        let raw = self.raw(key)?;
-        let DeValue::Datetime(written) = raw.value else {
-            self.wrong_type(
-                key,
-                &raw,
-                text!("a date with time and offset"),
-                text!("without quotes: {hint}", hint = instant::hint()),
-            );
-            return None;
-        };
-        match instant::of_toml(written) {
-            Ok(unix_ms) => Some(unix_ms),
-            Err(lacks) => {
-                self.faults.add(
-                    Code::Value,
-                    &raw.place,
-                    text!("{key} {lacks}", key = self.label(key), lacks),
-                    instant::hint(),
-                );
-                None
-            }
-        }
-    }
-
     /// A text, if it is there and right.
     pub fn text(&self, key: &'static str) -> Option<At<&'d str>> {
         #[cfg(test)]
@@ -387,38 +358,6 @@ impl<'d> Table<'d> {
             Some(At { value: DeValue::String(_), .. }) => self.text(key).into_iter().collect(),
             _ => self.list(key),
         }
-    }
-
-    /// A domain name, if it is there and right.
-    pub fn name(&self, key: &'static str) -> Option<At<Name>> {
-        let text = self.text(key)?;
-        name(&text, self.faults)
-    }
-
-    /// An address with a port, if it is there and right; `port` when none is written.
-    pub fn address(&self, key: &'static str, port: u16) -> Option<At<SocketAddr>> {
-        let text = self.text(key)?;
-        let address = address(&text, port, self.faults)?;
-        Some(text.map(|_| address))
-    }
-
-    /// A list of record types: names, or `TYPE` and a number; empty when it is not there.
-    pub fn qtypes(&self, key: &'static str) -> Vec<u16> {
-        self.list(key).iter().filter_map(|text| qtype(text, self.faults)).collect()
-    }
-
-    /// The entries of a list of networks, with their places; duplicates are reported.
-    pub fn network_entries(&self, key: &'static str, groups: &Groups) -> Vec<At<network::Entry>> {
-        let texts = self.list(key);
-        let entries: Vec<_> = texts.iter().filter_map(|text| network::entry(text, groups, self.faults)).collect();
-        network::report_duplicates(&entries, self.faults);
-        network::report_excepted(&self.label(key), &entries, groups, self.faults);
-        entries
-    }
-
-    /// A list of networks, compiled: CIDR, addresses, `!net`, `@group`.
-    pub fn networks(&self, key: &'static str, groups: &Groups) -> NetworkSet {
-        network::set(self.network_entries(key, groups).into_iter().map(|entry| entry.value), groups)
     }
 
     /// A table of its own name; absent when nobody wrote it.
@@ -497,6 +436,11 @@ impl<'d> Table<'d> {
             Some((name, Self::new(path, layers, self.faults)))
         });
         tables.collect()
+    }
+
+    /// Its keys need not be known: whoever reads it has said that it cannot be here at all.
+    pub fn leave_unread(&self) {
+        self.open.set(true);
     }
 
     fn know(&self, key: &'static str) {
