@@ -4,20 +4,17 @@
 //! A table has layers: an incident mode's `[source]` lies over that of limits.toml, and the upper one that has a key
 //! wins. So a mode is read, and checked, by the same code as what it changes.
 
-mod numbers;
+mod typed;
 
 pub use super::nearest::nearest;
-use super::values::{address, name, qtype};
-use super::{At, Code, Faults, Place, instant, network};
-use crate::dns::name::Name;
+use super::{At, Code, Faults, Place, units};
 use crate::language::{Text, list, text};
 use crate::policy::Mode;
-use crate::policy::clients::Groups;
-use crate::policy::networks::NetworkSet;
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
-use std::ops::Range;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
+use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 /// The most elements of one array.
@@ -101,11 +98,6 @@ impl<'d> Table<'d> {
         self.raw(key).map_or_else(|| self.place(), |raw| raw.place)
     }
 
-    /// Takes no notice of its keys: something is said about it as a whole.
-    pub fn pass_over(&self) {
-        self.open.set(true);
-    }
-
     /// Adds a fault at a key's value.
     pub fn fault(&self, key: &'static str, code: Code, message: impl Into<Text>, hint: impl Into<Text>) {
         self.faults.add(code, &self.place_of(key), message, hint);
@@ -128,6 +120,136 @@ impl<'d> Table<'d> {
     #[cfg(test)]
     fn fact(&self, key: &'static str, fact: serde_json::Value) {
         super::probe::record(self.layers.first().map(|layer| &**layer.file), &self.path, key, fact);
+    }
+
+    /// A whole number within bounds.
+    pub fn number<T>(&self, key: &'static str, bounds: RangeInclusive<T>, default: T) -> T
+    where
+        T: TryFrom<i64> + PartialOrd + Copy + Display,
+    {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "default": default.to_string() }));
+        self.bounded(key, bounds, || text!("the default is {default}", default)).unwrap_or(default)
+    }
+
+    /// A whole number within bounds, if it is there and right.
+    pub fn number_given<T>(&self, key: &'static str, bounds: RangeInclusive<T>) -> Option<T>
+    where
+        T: TryFrom<i64> + PartialOrd + Copy + Display,
+    {
+        self.bounded(key, bounds, || text!("write a number within these bounds"))
+    }
+
+    fn bounded<T>(&self, key: &'static str, bounds: RangeInclusive<T>, hint: impl FnOnce() -> Text) -> Option<T>
+    where
+        T: TryFrom<i64> + PartialOrd + Copy + Display,
+    {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "integer", "minimum": bounds.start().to_string(), "maximum": bounds.end().to_string() }));
+        let raw = self.raw(key)?;
+        let DeValue::Integer(integer) = raw.value else {
+            self.wrong_type(key, &raw, text!("a whole number"), text!("write it without quotes, unit or fraction"));
+            return None;
+        };
+        let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let number = number.and_then(|number| T::try_from(number).ok()).filter(|number| bounds.contains(number));
+        if number.is_none() {
+            let message = text!(
+                "{key} must be between {least} and {most}",
+                key = self.label(key),
+                least = bounds.start(),
+                most = bounds.end()
+            );
+            self.faults.add(Code::Range, &raw.place, message, hint());
+        }
+        number
+    }
+
+    /// A number that may have a fraction, within bounds.
+    pub fn fraction(&self, key: &'static str, bounds: RangeInclusive<f64>, default: f64) -> f64 {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "number", "minimum": bounds.start().to_string(), "maximum": bounds.end().to_string(), "default": default.to_string() }));
+        let Some(raw) = self.raw(key) else { return default };
+        let read = match raw.value {
+            DeValue::Float(float) => float.as_str().replace('_', "").parse().ok(),
+            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|n| n as f64),
+            _ => {
+                self.wrong_type(key, &raw, text!("a number"), text!("write it without quotes, such as 0.05"));
+                return default;
+            }
+        };
+        match read.filter(|number: &f64| bounds.contains(number)) {
+            Some(number) => number,
+            None => {
+                let message = text!(
+                    "{key} must be between {least} and {most}",
+                    key = self.label(key),
+                    least = bounds.start(),
+                    most = bounds.end()
+                );
+                self.faults.add(Code::Range, &raw.place, message, text!("the default is {default}", default));
+                default
+            }
+        }
+    }
+
+    /// A duration such as `"2s"` within bounds.
+    pub fn duration(&self, key: &'static str, bounds: RangeInclusive<Duration>, default: Duration) -> Duration {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "$ref": "#/$defs/duration", "default": units::show_duration(default) }));
+        let hint = text!("write a whole number with ms, s, m, h or d, such as \"500ms\" or \"2s\"");
+        self.unit(key, &bounds, units::duration, |value| units::show_duration(*value), hint).unwrap_or(default)
+    }
+
+    /// A size such as `"64MiB"` in bytes, within bounds.
+    pub fn size(&self, key: &'static str, bounds: RangeInclusive<u64>, default: u64) -> u64 {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "$ref": "#/$defs/size", "default": units::show_size(default) }));
+        let hint = text!("write a whole number with KiB, MiB or GiB, such as \"64MiB\"");
+        self.unit(key, &bounds, units::size, |value| units::show_size(*value), hint).unwrap_or(default)
+    }
+
+    fn unit<T: PartialOrd>(
+        &self,
+        key: &'static str,
+        bounds: &RangeInclusive<T>,
+        read: fn(&str) -> Option<T>,
+        show: fn(&T) -> String,
+        hint: Text,
+    ) -> Option<T> {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "bounds": format!("{} to {}", show(bounds.start()), show(bounds.end())) }));
+        let raw = self.raw(key)?;
+        let text = match raw.value {
+            DeValue::String(text) => &**text,
+            // Zero needs no unit, so it needs no quotes either.
+            DeValue::Integer(integer) if integer.as_str() == "0" => "0",
+            _ => {
+                let message = text!(
+                    "{key} must be text with a unit, not {found}",
+                    key = self.label(key),
+                    found = kind(raw.value)
+                );
+                self.faults.add(Code::Type, &raw.place, message, hint);
+                return None;
+            }
+        };
+        let Some(value) = read(text) else {
+            self.faults.add(
+                Code::Value,
+                &raw.place,
+                text!("{key} cannot be {text:?}", key = self.label(key), text),
+                hint,
+            );
+            return None;
+        };
+        if !bounds.contains(&value) {
+            let (least, most) = (show(bounds.start()), show(bounds.end()));
+            let message = text!("{key} must be between {least} and {most}", key = self.label(key), least, most);
+            self.faults.add(Code::Range, &raw.place, message, hint);
+            return None;
+        }
+        Some(value)
     }
 
     /// One word of several.
@@ -170,32 +292,6 @@ impl<'d> Table<'d> {
             return default;
         };
         *flag
-    }
-
-    /// A date with time and offset, if it is there and right: milliseconds since 1970-01-01 UTC.
-    pub fn instant(&self, key: &'static str) -> Option<u64> {
-        let raw = self.raw(key)?;
-        let DeValue::Datetime(written) = raw.value else {
-            self.wrong_type(
-                key,
-                &raw,
-                text!("a date with time and offset"),
-                text!("without quotes: {hint}", hint = instant::hint()),
-            );
-            return None;
-        };
-        match instant::of_toml(written) {
-            Ok(unix_ms) => Some(unix_ms),
-            Err(lacks) => {
-                self.faults.add(
-                    Code::Value,
-                    &raw.place,
-                    text!("{key} {lacks}", key = self.label(key), lacks),
-                    instant::hint(),
-                );
-                None
-            }
-        }
     }
 
     /// A text, if it is there and right.
@@ -262,38 +358,6 @@ impl<'d> Table<'d> {
             Some(At { value: DeValue::String(_), .. }) => self.text(key).into_iter().collect(),
             _ => self.list(key),
         }
-    }
-
-    /// A domain name, if it is there and right.
-    pub fn name(&self, key: &'static str) -> Option<At<Name>> {
-        let text = self.text(key)?;
-        name(&text, self.faults)
-    }
-
-    /// An address with a port, if it is there and right; `port` when none is written.
-    pub fn address(&self, key: &'static str, port: u16) -> Option<At<SocketAddr>> {
-        let text = self.text(key)?;
-        let address = address(&text, port, self.faults)?;
-        Some(text.map(|_| address))
-    }
-
-    /// A list of record types: names, or `TYPE` and a number; empty when it is not there.
-    pub fn qtypes(&self, key: &'static str) -> Vec<u16> {
-        self.list(key).iter().filter_map(|text| qtype(text, self.faults)).collect()
-    }
-
-    /// The entries of a list of networks, with their places; duplicates are reported.
-    pub fn network_entries(&self, key: &'static str, groups: &Groups) -> Vec<At<network::Entry>> {
-        let texts = self.list(key);
-        let entries: Vec<_> = texts.iter().filter_map(|text| network::entry(text, groups, self.faults)).collect();
-        network::report_duplicates(&entries, self.faults);
-        network::report_excepted(&self.label(key), &entries, groups, self.faults);
-        entries
-    }
-
-    /// A list of networks, compiled: CIDR, addresses, `!net`, `@group`.
-    pub fn networks(&self, key: &'static str, groups: &Groups) -> NetworkSet {
-        network::set(self.network_entries(key, groups).into_iter().map(|entry| entry.value), groups)
     }
 
     /// A table of its own name; absent when nobody wrote it.
@@ -372,6 +436,11 @@ impl<'d> Table<'d> {
             Some((name, Self::new(path, layers, self.faults)))
         });
         tables.collect()
+    }
+
+    /// Its keys need not be known: whoever reads it has said that it cannot be here at all.
+    pub fn leave_unread(&self) {
+        self.open.set(true);
     }
 
     fn know(&self, key: &'static str) {

@@ -93,20 +93,20 @@ impl Zones<'_> {
             read_taking(&zone, (path, &title, number), (mode, groups.clone()), (zone_schedules, zone_expires))
         {
             if let Some(table) = tables.first() {
-                tables.iter().for_each(Table::pass_over);
                 let message = text!("a zone that takes its records from elsewhere has no rules of its own");
                 let hint = text!("put the rules into a file of their own, before or behind this one");
                 self.context.faults.add(Code::Conflict, &table.place(), message, hint);
+                tables.iter().for_each(Table::leave_unread);
             }
             if let Some(name) = file.value.strip_prefix(feeds::PREFIX) {
                 let name = At { value: name, place: file.place.clone() };
                 if let Some(copy) = last_copy(self.context, &name) {
-                    self.policy_zone((&file.value.into(), &copy.bytes), taking);
+                    self.policy_zone((&file.value.into(), &copy.bytes), &taking);
                 }
                 return;
             }
             return match (self.context.files.path(file.value), self.context.files.bytes(file.value)) {
-                (Some(list), Some(bytes)) => self.policy_zone((list, bytes), taking),
+                (Some(list), Some(bytes)) => self.policy_zone((list, bytes), &taking),
                 _ => self.report_missing(&file),
             };
         }

@@ -152,7 +152,7 @@ impl Zones<'_> {
         let title = stem_of(path).to_owned();
         self.policy_zone(
             (path, bytes),
-            Taking {
+            &Taking {
                 path,
                 title,
                 number,
@@ -168,7 +168,7 @@ impl Zones<'_> {
     }
 
     /// Reads a policy zone and makes its rules.
-    pub(super) fn policy_zone(&mut self, (file, bytes): (&Arc<str>, &[u8]), taking: Taking<'_>) {
+    pub(super) fn policy_zone(&mut self, (file, bytes): (&Arc<str>, &[u8]), taking: &Taking<'_>) {
         let faults = self.context.faults;
         let stem = stem_of(taking.path);
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -203,7 +203,7 @@ impl Zones<'_> {
             let message = text!("{file} holds no triggers", file);
             faults.add(Code::Unused, &Place::whole(file), message, text!("its zone can never act"));
         }
-        self.report_replaced(&zone, &taking);
+        self.report_replaced(&zone, taking);
         self.report_unseen(file, &parts);
         if self.rules.len() + parts.len() > RULES_MAX {
             let message = text!("more than {most} rules", most = RULES_MAX);
