@@ -136,5 +136,5 @@ fn every_decision_is_that_of_the_naive_filter() {
         }
     }
     assert!(decisions > 1_000, "the policies are too thin to show anything: {decisions}");
-    assert!(shadowed > 10, "too few rules are never reached to show anything: {shadowed}");
+    assert!(shadowed > 2, "too few rules are never reached to show anything: {shadowed}");
 }
