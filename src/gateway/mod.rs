@@ -4,6 +4,7 @@
 mod admit;
 mod ask;
 mod cookies;
+mod foresight;
 mod guard;
 mod links;
 mod memory;
@@ -27,6 +28,7 @@ use crate::policy::source::SourceLimit;
 use crate::storm::Storms;
 use crate::upstream::flights::{Flights, Route};
 pub use crate::upstream::{LINKS_MAX, LinkId};
+use foresight::Foresight;
 use links::Links;
 use outbox::Outbox;
 use probe::Prober;
@@ -105,6 +107,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     running: Arc<Running>,
     desk: Desk,
+    foresight: Foresight,
 }
 
 /// What a batch sees: one time, one policy.
@@ -192,7 +195,7 @@ impl Gateway {
             scratch: vec![0; MESSAGE_MAX].into_boxed_slice(),
             turn: 0,
         };
-        Self { shared: Arc::clone(shared), running, desk }
+        Self { shared: Arc::clone(shared), running, desk, foresight: Foresight::default() }
     }
 
     /// Bytes that a core with room for `flights_max` queries takes, all of it from the start.
@@ -211,6 +214,21 @@ impl Gateway {
         self.desk.links.adopt(&self.running.routing);
         self.desk.limit = SourceLimit::new(&self.shared.source, &self.running.policy.source);
         self.desk.sampler.set_rate(sample_rate(&self.shared, &self.running));
+    }
+
+    /// A message from a client that will come to [`Self::on_query`] soon, one of several.
+    #[inline]
+    pub fn foresee(&mut self, packet: &[u8]) {
+        // Of a flood most is refused before its name is looked up.
+        if self.desk.pressure == Pressure::None {
+            self.foresight.see(&self.running.policy.filter, packet);
+        }
+    }
+
+    /// All of a group have been foreseen.
+    #[inline]
+    pub fn fetch_foreseen(&mut self) {
+        self.foresight.fetch(&self.running.policy.filter);
     }
 
     /// A message from a client.

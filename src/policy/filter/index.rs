@@ -25,20 +25,21 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Enters the names of each rule; `names[n]` are those of `rules[n]`. Says for each rule what was folded.
+    /// Enters the names of each rule; `names[n]` are those of `rules[n]`, freed on the way if nobody else holds them. Says for each rule what was folded.
     pub(super) fn build(
         rules: &[Rule],
-        names: &[Arc<NameList>],
+        names: Vec<Arc<NameList>>,
         seed: u64,
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        let meanings: Vec<_> = names.iter().map(|list| list.meanings().clone()).collect();
         let ranks = ranks_of(rules);
         // Both closures build sets, but never at the same time.
         let sets = RefCell::new(SetsBuilder::new(&ranks));
         let folded = RefCell::new(vec![Folded::default(); rules.len()]);
         let merge = |known: Option<u32>, rule: usize, marks: u8| {
             let mut sets = sets.borrow_mut();
-            let (reach, types) = names[rule].meaning(marks);
-            let member = RuleRef::new(rule, reach, sets.types(types), names[rule].frees());
+            let (reach, types) = meanings[rule].of(marks);
+            let member = RuleRef::new(rule, reach, sets.types(types), meanings[rule].frees());
             let before = known.unwrap_or(0);
             let after = sets.with(before, member);
             folded.borrow_mut()[rule].repeated += usize::from(before == after);

@@ -19,7 +19,7 @@ mod zone;
 pub use consider::{Considered, Why};
 pub use index::Folded;
 pub use pattern::Pattern;
-pub use table::{Hit, Table, TooManyNames};
+pub use table::{Foreseen, Hit, Table, TooManyNames};
 pub use zone::read;
 
 use super::Mode;
@@ -36,6 +36,9 @@ pub const RULES_MAX: usize = 100_000;
 
 /// The most names of one lookup that can be in the table: each of 127 labels, and the root.
 const LEVELS_MAX: usize = 128;
+
+/// From this size on, in bytes, a table does not stay in a core's cache beside all else.
+const LARGE: usize = 512 << 10;
 
 /// What a rule does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,6 +221,22 @@ impl Filter {
     /// # Panics
     /// When there are not as many lists as rules, or more than [`RULES_MAX`].
     pub fn new(rules: Vec<Rule>, names: &[Arc<NameList>], seed: u64) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        Self::of_lists(rules, names.to_vec(), seed)
+    }
+
+    /// As [`Self::new`], with lists that are given away: those that nobody else holds are freed while the table is made of
+    /// them, so that names as parsed and names as looked up need not both be in memory.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn of_lists(
+        rules: Vec<Rule>,
+        names: Vec<Arc<NameList>>,
+        seed: u64,
+    ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         assert!(rules.len() == names.len() && rules.len() <= RULES_MAX, "a list of names for each of the rules");
         let (index, folded) = Index::build(&rules, names, seed)?;
         Ok((Self { rules: rules.into(), index: Arc::new(index) }, folded))
@@ -242,6 +261,25 @@ impl Filter {
     /// Memory of the table and its sets, in bytes.
     pub fn bytes(&self) -> usize {
         self.index.table.bytes() + self.index.sets.bytes()
+    }
+
+    /// Whether its table is so large that look-ups wait for memory, and are worth foreseeing.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.index.table.bytes() > LARGE
+    }
+
+    /// A name in wire form, lower-case, that will be decided upon soon: asks for the memory that this takes. To be
+    /// followed, after the others of a batch, by [`Self::fetch_foreseen`]. A hint: it changes no decision.
+    #[inline]
+    pub fn foresee(&self, wire: &[u8]) -> Foreseen {
+        self.index.table.foresee(wire)
+    }
+
+    /// The second half of it.
+    #[inline]
+    pub fn fetch_foreseen(&self, foreseen: &Foreseen) {
+        self.index.table.fetch_foreseen(foreseen);
     }
 
     /// The decision about a name. No allocation; one pass over the name and one cache line for each of its suffixes,

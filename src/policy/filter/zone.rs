@@ -167,7 +167,8 @@ impl Zones<'_> {
 
     fn finish(self, seed: u64) -> Filter {
         let faults = self.context.faults;
-        let filter = match Filter::new(self.rules, &self.names, seed) {
+        drop(self.lists);
+        let filter = match Filter::of_lists(self.rules, self.names, seed) {
             Ok((filter, folded)) => {
                 for (origin, folded) in self.origins.iter().zip(&folded) {
                     report_folded(self.context, origin, *folded);
