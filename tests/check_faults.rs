@@ -15,7 +15,7 @@ fn corpus() -> PathBuf {
 
 fn options() -> Options {
     let nameservers = vec!["192.0.2.53:53".parse().expect("an address")];
-    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1 }
+    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1, running: None }
 }
 
 fn cases() -> Vec<PathBuf> {

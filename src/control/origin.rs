@@ -80,7 +80,7 @@ impl Origin {
 
 /// What a load needs besides the files: looked up anew each time, because nameservers change. `seed` is of the process.
 pub fn load_options(resolv_conf: &Path, seed: u64) -> policy::Options {
-    policy::Options { surroundings: Surroundings::look(resolv_conf), seed }
+    policy::Options { surroundings: Surroundings::look(resolv_conf), seed, running: None }
 }
 
 /// Whether a directory that is to be loaded is there at all: said before anything else, because nothing ever stands in

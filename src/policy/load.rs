@@ -20,13 +20,15 @@ pub struct Options {
     pub surroundings: Surroundings,
     /// The secret of the name table's hash: random for each process, so that nobody can choose names that collide.
     pub seed: u64,
+    /// The filter that runs, made with the same seed: lists that it has already are not read again.
+    pub running: Option<filter::Filter>,
 }
 
 impl Options {
     /// Those of this machine, with a seed of this process.
     pub fn of_this_machine() -> Self {
         let seed = RandomState::new().build_hasher().finish();
-        Self { surroundings: Surroundings::look(Path::new("/etc/resolv.conf")), seed }
+        Self { surroundings: Surroundings::look(Path::new("/etc/resolv.conf")), seed, running: None }
     }
 }
 
@@ -109,7 +111,7 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let access = Access::read(&root(access.as_ref(), faults), &groups);
     let context = Context { server: &server, groups: &groups, files, faults };
     let Limits { source, rrl, cookies, storm, tcp, overload } = Limits::read(&root(limits.as_ref(), faults), &context);
-    let filter = filter::read(&context, options.seed);
+    let filter = filter::read(&context, options.seed, options.running.as_ref());
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
     let (id, server, groups, access) = (PolicyId::of(files), Arc::new(server), Arc::new(groups), Arc::new(access));

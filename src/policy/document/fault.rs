@@ -206,6 +206,17 @@ impl Faults {
         self.push(Fault::new(code, place.clone(), message).hint(hint));
     }
 
+    /// How far it is, for [`Self::back_to`].
+    pub fn mark(&self) -> (usize, usize) {
+        (self.kept.borrow().len(), self.over.get())
+    }
+
+    /// Forgets what was added since the mark was taken: it will be read again.
+    pub fn back_to(&self, (kept, over): (usize, usize)) {
+        self.kept.borrow_mut().truncate(kept);
+        self.over.set(over);
+    }
+
     /// Whether something that refuses the policy was added.
     pub fn has_errors(&self) -> bool {
         self.kept.borrow().iter().any(|fault| fault.code.severity() == Severity::Error)

@@ -9,6 +9,7 @@
 
 mod consider;
 mod index;
+mod layers;
 pub mod lists;
 mod pattern;
 mod rule;
@@ -240,6 +241,23 @@ impl Filter {
         assert!(rules.len() == names.len() && rules.len() <= RULES_MAX, "a list of names for each of the rules");
         let (index, folded) = Index::build(&rules, names, seed)?;
         Ok((Self { rules: rules.into(), index: Arc::new(index) }, folded))
+    }
+
+    /// As [`Self::of_lists`] where some lists are those of `running`, whose names are absent; `None` when the large table
+    /// of that one cannot be shared, and all lists have to be read.
+    fn beside(running: &Self, rules: &[Rule], names: &[Arc<NameList>], seed: u64) -> Option<(Self, Vec<Folded>)> {
+        let (index, folded) = Index::build_on(running.index.base()?, rules, names, seed)?;
+        Some((Self { rules: rules.into(), index: Arc::new(index) }, folded))
+    }
+
+    /// The lists that need not be read again beside it.
+    fn kept(&self) -> impl Iterator<Item = &Arc<lists::Kept>> {
+        self.index.base().into_iter().flat_map(|base| base.kept())
+    }
+
+    /// Whether there are any.
+    fn has_kept(&self) -> bool {
+        self.kept().next().is_some()
     }
 
     /// A filter without rules.

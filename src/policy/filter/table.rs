@@ -1,11 +1,12 @@
 //! The exact name table: a name in wire form to a small number, and in one pass the numbers of all names above it.
 //!
 //! A block list has a million names and every query is held against it, so both a byte and a cache line count. Names lie
-//! in the order of their hashes, some four to a block; a small index says where each block begins. The index
-//! also has a bit for each name of a block, so that most misses end there, and all blocks of a query are fetched before the first is read, so that a look-up waits
-//! for memory about once. The hash is rolled from the root label toward the first, so that one pass over the bytes hashes
-//! every suffix (RFC 1035 section 3.1: a name is a sequence of labels). A tag only says where to look: the bytes are always
-//! compared, because a name that is blocked for its fingerprint is an outage.
+//! in the order of their hashes, some four to a block; a small index says where each block begins. The index also has a bit
+//! for each name of a block, so that most misses end there, and all blocks of a query are fetched before the first is read:
+//! a miss waits for memory once, a hit twice, and queries that came together wait together ([`Table::foresee`]). The hash is
+//! rolled from the root label toward the first, so that one pass over the bytes hashes every suffix (RFC 1035 section 3.1: a
+//! name is a sequence of labels). A tag only says where to look: the bytes are always compared, because a name that is
+//! blocked for its fingerprint is an outage.
 
 mod build;
 mod spread;

@@ -7,7 +7,7 @@
 //! groups = ["@branches"]
 //! ```
 
-use super::lists::{self, NameList, Reading};
+use super::lists::{self, NameList, Parsed, Reading, Unreadable};
 use super::rule::{Trigger, WrittenRule, read_groups};
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
 use super::{Filter, Folded, RULES_MAX, Rule};
@@ -19,9 +19,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Reads all zones of the directory. `seed` is the secret of the hash, random for each process. Reading is the dear part
-/// of a policy (a million names take about a quarter of a second): modes that do not change filters clone the result.
-pub fn read(context: &Context<'_>, seed: u64) -> Filter {
-    let mut zones = Zones { context, rules: Vec::new(), names: Vec::new(), origins: Vec::new(), lists: HashMap::new() };
+/// of a policy (a million names take about a quarter of a second): modes that do not change filters clone the result, and
+/// large lists that `running` has already are not read again, as long as they are most of it.
+pub fn read(context: &Context<'_>, seed: u64, running: Option<&Filter>) -> Filter {
+    let mark = context.faults.mark();
+    let beside =
+        running.filter(|running| running.has_kept()).and_then(|running| read_all(context, seed, Some(running)));
+    beside.unwrap_or_else(|| {
+        context.faults.back_to(mark);
+        read_all(context, seed, None).unwrap_or_else(Filter::none)
+    })
+}
+
+/// `None` when what was not read again is needed.
+fn read_all(context: &Context<'_>, seed: u64, running: Option<&Filter>) -> Option<Filter> {
+    let (rules, names, origins, lists) = (Vec::new(), Vec::new(), Vec::new(), HashMap::new());
+    let mut zones = Zones { context, running, rules, names, origins, lists };
     for (path, _) in context.files.within("filters", "rpz") {
         let message = "response policy zones are not in this version of weir";
         context.faults.add(Code::NotYet, &Place::whole(path), message, "write the rules as filters/NN-name.toml");
@@ -45,6 +58,7 @@ struct Origin {
 /// All zones while they are read.
 struct Zones<'c> {
     context: &'c Context<'c>,
+    running: Option<&'c Filter>,
     rules: Vec<Rule>,
     names: Vec<Arc<NameList>>,
     origins: Vec<Origin>,
@@ -128,7 +142,7 @@ impl Zones<'_> {
         }
         let (files, faults) = (self.context.files, self.context.faults);
         let list = match (files.path(path.value), files.bytes(path.value)) {
-            (Some(file), Some(bytes)) => match lists::parse_with(bytes, reading, &mut |name| self.beside(file, name)) {
+            (Some(file), Some(bytes)) => match self.parse(file, bytes, reading) {
                 Ok(parsed) => {
                     lists::report(file, &parsed, faults);
                     Arc::new(parsed.names)
@@ -158,6 +172,12 @@ impl Zones<'_> {
         list
     }
 
+    /// Reads a list; its names are absent if they are in the table of the filter that runs.
+    fn parse(&self, file: &str, bytes: &[u8], reading: Reading) -> Result<Parsed, Unreadable> {
+        let known = self.running.into_iter().flat_map(Filter::kept);
+        lists::parse_beside(bytes, reading, &mut |name| self.beside(file, name), known)
+    }
+
     /// The list that `include:name` in another one means.
     fn beside(&self, file: &str, name: &str) -> Option<&[u8]> {
         let directory = &file[..=file.rfind('/')?];
@@ -165,10 +185,14 @@ impl Zones<'_> {
         bytes.or_else(|| self.context.files.bytes(&format!("{directory}{name}.txt")))
     }
 
-    fn finish(self, seed: u64) -> Filter {
+    fn finish(self, seed: u64) -> Option<Filter> {
         let faults = self.context.faults;
         drop(self.lists);
-        let filter = match Filter::of_lists(self.rules, self.names, seed) {
+        let made = match self.running.filter(|_| self.names.iter().any(|list| list.is_absent())) {
+            Some(running) => Ok(Filter::beside(running, &self.rules, &self.names, seed)?),
+            None => Filter::of_lists(self.rules, self.names, seed),
+        };
+        let filter = match made {
             Ok((filter, folded)) => {
                 for (origin, folded) in self.origins.iter().zip(&folded) {
                     report_folded(self.context, origin, *folded);
@@ -183,7 +207,7 @@ impl Zones<'_> {
         if filter.rules().len() == self.origins.len() {
             refuse_own_routes(self.context, &filter, &self.origins);
         }
-        filter
+        Some(filter)
     }
 }
 

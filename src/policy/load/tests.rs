@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 fn options() -> Options {
     let nameservers = vec!["192.0.2.53:53".parse().unwrap()];
-    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 7 }
+    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 7, running: None }
 }
 
 fn load(files: &[(&str, &str)]) -> Result<(Policy, Report), Report> {

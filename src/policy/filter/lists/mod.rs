@@ -10,6 +10,7 @@
 
 mod adblock;
 mod detect;
+mod kept;
 mod line;
 mod names;
 mod problem;
@@ -21,6 +22,8 @@ mod v2fly;
 mod write;
 
 pub use detect::{Format, Unreadable};
+pub(super) use kept::{Kept, parse_beside};
+pub(super) use names::Meanings;
 pub use names::NameList;
 pub use problem::{Problem, Problems, Weight};
 pub use report::report;
@@ -78,7 +81,7 @@ pub struct Reading {
 }
 
 /// What a list held.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// The names, in the order of the file, repetitions included.
     pub names: NameList,

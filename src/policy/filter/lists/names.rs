@@ -4,6 +4,7 @@
 use super::super::Pattern;
 use super::super::sets::FREED;
 use super::Types;
+use super::kept::Kept;
 use std::sync::Arc;
 
 /// Different sets of record types that one list may have: a name keeps the number of its own in four bits.
@@ -36,6 +37,10 @@ pub struct NameList {
     pieces: Vec<Vec<u8>>,
     count: usize,
     meanings: Meanings,
+    /// Of a list that a later policy may have again.
+    kept: Option<Arc<Kept>>,
+    /// Its names are in a table already, and not here.
+    is_absent: bool,
 }
 
 /// What the marks before the names of a list say; outlives the names while a table is made of them.
@@ -119,6 +124,26 @@ impl NameList {
             all.push(types.clone());
         }
         Some(known.unwrap_or(all.len() - 1) as u8 + 1)
+    }
+
+    /// What a later policy with the same list goes by.
+    pub(in super::super) fn kept(&self) -> Option<&Arc<Kept>> {
+        self.kept.as_ref()
+    }
+
+    /// Whether its names are in a table already, and not here; their number and meanings are.
+    pub(in super::super) fn is_absent(&self) -> bool {
+        self.is_absent
+    }
+
+    /// The same list without its names.
+    pub(super) fn without_names(&self) -> Self {
+        let (meanings, kept) = (self.meanings.clone(), self.kept.clone());
+        Self { pieces: Vec::new(), count: self.count, meanings, kept, is_absent: true }
+    }
+
+    pub(super) fn keep(&mut self, kept: Arc<Kept>) {
+        self.kept = Some(kept);
     }
 
     /// Gives back the memory that was taken and not used.

@@ -35,6 +35,29 @@ impl Table {
         merge: impl FnMut(Option<u32>, usize, u8) -> u32,
         keep: impl FnMut(u32, Option<u32>) -> bool,
     ) -> Result<Self, TooManyNames> {
+        let mut table = Self::unfolded(lists, seed, 1, merge)?;
+        table.fold(keep);
+        table.arena.shrink_to_fit();
+        Ok(table)
+    }
+
+    /// As [`Self::build`], for a table whose names are all kept, and whose values can become any with [`Self::revalue`].
+    pub(in crate::policy::filter) fn build_loose(
+        lists: Vec<Arc<NameList>>,
+        seed: u64,
+        merge: impl FnMut(Option<u32>, usize, u8) -> u32,
+    ) -> Result<Self, TooManyNames> {
+        let mut table = Self::unfolded(lists, seed, WIDTH_MAX, merge)?;
+        table.arena.shrink_to_fit();
+        Ok(table)
+    }
+
+    fn unfolded(
+        lists: Vec<Arc<NameList>>,
+        seed: u64,
+        width: usize,
+        merge: impl FnMut(Option<u32>, usize, u8) -> u32,
+    ) -> Result<Self, TooManyNames> {
         assert!(lists.len() <= LISTS_MAX, "the number of a list has 24 bits");
         let keys = Keys::new(seed);
         let (names, bytes) = lists.iter().fold((0, 0), |(n, b), list| (n + list.len(), b + list.bytes()));
@@ -44,7 +67,7 @@ impl Table {
             keys,
             blocks: vec![Block::default(); blocks + 1],
             arena: Vec::new(),
-            width: 1,
+            width,
             names: 0,
             depths: parts.depths,
         };
@@ -52,10 +75,30 @@ impl Table {
         let mut writer = Writer { table, merge, bytes_max: bytes + names * WIDTH_MAX };
         writer.reserve();
         writer.write(parts)?;
-        let mut table = writer.table;
-        table.fold(keep);
-        table.arena.shrink_to_fit();
-        Ok(table)
+        Ok(writer.table)
+    }
+
+    /// Gives each name another value, made of its wire form and the one it has, in a table of [`Self::build_loose`].
+    pub(in crate::policy::filter) fn revalue(&mut self, mut value: impl FnMut(&[u8], u32) -> u32) {
+        let mut at = 0;
+        while at < self.arena.len() {
+            let (start, after) = (at + HEAD, at + self.size_at(at));
+            let (values, wire) = self.arena[start..after].split_at_mut(self.width);
+            let new = value(wire, value_of(values)).to_le_bytes();
+            values.copy_from_slice(&new[..values.len()]);
+            at = after;
+        }
+    }
+
+    /// Each name in its wire form, with its value.
+    pub(in crate::policy::filter) fn iter(&self) -> impl Iterator<Item = (&[u8], u32)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let after = at + self.size_at((at < self.arena.len()).then_some(at)?);
+            let (values, wire) = self.arena[at + HEAD..after].split_at(self.width);
+            at = after;
+            Some((wire, value_of(values)))
+        })
     }
 
     /// The length of the name at `at` with all that is before it.

@@ -2,6 +2,7 @@
 
 mod exceptions;
 mod four_formats;
+mod layers;
 mod precedence;
 mod property;
 mod reading;

@@ -16,7 +16,7 @@ fn read_files(files: &[(&str, &str)]) -> (Filter, Vec<String>) {
     let files: Files = files.iter().map(|(path, text)| (*path, *text)).collect();
     let faults = Faults::default();
     let context = Context { server: &server, groups: &groups, files: &files, faults: &faults };
-    let filter = read(&context, 11);
+    let filter = read(&context, 11, None);
     let report = Report::new(faults, &files);
     let lines = report.faults.iter().map(|fault| {
         let place = format!("{}:{}:{}", fault.file, fault.line, fault.column);
