@@ -105,7 +105,7 @@ fn swap(text: &str) {
     let before = memory("VmRSS");
     let (mut serving, first) = load(true);
     let rest = memory("VmRSS") - before;
-    let a_name = (1 << 20) as f64 * rest / serving.names() as f64;
+    let a_name = f64::from(1 << 20) * rest / serving.names() as f64;
     println!(
         "load: {first:?} to parse and compile; at rest {rest:.1} MiB, {a_name:.1} bytes a name by the system's count"
     );

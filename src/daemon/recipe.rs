@@ -50,7 +50,21 @@ impl Recipe {
     /// # Errors
     /// The report of all its faults.
     pub(super) fn compile(&self, files: &Files, faults: Faults) -> Result<(Policy, Report), Report> {
+        self.compile_beside(files, faults, None)
+    }
+
+    /// The same, while a policy runs: what of its filter stays the same is shared.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn compile_beside(
+        &self,
+        files: &Files,
+        faults: Faults,
+        running: Option<&Policy>,
+    ) -> Result<(Policy, Report), Report> {
         let mut options = origin::load_options(&self.resolv_conf, self.seed);
+        options.running = running.map(|running| running.filter.clone());
         if let Some(lab) = self.lab {
             // A machine without a nameserver has no fault then.
             options.surroundings.nameservers = vec![lab];
