@@ -155,6 +155,18 @@ def resident(pid):
     return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
 
 
+def settled(pid):
+    """Resident memory once it stays the same: what a start needs besides is given back then."""
+    before = 0
+    for _ in range(60):
+        now = resident(pid)
+        if abs(now - before) <= now / 200:
+            break
+        before = now
+        time.sleep(1)
+    return now
+
+
 def ask(process, file, seconds, code):
     command = [program("dnsperf"), "-s", "127.0.0.1", "-p", str(PORT), "-d", str(file), "-l", str(seconds), "-c", "4", "-q", "64"]
     before = cpu(process.pid)
@@ -176,8 +188,7 @@ def once(server, names, files, seconds, folder):
     process = start(0, command, home)
     try:
         load = wait(process, names[-1], 3, PORT, home)
-        time.sleep(1)
-        memory = resident(process.pid)
+        memory = settled(process.pid)
         asked = [ask(process, file, seconds, code) for file, code in files]
         return load, memory, asked
     finally:

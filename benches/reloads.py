@@ -12,6 +12,8 @@ was lost, p99 with reloads is over 1.2 times that without, or memory afterwards 
 600 reloads in 600 s: benches/reloads.py --seconds 600
 """
 import argparse, pathlib, random, re, statistics, subprocess, sys, tempfile, threading, time
+
+sys.dont_write_bytecode = True
 from blocklist import WEIR, made, program, stop, wait
 
 PORT = 20580
