@@ -133,6 +133,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
         Ok(()) | Err(TracingFault::AlreadyStarted) => {}
         Err(fault) => return Err(RunError::Tracing(fault)),
     }
+    sys::pages::give_back_large_memory();
     let Options { origin, resolv_conf, socket, state, lab, last_good } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
     let mut state = State::new(state);

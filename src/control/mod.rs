@@ -3,6 +3,7 @@
 //! It runs on a thread and a runtime of its own, so that nothing here can hold up a query; the workers meet it only
 //! through the published policy and the counters.
 
+pub mod beside;
 pub mod changes;
 pub mod client;
 pub mod example;

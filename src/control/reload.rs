@@ -11,6 +11,7 @@
 //! Apply and rollback take the same way with another source, and write the directory between opening and publishing
 //! ([`super::history`]). As one task does all of it, neither the watch nor a signal ever sees a directory in between.
 
+use super::beside::beside;
 use super::changes::Changes;
 use super::history::request::{Order, Source};
 use super::incidents::Who;
@@ -372,8 +373,8 @@ impl<E: Engine> Reloader<E> {
     async fn load_and_publish(&mut self, order: &Order, begun: Instant) -> Outcome {
         let (watched, load) = (self.engine.watched(), self.engine.loader(order));
         // The digest is taken before loading: a change that comes while loading is seen as one afterwards.
-        let loading = tokio::task::spawn_blocking(move || (watched.map(|dir| watch::digest(&dir)), load()));
-        let (digest, loaded) = loading.await.map_err(|error| {
+        let loaded = beside(move || (watched.map(|dir| watch::digest(&dir)), load())).await;
+        let (digest, loaded) = loaded.map_err(|error| {
             Failure::new(FailureCode::Unavailable, text!("loading the policy broke off: {error}", error))
         })?;
         // What runs already says nothing of what lies there.

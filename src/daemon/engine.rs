@@ -7,6 +7,7 @@ use super::query_log::{self, LogThread};
 use super::recipe::Recipe;
 use super::{FLIGHTS_MAX, Site, planning, random};
 use crate::clock::Clock;
+use crate::control::beside::beside;
 use crate::control::changes::Changes;
 use crate::control::history::request::{FeedCopy, Order, Source};
 use crate::control::protocol::{Failure, FailureCode};
@@ -18,6 +19,7 @@ use crate::listen::{Settings, StartError, Workers};
 use crate::live_policy::{PublishError, Running, Shared};
 use crate::policy::document::Report;
 use crate::policy::{Policy, PolicyId};
+use crate::sys::pages::give_back_unused_memory;
 use crate::telemetry::query_log::QueryLog;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -291,7 +293,7 @@ impl Engine for GatewayEngine {
 
 /// Does what waits for the disk where it holds up nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = beside(work).await;
     done.map_err(|error| Failure::new(FailureCode::Unavailable, text!("writing the history broke off: {error}", error)))
 }
 
@@ -306,7 +308,15 @@ pub(super) async fn free(mut running: Arc<Running>) {
     loop {
         running = match Arc::try_unwrap(running) {
             // A million names take a while to be freed.
-            Ok(last) => return drop(tokio::task::spawn_blocking(move || drop(last))),
+            Ok(last) => {
+                // Without a thread it is freed here, which takes a while.
+                let _ = beside(move || {
+                    drop(last);
+                    give_back_unused_memory();
+                })
+                .await;
+                return;
+            }
             Err(shared) => shared,
         };
         tokio::time::sleep(SWEEP).await;
@@ -339,7 +349,7 @@ fn load(recipe: &Recipe, running: &Running, site: &Site, order: &Order) -> Resul
         None => copies,
     };
     let (policy, report) =
-        recipe.compile_with(&coming.files, copies, faults).map_err(|report| faulty(&name, report))?;
+        recipe.compile_with(&coming.files, copies, faults, Some(running)).map_err(|report| faulty(&name, report))?;
     let mut warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
     if policy.id != running.id {
         let held = planning::hold(site, whole, &policy, order, origin.directory());

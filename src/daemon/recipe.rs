@@ -68,10 +68,10 @@ impl Recipe {
     /// # Errors
     /// The report of all its faults.
     pub(super) fn compile(&self, files: &Files, faults: Faults) -> Result<(Policy, Report), Report> {
-        self.compile_with(files, self.store.copies(), faults)
+        self.compile_with(files, self.store.copies(), faults, None)
     }
 
-    /// As [`Self::compile`], with these copies of feeds.
+    /// As [`Self::compile`], with these copies of feeds, while a policy runs: what of its filter stays the same is shared.
     ///
     /// # Errors
     /// As there.
@@ -80,9 +80,11 @@ impl Recipe {
         files: &Files,
         copies: Copies,
         faults: Faults,
+        running: Option<&Policy>,
     ) -> Result<(Policy, Report), Report> {
         let mut options = origin::load_options(&self.resolv_conf, self.seed);
         options.copies = copies;
+        options.running = running.map(|running| running.filter.clone());
         if let Some(lab) = self.lab {
             // A machine without a nameserver has no fault then.
             options.surroundings.nameservers = vec![lab];

@@ -4,6 +4,7 @@
 mod admit;
 mod ask;
 mod cookies;
+mod foresight;
 mod guard;
 mod judge;
 mod links;
@@ -31,6 +32,7 @@ use crate::policy::source::SourceLimit;
 use crate::storm::Storms;
 use crate::upstream::flights::{Flights, Route};
 pub use crate::upstream::{LINKS_MAX, LinkId};
+use foresight::Foresight;
 use links::Links;
 use outbox::Outbox;
 use probe::Prober;
@@ -111,6 +113,7 @@ pub struct Gateway {
     /// Of `running`, at the time told last.
     active: ActiveSet,
     desk: Desk,
+    foresight: Foresight,
 }
 
 /// What a batch sees: one time, one policy.
@@ -206,7 +209,7 @@ impl Gateway {
             hijacks: judge::Hijacks::default(),
         };
         let active = running.policy.schedules.at(0);
-        Self { shared: Arc::clone(shared), running, active, desk }
+        Self { shared: Arc::clone(shared), running, active, desk, foresight: Foresight::default() }
     }
 
     /// Bytes that a core with room for `flights_max` queries takes, all of it from the start.
@@ -226,6 +229,21 @@ impl Gateway {
         self.desk.limit = SourceLimit::new(&self.shared.source, &self.running.policy.source);
         self.desk.sampler.set_rate(sample_rate(&self.shared, &self.running));
         self.active = self.running.policy.schedules.at(self.active.unix_ms());
+    }
+
+    /// A message from a client that will come to [`Self::on_query`] soon, one of several.
+    #[inline]
+    pub fn foresee(&mut self, packet: &[u8]) {
+        // Of a flood most is refused before its name is looked up.
+        if self.desk.pressure == Pressure::None {
+            self.foresight.see(&self.running.policy.filter, packet);
+        }
+    }
+
+    /// All of a group have been foreseen.
+    #[inline]
+    pub fn fetch_foreseen(&mut self) {
+        self.foresight.fetch(&self.running.policy.filter);
     }
 
     /// A message from a client.

@@ -29,6 +29,8 @@ pub struct Options {
     pub copies: Copies,
     /// The time, for warnings about what has expired, in milliseconds since 1970-01-01 UTC; 0: not known.
     pub unix_ms: u64,
+    /// The filter that runs, made with the same seed: lists that it has already are not read again.
+    pub running: Option<filter::Filter>,
 }
 
 impl Options {
@@ -37,7 +39,7 @@ impl Options {
         let seed = RandomState::new().build_hasher().finish();
         let unix_ms = Clock::start().now().unix_ms;
         let surroundings = Surroundings::look(Path::new("/etc/resolv.conf"));
-        Self { surroundings, seed, copies: Copies::default(), unix_ms }
+        Self { surroundings, seed, copies: Copies::default(), unix_ms, running: None }
     }
 }
 
@@ -135,7 +137,7 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     };
     let Limits { source, rrl, cookies, storm, tcp, overload, rebinding } =
         Limits::read(&root(limits.as_ref(), faults), &context);
-    let filter = filter::read(&context, options.seed);
+    let filter = filter::read(&context, options.seed, options.running.as_ref());
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
     // What is unused because of an error is used once that is mended.

@@ -249,6 +249,17 @@ impl Faults {
         self.first_is_enough.get() && self.has_errors()
     }
 
+    /// How far it is, for [`Self::back_to`].
+    pub fn mark(&self) -> (usize, usize) {
+        (self.kept.borrow().len(), self.over.get())
+    }
+
+    /// Forgets what was added since the mark was taken: it will be read again.
+    pub fn back_to(&self, (kept, over): (usize, usize)) {
+        self.kept.borrow_mut().truncate(kept);
+        self.over.set(over);
+    }
+
     /// Whether something that refuses the policy was added.
     pub fn has_errors(&self) -> bool {
         self.kept.borrow().iter().any(|fault| fault.code.severity() == Severity::Error)

@@ -12,7 +12,7 @@ use crate::dns::name::Name;
 use std::net::IpAddr;
 
 /// The most names of one lookup that can be in the table: each of 127 labels, and the root.
-const LEVELS_MAX: usize = 128;
+pub(super) const LEVELS_MAX: usize = 128;
 
 /// A rule that names a name, before its own filters are asked.
 #[derive(Clone, Copy, Debug)]

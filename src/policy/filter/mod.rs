@@ -20,6 +20,7 @@ pub mod data;
 mod decide;
 pub mod hits;
 mod index;
+mod layers;
 pub mod lists;
 mod networks;
 mod pattern;
@@ -39,7 +40,7 @@ pub use hits::{HitCount, RuleHits};
 pub use index::Folded;
 pub use pattern::Pattern;
 pub use rule::{Decision, Rule, RuleTransport, Scope, Subject, TTL_DEFAULT};
-pub use table::{Hit, Table, TooManyNames};
+pub use table::{Foreseen, Hit, Table, TooManyNames};
 pub use trigger::{Matched, Trigger, TriggerKind};
 pub use zone::read;
 
@@ -60,6 +61,9 @@ use std::sync::Arc;
 
 /// The most rules of one policy; names in lists are not rules.
 pub const RULES_MAX: usize = 100_000;
+
+/// From this size on, in bytes, a table does not stay in a core's cache beside all else.
+const LARGE: usize = 512 << 10;
 
 /// All zones, compiled. A clone shares everything: the modes of a policy share their lists this way.
 #[derive(Clone, Debug)]
@@ -95,53 +99,84 @@ impl Filter {
     /// # Panics
     /// When there are not as many lists as rules, or more than [`RULES_MAX`].
     pub fn new(rules: Vec<Rule>, names: &[Arc<NameList>], seed: u64) -> Result<(Self, Vec<Folded>), TooManyNames> {
-        Self::with_triggers(rules, names.iter().map(|names| Trigger::Names(Arc::clone(names))).collect(), seed)
+        Self::of_lists(rules, names.to_vec(), seed)
     }
 
-    /// As [`Self::new`], with a trigger for each rule, of the kind that the rule says.
+    /// As [`Self::new`], with lists that are given away: those that nobody else holds are freed while the table is made of
+    /// them, so that names as parsed and names as looked up need not both be in memory.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn of_lists(
+        rules: Vec<Rule>,
+        names: Vec<Arc<NameList>>,
+        seed: u64,
+    ) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        Self::with_triggers(rules, names.into_iter().map(Trigger::Names).collect(), seed)
+    }
+
+    /// As [`Self::of_lists`], with a trigger for each rule, of the kind that the rule says.
     ///
     /// # Errors
     /// [`TooManyNames`] when the names take more than 4 GiB.
     ///
     /// # Panics
     /// When there are not as many triggers as rules, or more than [`RULES_MAX`].
-    #[allow(clippy::needless_pass_by_value)] // who compiles a filter has no more use for millions of names
     pub fn with_triggers(
         rules: Vec<Rule>,
         triggers: Vec<Trigger>,
         seed: u64,
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
-        Self::noting(rules, &triggers, seed, &mut [Overlaps::default(), Overlaps::default()])
+        Self::noting(rules, triggers, seed, &mut [Overlaps::default(), Overlaps::default()])
     }
 
     /// As [`Self::with_triggers`], and notes which rules meet at names, and at those of name servers.
     fn noting(
         rules: Vec<Rule>,
-        triggers: &[Trigger],
+        triggers: Vec<Trigger>,
         seed: u64,
         [overlaps, ns_overlaps]: &mut [Overlaps; 2],
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         assert!(rules.len() == triggers.len() && rules.len() <= RULES_MAX, "a trigger for each of the rules");
-        let names = names_of(&rules, triggers, TriggerKind::Name);
-        let (index, mut folded) = Index::build(&rules, &names, seed, true, overlaps)?;
-        let mut besides = Besides::default();
-        if rules.iter().any(|rule| rule.trigger == TriggerKind::NsName) {
-            let names = names_of(&rules, triggers, TriggerKind::NsName);
-            let (index, more) = Index::build(&rules, &names, seed, false, ns_overlaps)?;
-            folded.iter_mut().zip(more).for_each(|(folded, more)| folded.add(more));
-            besides.ns_names = Some(index);
-        }
-        let holders = |kind| Holders::build(&rules, &networks_of(&rules, triggers, kind));
-        besides.clients = holders(TriggerKind::Client);
-        besides.responses = holders(TriggerKind::ResponseAddress);
-        besides.ns_addresses = holders(TriggerKind::NsAddress);
-        besides.waited_for = waited_for(&rules);
-        besides.of_the_answer = rules.iter().any(|rule| {
-            rule.mode != Mode::Off && (rule.trigger.is_of_the_answer() || rule.action.is_about_the_answer())
-        });
+        let (besides, of_servers) = Besides::new(&rules, &triggers, seed, ns_overlaps)?;
+        let (index, mut folded) = Index::build(&rules, names_of(&rules, triggers), seed, true, overlaps)?;
+        folded.iter_mut().zip(of_servers).for_each(|(folded, more)| folded.add(more));
+        Ok((Self::of_parts(rules, index, besides), folded))
+    }
+
+    /// As [`Self::noting`] where some lists are those of `running`, whose names are absent; `None` when the large table of
+    /// that one cannot be shared, and all lists have to be read.
+    fn beside(
+        running: &Self,
+        rules: Vec<Rule>,
+        triggers: Vec<Trigger>,
+        seed: u64,
+        [overlaps, ns_overlaps]: &mut [Overlaps; 2],
+    ) -> Option<(Self, Vec<Folded>)> {
+        let (besides, of_servers) = Besides::new(&rules, &triggers, seed, ns_overlaps).ok()?;
+        let base = running.index.base()?;
+        let (index, mut folded) = Index::build_on(base, &rules, &names_of(&rules, triggers), seed, overlaps)?;
+        folded.iter_mut().zip(of_servers).for_each(|(folded, more)| folded.add(more));
+        Some((Self::of_parts(rules, index, besides), folded))
+    }
+
+    fn of_parts(rules: Vec<Rule>, index: Index, besides: Besides) -> Self {
         let (lists, policy_zones) = (Arc::default(), Arc::default());
         let (rules, index, besides) = (rules.into(), Arc::new(index), Arc::new(besides));
-        Ok((Self { rules, index, lists, besides, policy_zones }, folded))
+        Self { rules, index, lists, besides, policy_zones }
+    }
+
+    /// The lists that need not be read again beside it.
+    fn kept(&self) -> impl Iterator<Item = &Arc<lists::Kept>> {
+        self.index.base().into_iter().flat_map(|base| base.kept())
+    }
+
+    /// Whether there are any.
+    fn has_kept(&self) -> bool {
+        self.kept().next().is_some()
     }
 
     /// A filter without rules.
@@ -178,6 +213,25 @@ impl Filter {
         self.index.bytes() + ns_names + holders.map(Holders::bytes).iter().sum::<usize>()
     }
 
+    /// Whether its table is so large that look-ups wait for memory, and are worth foreseeing.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.index.table.bytes() > LARGE
+    }
+
+    /// A name in wire form, lower-case, that will be decided upon soon: asks for the memory that this takes. To be
+    /// followed, after the others of a batch, by [`Self::fetch_foreseen`]. A hint: it changes no decision.
+    #[inline]
+    pub fn foresee(&self, wire: &[u8]) -> Foreseen {
+        self.index.table.foresee(wire)
+    }
+
+    /// The second half of it.
+    #[inline]
+    pub fn fetch_foreseen(&self, foreseen: &Foreseen) {
+        self.index.table.fetch_foreseen(foreseen);
+    }
+
     /// Whether no rule of any zone could ever speak about `name`, for any client: a cached answer that holds only such
     /// names needs no second look under the same policy.
     pub fn is_untouched(&self, name: &Name) -> bool {
@@ -192,12 +246,44 @@ impl Filter {
     }
 }
 
-/// For each rule its names, if its trigger is of this kind.
-fn names_of(rules: &[Rule], triggers: &[Trigger], kind: TriggerKind) -> Vec<Arc<NameList>> {
-    let none = Arc::new(NameList::default());
+impl Besides {
+    /// Also says for each rule which of its names of servers said nothing new.
+    fn new(
+        rules: &[Rule],
+        triggers: &[Trigger],
+        seed: u64,
+        overlaps: &mut Overlaps,
+    ) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        let (mut ns_names, mut folded) = (None, Vec::new());
+        if rules.iter().any(|rule| rule.trigger == TriggerKind::NsName) {
+            let names = rules.iter().zip(triggers).map(|(rule, trigger)| match trigger {
+                Trigger::Names(names) if rule.trigger == TriggerKind::NsName => Arc::clone(names),
+                _ => Arc::default(),
+            });
+            let (index, of_servers) = Index::build(rules, names.collect(), seed, false, overlaps)?;
+            (ns_names, folded) = (Some(index), of_servers);
+        }
+        let holders = |kind| Holders::build(rules, &networks_of(rules, triggers, kind));
+        let is_of_the_answer = |rule: &Rule| {
+            rule.mode != Mode::Off && (rule.trigger.is_of_the_answer() || rule.action.is_about_the_answer())
+        };
+        let besides = Self {
+            clients: holders(TriggerKind::Client),
+            responses: holders(TriggerKind::ResponseAddress),
+            ns_names,
+            ns_addresses: holders(TriggerKind::NsAddress),
+            waited_for: waited_for(rules),
+            of_the_answer: rules.iter().any(is_of_the_answer),
+        };
+        Ok((besides, folded))
+    }
+}
+
+/// For each rule its names, if it is about names.
+fn names_of(rules: &[Rule], triggers: Vec<Trigger>) -> Vec<Arc<NameList>> {
     let names = rules.iter().zip(triggers).map(|(rule, trigger)| match trigger {
-        Trigger::Names(names) if rule.trigger == kind => Arc::clone(names),
-        _ => Arc::clone(&none),
+        Trigger::Names(names) if rule.trigger == TriggerKind::Name => names,
+        _ => Arc::default(),
     });
     names.collect()
 }

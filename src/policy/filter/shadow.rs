@@ -27,7 +27,7 @@ const RECENT: usize = 64;
 const MEMBERS_MAX: usize = 64;
 
 /// How many names have which set, and which set is that of the nearest name above them (0: none is above).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Overlaps {
     pairs: HashMap<(u32, u32), u32>,
     recent: [((u32, u32), u32); RECENT],
@@ -53,6 +53,15 @@ impl Overlaps {
         let (known, count) = std::mem::replace(&mut self.recent[place], (pair, 1));
         if count > 0 {
             *self.pairs.entry(known).or_default() += count;
+        }
+    }
+
+    /// Takes back one name that was noted.
+    pub(super) fn forget(&mut self, set: u32, above: Option<u32>) {
+        let noted = std::mem::take(self);
+        self.pairs = noted.finish();
+        if let Some(count) = self.pairs.get_mut(&(set, above.unwrap_or(0))) {
+            *count = count.saturating_sub(1);
         }
     }
 

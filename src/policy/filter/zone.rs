@@ -12,7 +12,7 @@
 mod policy_zone;
 
 use super::lists::addresses;
-use super::lists::{self, NameList, Reading};
+use super::lists::{self, NameList, Parsed, Reading, Unreadable};
 use super::rpz::Summary;
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
 use super::shadow::{self, Overlaps};
@@ -31,10 +31,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Reads all zones of the directory. `seed` is the secret of the hash, random for each process. Reading is the dear part
-/// of a policy (a million names take about a quarter of a second): modes that do not change filters clone the result.
-pub fn read(context: &Context<'_>, seed: u64) -> Filter {
+/// of a policy (a million names take about a quarter of a second): modes that do not change filters clone the result, and
+/// large lists that `running` has already are not read again, as long as they are most of it.
+pub fn read(context: &Context<'_>, seed: u64, running: Option<&Filter>) -> Filter {
+    let mark = context.faults.mark();
+    let beside =
+        running.filter(|running| running.has_kept()).and_then(|running| read_all(context, seed, Some(running)));
+    beside.unwrap_or_else(|| {
+        context.faults.back_to(mark);
+        read_all(context, seed, None).unwrap_or_else(Filter::none)
+    })
+}
+
+/// `None` when what was not read again is needed.
+fn read_all(context: &Context<'_>, seed: u64, running: Option<&Filter>) -> Option<Filter> {
     let (rules, triggers, origins, lists, summaries) = Default::default();
-    let mut zones = Zones { context, rules, triggers, origins, lists, summaries };
+    let mut zones = Zones { context, running, rules, triggers, origins, lists, summaries };
     let of = |ending| context.files.within("filters", ending).map(|(path, _)| path);
     let mut paths: Vec<_> = of("toml").chain(of("rpz")).collect();
     paths.sort_unstable();
@@ -58,6 +70,7 @@ pub(super) struct Origin {
 /// All zones while they are read.
 struct Zones<'c> {
     context: &'c Context<'c>,
+    running: Option<&'c Filter>,
     rules: Vec<Rule>,
     triggers: Vec<Trigger>,
     origins: Vec<Origin>,
@@ -216,7 +229,7 @@ impl Zones<'_> {
             return list;
         }
         let list = match (files.path(path.value), files.bytes(path.value)) {
-            (Some(file), Some(bytes)) => match lists::parse_with(bytes, reading, &mut |name| self.beside(file, name)) {
+            (Some(file), Some(bytes)) => match self.parse(file, bytes, reading) {
                 Ok(parsed) => {
                     lists::report(file, &parsed, faults);
                     Arc::new(parsed.names)
@@ -236,12 +249,18 @@ impl Zones<'_> {
         list
     }
 
+    /// Reads a list; its names are absent if they are in the table of the filter that runs.
+    fn parse(&self, file: &str, bytes: &[u8], reading: Reading) -> Result<Parsed, Unreadable> {
+        let known = self.running.into_iter().flat_map(Filter::kept);
+        lists::parse_beside(bytes, reading, &mut |name| self.beside(file, name), known)
+    }
+
     /// The names of a feed's last copy; none, with a warning, while there is no copy yet.
     fn feed(&self, name: &At<&str>, reading: Reading) -> Arc<NameList> {
         let faults = self.context.faults;
         let Some(copy) = last_copy(self.context, name) else { return Arc::default() };
         let file = format!("{}{}", feeds::PREFIX, name.value);
-        match lists::parse_with(&copy.bytes, reading, &mut |_| None) {
+        match self.parse(&file, &copy.bytes, reading) {
             Ok(parsed) => {
                 lists::report(&file.as_str().into(), &parsed, faults);
                 Arc::new(parsed.names)
@@ -309,14 +328,21 @@ impl Zones<'_> {
         bytes.or_else(|| self.context.files.bytes(&format!("{directory}{name}.txt")))
     }
 
-    fn finish(self, seed: u64) -> Filter {
+    fn finish(self, seed: u64) -> Option<Filter> {
         let faults = self.context.faults;
         if faults.are_enough() {
-            return Filter::none();
+            return Some(Filter::none());
         }
         let lists = self.lists.iter().map(|((path, _), names)| (path.clone(), names.len())).collect();
+        // Lists that nothing else holds are freed while the table is made of them.
+        drop(self.lists);
         let mut overlaps = [Overlaps::default(), Overlaps::default()];
-        let mut filter = match Filter::noting(self.rules, &self.triggers, seed, &mut overlaps) {
+        let is_absent = |trigger: &Trigger| matches!(trigger, Trigger::Names(list) if list.is_absent());
+        let made = match self.running.filter(|_| self.triggers.iter().any(is_absent)) {
+            Some(running) => Ok(Filter::beside(running, self.rules, self.triggers, seed, &mut overlaps)?),
+            None => Filter::noting(self.rules, self.triggers, seed, &mut overlaps),
+        };
+        let mut filter = match made {
             Ok((mut filter, folded)) => {
                 filter.policy_zones = self.summaries.into();
                 for (origin, folded) in self.origins.iter().zip(&folded) {
@@ -337,7 +363,7 @@ impl Zones<'_> {
                 shadow::report(&filter, &self.origins, overlaps, faults);
             }
         }
-        filter
+        Some(filter)
     }
 }
 

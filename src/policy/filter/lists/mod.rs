@@ -11,6 +11,7 @@
 mod adblock;
 pub mod addresses;
 mod detect;
+mod kept;
 mod line;
 mod names;
 mod problem;
@@ -24,6 +25,8 @@ mod write;
 
 pub(super) use detect::refuse_what_is_no_list;
 pub use detect::{Format, Unreadable};
+pub(super) use kept::{Kept, parse_beside};
+pub(super) use names::Meanings;
 pub use names::NameList;
 pub(super) use problem::classify;
 pub use problem::{Problem, Problems, Weight};
@@ -86,7 +89,7 @@ pub struct Reading {
 }
 
 /// What a list held.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// The names, in the order of the file, repetitions included.
     pub names: NameList,

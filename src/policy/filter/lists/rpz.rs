@@ -69,7 +69,7 @@ impl Reader<'_> {
 /// # Errors
 /// [`Unwritable::Types`] for names that are for some record types only.
 pub fn to_rpz(names: &NameList) -> Result<String, Unwritable> {
-    let mut text = String::with_capacity(names.packed().len() * 3 + 200);
+    let mut text = String::with_capacity(names.bytes() * 3 + 200);
     text.push_str("$TTL 300\n@ SOA localhost. root.localhost. 1 3600 600 86400 60\n@ NS localhost.\n");
     let frees = names.entries().any(|entry| entry.reach & FREED != 0);
     if frees {

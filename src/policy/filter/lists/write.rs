@@ -69,7 +69,7 @@ fn spelled(reach: u8, wire: &[u8]) -> String {
 /// # Errors
 /// [`Unwritable`]
 pub fn to_domains(names: &NameList) -> Result<String, Unwritable> {
-    let mut text = String::with_capacity(names.packed().len());
+    let mut text = String::with_capacity(names.bytes());
     for entry in names.entries() {
         if entry.reach & FREED != 0 {
             return Err(Unwritable::Exceptions);

@@ -3,6 +3,7 @@
 mod answers;
 mod exceptions;
 mod four_formats;
+mod layers;
 mod policy_zones;
 mod precedence;
 mod property;

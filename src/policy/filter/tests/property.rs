@@ -102,7 +102,7 @@ fn every_decision_is_that_of_the_naive_filter() {
         let compiled = rules.iter().map(|(rule, _)| rule.clone()).collect();
         let triggers: Vec<_> = names.iter().map(|names| Trigger::Names(Arc::clone(names))).collect();
         let mut overlaps = [Overlaps::default(), Overlaps::default()];
-        let (filter, _) = Filter::noting(compiled, &triggers, rng.random(), &mut overlaps).unwrap();
+        let (filter, _) = Filter::noting(compiled, triggers, rng.random(), &mut overlaps).unwrap();
         let [overlaps, _] = overlaps;
         let shadows = shadow::of_names(&filter.rules, &filter.index.sets, overlaps);
         shadowed += shadows.values().filter(|shadow| shadow.is_whole()).count();

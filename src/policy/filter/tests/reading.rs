@@ -33,7 +33,7 @@ pub(super) fn read_files(files: &[(&str, &str)]) -> (Filter, Vec<String>) {
         faults: &faults,
         unix_ms: NOW,
     };
-    let filter = read(&context, 11);
+    let filter = read(&context, 11, None);
     let report = Report::new(faults, &files);
     let lines = report.faults.iter().map(|fault| {
         let place = format!("{}:{}:{}", fault.file, fault.line, fault.column);
