@@ -9,7 +9,7 @@
 //! | [`drill`] | attacks as a command, beside ordinary clients, to convince oneself |
 //! | [`daemon`] | wiring: policy in, workers out, signals |
 //! | [`lab`] | a small authoritative upstream of our own, for `--lab`, drills and tests |
-//! | [`control`] | the control socket, reload, file watch, status, incidents, the history |
+//! | [`control`] | the control socket, reload, file watch, feeds, status, incidents, the history |
 //! | [`telemetry`] | metrics, query log, tracing |
 //! | [`listen`] | the drivers: batched UDP, TCP, upstream sockets; they feed the core with bytes and time |
 //! | [`gateway`] | the request path without I/O: a query's whole life, top to bottom |

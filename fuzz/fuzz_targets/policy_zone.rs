@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     // As a zone of a policy, which compiles it.
     let files: [(&str, &[u8]); 2] = [("gateway.toml", b"schema = 1"), ("filters/10-x.rpz", bytes)];
     let nameservers = vec![([192, 0, 2, 53], 53).into()];
-    let options = Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1 };
+    let options = Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1, ..Options::default() };
     if let Ok((policy, report)) = load_files(files.into_iter().collect(), &options) {
         assert_eq!(report.errors(), 0);
         assert!(policy.filter.rules().len() <= zone.len());

@@ -179,8 +179,9 @@ impl HistoryDesk {
         let history = self.history().map_err(|failure| failure.message)?;
         let waiting = history.unconfirmed()?;
         let id = waiting.map(|waiting| waiting.back_to).or_else(|| history.last().map(|last| last.id));
-        let mut files = history.load(id.ok_or("no policy has run yet")?)?.files;
-        if let Some(dir) = recipe.origin.directory() {
+        let dir = recipe.origin.directory();
+        let mut files = history.load_beside(id.ok_or("no policy has run yet")?, dir)?.files;
+        if let Some(dir) = dir {
             keep_secrets(&mut files, dir);
         }
         let (policy, report) = recipe.compile(&files, Faults::default()).map_err(|report| report.short())?;

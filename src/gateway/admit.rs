@@ -5,6 +5,7 @@
 use super::obey::Order;
 use super::outbox::Outbox;
 use super::{Case, Client, Desk, View};
+use crate::clock::Moment;
 use crate::dns::edns::ExtendedError;
 use crate::dns::query::{Malformed, Query};
 use crate::dns::reply::Body;
@@ -73,6 +74,14 @@ impl<'v> View<'v> {
         Subject { groups, client, name: &case.query.name, qtype: case.query.qtype, tcp, active: self.active }
     }
 
+    /// Whether what was admitted at a moment, under the policy of a generation, was admitted by what is in force now.
+    fn is_as_at(&self, received: Moment, policy: u64) -> bool {
+        // Rounded up: within the millisecond of a change it is asked again.
+        let waited_ms = u64::try_from(self.now.at.since(received).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let unix_ms = self.now.unix_ms.saturating_sub(waited_ms);
+        policy == self.running.generation && !self.active.may_have_changed_since(unix_ms)
+    }
+
     /// Whether a rule decides on a question, unless one of an earlier zone decides on its answer.
     pub(super) fn waits(&self, case: Case<'_>, groups: &GroupSet) -> bool {
         self.running.policy.filter.may_wait() && self.running.decide(&self.subject(case, groups)).waits
@@ -114,11 +123,11 @@ impl Desk {
         Some(Admitted { case, kind, groups, waits })
     }
 
-    /// Whether a query that was admitted under the policy of a generation still is: a change of policy acts on those that
-    /// wait for an upstream as on all others. One that is not has been answered and counted. Limits are not asked again,
+    /// Whether a query that was admitted under the policy of a generation still is: a change of policy, or of the hours of
+    /// its schedules, acts on those that wait for an upstream as on all others. One that is not has been answered and counted. Limits are not asked again,
     /// they have counted it.
     pub(super) fn stays_admitted(&mut self, view: &View<'_>, case: Case<'_>, policy: u64, out: &mut Outbox) -> bool {
-        if policy == view.running.generation {
+        if view.is_as_at(case.received, policy) {
             return true;
         }
         let groups = view.running.policy.groups.of(case.client.peer.ip());

@@ -37,6 +37,7 @@ impl Pass<'_> {
 }
 
 /// What the filter says about an answer.
+#[allow(clippy::large_enum_variant)] // it lives on the stack of one answer; a box would be an allocation
 pub(super) enum Word<'f> {
     /// May be sent.
     Pass(Pass<'f>),
@@ -129,7 +130,7 @@ impl Desk {
         &mut self,
         view: &View<'v>,
         case: Case<'_>,
-        word: Word<'v>,
+        word: &Word<'v>,
         out: &mut Outbox,
     ) -> Option<Pass<'v>> {
         match word {
@@ -137,10 +138,10 @@ impl Desk {
                 if let Some(rule) = pass.ttl {
                     rule.hits.decided(self.worker, view.now.unix_ms);
                 }
-                return Some(pass);
+                return Some(*pass);
             }
             Word::Rule(decision, name) => {
-                let order = Order::of(&decision, &name)?;
+                let order = Order::of(decision, name)?;
                 self.obey(view, case, &order, out);
             }
             Word::Rebinding => {

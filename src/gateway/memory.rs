@@ -101,7 +101,7 @@ impl Desk {
                 view.shared.cache.remove(key);
                 return false;
             }
-            let Some(pass) = self.follow(view, case, word, out) else { return true };
+            let Some(pass) = self.follow(view, case, &word, out) else { return true };
             if pass.untouched && hit.vetted != vetted {
                 view.shared.cache.revet(key, vetted);
             }

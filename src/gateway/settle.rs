@@ -193,7 +193,7 @@ impl Desk {
     ) -> Option<VettedAnswer<'m, 'v>> {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         let word = self.judge_answer(view, case, &groups, &response);
-        let pass = self.follow(view, case, word, out)?;
+        let pass = self.follow(view, case, &word, out)?;
         Some(VettedAnswer { response, pass })
     }
 
@@ -201,7 +201,7 @@ impl Desk {
     fn passes_chain(&mut self, view: &View<'_>, case: Case<'_>, response: &Response<'_>, out: &mut Outbox) -> bool {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         let word = self.judge_answer(view, case, &groups, response);
-        self.follow(view, case, word, out).is_some()
+        self.follow(view, case, &word, out).is_some()
     }
 
     fn keep_and_send(

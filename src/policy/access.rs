@@ -21,7 +21,8 @@
 //! action  = "truncate"               # refused | drop | truncate (UDP only) | notimp
 //! ```
 //!
-//! Without `allow` loopback and private networks may ask.
+//! Without `allow` loopback and private networks may ask. A NOTIFY for the zone of a feed, from whom the feed names, is
+//! heard by the gateway itself and needs no place here.
 
 use super::Mode;
 use super::clients::Groups;

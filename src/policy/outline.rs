@@ -19,7 +19,7 @@ pub struct Outline {
 /// A file that is not kept: a list, a response policy zone, secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bulk {
-    /// Names of a list that a rule names; of any other file its lines without blanks and comments.
+    /// Names of a list that a rule names; of any other file its lines.
     pub entries: usize,
     /// Of two files with the same mark one takes for granted that they are alike.
     pub mark: u64,
@@ -62,10 +62,10 @@ impl Outline {
     }
 }
 
-/// Lines with anything but blanks and comments.
+/// Lines, whatever is in them: a few milliseconds for a million.
 fn lines(bytes: &[u8]) -> usize {
-    let says = |line: &&[u8]| line.trim_ascii_start().first().is_some_and(|first| !b"#!;".contains(first));
-    bytes.split(|byte| *byte == b'\n').filter(says).count()
+    let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
+    ends + usize::from(bytes.last().is_some_and(|last| *last != b'\n'))
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
         let outline = Outline::of(&files, &sizes);
         assert_eq!(outline.texts().keys().map(|path| &**path).collect::<Vec<_>>(), ["gateway.toml"]);
         let entries: Vec<_> = outline.lists().map(|(path, bulk)| (path, bulk.entries)).collect();
-        assert_eq!(entries, [("filters/20-x.rpz", 2), ("lists/a.txt", 7)], "what was read counts, else lines");
+        assert_eq!(entries, [("filters/20-x.rpz", 4), ("lists/a.txt", 7)], "what was read counts, else lines");
         assert_eq!(outline.secrets().count(), 1);
         assert_eq!(
             outline.list("lists/a.txt").map(|bulk| bulk.mark),

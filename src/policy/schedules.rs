@@ -94,6 +94,12 @@ impl ActiveSet {
         self.unix_ms
     }
 
+    /// Whether a schedule may have changed since a time. In doubt it has.
+    #[inline]
+    pub fn may_have_changed_since(&self, unix_ms: u64) -> bool {
+        unix_ms < self.from_ms
+    }
+
     /// When a schedule may change next, in milliseconds since 1970-01-01 UTC; never later than it does.
     pub fn until_ms(&self) -> u64 {
         self.until_ms

@@ -1,6 +1,6 @@
 //! Packet captures, pcap and pcapng, as tcpdump, Wireshark and dnscap write them: queries over UDP and, where they are whole
-//! in one segment, over TCP. The container is read by [`super::capture`] in a buffer of bounded size, so that a capture of
-//! any length can be read; what is in the packets by `etherparse`, see [`super::packet`].
+//! in one segment, over TCP. The container is read by `capture` in a buffer of bounded size, so that a capture of
+//! any length can be read; what is in the packets by `etherparse`, see `packet`.
 
 use super::capture::{Capture, Next};
 use super::packet::{self, Found};

@@ -220,6 +220,7 @@ fn the_guard_is_set_in_gateway_toml_and_watches_or_is_off_there() {
         place(false, "[guard]\nmode = \"monitor\"\nlist_shrink = 0.05\nnewly_blocked = 0.5\nqueries_min = 10\n");
     let running = start(&place);
     place.write("policies/lists/a.txt", &names(90));
+    place.ask(&["plan", "policies"]).works(&["warning: the guard would object: lists/a.txt shrinks from 100 to 90"]);
     place.ask(&["reload"]).works(&["generation 2", "the guard would object: lists/a.txt shrinks from 100 to 90"]);
     ask(&place, address, 20);
     place.write("policies/filters/10-test.toml", &filter(&BLOCKS_MAIL.replace("mail.lab.example", "lab.example")));

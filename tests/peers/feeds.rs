@@ -179,3 +179,36 @@ fn a_zone_of_knot_is_followed_within_a_second() {
     let start = |address| knot_with(&scratch, address, ("rpz.test", &policy_zone()), notified);
     follows(&scratch, start, primary_at, "IXFR, outgoing", weir);
 }
+
+/// Measures, beside a list of so many names, how long it takes until a change at a Knot is in force after its NOTIFY.
+/// To be run with `--release`: `WEIR_FEED_NAMES=1000000 cargo test --release --test peers feed_beside -- --ignored`.
+#[test]
+#[ignore = "a measurement"]
+fn feed_beside_a_large_list() {
+    let names: usize = std::env::var("WEIR_FEED_NAMES").ok().and_then(|names| names.parse().ok()).unwrap_or(1_000_000);
+    let scratch = Scratch::new("feed-large");
+    let (nsd, primary_at) = (nsd(&scratch), free_address());
+    let large: String = (0..names).map(|n| format!("n{n}.large{}.example\n", n % 977)).collect();
+    let feed = feed(primary_at);
+    let rule =
+        "[zone]\ntitle = \"large\"\n[[rule]]\nid = \"large\"\nlist = \"lists/large.txt\"\naction = \"nxdomain\"\n";
+    let setup = Setup::before("authoritative", nsd.address, "plain.test SOA")
+        .with_gateway(&feed)
+        .with("filters/10-feed.toml", ZONE)
+        .with("filters/20-large.toml", rule)
+        .with("lists/large.txt", &large)
+        .with("feeds.secrets", &format!("{KEY_NAME} {KEY_SECRET}\n"));
+    let weir = Weir::start(&scratch, &setup);
+    let primary = knot_with(&scratch, primary_at, ("rpz.test", &policy_zone()), weir.address);
+    assert!(eventually(Duration::from_secs(25), || status(&weir, "host0002") == "NXDOMAIN"));
+    for n in 10..20 {
+        let host = format!("host{n:04}");
+        let took = takes(&weir, &host, "NXDOMAIN", || {
+            let before = notifies(&primary);
+            update(primary.address, &format!("add {host}.plain.test.rpz.test 60 CNAME ."));
+            assert!(eventually(Duration::from_secs(5), || notifies(&primary) > before));
+        });
+        eprintln!("{host}, beside {names} names: in force {} ms after NOTIFY", took.as_millis());
+    }
+    weir.stop();
+}

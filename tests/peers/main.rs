@@ -5,6 +5,7 @@
 //! handles. They need the Debian packages unbound nsd knot bind9 dnsperf knot-dnsutils bind9-dnsutils tcpdump
 //! and python3-dnspython; a program that is missing fails its test by the name of its package, and skips nothing.
 
+mod answers;
 mod ask;
 mod clients;
 mod harness;

@@ -271,8 +271,11 @@ fn bind(scratch: &Scratch, upstream: SocketAddr, zones: &[PolicyZone]) -> Server
     let home = scratch.directory(&format!("named-{}", address.port()));
     let (mut policies, mut files) = (String::new(), String::new());
     for zone in zones {
+        // BIND loads no zone without a name server, nor one whose name server has no address in it.
         let text = zone.zone.to_text();
-        let text = if text.contains(" NS ") { text } else { text + "@ NS localhost.\n" };
+        let mut text: String =
+            text.lines().filter(|line| !line.contains(" NS ")).flat_map(|line| [line, "\n"]).collect();
+        text.push_str("@ NS localhost.\n");
         std::fs::write(home.join(&zone.name), text).expect("a zone file can be written");
         let policy = match zone.instead {
             None => "given",
@@ -297,6 +300,8 @@ fn bind(scratch: &Scratch, upstream: SocketAddr, zones: &[PolicyZone]) -> Server
     let file = scratch.write(&format!("named-{}.conf", address.port()), &config);
     let daemon = Daemon::start(scratch, "named", &["-g", "-n", "1", "-c", file.to_str().expect("UTF-8")]);
     let daemon = daemon.wait(|| ask::answers(address, &zones[0].name, RecordType::SOA));
+    let log = daemon.log();
+    assert!(!log.contains("not loaded due to errors"), "every zone is loaded:\n{log}");
     Server { address, daemon }
 }
 

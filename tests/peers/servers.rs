@@ -35,7 +35,8 @@ pub(crate) fn zone(origin: &str, serial: u32) -> String {
         "$ORIGIN {origin}.\n$TTL 300\n@ SOA ns1 hostmaster {serial} 3600 600 86400 60\n@ NS ns1\nns1 A 192.0.2.53\n\
          www A 192.0.2.1\nwww A 192.0.2.2\nwww AAAA 2001:db8::1\nalias CNAME www\nv4only A 192.0.2.4\n\
          *.wild A 192.0.2.80\ndeleg NS ns.deleg\nns.deleg A 192.0.2.90\nshort 2 A 192.0.2.5\n\
-         blocked A 192.0.2.6\nsub.blocked A 192.0.2.7\n"
+         blocked A 192.0.2.6\nsub.blocked A 192.0.2.7\n\
+         svc TYPE65 \\# 11 00010000040004c0000242\n"
     );
     for (name, strings) in [("large", 9), ("huge", 30)] {
         for number in 0..strings {

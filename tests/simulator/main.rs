@@ -6,9 +6,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly; clippy knows only test functions as tests")]
 
+mod answers;
 mod calm;
 mod check;
 mod clients;
+mod grown;
 mod invariants;
 #[path = "../stage/memory.rs"]
 mod memory;

@@ -3,12 +3,14 @@
 
 use crate::check::{Asked, Reply, check, key, who};
 use crate::clients::{self, COOKIE, Kind, Sent};
-use crate::invariants::{Book, Flight, Invariants, every_query_has_one_verdict, nothing_unvetted_is_cached, zone_of};
+use crate::invariants::{Book, Flight, Invariants, every_query_has_one_verdict, no_withheld_address_is_sent};
+use crate::invariants::{nothing_unvetted_is_cached, zone_of};
 use crate::memory::{self, Count};
 use crate::policies::{EMERGENCY, MODE, PLAYS, Play};
 use crate::servers::{Back, Server};
 use crate::stage::message::{cookies_of, id_of, question_end, question_name, question_type};
-use crate::stage::{START, Stage, now};
+use crate::answers::Who;
+use crate::stage::{EPOCH_MS, START, Stage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::cmp::Reverse;
@@ -108,7 +110,9 @@ impl World {
         let workers = rng.random_range(1..=3);
         let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 53));
         let servers = (10..14).map(|last| (address(last), Server::new(&mut rng))).collect();
-        let stage = Stage::new(play.compile(), workers, FLIGHTS_MAX, seed);
+        let mut stage = Stage::new(play.compile(), workers, FLIGHTS_MAX, seed);
+        // Schedules change within the world.
+        stage.epoch_ms = EPOCH_MS + rng.random_range(48_000..62_000);
         let loss = if rng.random_bool(0.5) { rng.random_range(0.0..0.2) } else { 0.0 };
         let mut world = Self {
             invariants: Invariants::new(START, play, &stage),
@@ -182,7 +186,7 @@ impl World {
     fn plan_attacks(&mut self, span: Duration) {
         let names = [5, 30, 100_000][self.rng.random_range(0..3)];
         let victim = self.rng.random_range(0..3);
-        for attack in 0..6 {
+        for attack in 0..7 {
             let begin = span.mul_f64(self.rng.random_range(0.0..0.8));
             let lasts = Duration::from_millis(self.rng.random_range(50..3_000));
             let count: u64 = self.rng.random_range(20..120);
@@ -195,6 +199,7 @@ impl World {
                     2 => clients::reflected(rng, id, victim),
                     3 => clients::forged(rng, id),
                     4 => clients::holder(rng, id, number as u32 % 4),
+                    5 => clients::judged(rng, id),
                     _ => clients::flood(rng, id),
                 };
                 // A connection belongs to one worker.
@@ -248,7 +253,7 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
-        let at = now(self.at);
+        let at = self.stage.now(self.at);
         match event {
             Event::Query(worker, sent) => self.query(worker, sent),
             Event::Response(worker, from, socket, bytes, truth) => {
@@ -274,14 +279,13 @@ impl World {
             }
             Event::Tick(worker) => self.tick(worker),
             Event::Reload(play) => {
-                let emergency = self.play.emergency;
-                self.play = play;
-                self.play.emergency = emergency;
+                self.play = Play { emergency: self.play.emergency, strict: self.play.strict, ..play };
                 self.stage.reload(self.at, play.compile());
                 self.invariants.changed(self.at, self.play, self.mode);
             }
             Event::Mode(on) => {
                 self.mode = on;
+                self.play.strict = on;
                 self.stage.switch(self.at, on.then_some(MODE));
                 self.invariants.changed(self.at, self.play, self.mode);
             }
@@ -324,7 +328,7 @@ impl World {
         let verified = self.show_cookie(&mut sent);
         let waited = if self.rng.random_bool(0.01) { Duration::from_secs(2) } else { Duration::ZERO };
         self.note(&sent, verified);
-        let at = now(self.at);
+        let at = self.stage.now(self.at);
         let (core, out) = (&mut self.stage.workers[worker], &mut self.stage.out);
         let in_flight = core.in_flight() as u64;
         let before = memory::count();
@@ -335,6 +339,9 @@ impl World {
         }
         let after = memory::count();
         let waits = core.in_flight() as u64 - in_flight;
+        // What a NOTIFY for a feed is answered with is put together in memory of its own, and given back.
+        let allocates = sent.kind == Kind::Notify && self.play.says.feed;
+        let after = if allocates { Count { live: after.live, ..adopted } } else { after };
         self.invariants.memory_is_bounded(&self.stage, before, adopted, after);
         let replied = self.book.replies;
         self.deliver(worker, Some(&sent));
@@ -361,7 +368,7 @@ impl World {
     }
 
     fn tick(&mut self, worker: usize) {
-        let at = now(self.at);
+        let at = self.stage.now(self.at);
         self.call(worker, |core, out| core.on_tick(at, out));
         let core = &mut self.stage.workers[worker];
         while let Some(LinkPort { link, port }) = core.take_rotated() {
@@ -369,6 +376,11 @@ impl World {
         }
         let pause = if core.in_flight() > 0 { 10 } else { 50 };
         self.push(self.at.plus(Duration::from_millis(pause)), Event::Tick(worker));
+    }
+
+    /// The wall clock, in milliseconds after [`EPOCH_MS`].
+    fn clock_ms(&self) -> u64 {
+        self.stage.now(self.at).unix_ms - EPOCH_MS
     }
 
     /// Which use of a port's socket it is now.
@@ -382,7 +394,7 @@ impl World {
         if sent.kind == Kind::Plain {
             self.plain.insert(sent.bytes.clone());
         }
-        if matches!(sent.kind, Kind::Opaque | Kind::Mutated) {
+        if matches!(sent.kind, Kind::Opaque | Kind::Notify | Kind::Mutated) {
             self.opaque.insert(sent.bytes.get(2..).unwrap_or_default().to_vec());
         }
         if let Ok(query) = Query::scan(&sent.bytes) {
@@ -418,6 +430,7 @@ impl World {
 
     fn reply(&mut self, client: &Client, bytes: &[u8]) {
         let key = (who(client), id_of(bytes));
+        let (clock_ms, since) = (self.clock_ms(), self.invariants.since());
         let open = self.open.get_mut(&key).filter(|open| !open.is_empty());
         let open = open.unwrap_or_else(|| panic!("{key:?} gets a reply that it does not wait for: {bytes:02x?}"));
         self.book.replies += 1;
@@ -427,7 +440,8 @@ impl World {
             let question = (asked.sent.kind == Kind::Plain)
                 .then(|| (question_name(&asked.sent.bytes), question_type(&asked.sent.bytes)));
             let delivered = question.and_then(|question| self.delivered.get(&question).copied());
-            let checked = check(asked, &Reply { bytes, at: self.at, play: self.play, delivered });
+            let who = Who { client: asked.sent.client.peer.ip(), clock_ms };
+            let checked = check(asked, &Reply { bytes, at: self.at, play: self.play, who, since, delivered });
             checked.inspect_err(|error| wrong.clone_from(error)).is_ok()
         });
         let (at, play) = (self.at.since(START), self.play.name);
@@ -435,6 +449,11 @@ impl World {
             fits.unwrap_or_else(|| panic!("at {at:?} under {play}: {wrong}\nasked: {open:02x?}\nreply: {bytes:02x?}"));
         let asked = open.remove(fits);
         self.invariants.landed(&key);
+        if asked.sent.kind == Kind::Plain {
+            let who = Who { client: asked.sent.client.peer.ip(), clock_ms };
+            no_withheld_address_is_sent(&self.play, &who, &asked.sent.bytes, bytes);
+            self.invariants.took_from_a_budget(&asked, bytes);
+        }
         let peer = asked.sent.client.peer.ip();
         if let [cookie] = &cookies_of(bytes)[..]
             && cookie.len() == COOKIE.len()
@@ -458,7 +477,7 @@ impl World {
         if !name.is_empty() {
             // Transfers are for access.toml to allow.
             if !opaque && query.asks_for_records() {
-                self.invariants.may_be_asked(self.at, &name);
+                self.invariants.may_be_asked(self.at, self.clock_ms(), &name);
             }
             if let Some(sent) = asker.filter(|sent| sent.kind == Kind::Plain && !opaque) {
                 self.invariants.took_off(Flight {
@@ -469,6 +488,7 @@ impl World {
                     deadline: self.at.plus(self.play.timeout_of(&name)),
                 });
                 self.invariants.no_zone_is_over_its_share(self.at, &zone_of(&name));
+                self.invariants.sent_under_a_budget(self.at, &self.play, &name);
             }
             self.asked_for.entry(query.name.to_string()).or_default().1 += 1;
         }
@@ -519,8 +539,9 @@ impl World {
         assert!(self.stage.shared.storm.inflight.total() <= attempts, "a place that no attempt holds");
     }
 
-    fn end(&self) {
+    fn end(&mut self) {
         every_query_has_one_verdict(&self.stage, &self.book, true);
+        self.invariants.no_budget_lets_more_through();
         self.plain.iter().for_each(|asked| nothing_unvetted_is_cached(&self.stage, self.at, asked));
         let totals = self.stage.totals();
         assert_eq!(self.stage.shared.storm.inflight.total(), 0, "a zone still holds a place");

@@ -87,6 +87,8 @@ pub(crate) struct Stage {
     pub(crate) workers: Vec<Gateway>,
     /// What the last calls want sent.
     pub(crate) out: Outbox,
+    /// Unix time at the start of virtual time.
+    pub(crate) epoch_ms: u64,
     /// Held as the control side holds it until no worker does.
     previous: Vec<Arc<Running>>,
 }
@@ -102,7 +104,12 @@ impl Stage {
             Gateway::new(&shared, ledger, number, flights_max, bytes)
         };
         let workers = ledgers.iter().enumerate().map(core).collect();
-        Self { shared, ledgers, workers, out: Outbox::new(1024, 4 << 20), previous: Vec::new() }
+        Self { shared, ledgers, workers, out: Outbox::new(1024, 4 << 20), epoch_ms: EPOCH_MS, previous: Vec::new() }
+    }
+
+    /// What a core is told at `at`.
+    pub(crate) fn now(&self, at: Moment) -> Now {
+        Now { unix_ms: self.epoch_ms + at.as_nanos() / 1_000_000, at }
     }
 
     /// Publishes another policy, as the control side does.
@@ -113,7 +120,7 @@ impl Stage {
     /// Publishes another policy unless it cannot be: then the running one stays.
     pub(crate) fn offer(&mut self, at: Moment, policy: Policy) -> Result<(), PublishError> {
         let size_bytes = policy.server.cache.size_bytes;
-        let (_, previous) = self.shared.live.publish(policy, now(at).unix_ms)?;
+        let (_, previous) = self.shared.live.publish(policy, self.now(at).unix_ms)?;
         self.shared.cache.resize(at, size_bytes);
         self.previous.push(previous);
         Ok(())
@@ -121,13 +128,13 @@ impl Stage {
 
     /// Turns an incident mode on, or with `None` off, as the control side does.
     pub(crate) fn switch(&mut self, at: Moment, mode: Option<&str>) {
-        let (_, previous) = self.shared.live.set_mode(mode, now(at).unix_ms).expect("the policy has the mode");
+        let (_, previous) = self.shared.live.set_mode(mode, self.now(at).unix_ms).expect("the policy has the mode");
         self.previous.push(previous);
     }
 
     /// Puts these emergency rules in force, as the control side does.
     pub(crate) fn block(&mut self, at: Moment, rules: &[EmergencyRule]) {
-        let (_, previous) = self.shared.live.set_emergency(Emergency::new(rules, 7), now(at).unix_ms);
+        let (_, previous) = self.shared.live.set_emergency(Emergency::new(rules, 7), self.now(at).unix_ms);
         self.previous.push(previous);
     }
 

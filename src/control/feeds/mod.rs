@@ -354,3 +354,6 @@ pub(crate) fn test_feed(name: &str, text: &str) -> FeedSettings {
     assert!(faults.is_empty(), "{faults:?}");
     FeedSettings::clone(feeds.of(name).expect("it was just declared"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,6 +206,14 @@ impl History {
         self.objects.load(id)
     }
 
+    /// As [`Self::load`]; files that lie in `dir` as they are kept are taken from there, which is quicker.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_beside(&self, id: PolicyId, dir: Option<&Path>) -> Result<Kept, String> {
+        self.objects.load_beside(id, dir)
+    }
+
     /// Notes that a policy came to run, and drops what is over the bounds; `needed` is not dropped.
     ///
     /// # Errors

@@ -13,8 +13,8 @@ mod report;
 pub mod verdicts;
 pub mod written;
 
-use crate::policy::Policy;
 use crate::policy::document::Report;
+use crate::policy::{Mode, Policy};
 use serde::{Deserialize, Serialize};
 use verdicts::Verdicts;
 use written::Written;
@@ -66,7 +66,11 @@ impl Plan {
         verdicts: Option<Verdicts>,
     ) -> Self {
         let written = Written::between(&old.outline, &new.outline);
-        let guard = guard::objections(&old.server.guard, &written.lists, verdicts.as_ref());
+        let mut guard = guard::objections(&old.server.guard, &written.lists, verdicts.as_ref());
+        let mut warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
+        if old.server.guard.mode == Mode::Monitor {
+            warnings.extend(guard.drain(..).map(|objection| format!("the guard would object: {objection}")));
+        }
         Self {
             old: Side { policy: old.id.to_string(), name: old_name },
             new: Side { policy: new.id.to_string(), name: new_name },
@@ -74,7 +78,7 @@ impl Plan {
             verdicts,
             queries_note: None,
             guard,
-            warnings: report.short().lines().map(str::to_owned).collect(),
+            warnings,
         }
     }
 

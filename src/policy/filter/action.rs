@@ -28,7 +28,8 @@ pub enum Action {
     Data(Arc<DataSet>),
     /// Counts and goes on.
     Monitor,
-    /// Asks the upstreams no more than so often about all its names together; over that a stale answer, else NXDOMAIN.
+    /// Lets so many queries a second about all its names together pass; over that what the cache has, stale or not, else
+    /// NXDOMAIN, and no upstream is asked.
     Shed(Budget),
     /// Answers one client, or about one of its names, no more than so often; over that REFUSED.
     Limit(Limit),

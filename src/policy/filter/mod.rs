@@ -105,32 +105,33 @@ impl Filter {
     ///
     /// # Panics
     /// When there are not as many triggers as rules, or more than [`RULES_MAX`].
+    #[allow(clippy::needless_pass_by_value)] // who compiles a filter has no more use for millions of names
     pub fn with_triggers(
         rules: Vec<Rule>,
         triggers: Vec<Trigger>,
         seed: u64,
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
-        Self::noting(rules, triggers, seed, &mut [Overlaps::default(), Overlaps::default()])
+        Self::noting(rules, &triggers, seed, &mut [Overlaps::default(), Overlaps::default()])
     }
 
     /// As [`Self::with_triggers`], and notes which rules meet at names, and at those of name servers.
     fn noting(
         rules: Vec<Rule>,
-        triggers: Vec<Trigger>,
+        triggers: &[Trigger],
         seed: u64,
         [overlaps, ns_overlaps]: &mut [Overlaps; 2],
     ) -> Result<(Self, Vec<Folded>), TooManyNames> {
         assert!(rules.len() == triggers.len() && rules.len() <= RULES_MAX, "a trigger for each of the rules");
-        let names = names_of(&rules, &triggers, TriggerKind::Name);
+        let names = names_of(&rules, triggers, TriggerKind::Name);
         let (index, mut folded) = Index::build(&rules, &names, seed, true, overlaps)?;
         let mut besides = Besides::default();
         if rules.iter().any(|rule| rule.trigger == TriggerKind::NsName) {
-            let names = names_of(&rules, &triggers, TriggerKind::NsName);
+            let names = names_of(&rules, triggers, TriggerKind::NsName);
             let (index, more) = Index::build(&rules, &names, seed, false, ns_overlaps)?;
             folded.iter_mut().zip(more).for_each(|(folded, more)| folded.add(more));
             besides.ns_names = Some(index);
         }
-        let holders = |kind| Holders::build(&rules, &networks_of(&rules, &triggers, kind));
+        let holders = |kind| Holders::build(&rules, &networks_of(&rules, triggers, kind));
         besides.clients = holders(TriggerKind::Client);
         besides.responses = holders(TriggerKind::ResponseAddress);
         besides.ns_addresses = holders(TriggerKind::NsAddress);

@@ -22,7 +22,7 @@ use crate::policy::Mode;
 use crate::policy::clients::{GroupSet, Groups};
 use crate::policy::document::{At, Code, Context, Table, words};
 use crate::policy::schedules::ScheduleSet;
-pub(super) use trigger::WrittenTrigger;
+pub(super) use trigger::{WrittenTrigger, is_wide};
 
 /// The longest TTL of self-made answers, in seconds: a mistake should be forgotten within a day.
 const TTL_MAX: u32 = 86_400;

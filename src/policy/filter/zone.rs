@@ -16,7 +16,7 @@ use super::lists::{self, NameList, Reading};
 use super::rpz::Summary;
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
 use super::shadow::{self, Overlaps};
-use super::written::{WrittenRule, WrittenTrigger, read_groups, read_time, shared};
+use super::written::{WrittenRule, WrittenTrigger, is_wide, read_groups, read_time, shared};
 use super::{Action, Filter, Folded, RULES_MAX, Rule, RuleHits, Trigger, TriggerKind};
 use crate::language::text;
 use crate::policy::Mode;
@@ -162,7 +162,9 @@ impl Zones<'_> {
                 Trigger::Names(Arc::new(list))
             }
             WrittenTrigger::List { .. } => Trigger::Names(self.list(&written)),
-            WrittenTrigger::Networks { entries, files, .. } => self.networks(entries, files),
+            WrittenTrigger::Networks { entries, files, .. } => {
+                self.networks(entries, files, written.action.blocks() && !written.force)
+            }
             WrittenTrigger::Broken => return,
         };
         let names = match &written.trigger {
@@ -271,7 +273,7 @@ impl Zones<'_> {
     }
 
     /// The networks of a rule, those in files among them.
-    fn networks(&self, entries: &[At<Entry>], paths: &[At<&str>]) -> Trigger {
+    fn networks(&self, entries: &[At<Entry>], paths: &[At<&str>], refuse_wide: bool) -> Trigger {
         let (files, faults) = (self.context.files, self.context.faults);
         let mut all: Vec<Entry> = entries.iter().map(|entry| entry.value).collect();
         for path in paths {
@@ -291,6 +293,10 @@ impl Zones<'_> {
                 addresses::report(file, &parsed, path, faults);
                 parsed
             };
+            if let Some(net) = parsed.networks.iter().find(|net| refuse_wide && is_wide(**net)) {
+                let message = text!("{file} would have this rule act on all of {net}", file = path.value, net);
+                faults.add(Code::Dangerous, &path.place, message, text!("force = true, if you mean it"));
+            }
             all.extend(parsed.networks.iter().map(|net| Entry { except: false, member: Member::Network(*net) }));
         }
         Trigger::Networks(Arc::new(network::depths(all, self.context.groups)))
@@ -310,7 +316,7 @@ impl Zones<'_> {
         }
         let lists = self.lists.iter().map(|((path, _), names)| (path.clone(), names.len())).collect();
         let mut overlaps = [Overlaps::default(), Overlaps::default()];
-        let mut filter = match Filter::noting(self.rules, self.triggers, seed, &mut overlaps) {
+        let mut filter = match Filter::noting(self.rules, &self.triggers, seed, &mut overlaps) {
             Ok((mut filter, folded)) => {
                 filter.policy_zones = self.summaries.into();
                 for (origin, folded) in self.origins.iter().zip(&folded) {
@@ -326,7 +332,10 @@ impl Zones<'_> {
         filter.lists = Arc::new(lists);
         if filter.rules().len() == self.origins.len() {
             refuse_own_routes(self.context, &filter, &self.origins);
-            shadow::report(&filter, &self.origins, overlaps, faults);
+            // What decides before in a policy that is not what was meant would only be noise.
+            if !faults.has_errors() {
+                shadow::report(&filter, &self.origins, overlaps, faults);
+            }
         }
         filter
     }
@@ -379,7 +388,9 @@ fn refuse_own_routes(context: &Context<'_>, filter: &Filter, origins: &[Origin])
             for rule in members.filter(|member| member.reach() & reach != 0).copied().map(RuleRef::rule) {
                 let is_freed = freed.contains(&rule);
                 let (rule, origin) = (&filter.rules()[rule], &origins[rule]);
-                if rule.action.blocks() && !origin.force && !is_freed {
+                // To guard one's own zone is what an expectation is for.
+                let blocks = rule.action.blocks() && !matches!(rule.action, Action::Expect(_));
+                if blocks && !origin.force && !is_freed {
                     let name = &wire[usize::from(hit.at)..];
                     let own = origin.names.iter().find(|(own, _)| own == name).map(|(_, place)| place);
                     let message = text!(

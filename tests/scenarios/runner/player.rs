@@ -194,7 +194,10 @@ impl Player {
                     return Err(format!("the reload was taken: {was_taken}"));
                 }
             }
-            "clock" => self.epoch_ms = instant::parse(words.at(1)?)? - self.at.as_nanos() / 1_000_000,
+            "clock" => {
+                self.epoch_ms =
+                    instant::parse(words.at(1)?).map_err(|error| error.english())? - self.at.as_nanos() / 1_000_000
+            }
             "remove" => {
                 self.files.remove(words.at(1)?).ok_or("there is no such file")?;
             }
@@ -439,7 +442,7 @@ impl Player {
         equal("hits", parse(words.at(2)?, "number")?, count.decided)?;
         equal("monitored", words.number("monitored")?.map_or(0, u64::from), count.monitored)?;
         match words.values("last").next() {
-            Some(last) if count.last_unix_ms != Some(instant::parse(last)?) => {
+            Some(last) if count.last_unix_ms != Some(instant::parse(last).map_err(|error| error.english())?) => {
                 Err(format!("the last hit was at {:?}", count.last_unix_ms.map(instant::show)))
             }
             _ => Ok(()),

@@ -114,7 +114,7 @@ fn zones_are_heard_in_the_order_of_their_numbers() {
         ("filters/20-late.toml", &zone("late", "nxdomain")),
         ("filters/00-first.toml", &zone("first", "allow")),
     ]);
-    assert_eq!(faults, [""; 0]);
+    assert_eq!(faults, ["20-late.toml:2:6 W-SHADOWED"]);
     assert_eq!(decided(&filter, "a.example").0, Some("first"));
     assert_eq!(filter.rules()[1].zone, "20-late");
 }
@@ -179,6 +179,17 @@ fn a_time_of_a_rule_is_read_or_refused_at_its_place() {
         let rule = format!("id = \"r\"\nnames = [\"a.example\"]\naction = \"drop\"\n{key}");
         assert_eq!(faults_of(&rule), faults, "{key}");
     }
+}
+
+#[test]
+fn a_list_of_addresses_that_holds_half_the_internet_is_refused_unless_forced() {
+    let read = |more: &str| {
+        let rule = format!("[[rule]]\nid = \"r\"\nresponse_ip = [\"lists/l.txt\"]\n{more}\n");
+        read_files(&[("filters/10-t.toml", &rule), ("lists/l.txt", "192.0.2.1\n128.0.0.0/1\n")]).1
+    };
+    assert_eq!(read("action = \"nxdomain\""), ["10-t.toml:3:16 E-DANGEROUS"]);
+    assert_eq!(read("action = \"nxdomain\"\nforce = true"), [""; 0]);
+    assert_eq!(read("action = \"monitor\""), [""; 0]);
 }
 
 #[test]
@@ -353,6 +364,9 @@ fn rules_that_block_too_much_are_refused_until_forced() {
         // A name that is dangerous in two ways is told once for each.
         assert_eq!(found.first().map(String::as_str), faults.first().copied(), "{name}");
         assert!(found.iter().all(|fault| fault == "3:10 E-DANGEROUS"), "{name}: {found:?}");
+        let guard = rule("expect") + "\nanswers = [\"192.0.2.1\"]";
+        let own = ["corp.example", "=corp.example", "*.corp.example"].contains(&name);
+        assert_eq!(faults_of(&guard).is_empty(), !dangerous || own, "{name}: one's own zone may be guarded");
         for harmless in [rule("allow"), rule("monitor"), rule("nxdomain") + "\nforce = true"] {
             assert_eq!(faults_of(&harmless), [""; 0], "{harmless}");
         }
@@ -401,6 +415,7 @@ fn a_list_reports_what_is_wrong_in_groups_and_still_loads() {
         faults,
         [
             "10-t.toml:3:8 W-DUPLICATE",
+            "10-t.toml:6:6 W-SHADOWED",
             "10-t.toml:7:8 W-DUPLICATE",
             "lists/l.txt:2:1 W-LIST-LINE",
             "lists/l.txt:7:1 W-LIST-LINE"

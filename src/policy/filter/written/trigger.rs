@@ -198,13 +198,17 @@ fn refuse_wide_name(reach: u8, name: &At<Name>, faults: &Faults) {
     }
 }
 
-fn refuse_wide_network(entry: &At<Entry>, faults: &Faults) {
-    let Entry { except: false, member: Member::Network(net) } = entry.value else { return };
-    let is_wide = match net {
+/// Whether a network holds more of the Internet than any rule should.
+pub(in super::super) fn is_wide(net: IpNet) -> bool {
+    match net {
         IpNet::V4(net) => net.prefix_len() < WIDE.0,
         IpNet::V6(net) => net.prefix_len() < WIDE.1,
-    };
-    if is_wide {
+    }
+}
+
+fn refuse_wide_network(entry: &At<Entry>, faults: &Faults) {
+    let Entry { except: false, member: Member::Network(net) } = entry.value else { return };
+    if is_wide(net) {
         let message = text!("this rule would act on all of {net}", net);
         faults.add(Code::Dangerous, &entry.place, message, text!("force = true, if you mean it"));
     }
