@@ -124,7 +124,7 @@ impl Report {
         lines.collect()
     }
 
-    /// For code scanning: SARIF 2.1.0. `dir` is put before each path; `command` is what was run.
+    /// For code scanning: SARIF 2.1.0. `dir` is put before each path.
     pub fn sarif(&self, dir: &str) -> String {
         format!("{:#}\n", sarif::log(self, dir, self.lang))
     }
