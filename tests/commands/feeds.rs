@@ -1,6 +1,8 @@
 //! Lists of a web server: they come over https, act when they are right and whole, and whatever is wrong with one leaves
 //! the last good copy in force, over a restart too.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly; clippy knows only test functions as tests")]
+
 use super::place::{Place, Running, free_address, rcode, wait_until};
 use super::web::{Page, Web};
 use flate2::Compression;

@@ -1,6 +1,8 @@
 //! A web server over TLS with certificates of its own making, that serves what a test puts on it and remembers what was
 //! asked. On a thread of its own; it ends with the test.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly; clippy knows only test functions as tests")]
+
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
