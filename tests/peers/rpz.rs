@@ -1,10 +1,9 @@
-//! Response policy zones beside the servers that have them: Unbound and BIND answer the same questions from the same zones,
-//! which are those of Unbound's own tests. All ask one NSD for what passes. BIND is given the zones as this crate writes
-//! them, for it refuses a zone for one bad record.
+//! Response policy zones beside the servers that have them: Unbound answers the same questions from the same zones,
+//! which are those of its own tests. Both ask one NSD for what passes.
 //!
 //! Of each set of zones every trigger is tried: the name itself, a name below and the name above for QNAME, by all types
 //! that have records; a client's address as the source of the query; an answer with the address for RPZ-IP. What differs
-//! is listed with its reason in [`UNBOUND`] and [`BIND`], and a difference that is listed and does not show fails the test as well.
+//! is listed with its reason in [`UNBOUND`], and a difference that is listed and does not show fails the test as well.
 
 use super::ask;
 use super::harness::{Daemon, Scratch, free_address};
@@ -23,9 +22,6 @@ const ZONES: &str = include_str!("../rpz/unbound/rpl-embedded-zones.txt");
 
 /// How long an answer may take before it counts as silence.
 const SILENCE: Duration = Duration::from_millis(400);
-
-/// Differences to BIND 9.18: as [`UNBOUND`].
-const BIND: &[(&str, &str, &str)] = &[];
 
 /// Differences to Unbound 1.17, each with the set of zones, a part of the question, and why.
 const UNBOUND: &[(&str, &str, &str)] = &[
@@ -265,41 +261,6 @@ fn described(answer: &Message) -> String {
     text
 }
 
-/// BIND with the zones of a set, forwarding what passes.
-fn bind(scratch: &Scratch, upstream: SocketAddr, zones: &[PolicyZone]) -> Server {
-    let address = free_address();
-    let home = scratch.directory(&format!("named-{}", address.port()));
-    let (mut policies, mut files) = (String::new(), String::new());
-    for zone in zones {
-        let text = zone.zone.to_text();
-        let text = if text.contains(" NS ") { text } else { text + "@ NS localhost.\n" };
-        std::fs::write(home.join(&zone.name), text).expect("a zone file can be written");
-        let policy = match zone.instead {
-            None => "given",
-            Some("cname") => "cname target.example",
-            Some(word) => word,
-        };
-        let _ = write!(policies, "zone \"{}\" policy {policy}; ", zone.name);
-        let _ = writeln!(files, "zone \"{0}\" {{ type primary; file \"{0}\"; }};", zone.name);
-    }
-    let config = format!(
-        "options {{ directory \"{}\"; pid-file none; session-keyfile none; listen-on port {} {{ {}; }};\n\
-         listen-on-v6 {{ none; }}; recursion yes; allow-query {{ any; }}; allow-recursion {{ any; }};\n\
-         dnssec-validation no; forward only; forwarders {{ {} port {}; }}; empty-zones-enable no;\n\
-         minimal-responses yes; response-policy {{ {policies} }} qname-wait-recurse no break-dnssec yes\n\
-         recursive-only no nsip-enable no nsdname-enable no; }};\ncontrols {{ }};\n{files}",
-        home.display(),
-        address.port(),
-        address.ip(),
-        upstream.ip(),
-        upstream.port()
-    );
-    let file = scratch.write(&format!("named-{}.conf", address.port()), &config);
-    let daemon = Daemon::start(scratch, "named", &["-g", "-n", "1", "-c", file.to_str().expect("UTF-8")]);
-    let daemon = daemon.wait(|| ask::answers(address, &zones[0].name, RecordType::SOA));
-    Server { address, daemon }
-}
-
 /// Asks everything about every set of a peer and of the gateway; fails for every difference that is not listed, and for
 /// every row of the list that shows nowhere.
 fn compare(
@@ -337,9 +298,4 @@ fn compare(
 #[test]
 fn unbound_gives_the_same_verdicts_from_its_own_zones() {
     compare("unbound", unbound, UNBOUND);
-}
-
-#[test]
-fn bind_gives_the_same_verdicts() {
-    compare("bind", bind, BIND);
 }

@@ -81,12 +81,14 @@ impl Zones<'_> {
         let groups = read_groups(&zone, self.context.groups);
         let before = self.rules.len();
         let tables = root.tables("rule");
-        if let Some((file, taking)) = read_taking(&zone, (path, &title, number), (mode, groups.clone())) {
+        if let Some((file, taking)) = read_taking(&zone, (path, &title, number), (mode, groups)) {
             if let Some(table) = tables.first() {
                 let message = "a zone that takes its records from elsewhere has no rules of its own";
                 let hint = "put the rules into a file of their own, before or behind this one";
                 self.context.faults.add(Code::Conflict, &table.place(), message, hint);
             }
+            // Read all the same, so that what is wrong is said once and not for each key.
+            tables.iter().for_each(|table| _ = WrittenRule::read(table, self.context.groups));
             return match (self.context.files.path(file.value), self.context.files.bytes(file.value)) {
                 (Some(list), Some(bytes)) => self.policy_zone((list, bytes), taking),
                 _ => self.report_missing(&file),

@@ -222,7 +222,7 @@ impl Zones<'_> {
                 trigger: part.kind,
                 ttl,
                 mode: taking.mode,
-                scope: Scope { zone_groups: taking.groups.clone(), ..Scope::default() },
+                scope: Scope { zone_groups: taking.groups, ..Scope::default() },
                 ..Rule::new(&id, &taking.title, taking.number, part.action.clone())
             });
         }
