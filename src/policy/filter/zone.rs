@@ -103,7 +103,7 @@ impl Zones<'_> {
         let before = self.rules.len();
         let tables = root.tables("rule");
         if let Some((file, taking)) =
-            read_taking(&zone, (path, &title, number), (mode, groups.clone()), (zone_schedules, zone_expires))
+            read_taking(&zone, (path, &title, number), (mode, groups), (zone_schedules, zone_expires))
         {
             if let Some(table) = tables.first() {
                 let message = text!("a zone that takes its records from elsewhere has no rules of its own");

@@ -37,17 +37,17 @@ impl Reader<'_> {
             match &mut open {
                 Some(open) if open.wire == wire && open.passes == passes => open.reach |= reach,
                 _ => {
-                    self.close(open.take());
+                    self.close(open.as_ref());
                     open = Some(Open { wire, reach, passes });
                 }
             }
         }
-        self.close(open);
+        self.close(open.as_ref());
         self.problems.add_unplaced(Problem::Rpz(Flaw::NoName), no_names);
     }
 
-    fn close(&mut self, name: Option<Open<'_>>) {
-        let Some(Open { wire, reach, passes }) = name else { return };
+    fn close(&mut self, name: Option<&Open<'_>>) {
+        let Some(&Open { wire, reach, passes }) = name else { return };
         let mut text = String::new();
         rpz::write_name(wire, &mut text);
         let says = if passes { Says::Freed } else { Says::Named };

@@ -184,12 +184,11 @@ impl RpzZone {
     pub(in crate::policy::filter) fn compile(&self, instead: &Override, force: bool) -> (Vec<Part>, LeftOut) {
         let wildcards = HashMap::with_hasher(ahash::RandomState::new());
         let mut parts = Parts { parts: Vec::new(), wildcards, last: None, left_out: LeftOut::default() };
-        let mut data = Data::default();
         for record in self.records() {
-            let kind = match record.trigger {
-                Trigger::Apex => continue,
-                Trigger::Name(kind, ..) | Trigger::Network(kind, _) => kind_of(kind),
-            };
+            if record.trigger == Trigger::Apex {
+                continue;
+            }
+            let kind = kind_of(record.trigger.kind());
             let action = match instead {
                 Override::All(action) => action.clone(),
                 Override::Given => match record.policy {
@@ -198,12 +197,9 @@ impl RpzZone {
                     Policy::Passthru | Policy::PassthruSelf => Action::Allow,
                     Policy::Drop => Action::Drop,
                     Policy::TcpOnly => Action::Truncate,
+                    Policy::Data if force || !is_wide(record.trigger) => continue,
                     Policy::Data => {
-                        if force || !is_wide(record.trigger) {
-                            data.add(kind, &record);
-                        } else {
-                            parts.left_out.wide += 1;
-                        }
+                        parts.left_out.wide += 1;
                         continue;
                     }
                 },
@@ -215,7 +211,9 @@ impl RpzZone {
             let part = parts.of(kind, &action, 0);
             parts.add(part, record.trigger);
         }
-        data.finish(&mut parts);
+        if matches!(instead, Override::Given) {
+            self.compile_data(force, &mut parts);
+        }
         parts.flush();
         parts.keep_from_wildcards(self.records());
         (parts.parts, parts.left_out)
@@ -235,96 +233,121 @@ impl RpzZone {
     }
 }
 
-/// The local data of a zone: for each trigger its records.
-#[derive(Default)]
-struct Data<'z> {
-    triggers: Vec<(TriggerKind, Trigger<'z>, Vec<Record<'z>>)>,
-    places: HashMap<Vec<u8>, usize>,
-}
+/// A record as it is told apart: TTL, type and data.
+type Signature<'z> = (u32, Option<(u16, &'z [u8])>);
 
-/// Records as they are told apart: type, TTL and data of each.
-type Signature<'z> = Vec<(u32, Option<(u16, &'z [u8])>)>;
-
-impl<'z> Data<'z> {
-    fn add(&mut self, kind: TriggerKind, record: &Record<'z>) {
-        let place = *self.places.entry(record.trigger.key()).or_insert(self.triggers.len());
-        if place == self.triggers.len() {
-            self.triggers.push((kind, record.trigger, Vec::new()));
+impl RpzZone {
+    /// Makes the rules of local data. What most triggers of a kind have, such as a CNAME to one garden, is kept once for all
+    /// of them; few triggers have more than one record.
+    fn compile_data<'z>(&'z self, force: bool, parts: &mut Parts<'z>) {
+        let data = || {
+            let records = self.store.with_places();
+            records.filter(|(.., record)| {
+                record.policy == Policy::Data && record.trigger != Trigger::Apex && (force || !is_wide(record.trigger))
+            })
+        };
+        let hasher = ahash::RandomState::new;
+        let mut several: HashMap<u32, Vec<Record<'z>>, _> = HashMap::with_hasher(hasher());
+        several.extend(data().filter(|(_, chained, _)| *chained).map(|(first, ..)| (first, Vec::new())));
+        let mut counts: HashMap<(TriggerKind, Signature<'z>), usize, _> = HashMap::with_hasher(hasher());
+        let mut sets: HashMap<TriggerKind, DataSet> = HashMap::new();
+        for (first, _, record) in data() {
+            sets.entry(kind_of(record.trigger.kind())).or_default();
+            match several.get_mut(&first) {
+                Some(records) => records.push(record),
+                None => *counts.entry((kind_of(record.trigger.kind()), signature(&record))).or_default() += 1,
+            }
         }
-        self.triggers[place].2.push(*record);
-    }
-
-    /// Makes the rules. What most triggers of a kind have, such as a CNAME to one garden, is kept once for all of them.
-    fn finish(self, parts: &mut Parts<'z>) {
-        for kind in TriggerKind::ALL {
-            let own: Vec<_> = self.triggers.iter().filter(|(own, ..)| *own == kind).collect();
-            let mut counts: HashMap<Signature<'z>, usize> = HashMap::new();
-            own.iter().for_each(|(_, _, records)| *counts.entry(signature(records)).or_default() += 1);
-            let Some((most, _)) = counts.iter().max_by_key(|(signature, count)| (**count, signature.len())) else {
-                continue;
-            };
-            if kind == TriggerKind::NsName {
-                name_servers(&own, parts);
-                continue;
+        let common = |kind| {
+            let of_kind = counts.iter().filter(|((own, _), _)| *own == kind);
+            of_kind.max_by_key(|((_, signature), count)| (**count, *signature)).map(|((_, signature), _)| *signature)
+        };
+        let common: HashMap<TriggerKind, Signature<'z>> =
+            sets.keys().filter_map(|kind| Some((*kind, common(*kind)?))).collect();
+        sets.remove(&TriggerKind::NsName);
+        for (kind, set) in &mut sets {
+            if let Some((ttl, data)) = common.get(kind) {
+                *set = DataSet::of_all(local_data(&[(*ttl, *data)]));
             }
-            let mut common = None;
-            let mut others = Vec::new();
-            for (_, trigger, records) in &own {
-                if signature(records) == *most {
-                    common = common.or_else(|| Some(local_data(records)));
-                } else {
-                    others.push((*trigger, records));
-                }
+        }
+        let mut servers = HashMap::new();
+        for (first, chained, record) in data() {
+            let kind = kind_of(record.trigger.kind());
+            let one = [signature(&record)];
+            let all: Vec<_> =
+                several.get(&first).map(|records| records.iter().map(signature).collect()).unwrap_or_default();
+            let signatures = if all.is_empty() { &one[..] } else { &all };
+            match sets.get_mut(&kind) {
+                _ if chained => {}
+                Some(_) if all.is_empty() && common.get(&kind) == Some(&one[0]) => {}
+                Some(set) => add_owner(set, record.trigger, local_data(signatures)),
+                None => add_server(&mut servers, record.trigger, signatures, parts),
             }
-            let mut set = DataSet::of_all(common.unwrap_or_default());
-            for (trigger, records) in others {
-                let owner = match trigger {
-                    Trigger::Name(_, reach, wire) => DataOwner::Name(reach, wire),
-                    Trigger::Network(_, network) => DataOwner::Network(canonical(network)),
-                    Trigger::Apex => continue,
-                };
-                let LocalData { alias, records } = local_data(records);
-                if let Some(alias) = alias {
-                    set.alias(owner, alias);
-                }
-                for record in records {
-                    // The store has no more than an owner may have.
-                    let _ = set.add(owner, record);
-                }
-            }
+        }
+        let mut sets: Vec<_> = sets.into_iter().collect();
+        sets.sort_by_key(|(kind, _)| *kind);
+        for (kind, set) in sets {
             let part = parts.of(kind, &Action::Data(Arc::new(set)), 0);
-            own.iter().for_each(|(_, trigger, records)| {
-                parts.add(part, *trigger);
-                parts.parts[part].records += records.len() - 1;
-            });
+            for (_, chained, record) in data().filter(|(.., record)| kind_of(record.trigger.kind()) == kind) {
+                if chained {
+                    parts.parts[part].records += 1;
+                } else {
+                    parts.add(part, record.trigger);
+                }
+            }
         }
     }
 }
 
-/// Data of name servers: the name that set a rule off is not the one that is answered about, so each has a rule.
-fn name_servers<'z>(own: &[&(TriggerKind, Trigger<'z>, Vec<Record<'z>>)], parts: &mut Parts<'z>) {
-    let mut numbers: HashMap<Signature<'_>, usize> = HashMap::new();
-    for (kind, trigger, records) in own {
-        let next = numbers.len().min(NS_DATA_MAX);
-        let number = *numbers.entry(signature(records)).or_insert(next);
-        if number < NS_DATA_MAX {
-            let part = parts.of(*kind, &Action::Data(Arc::new(DataSet::of_all(local_data(records)))), number);
-            parts.add(part, *trigger);
-        } else {
-            parts.left_out.name_servers += records.len();
-        }
+/// Keeps what is answered for one trigger.
+fn add_owner(set: &mut DataSet, trigger: Trigger<'_>, data: LocalData) {
+    let owner = match trigger {
+        Trigger::Name(_, reach, wire) => DataOwner::Name(reach, wire),
+        Trigger::Network(_, network) => DataOwner::Network(canonical(network)),
+        Trigger::Apex => return,
+    };
+    if let Some(alias) = data.alias {
+        set.alias(owner, alias);
+    }
+    for record in data.records {
+        // The store has no more than an owner may have.
+        let _ = set.add(owner, record);
     }
 }
 
-fn signature<'z>(records: &[Record<'z>]) -> Signature<'z> {
-    records.iter().map(|record| (record.ttl, record.data)).collect()
+/// Data of name servers: the name that sets a rule off is not the one that is answered about, so each data has a rule.
+fn add_server<'z>(
+    known: &mut HashMap<Vec<Signature<'z>>, usize>,
+    trigger: Trigger<'z>,
+    signatures: &[Signature<'z>],
+    parts: &mut Parts<'z>,
+) {
+    let part = match known.get(signatures) {
+        Some(&part) => part,
+        None if known.len() == NS_DATA_MAX => {
+            parts.left_out.name_servers += signatures.len();
+            return;
+        }
+        None => {
+            let action = Action::Data(Arc::new(DataSet::of_all(local_data(signatures))));
+            let part = parts.of(TriggerKind::NsName, &action, known.len());
+            known.insert(signatures.to_vec(), part);
+            part
+        }
+    };
+    parts.add(part, trigger);
+    parts.parts[part].records += signatures.len() - 1;
 }
 
-fn local_data(records: &[Record<'_>]) -> LocalData {
+fn signature<'z>(record: &Record<'z>) -> Signature<'z> {
+    (record.ttl, record.data)
+}
+
+fn local_data(records: &[Signature<'_>]) -> LocalData {
     let mut data = LocalData::default();
-    for record in records {
-        let (rtype, rdata) = record.data.unwrap_or_default();
-        let ttl = Some(record.ttl);
+    for (ttl, record) in records {
+        let (rtype, rdata) = record.unwrap_or_default();
+        let ttl = Some(*ttl);
         match (rtype, rdata) {
             (rtype::CNAME, [1, b'*', rest @ ..]) => data.alias = alias(rest, true, ttl),
             (rtype::CNAME, target) => data.alias = alias(target, false, ttl),

@@ -229,6 +229,22 @@ impl Store {
     }
 }
 
+impl Store {
+    /// All records as [`Self::iter`], each with the place of its trigger's first one, and whether that is another.
+    pub(super) fn with_places(&self) -> impl Iterator<Item = (u32, bool, Record<'_>)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            (at < self.packed.len()).then(|| {
+                let chained = self.packed[at] & CHAINED != 0;
+                let first = if chained { u32_at(&self.packed, at + HEAD) } else { at as u32 };
+                let (record, _) = read(&self.packed, at);
+                at = end_of(&self.packed, at);
+                (first, chained, record)
+            })
+        })
+    }
+}
+
 /// The trigger as it is packed: its kind, then a name with reach and length, or a network with the length of its address.
 fn write_trigger(trigger: Trigger<'_>, out: &mut Vec<u8>) {
     match trigger {

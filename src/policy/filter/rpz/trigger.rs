@@ -56,6 +56,16 @@ pub enum Trigger<'w> {
     Network(Kind, IpNet),
 }
 
+impl Trigger<'_> {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Apex => Kind::Apex,
+            Self::Name(kind, ..) | Self::Network(kind, _) => *kind,
+        }
+    }
+}
+
 /// A trigger that cannot be read: why, and what was probably meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NoTrigger {

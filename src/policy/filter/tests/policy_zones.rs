@@ -5,6 +5,7 @@ use super::*;
 use crate::policy::filter::data::DataOwner;
 use crate::policy::filter::rpz::Summary;
 use crate::policy::schedules::ActiveSet;
+use proptest::prelude::*;
 
 /// The id of the rule that decides about a question, or that only watches it.
 fn decides(filter: &Filter, question: &str) -> Option<String> {
@@ -240,5 +241,76 @@ fn a_list_may_be_a_zone_whose_names_are_taken() {
         ("x.c.example", true),
     ] {
         assert_eq!(decides(&filter, name).is_some(), heard, "{name}");
+    }
+}
+
+/// What a DNS server finds for a name in a zone of these owners: the name itself, or the wildcard at its closest encloser
+/// (RFC 4592 section 3.3.1), which is the longest name above it that is in the zone, be it only for what is below.
+fn found_in_zone(owners: &[(String, &'static str)], question: &str) -> Option<&'static str> {
+    let find = |owner: &str| owners.iter().find(|(known, _)| known == owner).map(|(_, action)| *action);
+    let exists = |name: &str| owners.iter().any(|(known, _)| known == name || known.ends_with(&format!(".{name}")));
+    if exists(question) {
+        return find(question);
+    }
+    let mut above = question;
+    while let Some((_, parent)) = above.split_once('.') {
+        if exists(parent) {
+            return find(&format!("*.{parent}"));
+        }
+        above = parent;
+    }
+    find("*")
+}
+
+proptest! {
+    #[test]
+    fn a_zone_is_searched_as_a_dns_server_would(
+        owners in prop::collection::vec(("([*][.])?([ab][.]){0,4}[xy]", 0_usize..5), 1..12),
+        questions in prop::collection::vec("([abc][.]){0,5}[xyz]", 1..40),
+    ) {
+        const ACTIONS: [(&str, &str); 5] = [
+            ("nxdomain", "CNAME ."),
+            ("nodata", "CNAME *."),
+            ("allow", "CNAME rpz-passthru."),
+            ("drop", "CNAME rpz-drop."),
+            ("data", "A 192.0.2.1"),
+        ];
+        let mut zone: Vec<(String, &'static str)> = Vec::new();
+        let mut text = String::new();
+        for (owner, action) in owners {
+            if zone.iter().all(|(known, _)| *known != owner) {
+                let (word, data) = ACTIONS[action];
+                // Data of its own for each owner, some of it shared.
+                let data = if word == "data" { format!("A 192.0.2.{}", zone.len() % 3) } else { data.to_owned() };
+                text.push_str(&format!("{owner} {data}\n"));
+                zone.push((owner, word));
+            }
+        }
+        let (filter, faults) = overridden("force = true", &text);
+        prop_assert!(faults.iter().all(|fault| fault.ends_with("W-DUPLICATE")), "{:?}", faults);
+        for question in &questions {
+            let expected = found_in_zone(&zone, question).map(|word| format!("10-x/{word}"));
+            prop_assert_eq!(decides(&filter, question), expected, "{} in\n{}", question, text);
+        }
+    }
+}
+
+#[test]
+fn a_name_of_a_zone_takes_no_more_memory_than_one_of_a_list() {
+    use std::fmt::Write as _;
+    let (mut zone, mut garden, mut list) = (String::new(), String::new(), String::new());
+    for n in 0..20_000 {
+        let name = format!("host{n}.label{}.example", n % 977);
+        let _ = writeln!(zone, "{name} CNAME .");
+        let _ = writeln!(garden, "{name} CNAME *.garden.test.");
+        let _ = writeln!(list, "{name}");
+    }
+    let rule = "[[rule]]\nid = \"r\"\nlist = \"lists/x.txt\"\nmatch = \"exact\"\naction = \"nxdomain\"\n";
+    let (of_list, _) = read_files(&[("filters/10-x.toml", rule), ("lists/x.txt", &list)]);
+    for text in [&zone, &garden] {
+        let (of_zone, faults) = read_zone(text);
+        assert_eq!(faults, [""; 0]);
+        assert_eq!((of_zone.names(), of_list.names()), (20_000, 20_000));
+        assert!(of_zone.bytes() <= of_list.bytes() + 1024, "{} and {}", of_zone.bytes(), of_list.bytes());
     }
 }

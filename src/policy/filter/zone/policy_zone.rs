@@ -246,7 +246,7 @@ impl Zones<'_> {
                 ttl,
                 mode: taking.mode,
                 scope: Scope {
-                    zone_groups: taking.groups.clone(),
+                    zone_groups: taking.groups,
                     zone_schedules: taking.time.0,
                     expires_ms: taking.time.1,
                     ..Scope::default()

@@ -54,7 +54,7 @@ fn a_hundred_thousand_records_come_back_as_they_were() {
             0 => writeln!(text, "host{n}.example {action}"),
             1 => writeln!(text, "*.host{n}.example {action}"),
             2 => writeln!(text, "32.{c}.{b}.{a}.10.rpz-ip {action}"),
-            3 => writeln!(text, "128.{c:x}.zz.{b:x}.{a:x}.db8.2001.rpz-client-ip {}", action),
+            3 => writeln!(text, "128.{c:x}.zz.{b:x}.{a:x}.db8.2001.rpz-client-ip {action}"),
             4 => writeln!(text, "ns{n}.example.rpz-nsdname {action}"),
             5 => writeln!(text, "32.{c}.{b}.{a}.10.rpz-nsip 300 {action}"),
             6 => writeln!(text, "host{n}.example TXT \"number {n}\" \"\\\"\""),

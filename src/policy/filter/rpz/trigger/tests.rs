@@ -4,8 +4,11 @@ use super::super::spelling::read_labels;
 use super::*;
 use proptest::prelude::*;
 
+/// Kind, reach, name or network, and what is doubtful about it.
+type Seen = (Kind, u8, String, Option<&'static str>);
+
 /// Kind, reach, and the name or network; or the code of the problem and what was meant.
-fn seen(owner: &str) -> Result<(Kind, u8, String, Option<&'static str>), (&'static str, Option<String>)> {
+fn seen(owner: &str) -> Result<Seen, (&'static str, Option<String>)> {
     let mut wire = Vec::new();
     read_labels(owner.as_bytes(), &mut wire).expect("the owner is a name");
     wire.make_ascii_lowercase();
