@@ -130,11 +130,7 @@ pub(crate) const ZONE: Play = Play {
     )],
     gateway: "profile = \"authoritative\"\n[[upstream]]\nname = \"u0\"\naddress = \"192.0.2.10\"\n\
          [[upstream]]\nname = \"u2\"\naddress = \"192.0.2.12\"\n[pool.default]\ntimeout = \"400ms\"\nretries = 1\n",
-    blocks: &[
-        ("blocked.test", Block::Nxdomain),
-        ("wild.test", Block::Nodata),
-        ("n3.plain.test", Block::Drop),
-    ],
+    blocks: &[("blocked.test", Block::Nxdomain), ("wild.test", Block::Nodata), ("n3.plain.test", Block::Drop)],
     says: &Says {
         clients: &[(Net::V4(&[10, 0, 0, 7]), Does::always(Block::Nxdomain))],
         addresses: &[(PARKED, Does::always(Block::Nodata)), (PARKED6, Does::always(Block::Nxdomain))],

@@ -86,7 +86,8 @@ pub(crate) const OPEN: &str = "allow = [\"0.0.0.0/0\", \"::/0\"]\n[notify]\nallo
      [transfer]\nallow = [\"10.1.0.0/16\"]\n";
 const COOKIES: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n\
      [cookies]\nrequire = true\nbadcookies = 2\n";
-pub(crate) const UNLIMITED: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
+pub(crate) const UNLIMITED: &str =
+    "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
 
 pub(crate) const PLAYS: [Play; 15] = [
     grown::GUARDING,

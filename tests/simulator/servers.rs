@@ -98,7 +98,9 @@ impl Server {
                 }
                 sent
             }
-            Mood::Good | Mood::Hijacked | Mood::Lossy | Mood::Truncating | Mood::Oversized => vec![(soon, answer(self, rng))],
+            Mood::Good | Mood::Hijacked | Mood::Lossy | Mood::Truncating | Mood::Oversized => {
+                vec![(soon, answer(self, rng))]
+            }
         }
     }
 

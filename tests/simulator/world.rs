@@ -1,6 +1,7 @@
 //! The world around the cores: virtual time, an event heap, a network, and the book in which every query stands until it
 //! is answered.
 
+use crate::answers::Who;
 use crate::check::{Asked, Reply, check, key, who};
 use crate::clients::{self, COOKIE, Kind, Sent};
 use crate::invariants::{Book, Flight, Invariants, every_query_has_one_verdict, no_withheld_address_is_sent};
@@ -9,7 +10,6 @@ use crate::memory::{self, Count};
 use crate::policies::{EMERGENCY, MODE, PLAYS, Play};
 use crate::servers::{Back, Server};
 use crate::stage::message::{cookies_of, id_of, question_end, question_name, question_type};
-use crate::answers::Who;
 use crate::stage::{EPOCH_MS, START, Stage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
