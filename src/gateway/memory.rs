@@ -103,7 +103,7 @@ impl Desk {
             }
             let Some(pass) = self.follow(view, case, &word, out) else { return true };
             if pass.untouched && hit.vetted != vetted {
-                view.shared.cache.revet(key, vetted);
+                view.shared.cache.revet(key, hit, vetted);
             }
             let most = pass.bounds().max;
             if hit.ttl > most {

@@ -85,7 +85,9 @@ pub(crate) struct Says {
     /// The most seconds that answers for names in a zone live.
     pub(crate) caps: &'static [(&'static str, u32)],
     pub(crate) budgets: &'static [Budget],
-    /// It has the feed [`crate::notices::FEED`].
+    /// What it says about addresses comes before what it says about names, which is done without an answer if there is none.
+    pub(crate) answers_first: bool,
+    /// It has the feed [`crate::clients::FEED`].
     pub(crate) feed: bool,
 }
 
@@ -101,6 +103,7 @@ impl Says {
         inside: &[],
         caps: &[],
         budgets: &[],
+        answers_first: false,
         feed: false,
     };
 
@@ -126,11 +129,16 @@ impl Says {
         if !is_last {
             return None;
         }
-        let address = truth.addresses.iter().find_map(|address| of_net(self.addresses, *address, who));
+        let address = self.of_addresses(who, truth);
         let Some((server, glue)) = &truth.server else { return address };
         address
             .or_else(|| of_names(self.server_names, server, who))
             .or_else(|| of_net(self.server_addresses, *glue, who))
+    }
+
+    /// What is said about the addresses of an answer.
+    pub(crate) fn of_addresses(&self, who: &Who, truth: &Truth) -> Option<Block> {
+        truth.addresses.iter().find_map(|address| of_net(self.addresses, *address, who))
     }
 
     /// Whether an address may not be in an answer to a question for `names`: the name asked for, then those it leads through.

@@ -28,6 +28,8 @@ pub(crate) struct Asked {
     pub(crate) play: Play,
     /// It shows a cookie that was given to its address.
     pub(crate) verified: bool,
+    /// Another with its id was open at the same time: nobody knows which of the two a reply is for.
+    pub(crate) doubled: bool,
 }
 
 /// A reply, and what was known when it was sent.
@@ -193,9 +195,18 @@ fn may_be_over(asked: &Asked, per_client: bool) -> bool {
     budget.is_some_and(|budget| budget.per_client == per_client)
 }
 
+/// What is done about a name whose answer would have been heard first, when there is none.
+fn without_answer(asked: &Asked, reply: &Reply<'_>) -> Option<Block> {
+    let name = question_name(&asked.sent.bytes);
+    reply.play.says.answers_first.then(|| reply.play.blocks(&reply.who, &name)).flatten()
+}
+
 fn refused(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
     let is_said = |truth: &Truth| block_of(asked, reply, truth) == Some(Block::Refused);
-    if truths_of(asked).iter().any(is_said) || may_be_over(asked, true) {
+    if truths_of(asked).iter().any(is_said)
+        || may_be_over(asked, true)
+        || without_answer(asked, reply) == Some(Block::Refused)
+    {
         return Ok(());
     }
     Err("REFUSED, and no policy says so".into())

@@ -140,3 +140,28 @@ pub(crate) const ZONE: Play = Play {
     },
     ..PLAIN
 };
+
+/// Two zones: what the first says about answers comes before what the second says about questions.
+pub(crate) const WAITING: Play = Play {
+    name: "waiting",
+    more: &[
+        ("limits", "[rebinding]\nmode = \"enforce\"\nprivate = [\"10.66.0.0/16\", \"fd00::/8\"]\n"),
+        (
+            "filters/20-names.toml",
+            "[zone]\ntitle = \"names\"\n[[rule]]\nid = \"q\"\nnames = [\"parked.test\"]\naction = \"refused\"\n\
+             [[rule]]\nid = \"h\"\nnames = [\"=n1.guarded.test\"]\naction = \"nxdomain\"\n\
+             [[rule]]\nid = \"s\"\nnames = [\"blocked.test\"]\naction = \"sinkhole\"\naddresses = [\"192.0.2.99\"]\n",
+        ),
+    ],
+    filter: "[[rule]]\nid = \"p\"\nresponse_ip = [\"198.51.100.0/24\", \"2001:db8:bad::/48\"]\naction = \"nodata\"\n",
+    blocks: &[("parked.test", Block::Refused), ("n1.guarded.test", Block::Nxdomain), ("blocked.test", Block::Sinkhole)],
+    says: &Says {
+        addresses: &[(PARKED, Does::always(Block::Nodata)), (PARKED6, Does::always(Block::Nodata))],
+        rebinding: true,
+        inside: &["own.test"],
+        answers_first: true,
+        feed: true,
+        ..Says::NOTHING
+    },
+    ..PLAIN
+};

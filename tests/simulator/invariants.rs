@@ -244,7 +244,9 @@ impl Invariants {
     pub(crate) fn may_be_asked(&self, at: Moment, clock_ms: u64, name: &str) {
         let clocks = [clock_ms, clock_ms - LONGEST.as_millis() as u64];
         let mut whos = clocks.into_iter().map(|clock_ms| Who { client: Ipv4Addr::UNSPECIFIED.into(), clock_ms });
-        let passes = |who: Who| self.lately(at).any(|regime| regime.play.blocks(&who, name).is_none());
+        let passes = |who: Who| {
+            self.lately(at).any(|regime| regime.play.says.answers_first || regime.play.blocks(&who, name).is_none())
+        };
         assert!(whos.any(passes), "unvetted and sent: {name} is blocked");
     }
 
@@ -258,7 +260,7 @@ impl Invariants {
         let name = question_name(&asked.sent.bytes);
         let Some(budget) = asked.play.says.budget(&name).filter(|budget| budget.per_client) else { return };
         // Who is refused, or had no place: the latter has paid, and is not counted here.
-        if matches!(reply[3] & 15, 2 | 5) || reply[2] & 2 != 0 {
+        if asked.doubled || matches!(reply[3] & 15, 2 | 5) || reply[2] & 2 != 0 {
             return;
         }
         self.taken.entry((budget.zone, Some(asked.sent.client.peer.ip()))).or_default().push((asked.at, *budget));

@@ -89,7 +89,7 @@ const COOKIES: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode 
 pub(crate) const UNLIMITED: &str =
     "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
 
-pub(crate) const PLAYS: [Play; 15] = [
+pub(crate) const PLAYS: [Play; 17] = [
     grown::GUARDING,
     grown::GUARDING,
     grown::WATCHING,
@@ -98,6 +98,8 @@ pub(crate) const PLAYS: [Play; 15] = [
     grown::TIMED,
     grown::ZONE,
     grown::ZONE,
+    grown::WAITING,
+    grown::WAITING,
     Play {
         name: "open",
         gateway: "[[upstream]]\nname = \"u0\"\naddress = \"192.0.2.10\"\n[[upstream]]\nname = \"u1\"\naddress = \"192.0.2.11\"\n\
@@ -316,7 +318,9 @@ impl Play {
         let by_emergency = |name: &str| self.blocks_by_emergency(name).then_some(Block::Refused);
         // Before anything is asked; what an emergency rule says about targets comes before whatever else the answer shows.
         let of_question = by_emergency(question).or_else(|| self.says.of_client(who));
-        let of_question = of_question.or_else(|| self.blocks(who, question));
+        let early = self.says.answers_first && truth.chain.is_empty();
+        let by_address = early.then(|| self.says.of_addresses(who, truth)).flatten();
+        let of_question = of_question.or(by_address).or_else(|| self.blocks(who, question));
         if let Some(block) = of_question.or_else(|| targets().find_map(by_emergency)) {
             return Some(block);
         }
@@ -325,7 +329,8 @@ impl Play {
         }
         let of_stage = |(stage, name)| {
             let is_last = stage == truth.chain.len();
-            self.blocks(who, name).or_else(|| self.says.of_answer(who, name, truth, is_last))
+            let early = (self.says.answers_first && is_last).then(|| self.says.of_addresses(who, truth)).flatten();
+            early.or_else(|| self.blocks(who, name)).or_else(|| self.says.of_answer(who, name, truth, is_last))
         };
         std::iter::once(question).chain(targets()).enumerate().find_map(of_stage).or_else(|| {
             let leads_inside = |address| self.says.leads_inside(self.strict, question, address);

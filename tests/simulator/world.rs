@@ -24,7 +24,7 @@ use weir::gateway::outbox::{Outbox, To};
 use weir::gateway::{Client, From, Gateway, LinkPort, Path};
 use weir::ledger::{Totals, UpstreamEvent};
 use weir::policy::emergency::EmergencyRule;
-use weir::policy::filter::{Action, Pattern};
+use weir::policy::filter::{Action, Pattern, Rule};
 use weir::policy::overload::Pressure;
 use weir::upstream::LINKS_MAX;
 use weir::upstream::flights::ATTEMPTS_MAX;
@@ -62,6 +62,8 @@ pub(crate) struct End {
     /// The hash of all that the cores sent, and when.
     pub(crate) transcript: u64,
     pub(crate) totals: Totals,
+    /// The rules of the last policy, and whether each decided anything, or counted it.
+    pub(crate) rules: Vec<(String, bool)>,
 }
 
 /// One simulated world.
@@ -249,7 +251,14 @@ impl World {
             }
         }
         self.end();
-        End { transcript: self.transcript.finish(), totals: self.stage.totals() }
+        End { transcript: self.transcript.finish(), totals: self.stage.totals(), rules: self.rules() }
+    }
+
+    fn rules(&self) -> Vec<(String, bool)> {
+        let running = self.stage.shared.live.load();
+        let rules = running.policy.filter.rules().iter();
+        let spoke = |rule: &Rule| rule.hits.read().is_some_and(|count| count.all() > 0);
+        rules.map(|rule| (format!("{}: {}", self.play.name, rule.id), spoke(rule))).collect()
     }
 
     fn happen(&mut self, event: Event) {
@@ -401,8 +410,10 @@ impl World {
             self.asked_for.entry(query.name.to_string()).or_default().0 += 1;
         }
         if let Some(key) = key(sent) {
-            let asked = Asked { sent: sent.clone(), at: self.at, play: self.play, verified };
-            self.open.entry(key).or_default().push(asked);
+            let open = self.open.entry(key).or_default();
+            open.iter_mut().for_each(|other| other.doubled = true);
+            let doubled = !open.is_empty();
+            open.push(Asked { sent: sent.clone(), at: self.at, play: self.play, verified, doubled });
         }
     }
 
