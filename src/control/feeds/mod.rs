@@ -78,8 +78,11 @@ struct State {
 pub struct FeedDesk {
     store: Arc<Store>,
     clock: Clock,
-    feeds: Mutex<BTreeMap<String, (Arc<Feed>, Option<Keeper>)>>,
+    feeds: Mutex<BTreeMap<String, Kept>>,
 }
+
+/// A feed, and what looks after it; nothing does before the gateway serves.
+type Kept = (Arc<Feed>, Option<Keeper>);
 
 /// Ends a feed's task with the feed.
 #[derive(Debug)]

@@ -67,7 +67,7 @@ pub async fn transfer(
                 Ok(Assembled::Changed(zone)) => return Ok((zone, true)),
                 Ok(Assembled::AskForAll) => {}
                 Err(Broken::Kind(why)) => {
-                    tracing::info!("IXFR from {}: {why}; the whole zone is asked for", wanted.primary)
+                    tracing::info!("IXFR from {}: {why}; the whole zone is asked for", wanted.primary);
                 }
                 Err(Broken::Wholly(why)) => return Err(why),
             }

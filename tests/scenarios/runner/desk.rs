@@ -43,7 +43,7 @@ impl Desk {
     /// `block NAME ACTION [DURATION]`
     pub(crate) fn block(&mut self, stage: &mut Stage, now: Now, words: Words<'_>) -> Result<(), Wrong> {
         let rule = (
-            Pattern::parse(words.at(1)?).map_err(|error| error.english().to_string())?,
+            Pattern::parse(words.at(1)?).map_err(|error| error.english())?,
             action(words.at(2)?).ok_or("no such action")?,
         );
         let blocked = self.incidents.block(now, &who(), rule, lasts(words, 3)?, "script");
@@ -54,7 +54,7 @@ impl Desk {
 
     /// `unblock NAME`
     pub(crate) fn unblock(&mut self, stage: &mut Stage, now: Now, words: Words<'_>) -> Result<(), Wrong> {
-        let pattern = Pattern::parse(words.at(1)?).map_err(|error| error.english().to_string())?;
+        let pattern = Pattern::parse(words.at(1)?).map_err(|error| error.english())?;
         let gone = self.incidents.unblock(now, &who(), &pattern, "script");
         gone.map_err(|failure| format!("{failure:?}"))?;
         self.act(stage, now.at);

@@ -195,8 +195,8 @@ impl Player {
                 }
             }
             "clock" => {
-                self.epoch_ms =
-                    instant::parse(words.at(1)?).map_err(|error| error.english())? - self.at.as_nanos() / 1_000_000
+                let unix_ms = instant::parse(words.at(1)?).map_err(|error| error.english())?;
+                self.epoch_ms = unix_ms - self.at.as_nanos() / 1_000_000;
             }
             "remove" => {
                 self.files.remove(words.at(1)?).ok_or("there is no such file")?;
