@@ -179,7 +179,7 @@ fn sarif_places_count_utf16_and_do_not_depend_on_the_language() {
     let artifact = &absolute["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"];
     assert_eq!(artifact["uri"], "file:///etc/weir/filters/10-x.toml");
 
-    let chinese = log(&report.clone().in_language(Lang::Zh));
+    let chinese = log(&report.in_language(Lang::Zh));
     for (en, zh) in results.iter().zip(chinese["runs"][0]["results"].as_array().expect("results")) {
         assert_eq!((&en["ruleId"], &en["locations"]), (&zh["ruleId"], &zh["locations"]));
         assert_eq!(en["partialFingerprints"], zh["partialFingerprints"]);
