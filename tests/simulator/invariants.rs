@@ -45,6 +45,9 @@ pub(crate) struct Regime {
     mode: bool,
 }
 
+/// The zone of a budget, and whose it is, where each client has one of its own.
+type Purse = (&'static str, Option<IpAddr>);
+
 /// What the simulator keeps to judge by.
 pub(crate) struct Invariants {
     /// What runs, and what ran.
@@ -54,7 +57,7 @@ pub(crate) struct Invariants {
     /// When the truth about a name of a zone last arrived.
     answered: BTreeMap<String, Moment>,
     /// Questions that were let through, by the zone of their budget and whose it is.
-    taken: BTreeMap<(&'static str, Option<IpAddr>), Vec<(Moment, Budget)>>,
+    taken: BTreeMap<Purse, Vec<(Moment, Budget)>>,
     /// Bytes of the tables of limits, at the start.
     tables: usize,
     /// Bytes that the cores hold more than at the start, by taking up policies.
