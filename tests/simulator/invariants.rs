@@ -54,12 +54,15 @@ pub(crate) struct Invariants {
     /// When the truth about a name of a zone last arrived.
     answered: BTreeMap<String, Moment>,
     /// Questions that were let through, by the zone of their budget and whose it is.
-    taken: BTreeMap<(&'static str, Option<IpAddr>), Vec<(Moment, Budget)>>,
+    taken: BTreeMap<Purse, Vec<(Moment, Budget)>>,
     /// Bytes of the tables of limits, at the start.
     tables: usize,
     /// Bytes that the cores hold more than at the start, by taking up policies.
     grown: i64,
 }
+
+/// Whose budget: the zone, and the client where each has its own.
+type Purse = (&'static str, Option<IpAddr>);
 
 /// Whose answers of which kind: a network, a kind, a name and a type.
 type Account = (u128, &'static str, String, u16);
