@@ -64,6 +64,9 @@ pub(crate) struct Invariants {
     grown: i64,
 }
 
+/// Whose budget: the zone, and the client where each has its own.
+type Purse = (&'static str, Option<IpAddr>);
+
 /// Whose answers of which kind: a network, a kind, a name and a type.
 type Account = (u128, &'static str, String, u16);
 
@@ -262,8 +265,8 @@ impl Invariants {
     pub(crate) fn took_from_a_budget(&mut self, asked: &Asked, reply: &[u8]) {
         let name = question_name(&asked.sent.bytes);
         let Some(budget) = asked.play.says.budget(&name).filter(|budget| budget.per_client) else { return };
-        // Who is refused, or had no place: the latter has paid, and is not counted here.
-        if asked.doubled || matches!(reply[3] & 15, 2 | 5) || reply[2] & 2 != 0 {
+        // Who is refused or sent for a cookie has taken nothing; who had no place has, and is not counted here.
+        if asked.doubled || !matches!(reply[3] & 15, 0 | 3) || reply[2] & 2 != 0 {
             return;
         }
         self.taken.entry((budget.zone, Some(asked.sent.client.peer.ip()))).or_default().push((asked.at, *budget));
