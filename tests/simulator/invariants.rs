@@ -45,9 +45,6 @@ pub(crate) struct Regime {
     mode: bool,
 }
 
-/// The zone of a budget, and whose it is, where each client has one of its own.
-type Purse = (&'static str, Option<IpAddr>);
-
 /// What the simulator keeps to judge by.
 pub(crate) struct Invariants {
     /// What runs, and what ran.
