@@ -9,16 +9,20 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir::dns::name::Name;
-use weir::policy::Mode;
 use weir::policy::clients::GroupSet;
 use weir::policy::filter::lists::{NameList, Reading, parse};
-use weir::policy::filter::{Action, Filter, Rule, Scope, Subject};
+use weir::policy::filter::{Action, Filter, Foreseen, Rule, Subject};
+use weir::policy::schedules::ActiveSet;
+use weir::sys::pages::give_back_large_memory;
 use weir::sys::prefetch;
 
 const NAMES: usize = 1_000_000;
 
 /// Queries ahead of the one that is measured: in service the name asked for has just been read, here it must be fetched.
 const AHEAD: usize = 8;
+
+/// Datagrams that are foreseen together.
+const GROUP: usize = 8;
 
 /// Enough names that table and queries do not fit into a core's cache, as in service.
 const ASKED: usize = 1 << 18;
@@ -33,22 +37,16 @@ fn made_name(rng: &mut StdRng) -> String {
 }
 
 fn rule() -> Rule {
-    Rule {
-        id: "list".to_owned(),
-        zone: "zone".to_owned(),
-        zone_number: 0,
-        action: Action::Nxdomain,
-        ttl: 60,
-        mode: Mode::Enforce,
-        scope: Scope::default(),
-        owner: None,
-        ticket: None,
-        note: None,
-    }
+    Rule::new("list", "zone", 0, Action::Nxdomain)
 }
 
 fn compile(names: &Arc<NameList>) -> Filter {
     Filter::new(vec![rule()], std::slice::from_ref(names), 42).expect("a million names fit").0
+}
+
+/// As a reload does it: nobody needs the list afterwards.
+fn compile_given(names: Arc<NameList>) -> Filter {
+    Filter::of_lists(vec![rule()], vec![names], 42).expect("a million names fit").0
 }
 
 fn parsed(text: &str) -> Arc<NameList> {
@@ -75,34 +73,50 @@ fn forget_the_most() -> bool {
     std::fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
-/// Loads the list from a file again while the filter made of it serves, as a reload does, and prints what that took.
+/// Loads the list from a file again while the filter made of it serves, as a reload does, and prints what that took:
+/// beside the filter alone, and beside the text of the list as well, which a reload holds until it is done.
 fn swap(text: &str) {
     let path = std::env::temp_dir().join(format!("weir-bench-{}.txt", std::process::id()));
     std::fs::write(&path, text).expect("the temporary directory is writable");
-    let load = || {
+    let load = |holds_text: bool| {
         let bytes = std::fs::read(&path).expect("the file is there");
         let begin = Instant::now();
         let names = Arc::new(parse(&bytes, Reading::default()).expect("it is a list").names);
+        let bytes = holds_text.then_some(bytes);
+        if !holds_text {
+            forget_the_most();
+        }
+        let filter = compile_given(names);
+        let took = begin.elapsed();
         drop(bytes);
-        let filter = compile(&names);
-        (filter, begin.elapsed())
+        (filter, took)
     };
     let before = memory("VmRSS");
-    let mut serving = load().0;
-    let (rest, can_forget) = (memory("VmRSS") - before, forget_the_most());
-    let (next, took) = load();
-    let most = memory("VmHWM") - before;
-    serving.clone_from(&next);
-    drop(next);
-    let after = memory("VmRSS") - before;
-    let most =
-        if can_forget { format!("{most:.1} MiB at most, {:.2} times", most / rest) } else { "unknown".to_owned() };
-    println!("swap: {rest:.1} MiB at rest, {most}, {after:.1} MiB after; loaded in {took:?}");
+    let (mut serving, first) = load(true);
+    let rest = memory("VmRSS") - before;
+    let a_name = f64::from(1 << 20) * rest / serving.names() as f64;
+    println!(
+        "load: {first:?} to parse and compile; at rest {rest:.1} MiB, {a_name:.1} bytes a name by the system's count"
+    );
+    for holds_text in [true, false] {
+        if !forget_the_most() {
+            println!("swap: this system does not tell the most memory that was taken");
+            break;
+        }
+        let (next, took) = load(holds_text);
+        let most = memory("VmHWM") - before;
+        serving = next;
+        let after = memory("VmRSS") - before;
+        let what = if holds_text { "with the text of the list in memory" } else { "once the text is parsed and gone" };
+        let ratio = most / rest;
+        println!("swap: {most:.1} MiB at most {what}, {ratio:.2} times; {after:.1} MiB after; loaded in {took:?}");
+    }
     drop(serving);
     std::fs::remove_file(&path).expect("the file is ours");
 }
 
 fn filter(c: &mut Criterion) {
+    give_back_large_memory();
     let mut rng = StdRng::seed_from_u64(1);
     let count = std::env::var("WEIR_NAMES").map_or(NAMES, |text| text.parse().expect("WEIR_NAMES is a number"));
     let names: Vec<String> = (0..count).map(|_| made_name(&mut rng)).collect();
@@ -135,13 +149,40 @@ fn filter(c: &mut Criterion) {
     let listed: Vec<Name> = (0..ASKED).map(|_| name(&names[rng.random_range(0..count)])).collect();
     let below: Vec<Name> = (0..ASKED).map(|_| name(&format!("www.{}", names[rng.random_range(0..count)]))).collect();
     let other: Vec<Name> = (0..ASKED).map(|_| name(&format!("www.{}", made_name(&mut rng)))).collect();
+    let client = [192, 0, 2, 1].into();
+    let active = &ActiveSet::EVERYTHING;
+    let subject = |name| Subject { groups: &groups, client, name, qtype: 1, tcp: false, active };
+    // Unknown to the compiler, so that a name which is asked for by way of it is not known before the decision is.
+    let zero = black_box(0);
     for (case, asked) in [("listed", &listed), ("below a listed name", &below), ("not listed", &other)] {
+        // A query that comes alone: it waits for its own memory only, with nothing to do meanwhile.
         let mut next = 0;
-        group.bench_function(format!("decide: {case}"), |b| {
+        group.bench_function(format!("decide, each after the one before: {case}"), |b| {
             b.iter(|| {
-                next = (next + 1) % ASKED;
                 prefetch(&asked[(next + AHEAD) % ASKED]);
-                filter.decide(&Subject { groups: &groups, name: &asked[next], qtype: 1, tcp: false }).rule.is_some()
+                let is_decided = filter.decide(&subject(&asked[next])).rule.is_some();
+                next = (next + 1 + (usize::from(is_decided) & zero)) % ASKED;
+            });
+        });
+        // Queries that came together, as listen hands them to the core: foreseen in groups, all of which is counted.
+        let mut next = 0;
+        group.bench_function(format!("decide, in groups of {GROUP}: {case}"), |b| {
+            b.iter_custom(|iters| {
+                let mut groups_left = iters.div_ceil(GROUP as u64);
+                let begin = Instant::now();
+                while groups_left > 0 {
+                    groups_left -= 1;
+                    let group = &asked[next..next + GROUP];
+                    next = (next + GROUP) % ASKED;
+                    asked[next..next + GROUP].iter().for_each(prefetch);
+                    let foreseen: [Foreseen; GROUP] = std::array::from_fn(|n| filter.foresee(group[n].as_wire()));
+                    foreseen.iter().for_each(|foreseen| filter.fetch_foreseen(foreseen));
+                    for name in group {
+                        black_box(filter.decide(&subject(name)).rule.is_some());
+                    }
+                }
+                let rounds = iters.div_ceil(GROUP as u64) * GROUP as u64;
+                begin.elapsed().mul_f64(iters as f64 / rounds as f64)
             });
         });
     }

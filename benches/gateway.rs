@@ -16,6 +16,7 @@ use weir::ledger::samples::Samples;
 use weir::live_policy::{LivePolicy, Shared};
 use weir::policy::cookies::{CookieJar, Secret};
 use weir::policy::document::Files;
+use weir::policy::filter::Budgets;
 use weir::policy::regulars::Regulars;
 use weir::policy::rrl::RrlTable;
 use weir::policy::source::SourceTables;
@@ -54,6 +55,7 @@ impl Scene {
         let shared = Arc::new(Shared {
             source: Arc::new(SourceTables::new(policy.source.memory, 7)),
             regulars: Regulars::new(Regulars::BYTES, 7),
+            budgets: Budgets::new(7),
             rrl: RrlTable::new(policy.rrl.memory, 7),
             cookies: CookieJar::new(Secret::new([7; 16])),
             cache: Cache::new(policy.server.cache.size_bytes, 7, 4),
@@ -61,7 +63,8 @@ impl Scene {
             journal: Journal::new(64),
             alerts: Alerts::new(64),
             samples: Samples::new(8_192),
-            live: LivePolicy::new(policy, 0).expect("few upstreams"),
+            notices: Default::default(),
+            live: LivePolicy::new(policy, 1, 0).expect("few upstreams"),
         });
         let gateway = Gateway::new(&shared, &Arc::new(Ledger::default()), 1, 64, [7; 32]);
         let out = Outbox::new(64, 1 << 20);

@@ -9,6 +9,7 @@ mod incidents;
 pub(crate) mod lab_thread;
 mod lookout;
 mod metrics;
+mod planning;
 mod query_log;
 mod recipe;
 mod requests;
@@ -21,14 +22,18 @@ pub use state::StatePlace;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::control::feeds::FeedDesk;
+use crate::control::feeds::store::Store;
 use crate::control::history::replace;
 use crate::control::origin::Origin;
-use crate::control::reload::{Last, LastReload, Reloader};
+use crate::control::reload::{Asker, Last, LastReload, Reloader};
 use crate::control::socket::ControlSocket;
 use crate::control::watch::{self, Digest};
 use crate::gateway::PORTS;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
+use crate::ledger::notices::Notices;
+use crate::ledger::recent::Recent;
 use crate::ledger::samples::Samples;
 use crate::ledger::watch::Watch;
 use crate::ledger::{Ledger, Totals};
@@ -36,6 +41,7 @@ use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
 use crate::policy::Policy;
 use crate::policy::cookies::{CookieJar, Secret};
+use crate::policy::filter::Budgets;
 use crate::policy::regulars::Regulars;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
@@ -108,8 +114,13 @@ struct Site {
     last: Last,
     incidents: IncidentDesk,
     history: HistoryDesk,
+    feeds: Arc<FeedDesk>,
     /// Who it is: summed up by the lookout, read by status and metrics.
     watch: Mutex<Watch>,
+    /// What was asked lately: as above, and read by plans and the guard.
+    recent: Mutex<Recent>,
+    /// Held while a plan is made.
+    planning: Mutex<()>,
 }
 
 /// Runs the gateway until a signal ends it. What it tells at the start goes to `say`, a line at a time.
@@ -122,20 +133,33 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
         Ok(()) | Err(TracingFault::AlreadyStarted) => {}
         Err(fault) => return Err(RunError::Tracing(fault)),
     }
+    sys::pages::give_back_large_memory();
     let Options { origin, resolv_conf, socket, state, lab, last_good } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
-    let recipe =
-        Recipe { origin, resolv_conf, lab: lab.as_ref().map(|lab| lab.address), socket, seed: random_number()? };
     let mut state = State::new(state);
+    let recipe = Recipe {
+        origin,
+        resolv_conf,
+        lab: lab.as_ref().map(|lab| lab.address),
+        socket,
+        seed: random_number()?,
+        // Where they most likely are: the directory itself is opened once the policy is known to be whole.
+        store: Arc::new(Store::open(state.likely().as_deref())),
+    };
     if let Some(directory) = recipe.origin.directory().filter(|directory| directory.join(replace::MARKER).exists()) {
         HistoryDesk::open(&state.open(), Clock::start()).mend(directory).map_err(RunError::Directory)?;
     }
-    let (made, digest) = match make(&recipe) {
+    let (made, digest) = match make(&recipe, last_good) {
         Err(RunError::Policy { origin, report }) if last_good => {
             let directory = recipe.origin.directory().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
             let (desk, digest) = (HistoryDesk::open(&state.open(), Clock::start()), watch::digest(&directory));
             let made = desk.last_good(&recipe, &report);
-            (made.map_err(|cause| RunError::NoLastGood { origin, report, cause })?, digest)
+            let none = |cause| {
+                // Now all of its faults are wanted.
+                let report = recipe.make().err().unwrap_or(report);
+                RunError::NoLastGood { origin, report, cause }
+            };
+            (made.map_err(none)?, digest)
         }
         made => made?,
     };
@@ -148,18 +172,18 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> 
     ended
 }
 
-/// Loads the policy, and tells what its directory looked like.
-fn make(recipe: &Recipe) -> Result<(Made, Digest), RunError> {
+/// Loads the policy, and tells what its directory looked like. Where `last_good` may take its place the first fault is enough.
+fn make(recipe: &Recipe, last_good: bool) -> Result<(Made, Digest), RunError> {
     // Before loading: a change that comes while loading is seen as one afterwards.
     let digest = recipe.origin.directory().map_or_else(|| watch::digest(Path::new("")), watch::digest);
-    match recipe.make() {
+    match if last_good { recipe.make_or_else() } else { recipe.make() } {
         Ok(made) => Ok((made, digest)),
         Err(report) => Err(RunError::Policy { origin: recipe.origin.clone(), report }),
     }
 }
 
 async fn serve(
-    recipe: Recipe,
+    mut recipe: Recipe,
     (mut made, mut digest): (Made, Digest),
     mut state: State,
     say: &mut dyn FnMut(&str),
@@ -171,9 +195,13 @@ async fn serve(
     // mistake would each get a part of the queries.
     let mut socket = open_socket(&made.policy)?;
     let history = HistoryDesk::open(&state.open(), clock);
-    if history.resume(&recipe, made.policy.id).map_err(RunError::Directory)? {
+    let likely = state.likely();
+    let directory = state.open().ok().map(|held| held.path().to_path_buf());
+    recipe.store = Arc::new(Store::open(directory.as_deref()));
+    let is_elsewhere = directory != likely && made.policy.feeds.iter().next().is_some();
+    if history.resume(&recipe, made.policy.id).map_err(RunError::Directory)? || is_elsewhere {
         drop(socket);
-        (made, digest) = make(&recipe)?;
+        (made, digest) = make(&recipe, false)?;
         socket = open_socket(&made.policy)?;
     }
     let Made { policy, files, warnings: policy_warnings } = made;
@@ -186,6 +214,8 @@ async fn serve(
     let warnings = raise_descriptors(&running, workers).into_iter().collect();
     let ledgers: Vec<_> = (0..workers).map(|_| Arc::new(Ledger::default())).collect();
     let log = query_log::open(running.policy.server.log.file.as_deref()).map_err(RunError::Log)?;
+    let guard = &running.policy.server.guard;
+    let recent = Recent::new(guard.queries, guard.age, random_number()?);
     let started = engine::start_workers(&shared, &ledgers, clock).await?;
     incidents.follow(started.tcp_limits());
     let site = Arc::new(Site {
@@ -201,7 +231,10 @@ async fn serve(
         last: Last::default(),
         incidents,
         history,
+        feeds: Arc::new(FeedDesk::new(Arc::clone(&recipe.store), clock)),
         watch: Mutex::new(Watch::new(clock.now().at)),
+        recent: Mutex::new(recent),
+        planning: Mutex::default(),
     });
     let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
     {
@@ -214,9 +247,13 @@ async fn serve(
 
     let lookout = tokio::task::spawn_local(lookout::keep(Arc::clone(&site)));
     let (mut reloader, asker) = Reloader::new(engine, digest, site.last.clone());
+    let feeds = tokio::task::spawn_local(keep_feeds(Arc::clone(&site), asker.clone()));
     let control = socket.map(|socket| {
-        let site = Arc::clone(&site);
-        let answer = move |command, peer| requests::answer(Arc::clone(&site), asker.clone(), command, peer);
+        let (site, recipe) = (Arc::clone(&site), Arc::new(recipe.clone()));
+        let answer = move |command, peer| {
+            let (site, recipe, asker) = (Arc::clone(&site), Arc::clone(&recipe), asker.clone());
+            async move { requests::answer(site, &recipe, asker, command, peer).await }
+        };
         tokio::task::spawn_local(socket.serve(answer))
     });
     tokio::select! {
@@ -230,11 +267,17 @@ async fn serve(
         let _ = control.await;
     }
     site.incidents.write().await;
+    feeds.abort();
     lookout.abort();
     tokio::select! {
         ended = reloader.engine().end(DRAIN_MAX) => ended,
         signal = signals.end.again() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),
     }
+}
+
+async fn keep_feeds(site: Arc<Site>, asker: Asker) {
+    let running = || Arc::clone(&site.shared.live.load().base.feeds);
+    match Arc::clone(&site.feeds).run(running, &site.shared.notices, asker).await {}
 }
 
 fn open_socket(policy: &Policy) -> Result<Option<ControlSocket>, RunError> {
@@ -243,18 +286,21 @@ fn open_socket(policy: &Policy) -> Result<Option<ControlSocket>, RunError> {
 
 /// What all workers share, made once: its memory is fixed from here on.
 fn share(policy: Policy, clock: Clock) -> Result<Shared, RunError> {
-    let shards = 4 * worker_threads(policy.server.workers);
+    let workers = worker_threads(policy.server.workers);
+    let shards = 4 * workers;
     Ok(Shared {
         source: Arc::new(SourceTables::new(policy.source.memory, random_number()?)),
         rrl: RrlTable::new(policy.rrl.memory, random_number()?),
         regulars: Regulars::new(Regulars::BYTES, random_number()?),
+        budgets: Budgets::new(random_number()?),
         cookies: CookieJar::new(Secret::new(random()?)),
         cache: Cache::new(policy.server.cache.size_bytes, random_number()?, shards),
         storm: storm::Common::new(random_number()?, storm::KNOWN_NAMES),
         journal: Journal::new(JOURNAL_ENTRIES),
         alerts: Alerts::new(ALERTS),
         samples: Samples::new(SAMPLES),
-        live: LivePolicy::new(policy, clock.now().unix_ms).map_err(RunError::Upstreams)?,
+        notices: Notices::default(),
+        live: LivePolicy::new(policy, workers, clock.now().unix_ms).map_err(RunError::Upstreams)?,
     })
 }
 

@@ -6,6 +6,8 @@ pub mod alerts;
 pub mod hitters;
 pub mod journal;
 pub mod multitude;
+pub mod notices;
+pub mod recent;
 pub mod samples;
 pub mod traffic;
 pub mod watch;

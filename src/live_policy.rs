@@ -2,19 +2,23 @@
 
 use crate::cache::Cache;
 use crate::dns::name::Name;
+use crate::dns::response::Response;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
+use crate::ledger::notices::Notices;
 use crate::ledger::samples::Samples;
 use crate::policy::Policy;
 use crate::policy::cookies::CookieJar;
-use crate::policy::emergency::Emergency;
-use crate::policy::filter::{Action, Decision, Rule, Subject};
+use crate::policy::emergency::{self, Emergency};
+use crate::policy::filter::hits::COUNTED_MAX;
+use crate::policy::filter::{Action, Budgets, Decision, Matched, Rule, RuleHits, Subject};
 use crate::policy::regulars::Regulars;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
 use crate::storm;
 use crate::upstream::{Registry, RegistryFull, Routing};
 use arc_swap::ArcSwap;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A policy as the workers see it, with the routing that belongs to it. One value: a mode and the emergency rules are part
@@ -42,8 +46,22 @@ impl Running {
     #[inline]
     pub fn decide(&self, subject: &Subject<'_>) -> Decision<'_> {
         match self.emergency_rule(subject) {
-            Some(rule) => Decision { rule: Some(rule), monitored: None },
+            Some(rule) => Decision { rule: Some(rule), ..Decision::default() },
             None => self.policy.filter.decide(subject),
+        }
+    }
+
+    /// As [`Self::decide`], for a question that is asked now: `is_spent` says whether the budget of a rule is used up, and
+    /// takes from it.
+    #[inline]
+    pub fn decide_spending(
+        &self,
+        subject: &Subject<'_>,
+        is_spent: &mut dyn FnMut(&Rule, Matched) -> bool,
+    ) -> Decision<'_> {
+        match self.emergency_rule(subject) {
+            Some(rule) => Decision { rule: Some(rule), ..Decision::default() },
+            None => self.policy.filter.decide_spending(subject, is_spent),
         }
     }
 
@@ -60,10 +78,40 @@ impl Running {
         !self.emergency.is_empty() || !self.policy.filter.rules().is_empty()
     }
 
+    /// The rules that are counted, in the order in which they are heard.
+    pub fn counted_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.emergency.rules().iter().chain(self.policy.filter.rules().iter().take(COUNTED_MAX))
+    }
+
+    /// Lets its rules count on from where those of the same id in `before` are.
+    fn count_hits(&self, workers: usize, before: Option<&Self>) {
+        if self.counted_rules().all(|rule| rule.hits.has_begun()) {
+            return;
+        }
+        // An emergency rule and one of a file may have the same id.
+        let key = |rule: &'_ Rule| (rule.zone == emergency::ZONE, rule.id.clone());
+        let before = before.into_iter().flat_map(Self::counted_rules);
+        let before: HashMap<_, &RuleHits> = before.map(|rule| (key(rule), &rule.hits)).collect();
+        for rule in self.counted_rules() {
+            rule.hits.begin(workers, before.get(&key(rule)).copied());
+        }
+    }
+
     /// Whether no rule of any filter could ever speak about `name`, for any client.
     #[inline]
     pub fn is_untouched(&self, name: &Name) -> bool {
         self.emergency.is_untouched(name) && self.policy.filter.is_untouched(name)
+    }
+
+    /// Whether no rule of any filter could ever speak about an answer to `name`, for any client, apart from rules that
+    /// decide on the question.
+    #[inline]
+    pub fn is_answer_untouched(&self, name: &Name, response: &Response<'_>) -> bool {
+        let mut untouched = self.policy.filter.is_answer_untouched(name, response);
+        if !self.emergency.is_empty() {
+            response.chain(&mut |target| untouched = untouched && self.emergency.is_untouched(target));
+        }
+        untouched
     }
 
     /// The one that follows when `change` is made to this one.
@@ -107,20 +155,23 @@ impl std::error::Error for PublishError {}
 pub struct LivePolicy {
     running: ArcSwap<Running>,
     registry: Mutex<Registry>,
+    /// Workers that count hits of rules.
+    workers: usize,
 }
 
 impl LivePolicy {
-    /// The first policy of the process.
+    /// The first policy of the process, for so many workers.
     ///
     /// # Errors
     /// [`RegistryFull`]: more upstreams than there are slots.
-    pub fn new(policy: Policy, unix_ms: u64) -> Result<Self, RegistryFull> {
+    pub fn new(policy: Policy, workers: usize, unix_ms: u64) -> Result<Self, RegistryFull> {
         let mut registry = Registry::default();
         let routing = Arc::new(Routing::new(&policy.server, &mut registry)?);
         let (policy, emergency) = (Arc::new(policy), Arc::new(Emergency::none()));
         let base = Arc::clone(&policy);
         let running = Running { policy, base, mode: None, emergency, routing, generation: 1, since_unix_ms: unix_ms };
-        Ok(Self { running: ArcSwap::from_pointee(running), registry: Mutex::new(registry) })
+        running.count_hits(workers, None);
+        Ok(Self { running: ArcSwap::from_pointee(running), registry: Mutex::new(registry), workers })
     }
 
     /// The policy that runs now.
@@ -168,6 +219,7 @@ impl LivePolicy {
 
     /// To be called with the registry locked.
     fn swap(&self, next: Running) -> Published {
+        next.count_hits(self.workers, Some(&self.running.load()));
         let next = Arc::new(next);
         let previous = self.running.swap(Arc::clone(&next));
         (next, previous)
@@ -192,6 +244,8 @@ pub struct Shared {
     pub source: Arc<SourceTables>,
     /// As above.
     pub rrl: RrlTable,
+    /// What rules with a budget have spent: as above.
+    pub budgets: Budgets,
     /// Who was there before a flood: as above.
     pub regulars: Regulars,
     /// The secret of the process and the count of BADCOOKIE: as above.
@@ -204,6 +258,8 @@ pub struct Shared {
     pub journal: Journal,
     /// Attacks that workers have noticed, on their way to whoever tells people.
     pub alerts: Alerts,
+    /// Zones of feeds whose primaries say that they have changed.
+    pub notices: Notices,
     /// Samples of what is asked, on their way to whoever makes out who it is.
     pub samples: Samples,
 }

@@ -8,6 +8,7 @@
 
 pub mod pages;
 pub mod terminal;
+pub mod thread;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;

@@ -27,11 +27,13 @@ pub enum Outcome {
     Malformed,
     /// A zone transfer handed to its upstream.
     Transferred,
+    /// A NOTIFY for the zone of a feed, heard here.
+    Notified,
 }
 
 impl Outcome {
     /// All outcomes, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Forwarded,
         Self::CacheHit,
         Self::CacheStale,
@@ -43,6 +45,7 @@ impl Outcome {
         Self::Rejected,
         Self::Malformed,
         Self::Transferred,
+        Self::Notified,
     ];
 
     /// The name in metrics, logs and scenarios.
@@ -59,6 +62,7 @@ impl Outcome {
             Self::Rejected => "rejected",
             Self::Malformed => "malformed",
             Self::Transferred => "transferred",
+            Self::Notified => "notified",
         }
     }
 }
@@ -87,6 +91,8 @@ pub enum Reason {
     Cookies,
     /// A rule of `filters/`.
     Filter,
+    /// `limits.toml` `[rebinding]`: an answer leads a name of the outside into a private network.
+    Rebinding,
     /// `limits.toml` `[storm]`: the zone fails, or holds its share of the upstream.
     Storm,
     /// `limits.toml` `[storm]`: a name that is not known to exist, in a zone under random names.
@@ -105,7 +111,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::None,
         Self::Access,
         Self::Question,
@@ -116,6 +122,7 @@ impl Reason {
         Self::Rrl,
         Self::Cookies,
         Self::Filter,
+        Self::Rebinding,
         Self::Storm,
         Self::Subdomains,
         Self::Malformed,
@@ -138,6 +145,7 @@ impl Reason {
             Self::Rrl => "rrl",
             Self::Cookies => "cookies",
             Self::Filter => "filter",
+            Self::Rebinding => "rebinding",
             Self::Storm => "storm",
             Self::Subdomains => "subdomains",
             Self::Malformed => "malformed",

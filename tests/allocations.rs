@@ -7,7 +7,7 @@ mod memory;
 mod stage;
 
 use memory::count;
-use stage::message::{A, ANSWER, AUTHORITY, Message, question_end};
+use stage::message::{A, ADDITIONAL, ANSWER, AUTHORITY, HTTPS, Message, NS, question_end};
 use stage::{Stage, after, inside, now, policy, udp};
 use std::net::{IpAddr, SocketAddr};
 use weir::gateway::From;
@@ -19,7 +19,11 @@ const OPERATIONS: u64 = 10_000;
 const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.1\"\n[[upstream]]\nname = \"b\"\n\
                        address = \"192.0.2.2\"\n[cache]\nsize = \"4MiB\"\n[log]\nqueries = \"all\"\n";
 const FILTER: &str = "[zone]\ntitle = \"t\"\n[[rule]]\nid = \"n\"\nnames = [\"blocked.test\"]\naction = \"nxdomain\"\n\
-                      [[rule]]\nid = \"d\"\nnames = [\"dropped.test\"]\naction = \"drop\"\n";
+                      [[rule]]\nid = \"d\"\nnames = [\"dropped.test\"]\naction = \"drop\"\n\
+                      [[rule]]\nid = \"s\"\nnames = [\"=night.test\"]\naction = \"refused\"\nschedule = \"night\"\n\
+                      [[rule]]\nid = \"e\"\nnames = [\"night.test\"]\naction = \"nxdomain\"\n";
+const CLIENTS: &str =
+    "[[schedule]]\nname = \"night\"\ntz = \"Europe/Berlin\"\nwindows = [{ from = \"22:00\", to = \"06:00\" }]\n";
 
 /// The workers with what an operation needs at hand.
 struct Bench {
@@ -33,7 +37,16 @@ struct Bench {
 
 impl Bench {
     fn new(limits: &str, query: Message) -> Self {
-        let files = [("gateway.toml", GATEWAY), ("filters/10-t.toml", FILTER), ("limits.toml", limits)];
+        Self::with_rules(FILTER, limits, query)
+    }
+
+    fn with_rules(filter: &str, limits: &str, query: Message) -> Self {
+        let files = [
+            ("gateway.toml", GATEWAY),
+            ("clients.toml", CLIENTS),
+            ("filters/10-t.toml", filter),
+            ("limits.toml", limits),
+        ];
         let stage = Stage::new(policy(files), 1, 4096, 1);
         Self { stage, millis: 0, query: query.bytes(), asked: Vec::with_capacity(2048), from: None }
     }
@@ -127,6 +140,24 @@ fn a_cached_answer() {
 }
 
 #[test]
+fn a_rule_whose_schedule_comes_and_goes() {
+    let mut bench = Bench::new(OFF, Message::query(1, "night.test", A));
+    // An hour for each query: a year and more, with both changes of the clock.
+    let mut rule = |bench: &mut Bench, number: u64| {
+        bench.millis += 3_600_000;
+        bench.ask(number, inside(number as u32));
+    };
+    allocates_nothing("a schedule", &mut bench, &mut rule);
+    let running = bench.stage.shared.live.load();
+    let hits = |id: &str| {
+        running.counted_rules().find(|rule| rule.id == id).and_then(|rule| rule.hits.read()).unwrap().decided
+    };
+    let (night, all) = (hits("s"), OPERATIONS + 200);
+    assert_eq!(night + hits("e"), all, "each query is decided by one of the two");
+    assert!((all * 8 / 24 - 20..all * 8 / 24 + 20).contains(&night), "eight hours of each day: {night}");
+}
+
+#[test]
 fn a_forwarded_query_and_its_answer() {
     let mut bench = Bench::new(OFF, Message::query(1, "0000000000.www.test", A).opt(1232, false, b""));
     let (positive, negative) = (positive(), Message::query(0, "x", A).flags(0x8183).soa("test", 60).bytes());
@@ -171,6 +202,159 @@ fn a_blocked_name() {
     let mut bench = Bench::new(OFF, Message::query(1, "0000000000.blocked.test", A).opt(1232, false, b""));
     allocates_nothing("a blocked name", &mut bench, &mut |bench, n| bench.ask(n, inside(n as u32)));
     assert_eq!(bench.counted(Outcome::Denied, Reason::Filter), OPERATIONS + 200);
+}
+
+/// Rules of the answer, and those with a budget or with data.
+const RULES: &str = r#"
+[[rule]]
+id = "who"
+clients = ["198.18.0.0/15"]
+action = "refused"
+[[rule]]
+id = "net"
+response_ip = ["198.51.100.0/24", "2001:db8:bad::/48"]
+action = "nxdomain"
+[[rule]]
+id = "server"
+ns_name = ["ns.bad.test"]
+action = "nodata"
+[[rule]]
+id = "server-address"
+ns_ip = ["203.0.113.0/24"]
+action = "nodata"
+[[rule]]
+id = "data"
+names = ["data.test"]
+action = "data"
+records = ["A 192.0.2.7", "TXT \"x\""]
+[[rule]]
+id = "led"
+names = ["led.test"]
+action = "data"
+cname = "*.garden.test"
+[[rule]]
+id = "shed"
+names = ["shed.test"]
+action = "shed"
+budget = { qps = 1 }
+[[rule]]
+id = "limit"
+names = ["limit.test"]
+action = "limit"
+qps = 1
+[[rule]]
+id = "ttl"
+names = ["ttl.test"]
+action = "ttl"
+rto = "10s"
+[[rule]]
+id = "guard"
+names = ["guard.test"]
+action = "expect"
+answers = ["192.0.2.0/24", "cdn.test"]
+"#;
+
+fn address(octets: [u8; 4]) -> Vec<u8> {
+    Message::query(0, "x", A).flags(0x8180).record(ANSWER, &[0xC0, 12], A, 300, &octets).opt(1232, false, b"").bytes()
+}
+
+#[test]
+fn an_answer_that_rules_look_into() {
+    // Its address, its name servers with theirs, and a hint beside it; each name is new, so nothing is cached.
+    let (good, bad) = (address([192, 0, 2, 1]), address([198, 51, 100, 7]));
+    let hint = [&[0, 1, 0, 0, 4, 0, 4][..], &[192, 0, 2, 1]].concat();
+    let shown = Message::query(0, "x", A)
+        .flags(0x8180)
+        .record(ANSWER, &[0xC0, 12], A, 300, &[192, 0, 2, 1])
+        .record(ANSWER, &[0xC0, 12], HTTPS, 300, &hint)
+        .record(AUTHORITY, b"\x04test\0", NS, 300, b"\x02ns\x04good\x04test\0")
+        .record(ADDITIONAL, b"\x02ns\x04good\x04test\0", A, 300, &[198, 51, 100, 53])
+        .opt(1232, false, b"")
+        .bytes();
+    let query = Message::query(1, "0000000000.www.test", A).opt(1232, false, b"");
+    let mut bench = Bench::with_rules(RULES, OFF, query);
+    allocates_nothing("an answer that is looked into", &mut bench, &mut |bench, n| {
+        bench.ask(n, inside(n as u32));
+        bench.answer([&good, &bad, &shown][n as usize % 3]);
+    });
+    assert!(bench.counted(Outcome::Denied, Reason::Filter) > OPERATIONS / 3);
+    assert!(bench.counted(Outcome::Forwarded, Reason::None) > OPERATIONS / 2);
+}
+
+#[test]
+fn a_cached_answer_that_is_judged_each_time() {
+    // The rule is for others, so it passes for us, and is judged whenever it is served.
+    let rules = "[[rule]]\nid = \"n\"\nresponse_ip = [\"192.0.2.1\"]\naction = \"nxdomain\"\ntransport = \"tcp\"\n";
+    let mut bench = Bench::with_rules(rules, OFF, Message::query(1, "www.test", A).opt(1232, true, b""));
+    bench.ask(0, inside(1));
+    bench.answer(&positive());
+    allocates_nothing("a cached answer that is judged", &mut bench, &mut |bench, n| bench.ask(n, inside(n as u32)));
+    assert_eq!(bench.counted(Outcome::CacheHit, Reason::None), OPERATIONS + 200);
+}
+
+#[test]
+fn local_data_and_budgets() {
+    let positive = positive();
+    for (name, least) in [("data.test", OPERATIONS), ("led.test", OPERATIONS), ("shed.test", OPERATIONS - 300)] {
+        let query = Message::query(1, &format!("0000000000.{name}"), A).opt(1232, false, b"");
+        let mut bench = Bench::with_rules(RULES, OFF, query);
+        allocates_nothing(name, &mut bench, &mut |bench, n| {
+            bench.ask(n, inside(n as u32));
+            if bench.from.is_some() {
+                bench.answer(&positive);
+            }
+        });
+        let denied = bench.counted(Outcome::Denied, Reason::Filter);
+        assert!(denied >= least, "{name}: {denied}");
+    }
+    let query = Message::query(1, "0000000000.limit.test", A).opt(1232, false, b"");
+    let mut bench = Bench::with_rules(RULES, OFF, query);
+    allocates_nothing("a limit", &mut bench, &mut |bench, n| {
+        bench.ask(n, inside(1));
+        if bench.from.is_some() {
+            bench.answer(&positive);
+        }
+    });
+    assert!(bench.counted(Outcome::Denied, Reason::Filter) > OPERATIONS - 300);
+}
+
+#[test]
+fn bounded_ttls_and_expected_answers() {
+    let (good, bad) = (address([192, 0, 2, 1]), address([198, 51, 99, 7]));
+    for (name, denied) in [("ttl.test", 0), ("guard.test", OPERATIONS / 2)] {
+        let query = Message::query(1, &format!("0000000000.{name}"), A).opt(1232, false, b"");
+        let mut bench = Bench::with_rules(RULES, OFF, query);
+        allocates_nothing(name, &mut bench, &mut |bench, n| {
+            bench.ask(n, inside(n as u32));
+            bench.answer(if n % 2 == 0 { &good } else { &bad });
+            while bench.stage.shared.alerts.take().is_some() {}
+        });
+        assert!(bench.counted(Outcome::Denied, Reason::Filter) >= denied, "{name}");
+        assert!(bench.counted(Outcome::Forwarded, Reason::None) > OPERATIONS / 2 - 1, "{name}");
+    }
+    let mut bench = Bench::with_rules(RULES, OFF, Message::query(1, "www.ttl.test", A).opt(1232, false, b""));
+    bench.ask(0, inside(1));
+    bench.answer(&good);
+    allocates_nothing("a cached answer with bounded TTLs", &mut bench, &mut |bench, n| {
+        bench.ask(n, inside(n as u32));
+        if bench.from.is_some() {
+            bench.answer(&good);
+        }
+    });
+    assert!(bench.counted(Outcome::CacheHit, Reason::None) > OPERATIONS - 10);
+}
+
+#[test]
+fn an_answer_that_leads_inside() {
+    let limits = format!("{OFF}[rebinding]\nmode = \"enforce\"\n");
+    let query = Message::query(1, "0000000000.www.test", A).opt(1232, false, b"");
+    let mut bench = Bench::new(&limits, query);
+    let inner = address([10, 0, 0, 1]);
+    allocates_nothing("an answer that leads inside", &mut bench, &mut |bench, n| {
+        bench.ask(n, inside(n as u32));
+        bench.answer(&inner);
+    });
+    assert_eq!(bench.counted(Outcome::Denied, Reason::Rebinding), OPERATIONS + 200);
 }
 
 #[test]
@@ -248,6 +432,7 @@ fn millions_of_forged_sources() {
     let limits = "[source]\nrate = 20\nburst = 50\nslip = 2\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
     let files = [
         ("gateway.toml", &*GATEWAY.replace("queries = \"all\"", "queries = \"none\"")),
+        ("clients.toml", CLIENTS),
         ("filters/10-t.toml", FILTER),
         ("limits.toml", limits),
         ("access.toml", "allow = [\"0.0.0.0/0\"]\n"),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Top to bottom, as in the table of `src/lib.rs`: a module may use those behind it, never those before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 20] = [
     "cli",
     "drill",
     "daemon",
@@ -17,10 +17,12 @@ const ORDER: [&str; 18] = [
     "storm",
     "upstream",
     "cache",
+    "recordings",
     "policy",
     "ledger",
     "verdict",
     "dns",
+    "language",
     "clock",
     "sys",
 ];

@@ -6,20 +6,21 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use weir::dns::name::Name;
-use weir::policy::Mode;
-use weir::policy::filter::lists::{Format, Match, Problem, Reading, Weight, parse, parse_with};
-use weir::policy::filter::{Action, Filter, Rule, Scope};
+use weir::policy::filter::lists::{Format, Match, Problem, Reading, Weight, addresses, parse, parse_with};
+use weir::policy::filter::{Action, Filter, Rule};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, bytes)) = input.split_first() else { return };
-    // 0: detected; 8, which is no format that is read, too.
+    // 0: detected; above the last format, too.
     let format = usize::from(choice & 15).checked_sub(1).and_then(|n| Format::ALL.get(n).copied());
-    let format = format.filter(|format| format.is_read());
     let reading = Reading { format, matches: Match::Subtree, suffixes: choice & 16 != 0 };
     // A list that takes in others takes in itself.
     let Ok(parsed) = parse_with(bytes, reading, &mut |name| (name == "x").then_some(bytes)) else { return };
+    let addresses = addresses::parse(bytes);
+    assert!(addresses.too_many || addresses.networks.len() + addresses.bad == addresses.lines);
     let accounted = parsed.read + parsed.local_names + parsed.problems.groups().iter().map(|g| g.count).sum::<usize>();
-    let names_many = matches!(parsed.format, Format::Hosts | Format::Adblock | Format::V2fly);
+    // Records of a zone may be of its own, or be two of one name.
+    let names_many = matches!(parsed.format, Format::Hosts | Format::Adblock | Format::V2fly | Format::Rpz);
     assert!(accounted >= parsed.lines || names_many, "a line was lost");
     // Names that are kept for some types only, or not at all, are counted beside their lines.
     let of_lines = parsed.problems.groups().iter().filter(|group| group.problem != Problem::TooManyTypes);
@@ -46,16 +47,5 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn rule() -> Rule {
-    Rule {
-        id: "list".to_owned(),
-        zone: "zone".to_owned(),
-        zone_number: 0,
-        action: Action::Nxdomain,
-        ttl: 60,
-        mode: Mode::Enforce,
-        scope: Scope::default(),
-        owner: None,
-        ticket: None,
-        note: None,
-    }
+    Rule::new("list", "zone", 0, Action::Nxdomain)
 }

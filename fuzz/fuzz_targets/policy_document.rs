@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let nameservers = vec![([192, 0, 2, 53], 53).into()];
-    let options = Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1 };
+    let options = Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1, ..Options::default() };
     match load_files(files.clone(), &options) {
         Ok((_, report)) => {
             assert_eq!(report.errors(), 0);

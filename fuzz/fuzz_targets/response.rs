@@ -32,9 +32,16 @@ fn offsets_are_in_bounds(response: &Response<'_>) {
     let mut links = 0;
     response.chain(&mut |_| links += 1);
     assert_eq!(links, response.chain_len);
-    let mut addresses = 0;
+    let mut addresses = 0_usize;
     response.addresses(&mut |_| addresses += 1);
-    assert!(addresses <= response.answers);
+    assert!(addresses <= message.len() / 4, "each takes its bytes");
+    let mut beside = 0;
+    response.additional_addresses(&mut |_| beside += 1);
+    response.service_targets(&mut |_| beside += 1);
+    let name = Name::root();
+    response.name_servers(&name, &mut |_| beside += 1);
+    response.name_server_addresses(&name, &mut |_| beside += 1);
+    assert!(response.additionals_at <= message.len() && (0..response.chain_len).all(|n| response.target(n).is_some()));
     if let Some(edns) = &response.edns {
         let options: usize = edns::options(message, edns).map(|(_, data)| 4 + data.len()).sum();
         assert!(edns.start + edns::OPT_LEN + options == edns.end && edns.end <= message.len());

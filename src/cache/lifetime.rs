@@ -4,6 +4,7 @@
 use crate::dns::record::seconds;
 use crate::dns::response::Response;
 use crate::dns::{opcode, rcode, u16_at, u32_at};
+use crate::policy::filter::TtlBounds;
 use crate::policy::server::CacheSettings;
 
 /// How long an answer serves.
@@ -32,8 +33,9 @@ const QTYPES_FROM: u16 = 128;
 ///
 /// The whole message is one entry, so it lives no longer than the record of it that expires first, whatever its section:
 /// nothing is ever handed out past its own TTL. A negative answer lives for the least of the SOA's TTL, its MINIMUM and
-/// `negative_max_ttl`, and so does an answer that has both records and an SOA: the end of its CNAME chain is negative.
-pub fn lifetime(response: &Response<'_>, limits: &CacheSettings) -> Option<Lifetime> {
+/// `negative_max_ttl`, and so does an answer that has both records and an SOA: the end of its CNAME chain is negative. TTLs
+/// count as `bounds` has them; a negative answer never outlives its SOA's MINIMUM.
+pub fn lifetime(response: &Response<'_>, limits: &CacheSettings, bounds: TtlBounds) -> Option<Lifetime> {
     let question = response.question();
     let fixed = question.len().checked_sub(4)?;
     let (qtype, qclass) = (u16_at(question, fixed)?, u16_at(question, fixed + 2)?);
@@ -44,8 +46,12 @@ pub fn lifetime(response: &Response<'_>, limits: &CacheSettings) -> Option<Lifet
     if !matches!(response.rcode, rcode::NOERROR | rcode::NXDOMAIN) || is_of_questions(qtype) || qclass >= 254 {
         return None;
     }
-    let shortest =
-        response.ttls().iter().filter_map(|&at| u32_at(response.message, usize::from(at))).map(seconds).min();
+    let shortest = response
+        .ttls()
+        .iter()
+        .filter_map(|&at| u32_at(response.message, usize::from(at)))
+        .map(|ttl| bounds.bound(seconds(ttl)))
+        .min();
     let negative = response.rcode == rcode::NXDOMAIN || response.answers == 0;
     let (ttl, ttl_max) = match &response.soa {
         Some((_, negative_ttl)) => {
@@ -54,7 +60,7 @@ pub fn lifetime(response: &Response<'_>, limits: &CacheSettings) -> Option<Lifet
             (ttl, ttl)
         }
         None if negative => return None,
-        None => (shortest?.min(secs(limits.max_ttl)), secs(limits.max_ttl)),
+        None => (shortest?.min(secs(limits.max_ttl)), secs(limits.max_ttl).min(bounds.max)),
     };
     (ttl > 0).then(|| Lifetime { ttl, stale: secs(limits.stale), ttl_max })
 }
@@ -111,7 +117,7 @@ mod tests {
 
     fn ttl(flags: u16, qtype: u16, records: &[(usize, u16, u32)]) -> Option<u32> {
         let message = response(flags, qtype, records);
-        lifetime(&Response::scan(&message).unwrap(), &LIMITS).map(|lifetime| lifetime.ttl)
+        lifetime(&Response::scan(&message).unwrap(), &LIMITS, TtlBounds::NONE).map(|lifetime| lifetime.ttl)
     }
 
     const ANSWER: usize = 0;
@@ -142,7 +148,7 @@ mod tests {
         let message = response(NXDOMAIN, rtype::A, &[(AUTHORITY, rtype::SOA, 3600)]);
         let limits = CacheSettings { negative_max_ttl: Duration::from_secs(20), ..LIMITS };
         let expected = Lifetime { ttl: 20, stale: 7200, ttl_max: 20 };
-        assert_eq!(lifetime(&Response::scan(&message).unwrap(), &limits), Some(expected));
+        assert_eq!(lifetime(&Response::scan(&message).unwrap(), &limits, TtlBounds::NONE), Some(expected));
     }
 
     #[test]
@@ -159,7 +165,7 @@ mod tests {
         assert_eq!(ttl(0, 256, &records), Some(300), "URI is a type of records");
         let mut class_any = response(0, rtype::A, &records);
         class_any[22] = 255;
-        assert_eq!(lifetime(&Response::scan(&class_any).unwrap(), &LIMITS), None);
+        assert_eq!(lifetime(&Response::scan(&class_any).unwrap(), &LIMITS, TtlBounds::NONE), None);
         let many = vec![(ANSWER, rtype::A, 300); crate::dns::response::TTLS_MAX + 1];
         assert_eq!(ttl(0, rtype::A, &many), None, "more records than are tracked");
     }
@@ -169,6 +175,24 @@ mod tests {
         let mut message = response(0, rtype::A, &[(ANSWER, rtype::A, 300)]);
         message[11] = 1;
         message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 6, 0, 3, 0, 2, b'n', b's']);
-        assert_eq!(lifetime(&Response::scan(&message).unwrap(), &LIMITS), None, "NSID names one server");
+        assert_eq!(
+            lifetime(&Response::scan(&message).unwrap(), &LIMITS, TtlBounds::NONE),
+            None,
+            "NSID names one server"
+        );
+    }
+
+    #[test]
+    fn bounds_of_a_rule_hold_for_what_is_kept_and_do_not_lengthen_what_is_negative() {
+        let kept = |flags, records: &[(usize, u16, u32)], min, max| {
+            let message = response(flags, rtype::A, records);
+            let bounds = TtlBounds { min, max };
+            lifetime(&Response::scan(&message).unwrap(), &LIMITS, bounds).map(|kept| (kept.ttl, kept.ttl_max))
+        };
+        assert_eq!(kept(0, &[(ANSWER, rtype::A, 3600)], 0, 300), Some((300, 300)));
+        assert_eq!(kept(0, &[(ANSWER, rtype::A, 0)], 10, 300), Some((10, 300)));
+        assert_eq!(kept(0, &[(ANSWER, rtype::A, 60)], 10, 300), Some((60, 300)));
+        assert_eq!(kept(3, &[(AUTHORITY, rtype::SOA, 3600)], 1000, u32::MAX), Some((900, 900)), "MINIMUM");
+        assert_eq!(kept(3, &[(AUTHORITY, rtype::SOA, 3600)], 0, 60), Some((60, 60)));
     }
 }

@@ -144,8 +144,17 @@ pub struct Hit {
     pub class: ResponseClass,
     /// Under which policy it was vetted last.
     pub vetted: Vetted,
+    /// Where it lies: one entry, and no later one for the same question.
+    place: Place,
     options: [u8; OPTIONS_MAX],
     options_len: u8,
+}
+
+/// One entry of a shard, for as long as it stays where it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    at: usize,
+    stored: Moment,
 }
 
 impl Hit {
@@ -282,11 +291,12 @@ impl Cache {
         }
     }
 
-    /// Remembers that the answer for `key` was vetted again. Best effort: not when another worker holds the shard.
-    pub fn revet(&self, key: &Key<'_>, vetted: Vetted) {
+    /// Remembers that the answer for `key` that was found as `hit` was vetted again. Another that was inserted since stays
+    /// as it is: nobody has vetted that. Best effort: not when another worker holds the shard.
+    pub fn revet(&self, key: &Key<'_>, hit: &Hit, vetted: Vetted) {
         let hash = self.hash(key);
         if let Some(mut answers) = self.answers(hash) {
-            answers.shard.revet(hash, key, vetted);
+            answers.shard.revet(hash, key, hit, vetted);
         }
     }
 

@@ -184,9 +184,10 @@ fn run(size: u64, seed: u64, keys: usize, ops: &[Op]) -> (Cache, usize) {
             }
             Op::Revet { key, generation, untouched } => {
                 let new = Vetted { generation, untouched };
-                cache.revet(&key_number(key % keys, &names), new);
-                if let Some((_, _, vetted)) = model.get_mut(&(key % keys)) {
-                    *vetted = new;
+                let number = key_number(key % keys, &names);
+                if let Found::Hit(hit) = cache.get(now, &number, &mut out) {
+                    cache.revet(&number, &hit, new);
+                    model.get_mut(&(key % keys)).expect("what was inserted").2 = new;
                 }
             }
             Op::Advance { millis } => now = now.plus(Duration::from_millis(millis)),
@@ -222,6 +223,29 @@ proptest! {
         let ops: Vec<_> = ops.into_iter().filter(|op| !matches!(op, Op::Insert { len: 15_000.., .. })).collect();
         let (cache, lost) = run(16 << 20, seed, 30, &ops);
         prop_assert_eq!((lost, cache.counters().evictions, cache.counters().refused), (0, 0, 0));
+    }
+}
+
+#[test]
+fn an_answer_that_came_in_between_is_not_taken_for_vetted() {
+    let cache = Cache::new(1 << 20, 3, 1);
+    let mut out = vec![0; BODY_MAX];
+    let name = name("www.example");
+    let key = key(&name);
+    let old = Made::new(&key, &[300], 148, 1);
+    let vetted = Vetted { generation: 9, untouched: true };
+    for len in [100, 148, 400] {
+        cache.insert(at(1), &key, &old.answer());
+        let Found::Hit(hit) = cache.get(at(2), &key, &mut out) else { panic!("it is there") };
+        // Another worker has a newer answer by now, and what is in that is another matter.
+        let new = Made::new(&key, &[300], len, 3);
+        cache.insert(at(2), &key, &new.answer());
+        cache.revet(&key, &hit, vetted);
+        let Found::Hit(hit) = cache.get(at(2), &key, &mut out) else { panic!("the new one is there") };
+        assert_eq!(hit.vetted, new.answer().vetted, "{len}");
+        cache.revet(&key, &hit, vetted);
+        let Found::Hit(hit) = cache.get(at(2), &key, &mut out) else { panic!("the new one is there") };
+        assert_eq!(hit.vetted, vetted, "{len}");
     }
 }
 
@@ -345,7 +369,10 @@ fn many_threads_never_see_a_torn_or_foreign_answer() {
                     match (random >> 40) % 8 {
                         0 => cache.insert(at(1), &key, &Made::new(&key, &[60], 100 + salt as usize, salt).answer()),
                         1 if step % 1000 == 0 => cache.remove(&key),
-                        2 => cache.revet(&key, Vetted { generation: salt, untouched: false }),
+                        2 => {
+                            let Found::Hit(hit) = cache.get(at(2), &key, &mut out) else { continue };
+                            cache.revet(&key, &hit, Vetted { generation: salt, untouched: false });
+                        }
                         _ => {
                             let Found::Hit(hit) = cache.get(at(2), &key, &mut out) else { continue };
                             let salt = hit.class.account;

@@ -6,7 +6,7 @@
 
 use super::entry::{self, ALIGN, Header, cap_ttl, nanos};
 use super::index::{BUCKET, Index, PLACES, RING_PER_PLACE};
-use super::{Answer, BODY_MAX, Found, Freshness, Hit, Key, OPTIONS_MAX, STALE_TTL, Vetted};
+use super::{Answer, BODY_MAX, Found, Freshness, Hit, Key, OPTIONS_MAX, Place, STALE_TTL, Vetted};
 use crate::clock::Moment;
 use std::time::Duration;
 
@@ -96,6 +96,7 @@ impl Shard {
             rcode: header.rcode,
             class: header.class,
             vetted: header.vetted,
+            place: Place { at, stored: header.stored },
             options,
             options_len: header.options_len,
         })
@@ -147,8 +148,11 @@ impl Shard {
     }
 
     /// See [`super::Cache::revet`].
-    pub(super) fn revet(&mut self, hash: u64, key: &Key<'_>, vetted: Vetted) {
-        if let Some(at) = self.find(hash, key) {
+    pub(super) fn revet(&mut self, hash: u64, key: &Key<'_>, hit: &Hit, vetted: Vetted) {
+        let Some(at) = self.find(hash, key) else { return };
+        let Header { stored, vetted: before, body_len, .. } = Header::read(&self.ring, at);
+        let is_it = hit.place == Place { at, stored } && hit.vetted == before && hit.len == usize::from(body_len);
+        if is_it {
             entry::revet(&mut self.ring, at, vetted);
         }
     }

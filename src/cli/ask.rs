@@ -1,11 +1,12 @@
 //! `weir status` and `weir reload`: ask the running gateway.
 
-use super::{AskArguments, Exit, StatusArguments, output};
+use super::{AskArguments, Exit, ReloadArguments, StatusArguments, output};
 use crate::control::client::{self, AskError};
 use crate::control::protocol::Command;
 use crate::control::reload::Reloaded;
 use crate::control::socket;
 use crate::control::status::Status;
+use crate::language::{Said, text};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 
@@ -23,19 +24,15 @@ pub(super) fn status(arguments: &StatusArguments) -> Exit {
 }
 
 /// `weir reload`
-pub(super) fn reload(arguments: &AskArguments) -> Exit {
-    match ask(arguments.socket.as_ref(), &Command::Reload {}) {
+pub(super) fn reload(arguments: &ReloadArguments) -> Exit {
+    match ask(arguments.ask.socket.as_ref(), &Command::Reload { force: arguments.force }) {
         Ok(value) => show::<Reloaded>(value),
         Err(error) => failed(&error),
     }
 }
 
 /// Has the gateway do something and shows what became of it.
-pub(super) fn carry_out<T: DeserializeOwned + std::fmt::Display>(
-    arguments: &AskArguments,
-    command: &Command,
-    json: bool,
-) -> Exit {
+pub(super) fn carry_out<T: DeserializeOwned + Said>(arguments: &AskArguments, command: &Command, json: bool) -> Exit {
     match ask(arguments.socket.as_ref(), command) {
         Ok(value) if json => {
             output::result(format_args!("{value:#}"));
@@ -51,18 +48,18 @@ pub(super) fn sockets(named: Option<&PathBuf>) -> Vec<PathBuf> {
     named.map_or_else(socket::default_paths, |path| vec![path.clone()])
 }
 
-fn ask(named: Option<&PathBuf>, command: &Command) -> Result<serde_json::Value, AskError> {
-    client::connect(&sockets(named))?.ask(command)
+pub(super) fn ask(named: Option<&PathBuf>, command: &Command) -> Result<serde_json::Value, AskError> {
+    client::connect(&sockets(named))?.in_language(output::lang()).ask(command)
 }
 
-fn show<T: DeserializeOwned + std::fmt::Display>(value: serde_json::Value) -> Exit {
+fn show<T: DeserializeOwned + Said>(value: serde_json::Value) -> Exit {
     match serde_json::from_value::<T>(value) {
         Ok(value) => {
             output::result(value);
             Exit::Ok
         }
         Err(error) => {
-            output::error(format_args!("the gateway is of another version: its answer is not understood: {error}"));
+            output::error(text!("the gateway is of another version: its answer is not understood: {error}", error));
             Exit::Failed
         }
     }
@@ -72,7 +69,7 @@ fn show<T: DeserializeOwned + std::fmt::Display>(value: serde_json::Value) -> Ex
 pub(super) fn failed(error: &AskError) -> Exit {
     use crate::control::protocol::FailureCode;
     let AskError::Refused(failure) = error else {
-        output::error(error);
+        output::error(error.text());
         return Exit::Failed;
     };
     if let Some(report) = &failure.report {

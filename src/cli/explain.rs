@@ -1,16 +1,18 @@
 //! `weir explain`: the policy that runs, or a directory; which of the two it was is always said.
 
 use super::{Exit, ExplainArguments, OFFLINE_SEED, ask, output};
+use crate::clock::Clock;
 use crate::control::client::{self, AskError};
 use crate::control::explain::{self, Explained};
 use crate::control::origin::{self, Origin};
 use crate::control::protocol::{Command, Question};
+use crate::language::text;
 use std::path::Path;
 
 /// `weir explain`
 pub(super) fn explain(arguments: ExplainArguments) -> Exit {
-    let ExplainArguments { name, qtype, client, tcp, dir, json, socket, system } = arguments;
-    let question = Question { name, qtype, client, tcp };
+    let ExplainArguments { name, qtype, client, tcp, at, dir, json, socket, system } = arguments;
+    let question = Question { name, qtype, client, tcp, at };
     if let Some(directory) = dir {
         return offline(&Origin::Directory(directory), &question, &system.resolv_conf, json);
     }
@@ -32,11 +34,11 @@ fn online(mut connection: client::Connection, question: Question, json: bool) ->
     let socket = connection.socket().display();
     match explained {
         Ok(explained) => {
-            output::note(format_args!("the running policy {} at {socket} says:", explained.policy));
+            output::note(text!("the running policy {policy} at {socket} says:", policy = explained.policy, socket));
             show(&explained, json)
         }
         Err(error) => {
-            output::error(format_args!("the gateway at {socket} is of another version: {error}"));
+            output::error(text!("the gateway at {socket} is of another version: {error}", socket, error));
             Exit::Failed
         }
     }
@@ -52,14 +54,19 @@ fn offline(origin: &Origin, question: &Question, resolv_conf: &Path, json: bool)
     let policy = match origin.load(&origin::load_options(resolv_conf, OFFLINE_SEED)) {
         Ok((policy, _)) => policy,
         Err(report) => {
+            let report = report.in_language(output::lang());
             output::note(report.human(&origin.to_string(), output::note_takes_colour()));
-            output::error(format_args!("the policy of {origin} has faults: it cannot be asked"));
+            output::error(text!("the policy of {origin} has faults: it cannot be asked", origin));
             return Exit::Faults;
         }
     };
-    match explain::explain(&policy, question) {
+    match explain::explain(&policy, question, Clock::start().now().unix_ms) {
         Ok(explained) => {
-            output::note(format_args!("the policy {} of {origin}, as it is on disk, says:", explained.policy));
+            output::note(text!(
+                "the policy {policy} of {origin}, as it is on disk, says:",
+                policy = explained.policy,
+                origin
+            ));
             show(&explained, json)
         }
         Err(message) => {

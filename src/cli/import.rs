@@ -1,9 +1,12 @@
-//! `weir import`: a list of names in any format that is read, written as a filter zone or as plain domains.
+//! `weir import`: a list of names in any format that is read, written as a filter zone, as plain domains or as a response
+//! policy zone. A response policy zone keeps all that it says but as plain domains.
 
 use super::{Exit, ImportArguments, ImportMatch, ImportTo, output};
+use crate::language::{Text, text};
 use crate::policy::document::files::LIST_MAX;
 use crate::policy::document::{Code, Faults, Files, Place, Report, nearest};
 use crate::policy::filter::lists::{self, Format, Match, Parsed, Reading, Unreadable};
+use crate::policy::filter::rpz::RpzZone;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,10 +14,6 @@ use std::path::Path;
 
 /// `weir import`
 pub(super) fn import(arguments: &ImportArguments) -> Exit {
-    if arguments.to == ImportTo::Rpz {
-        output::error("--to rpz is not there yet (E-NOT-YET)\n  take `--to toml` or `--to domains`");
-        return Exit::Faults;
-    }
     let Ok(reading) = reading(arguments).inspect_err(|error| output::error(error)) else { return Exit::Faults };
     let shown = arguments.file.display();
     let mut files = Files::default();
@@ -24,8 +23,8 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
             name.into_owned()
         }
         (_, read) => {
-            let why = read.err().map_or_else(|| "it is no file".to_owned(), |error| error.to_string());
-            output::error(format_args!("cannot read {shown}: {why}"));
+            let why = read.err().map_or_else(|| text!("it is no file"), |error| Text::of_io(&error));
+            output::error(text!("cannot read {path}: {error}", path = shown, error = why));
             return Exit::Faults;
         }
     };
@@ -33,26 +32,43 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
     let parsed = match parse(&mut files, &name, directory, reading) {
         Ok(parsed) => parsed,
         Err(error) => {
-            output::error(format_args!("{shown} cannot be read: {error}\n  {}", error.hint()));
+            output::error(text!(
+                "{path} cannot be read: {error}\n  {hint}",
+                path = shown,
+                error = error.text(),
+                hint = error.hint()
+            ));
             return Exit::Faults;
         }
     };
     let faults = Faults::default();
-    if let Some(file) = files.path(&name) {
-        lists::report(file, &parsed, &faults);
-    }
-    let text = match arguments.to {
-        ImportTo::Domains => lists::to_domains(&parsed.names),
-        ImportTo::Toml | ImportTo::Rpz => lists::to_toml(&parsed.names, &name),
+    let zone = (parsed.format == Format::Rpz && arguments.to != ImportTo::Domains)
+        .then(|| RpzZone::parse(files.bytes(&name).unwrap_or_default()).ok())
+        .flatten();
+    let (text, read) = match (files.path(&name), &zone) {
+        (Some(file), Some(zone)) => {
+            zone.report(file, &faults);
+            let text = if arguments.to == ImportTo::Rpz { Ok(zone.to_text()) } else { zone.to_toml(&name) };
+            (text, text!("{n} records", n = zone.len()))
+        }
+        (file, _) => {
+            file.into_iter().for_each(|file| lists::report(file, &parsed, &faults));
+            let text = match arguments.to {
+                ImportTo::Domains => lists::to_domains(&parsed.names),
+                ImportTo::Toml => lists::to_toml(&parsed.names, &name),
+                ImportTo::Rpz => lists::to_rpz(&parsed.names),
+            };
+            (text, text!("{n} names", n = parsed.names.len()))
+        }
     };
     if let Err(error) = &text {
-        faults.add(Code::List, &Place::whole(&name), error.to_string(), error.hint());
+        faults.add(Code::List, &Place::whole(&name), error.text(), error.hint());
     }
-    let report = Report::new(faults, &files);
+    let report = Report::new(faults, &files).in_language(output::lang());
     output::note(report.human(&directory.display().to_string(), output::note_takes_colour()));
     match text {
         Ok(text) if report.errors() == 0 => {
-            output::note(format_args!("{shown}: {} names, read as {}", parsed.names.len(), parsed.format));
+            output::note(text!("{path}: {read}, read as {format}", path = shown, read, format = parsed.format));
             output::result(text);
             if arguments.strict && report.warnings() > 0 { Exit::Failed } else { Exit::Ok }
         }

@@ -6,10 +6,13 @@ mod check;
 mod cookie_secret;
 mod drill;
 mod explain;
+mod feed;
 mod import;
 mod incident;
 mod output;
+mod plan;
 mod run;
+mod schema;
 mod top;
 mod undo;
 
@@ -46,6 +49,9 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, about, propagate_version = true, arg_required_else_help = true)]
 struct Arguments {
+    /// The language of messages [default: that of LC_ALL, LC_MESSAGES or LANG]; this help is in English only
+    #[arg(long, global = true, value_enum, value_name = "LANG")]
+    lang: Option<output::Language>,
     #[command(subcommand)]
     command: Command,
 }
@@ -55,13 +61,17 @@ enum Command {
     /// Run the gateway
     Run(RunArguments),
     /// Check a policy directory without running it; exit 0: clean, 1: warnings with --strict, 2: faults
-    Check(CheckArguments),
+    Check(check::CheckArguments),
+    /// Print the JSON Schema of a file of the policy directory, for editors
+    Schema(schema::SchemaArguments),
     /// Say what the policy would do with a question, and why
     Explain(ExplainArguments),
     /// Attack a gateway started for it on loopback, beside ordinary clients, and print what became of them
     Drill(DrillArguments),
     /// Make the running gateway load its policy directory again
-    Reload(AskArguments),
+    Reload(ReloadArguments),
+    /// Show what another policy would change: rules, and verdicts on queries; exit 1: the guard would refuse it, 2: faults
+    Plan(PlanArguments),
     /// Make another directory the policy: checked whole, taken whole, kept in the history
     Apply(ApplyArguments),
     /// Keep what was applied with --confirm-within
@@ -74,6 +84,8 @@ enum Command {
     Diff(DiffArguments),
     /// Show how the running gateway is
     Status(StatusArguments),
+    /// Show the feeds: lists and zones that come from elsewhere; refresh looks now, accept takes what waits
+    Feed(FeedArguments),
     /// Switch to an incident mode for a time, or back to normal; alone it lists the modes
     Mode(ModeArguments),
     /// Block a name at once, for a time, before everything that the policy says
@@ -151,25 +163,10 @@ struct SystemArguments {
 }
 
 #[derive(Debug, Args)]
-struct CheckArguments {
-    /// The policy directory
-    #[arg(default_value = crate::control::origin::DIRECTORY)]
-    directory: PathBuf,
-    /// Warnings end with exit code 1
-    #[arg(long)]
-    strict: bool,
-    /// How the report is written
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-    #[command(flatten)]
-    system: SystemArguments,
-}
-
-#[derive(Debug, Args)]
 struct ImportArguments {
     /// The list
     file: PathBuf,
-    /// What to make of it: a filter zone, or plain domains
+    /// What to make of it: a filter zone, plain domains, or a response policy zone
     #[arg(long, value_enum, default_value_t = ImportTo::Toml)]
     to: ImportTo,
     /// The list's format, as in a rule [default: detected]
@@ -190,7 +187,6 @@ struct ImportArguments {
 enum ImportTo {
     Toml,
     Domains,
-    #[value(hide = true)]
     Rpz,
 }
 
@@ -199,14 +195,6 @@ enum ImportMatch {
     Subtree,
     Exact,
     Children,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
-    #[value(hide = true)]
-    Sarif,
 }
 
 #[derive(Debug, Args)]
@@ -222,6 +210,9 @@ struct ExplainArguments {
     /// Asked over TCP
     #[arg(long)]
     tcp: bool,
+    /// When it is asked, such as 2027-01-31T09:00:00+08:00 or 2027-01-31T09:00[Asia/Shanghai] [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
     /// The policy directory [default: the running policy if a gateway runs, else policies]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -243,7 +234,88 @@ struct AskArguments {
 }
 
 #[derive(Debug, Args)]
+struct ReloadArguments {
+    /// Even what the guard objects to: `[guard]` in gateway.toml
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("recording").args(["queries", "dnstap", "pcap"]))]
+struct PlanArguments {
+    /// What would run: a directory, or the beginning of an id of the history
+    #[arg(value_name = "DIR", default_value = crate::control::origin::DIRECTORY)]
+    policy: String,
+    /// Compare with this directory, not with what runs; no gateway is asked
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Try the queries of this file: NAME TYPE CLIENT on each line, or a query log of weir
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// Try the queries of this dnstap file (Frame Streams)
+    #[arg(long, value_name = "FILE")]
+    dnstap: Option<PathBuf>,
+    /// Try the queries of this packet capture, pcap or pcapng
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// The port that queries of the capture were sent to
+    #[arg(long, default_value_t = 53, requires = "pcap")]
+    port: u16,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+    #[command(flatten)]
+    system: SystemArguments,
+}
+
+#[derive(Debug, Args)]
 struct StatusArguments {
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct FeedArguments {
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+    #[command(subcommand)]
+    command: Option<FeedCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum FeedCommand {
+    /// Look at the source of a feed now, or of all, and wait until that is done
+    Refresh(FeedRefreshArguments),
+    /// Put a copy in force that waits because too much of it came or went
+    Accept(FeedAcceptArguments),
+}
+
+#[derive(Debug, Args)]
+struct FeedRefreshArguments {
+    /// The feed [default: all]
+    name: Option<String>,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+struct FeedAcceptArguments {
+    /// The feed
+    name: String,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -262,6 +334,9 @@ struct ApplyArguments {
     /// Why; kept in the history and the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Even what the guard objects to: `[guard]` in gateway.toml
+    #[arg(long)]
+    force: bool,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -285,15 +360,30 @@ struct RollbackArguments {
     /// Why; kept in the history and the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// JSON instead of text
+    /// Even what the guard objects to: `[guard]` in gateway.toml
     #[arg(long)]
+    force: bool,
+    /// JSON instead of text
+    #[arg(long, conflicts_with = "state")]
     json: bool,
+    /// While no gateway runs: take the policy from the history in this state directory; without an id what ran last, or, when
+    /// that lies there, what ran before it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["socket", "force"])]
+    state: Option<PathBuf>,
+    /// With --state: the policy directory that is written
+    #[arg(long, value_name = "DIR", requires = "state", default_value = crate::control::origin::DIRECTORY)]
+    dir: PathBuf,
     #[command(flatten)]
     ask: AskArguments,
+    #[command(flatten)]
+    system: SystemArguments,
 }
 
 #[derive(Debug, Args)]
 struct HistoryArguments {
+    /// While no gateway runs: the history in this state directory
+    #[arg(long, value_name = "DIR", conflicts_with = "socket")]
+    state: Option<PathBuf>,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -410,11 +500,14 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
             return if error.exit_code() == 0 { Exit::Ok.into() } else { Exit::Faults.into() };
         }
     };
+    output::speak(output::Language::chosen(arguments.lang));
     let exit = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Schema(arguments) => schema::schema(&arguments),
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Drill(arguments) => drill::drill(&arguments),
+        Command::Plan(arguments) => plan::plan(&arguments),
         Command::Reload(arguments) => ask::reload(&arguments),
         Command::Apply(arguments) => undo::apply(arguments),
         Command::Confirm(arguments) => undo::confirm(arguments),
@@ -422,6 +515,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::History(arguments) => undo::history(&arguments),
         Command::Diff(arguments) => undo::compare(&arguments),
         Command::Status(arguments) => ask::status(&arguments),
+        Command::Feed(arguments) => feed::feed(arguments),
         Command::Mode(arguments) => incident::mode(arguments),
         Command::Block(arguments) => incident::block(arguments),
         Command::Unblock(arguments) => incident::unblock(arguments),

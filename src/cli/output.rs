@@ -1,22 +1,59 @@
 //! Writing to standard output and standard error. A reader that has seen enough (`weir status | head -1`) closes the
 //! pipe: that is no failure, and no panic as `println!` would have it.
 
-use std::fmt::Display;
+use crate::language::{Lang, Said, text};
+use clap::ValueEnum;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+
+/// A language, as it is chosen on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Language {
+    En,
+    Zh,
+}
+
+impl Language {
+    /// What was said, else the language of the environment.
+    pub(super) fn chosen(said: Option<Self>) -> Lang {
+        match said {
+            Some(Self::En) => Lang::En,
+            Some(Self::Zh) => Lang::Zh,
+            None => Lang::of_environment(|name| std::env::var(name).ok()),
+        }
+    }
+}
+
+/// The language of this run, chosen once.
+static LANG: OnceLock<Lang> = OnceLock::new();
+
+/// Chooses the language; the first choice counts.
+pub(super) fn speak(lang: Lang) {
+    let _ = LANG.set(lang);
+}
+
+/// The language that was chosen.
+pub(super) fn lang() -> Lang {
+    LANG.get().copied().unwrap_or_default()
+}
+
+fn said(what: impl Said) -> String {
+    what.argument().to(lang())
+}
 
 /// Writes the result of a command, and a line end when it lacks one.
-pub(super) fn result(text: impl Display) {
-    write(&mut io::stdout().lock(), &text.to_string());
+pub(super) fn result(text: impl Said) {
+    write(&mut io::stdout().lock(), &said(text));
 }
 
 /// Writes what is not the result: faults, notes.
-pub(super) fn note(text: impl Display) {
-    write(&mut io::stderr().lock(), &text.to_string());
+pub(super) fn note(text: impl Said) {
+    write(&mut io::stderr().lock(), &said(text));
 }
 
 /// Writes why a command failed.
-pub(super) fn error(text: impl Display) {
-    note(format_args!("error: {text}"));
+pub(super) fn error(text: impl Said) {
+    note(format_args!("{}: {}", said(text!("error")), said(text)));
 }
 
 /// Whether standard output takes colour: a terminal, unless `NO_COLOR` is set (no-color.org) or the terminal is dumb.

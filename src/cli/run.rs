@@ -4,6 +4,7 @@ use super::{Exit, RunArguments, output};
 use crate::control::incidents::state;
 use crate::control::origin::{self, Origin};
 use crate::daemon::{self, Options, RunError, StatePlace};
+use crate::language::text;
 
 /// `weir run`
 pub(super) fn run(arguments: RunArguments) -> Exit {
@@ -20,14 +21,16 @@ pub(super) fn run(arguments: RunArguments) -> Exit {
     match daemon::run(options, &mut |line| output::result(line)) {
         Ok(()) => Exit::Ok,
         Err(RunError::Policy { origin, report }) => {
-            output::note(report.human(&origin.to_string(), output::note_takes_colour()));
-            output::error(format_args!("the policy of {origin} has faults: nothing was started"));
+            output::note(report.in_language(output::lang()).human(&origin.to_string(), output::note_takes_colour()));
+            output::error(text!("the policy of {origin} has faults: nothing was started", origin));
             Exit::Faults
         }
         Err(RunError::NoLastGood { origin, report, cause }) => {
-            output::note(report.human(&origin.to_string(), output::note_takes_colour()));
-            output::error(format_args!(
-                "the policy of {origin} has faults, and there is no last good one: {cause}\n  nothing was started"
+            output::note(report.in_language(output::lang()).human(&origin.to_string(), output::note_takes_colour()));
+            output::error(text!(
+                "the policy of {origin} has faults, and there is no last good one: {cause}\n  nothing was started",
+                origin,
+                cause
             ));
             Exit::Faults
         }

@@ -6,6 +6,7 @@ use crate::control::client::{self, AskError, Connection};
 use crate::control::protocol::Command;
 use crate::control::status::seconds_text;
 use crate::control::top::{AlertRow, By, Row, Top, rate_text};
+use crate::language::text;
 use crate::sys::terminal::KeyTerminal;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -90,7 +91,7 @@ fn command(arguments: &TopArguments) -> Command {
 fn read(connection: &Connection, value: serde_json::Value) -> Result<Top, AskError> {
     serde_json::from_value(value).map_err(|error| AskError::Broken {
         socket: connection.socket().to_path_buf(),
-        cause: format!("the gateway is of another version: {error}"),
+        cause: text!("the gateway is of another version: {error}", error),
     })
 }
 

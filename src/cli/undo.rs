@@ -1,27 +1,32 @@
 //! `weir apply`, `confirm`, `rollback`, `history` and `diff`: changing the policy so that it can be undone. What they say is
 //! checked by the gateway, which holds the history; two directories are compared without one.
 
-use super::{ApplyArguments, ConfirmArguments, DiffArguments, Exit, HistoryArguments, RollbackArguments, ask, output};
+use super::{
+    ApplyArguments, ConfirmArguments, DiffArguments, Exit, HistoryArguments, OFFLINE_SEED, RollbackArguments, ask,
+    output,
+};
 use crate::control::history::diff::{Diff, diff};
 use crate::control::history::objects::Kept;
+use crate::control::history::offline::Offline;
 use crate::control::history::report::{Confirmed, HistoryList};
 use crate::control::history::request::{ApplyRequest, ConfirmRequest, DiffRequest, RollbackRequest};
 use crate::control::origin;
 use crate::control::protocol::Command;
 use crate::control::reload::Reloaded;
-use crate::policy::load::read_directory;
+use crate::policy::document::Faults;
+use crate::policy::load::{compile, read_directory};
 use std::path::{Path, PathBuf, absolute};
 
 /// `weir apply`
 pub(super) fn apply(arguments: ApplyArguments) -> Exit {
-    let ApplyArguments { directory, confirm_within, reason, json, ask } = arguments;
+    let ApplyArguments { directory, confirm_within, reason, force, json, ask } = arguments;
     if let Err(missing) = origin::require_directory(&directory) {
         output::error(missing);
         return Exit::Faults;
     }
     // The gateway has another working directory.
     let directory = absolute(&directory).unwrap_or(directory);
-    let request = ApplyRequest { directory, reason, confirm_within };
+    let request = ApplyRequest { directory, reason, confirm_within, force };
     ask::carry_out::<Reloaded>(&ask, &Command::Apply(request), json)
 }
 
@@ -33,12 +38,59 @@ pub(super) fn confirm(arguments: ConfirmArguments) -> Exit {
 
 /// `weir rollback`
 pub(super) fn rollback(arguments: RollbackArguments) -> Exit {
-    let RollbackArguments { id, reason, json, ask } = arguments;
-    ask::carry_out::<Reloaded>(&ask, &Command::Rollback(RollbackRequest { id, reason }), json)
+    let RollbackArguments { id, reason, force, json, state, dir, ask, system } = arguments;
+    if let Some(state) = state {
+        return restore(&state, &dir, id.as_deref(), reason.as_deref(), &system.resolv_conf);
+    }
+    ask::carry_out::<Reloaded>(&ask, &Command::Rollback(RollbackRequest { id, reason, force }), json)
+}
+
+/// `weir rollback --state`: while no gateway runs.
+fn restore(state: &Path, dir: &Path, id: Option<&str>, reason: Option<&str>, resolv_conf: &Path) -> Exit {
+    if let Err(missing) = origin::require_directory(dir) {
+        output::error(missing);
+        return Exit::Faults;
+    }
+    let found = Offline::open(state).and_then(|offline| offline.way_back(dir, id).map(|way| (offline, way)));
+    let (offline, way) = match found {
+        Ok(found) => found,
+        Err(message) => return failed(message),
+    };
+    // What would not start either is no way back.
+    let options = origin::load_options(resolv_conf, OFFLINE_SEED);
+    if let Err(report) = compile(&way.files, &options, Faults::default()) {
+        let name = format!("policy {}", way.id);
+        output::note(report.human(&name, output::note_takes_colour()));
+        output::error(format_args!("{name} has faults on this machine: nothing has changed; name another id"));
+        return Exit::Faults;
+    }
+    match offline.restore(dir, way, reason.unwrap_or_default().trim()) {
+        Ok(restored) => {
+            output::result(restored);
+            Exit::Ok
+        }
+        Err(message) => failed(message),
+    }
+}
+
+fn failed(message: String) -> Exit {
+    output::error(message);
+    Exit::Failed
 }
 
 /// `weir history`
 pub(super) fn history(arguments: &HistoryArguments) -> Exit {
+    if let Some(state) = &arguments.state {
+        let list = match Offline::open(state).and_then(|offline| offline.list()) {
+            Ok(list) => list,
+            Err(message) => return failed(message),
+        };
+        match serde_json::to_value(&list) {
+            Ok(value) if arguments.json => output::result(format_args!("{value:#}")),
+            _ => output::result(&list),
+        }
+        return Exit::Ok;
+    }
     ask::carry_out::<HistoryList>(&arguments.ask, &Command::History {}, arguments.json)
 }
 
@@ -58,7 +110,7 @@ pub(super) fn compare(arguments: &DiffArguments) -> Exit {
 }
 
 /// The directory that is meant, where it is not the beginning of an id.
-fn directory(text: &str) -> Option<PathBuf> {
+pub(super) fn directory(text: &str) -> Option<PathBuf> {
     let path = Path::new(text);
     let is_id = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     (!is_id || path.is_dir()).then(|| path.to_path_buf())
@@ -73,7 +125,7 @@ fn compare_directories(a: (&str, &Path), b: (&str, &Path), json: bool) -> Exit {
         match read_directory(directory) {
             Ok((files, _)) => Ok(files.into()),
             Err(report) => {
-                output::note(report.human(name, output::note_takes_colour()));
+                output::note(report.in_language(output::lang()).human(name, output::note_takes_colour()));
                 Err(Exit::Faults)
             }
         }

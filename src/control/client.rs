@@ -1,6 +1,7 @@
 //! The asking side of the control socket, for the commands: one request, one response, with a deadline.
 
 use super::protocol::{self, Command, Failure};
+use crate::language::{Lang, Text, text};
 use serde_json::Value;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -31,32 +32,41 @@ pub enum AskError {
         /// The socket.
         socket: PathBuf,
         /// What happened.
-        cause: String,
+        cause: Text,
     },
     /// The gateway said no.
     Refused(Failure),
 }
 
-impl fmt::Display for AskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl AskError {
+    /// What is wrong, in any language; a refusal is in that of the request.
+    pub fn text(&self) -> Text {
         match self {
             Self::NoGateway { tried } => {
                 let tried: Vec<_> = tried.iter().map(|path| path.display().to_string()).collect();
-                write!(
-                    f,
-                    "no gateway runs at {}\n  start one with `weir run DIR`, or name its socket with `--socket PATH`",
-                    tried.join(" or ")
+                text!(
+                    "no gateway runs at {sockets}\n  start one with `weir run DIR`, or name its socket with `--socket PATH`",
+                    sockets = tried.join(" / ")
                 )
             }
-            Self::Connect { socket, error } if error.kind() == io::ErrorKind::PermissionDenied => write!(
-                f,
-                "control socket {}: permission denied\n  only root and the user that the gateway runs as may use it",
-                socket.display()
+            Self::Connect { socket, error } if error.kind() == io::ErrorKind::PermissionDenied => text!(
+                "control socket {socket}: permission denied\n  only root and the user that the gateway runs as may use it",
+                socket = socket.display()
             ),
-            Self::Connect { socket, error } => write!(f, "control socket {}: {error}", socket.display()),
-            Self::Broken { socket, cause } => write!(f, "control socket {}: {cause}", socket.display()),
-            Self::Refused(failure) => f.write_str(&failure.message),
+            Self::Connect { socket, error } => {
+                text!("control socket {socket}: {error}", socket = socket.display(), error = Text::of_io(error))
+            }
+            Self::Broken { socket, cause } => {
+                text!("control socket {socket}: {error}", socket = socket.display(), error = cause.clone())
+            }
+            Self::Refused(failure) => Text::from(failure.message.clone()),
         }
+    }
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text().english())
     }
 }
 
@@ -82,13 +92,20 @@ pub fn connect(sockets: &[PathBuf]) -> Result<Connection, AskError> {
 pub struct Connection {
     stream: BufReader<UnixStream>,
     socket: PathBuf,
+    lang: Lang,
 }
 
 impl Connection {
     fn over(stream: UnixStream, socket: &Path) -> Result<Self, AskError> {
         let limited = stream.set_read_timeout(Some(ANSWER_MAX)).and(stream.set_write_timeout(Some(ANSWER_MAX)));
         limited.map_err(|error| AskError::Connect { socket: socket.to_path_buf(), error })?;
-        Ok(Self { stream: BufReader::new(stream), socket: socket.to_path_buf() })
+        Ok(Self { stream: BufReader::new(stream), socket: socket.to_path_buf(), lang: Lang::default() })
+    }
+
+    /// With refusals in this language.
+    #[must_use]
+    pub fn in_language(self, lang: Lang) -> Self {
+        Self { lang, ..self }
     }
 
     /// The socket that answered.
@@ -101,8 +118,8 @@ impl Connection {
     /// # Errors
     /// [`AskError::Broken`] when the answer does not come whole and in time, [`AskError::Refused`] when it is a no.
     pub fn ask(&mut self, command: &Command) -> Result<Value, AskError> {
-        let broken = |cause: String| AskError::Broken { socket: self.socket.clone(), cause };
-        let request = protocol::write_request(command);
+        let broken = |cause: Text| AskError::Broken { socket: self.socket.clone(), cause };
+        let request = protocol::write_request(command, self.lang);
         // A gateway that turns us away may close before it has read: its reason is still there to be read.
         let sent = self.stream.get_mut().write_all(request.as_bytes());
         let mut line = Vec::new();
@@ -110,16 +127,16 @@ impl Connection {
         let received = self.stream.by_ref().take(limit).read_until(b'\n', &mut line);
         match (received, sent) {
             (Ok(_), _) if line.last() == Some(&b'\n') => {}
-            (Ok(_), Ok(())) => return Err(broken("the gateway hung up before it had answered".to_owned())),
+            (Ok(_), Ok(())) => return Err(broken(text!("the gateway hung up before it had answered"))),
             (Err(error), _) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                return Err(broken(format!("no answer within {} seconds", ANSWER_MAX.as_secs())));
+                return Err(broken(text!("no answer within {seconds} seconds", seconds = ANSWER_MAX.as_secs())));
             }
-            (Err(error), _) | (_, Err(error)) => return Err(broken(error.to_string())),
+            (Err(error), _) | (_, Err(error)) => return Err(broken(Text::of_io(&error))),
         }
         match protocol::read_response(line.trim_ascii_end()) {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(failure)) => Err(AskError::Refused(failure)),
-            Err(cause) => Err(broken(format!("not an answer of a weir gateway: {cause}"))),
+            Err(cause) => Err(broken(text!("not an answer of a weir gateway: {cause}", cause))),
         }
     }
 }

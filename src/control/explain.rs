@@ -4,7 +4,7 @@ use super::protocol::Question;
 use crate::dns::name::Name;
 use crate::live_policy::Running;
 use crate::policy::Policy;
-use crate::policy::document::words;
+use crate::policy::document::{instant, words};
 use crate::policy::explain::{self, Subject};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -26,32 +26,44 @@ impl fmt::Display for Explained {
     }
 }
 
-/// Asks `policy`.
+/// Asks `policy`, now unless the question says when.
 ///
 /// # Errors
 /// What is wrong with the question, for the user.
-pub fn explain(policy: &Policy, question: &Question) -> Result<Explained, String> {
-    explain_with(policy, explain::Besides::default(), question)
+pub fn explain(policy: &Policy, question: &Question, unix_ms: u64) -> Result<Explained, String> {
+    explain_with(policy, explain::Besides::default(), question, unix_ms)
 }
 
 /// Asks what runs: with the incident mode and the emergency rules.
 ///
 /// # Errors
 /// As [`explain()`].
-pub fn explain_running(running: &Running, question: &Question) -> Result<Explained, String> {
+pub fn explain_running(running: &Running, question: &Question, unix_ms: u64) -> Result<Explained, String> {
     let besides = explain::Besides { mode: running.mode.as_deref(), emergency: Some(&running.emergency) };
-    explain_with(&running.policy, besides, question)
+    explain_with(&running.policy, besides, question, unix_ms)
 }
 
-fn explain_with(policy: &Policy, besides: explain::Besides<'_>, question: &Question) -> Result<Explained, String> {
-    let Question { name, qtype, client, tcp } = question;
+fn explain_with(
+    policy: &Policy,
+    besides: explain::Besides<'_>,
+    question: &Question,
+    now_ms: u64,
+) -> Result<Explained, String> {
+    let Question { name, qtype, client, tcp, at } = question;
     let parsed = Name::from_text(name).map_err(|error| format!("name {name:?}: {error}"))?;
     let Some(qtype) = words::qtype(qtype) else {
         return Err(format!("type {qtype:?}: no such record type; names such as AAAA, or TYPE65, are taken"));
     };
-    let subject = Subject { tcp: *tcp, ..Subject::new(*client, parsed, qtype) };
-    let explanation = explain::explain_with(policy, besides, &subject);
+    let at = at.as_deref().map(read_time).transpose()?;
+    let active = policy.schedules.at(at.unwrap_or(now_ms));
+    let subject = Subject { tcp: *tcp, active, ..Subject::new(*client, parsed, qtype) };
+    let mut explanation = explain::explain_with(policy, besides, &subject);
+    explanation.at = at.map(instant::show);
     let text = explanation.to_string();
     let explanation = serde_json::to_value(explanation).map_err(|error| error.to_string())?;
     Ok(Explained { policy: policy.id.to_string(), text, explanation })
+}
+
+fn read_time(text: &str) -> Result<u64, String> {
+    instant::parse(text).map_err(|error| format!("{}: {}", error.english(), instant::hint().english()))
 }

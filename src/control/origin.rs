@@ -2,7 +2,10 @@
 //! start; every reload goes back to the same place.
 
 use super::example;
-use crate::policy::document::{Faults, Files, Report};
+use super::history::replace::MARKER;
+use crate::clock::Clock;
+use crate::language::{Text, text};
+use crate::policy::document::{Code, Faults, Files, Place, Report};
 use crate::policy::server::Surroundings;
 use crate::policy::{self, Policy};
 use std::fmt;
@@ -13,6 +16,14 @@ pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// The directory that is used when none is named and it exists.
 pub const DIRECTORY: &str = "policies";
+
+/// What is said of a directory with a marker in it.
+fn report_half_replaced(faults: &Faults) {
+    let message =
+        text!("the files are being replaced by an apply or a rollback, or that broke off: they may be of two policies");
+    let hint = text!("`weir run DIR` makes them whole again; without a gateway `weir rollback --state DIR` does");
+    faults.add(Code::HalfReplaced, &Place::whole(MARKER), message, hint);
+}
 
 /// Where a policy comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +73,13 @@ impl Origin {
     /// The report of a directory that cannot be read at all.
     pub fn read(&self) -> Result<(Files, Faults), Report> {
         match self {
-            Self::Directory(directory) => policy::load::read_directory(directory),
+            Self::Directory(directory) => {
+                let (files, faults) = policy::load::read_directory(directory)?;
+                if directory.join(MARKER).exists() {
+                    report_half_replaced(&faults);
+                }
+                Ok((files, faults))
+            }
             Self::Example => Ok((example::files(), Faults::default())),
             Self::Defaults => Ok((policy::load::default_files(), Faults::default())),
         }
@@ -80,7 +97,8 @@ impl Origin {
 
 /// What a load needs besides the files: looked up anew each time, because nameservers change. `seed` is of the process.
 pub fn load_options(resolv_conf: &Path, seed: u64) -> policy::Options {
-    policy::Options { surroundings: Surroundings::look(resolv_conf), seed }
+    let unix_ms = Clock::start().now().unix_ms;
+    policy::Options { surroundings: Surroundings::look(resolv_conf), seed, unix_ms, ..policy::Options::default() }
 }
 
 /// Whether a directory that is to be loaded is there at all: said before anything else, because nothing ever stands in
@@ -88,17 +106,18 @@ pub fn load_options(resolv_conf: &Path, seed: u64) -> policy::Options {
 ///
 /// # Errors
 /// The message for the user.
-pub fn require_directory(directory: &Path) -> Result<(), String> {
+pub fn require_directory(directory: &Path) -> Result<(), Text> {
     let name = directory.display();
     match std::fs::metadata(directory) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => {
-            Err(format!("policy directory {name}: is a file, not a directory\n  name the directory that holds it"))
+            Err(text!("policy directory {name}: is a file, not a directory\n  name the directory that holds it", name))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!(
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(text!(
             "policy directory {name}: there is no such directory\n  name another, or make it with a gateway.toml that \
-             has at least an [[upstream]]; it is never replaced by defaults"
+             has at least an [[upstream]]; it is never replaced by defaults",
+            name
         )),
-        Err(error) => Err(format!("policy directory {name}: cannot be read: {error}")),
+        Err(error) => Err(text!("policy directory {name}: cannot be read: {error}", name, error = Text::of_io(&error))),
     }
 }

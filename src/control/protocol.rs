@@ -7,6 +7,9 @@
 
 use super::history::request::{ApplyRequest, ConfirmRequest, DiffRequest, RollbackRequest};
 use super::incidents::request::{BlockRequest, ModeRequest, UnblockRequest};
+use super::plan::PlanRequest;
+use crate::language::{Lang, Text, text};
+use crate::policy::document::Report;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,7 +29,11 @@ pub enum Command {
     /// How the gateway is: see [`super::status::Status`].
     Status {},
     /// Load the policy directory again: see [`super::reload::Reloaded`].
-    Reload {},
+    Reload {
+        /// Even what the guard objects to.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
+    },
     /// Who it is: see [`super::top::Top`].
     Top {
         /// Rows of each list, at most [`super::top::ROWS_MAX`].
@@ -45,12 +52,27 @@ pub enum Command {
     History {},
     /// What differs between two policies: see [`super::history::diff::Diff`].
     Diff(DiffRequest),
+    /// What another policy would change: see [`super::plan::Plan`].
+    Plan(PlanRequest),
     /// Make another directory the policy: see [`super::reload::Reloaded`].
     Apply(ApplyRequest),
     /// Make a policy of the history the policy: see [`super::reload::Reloaded`].
     Rollback(RollbackRequest),
     /// Keep what was applied: see [`super::history::report::Confirmed`].
     Confirm(ConfirmRequest),
+    /// How the feeds are: see [`super::feeds::report::FeedList`].
+    Feeds {},
+    /// Look at feeds now; answered at once with how they were before: see [`super::feeds::report::FeedList`].
+    FeedRefresh {
+        /// One of them; all unless given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// Put a copy in force that waits: see [`super::reload::Reloaded`].
+    FeedAccept {
+        /// The feed.
+        name: String,
+    },
 }
 
 impl Command {
@@ -74,6 +96,9 @@ pub struct Question {
     /// Asked over TCP.
     #[serde(default)]
     pub tcp: bool,
+    /// When it is asked: a date with time and offset; now unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 impl Question {
@@ -87,7 +112,7 @@ impl Question {
 }
 
 /// Why a request was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
     /// For programs.
     pub code: FailureCode,
@@ -96,6 +121,17 @@ pub struct Failure {
     /// The faults of a policy that was not taken, rendered for a terminal without colour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
+    /// What `message` and `report` were made of, on the side that made them.
+    #[serde(skip)]
+    pub said: Option<Box<SaidFailure>>,
+}
+
+/// A failure that can still be said in another language.
+#[derive(Clone, Debug)]
+pub struct SaidFailure {
+    message: Text,
+    /// The name of the policy, and what is wrong with it.
+    faults: Option<(String, Report)>,
 }
 
 /// The kinds of [`Failure`].
@@ -120,6 +156,8 @@ pub enum FailureCode {
     CannotWrite,
     /// No history is kept, or it cannot be read or written; nothing has changed.
     NoHistory,
+    /// The guard objects: so large a change has to be forced; the running policy stays.
+    Guarded,
     /// An apply waits to be confirmed first; nothing has changed.
     Unconfirmed,
     /// As many as there may be are there already.
@@ -128,42 +166,91 @@ pub enum FailureCode {
     Unavailable,
 }
 
-impl Failure {
-    /// A failure without a report.
-    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), report: None }
+impl PartialEq for Failure {
+    /// As it is on the wire.
+    fn eq(&self, other: &Self) -> bool {
+        (self.code, &self.message, &self.report) == (other.code, &other.message, &other.report)
     }
 }
 
-/// Reads one request line (without its line end).
+impl Eq for Failure {}
+
+impl Failure {
+    /// A failure without a report.
+    pub fn new(code: FailureCode, message: impl Into<Text>) -> Self {
+        let message = message.into();
+        Self {
+            code,
+            message: message.english(),
+            report: None,
+            said: Some(Box::new(SaidFailure { message, faults: None })),
+        }
+    }
+
+    /// A failure with the faults of the policy `name`.
+    pub fn of_faults(message: Text, name: &str, report: Report) -> Self {
+        let (english, shown) = (message.english(), report.human(name, false));
+        let said = SaidFailure { message, faults: Some((name.to_owned(), report)) };
+        Self { code: FailureCode::PolicyFaults, message: english, report: Some(shown), said: Some(Box::new(said)) }
+    }
+
+    /// As whoever asked reads it; what came over the wire stays as it is.
+    #[must_use]
+    pub fn in_language(mut self, lang: Lang) -> Self {
+        let Some(said) = &self.said else { return self };
+        self.message = said.message.to(lang);
+        if let Some((name, report)) = &said.faults {
+            self.report = Some(report.clone().in_language(lang).human(name, false));
+        }
+        self
+    }
+}
+
+/// Reads one request line (without its line end), and the language that refusals are to be in: `"lang":"zh"`, English unless
+/// given.
 ///
 /// # Errors
 /// A [`Failure`] that names what is wrong with the line.
-pub fn read_request(line: &[u8]) -> Result<Command, Failure> {
-    let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+pub fn read_request(line: &[u8]) -> Result<(Command, Lang), Failure> {
+    let bad = |message: Text| Failure::new(FailureCode::BadRequest, message);
     let value: Value =
-        serde_json::from_slice(line).map_err(|error| bad(format!("the request is not JSON: {error}")))?;
+        serde_json::from_slice(line).map_err(|error| bad(text!("the request is not JSON: {error}", error)))?;
     let Value::Object(mut fields) = value else {
-        return Err(bad("the request is not a JSON object, such as {\"weir\":1,\"command\":\"status\"}".to_owned()));
+        return Err(bad(text!("the request is not a JSON object, such as {{\"weir\":1,\"command\":\"status\"}}")));
     };
     match fields.remove("weir").as_ref().map(Value::as_u64) {
         Some(Some(VERSION)) => {}
         Some(other) => {
-            let other = other.map_or_else(|| "something else".to_owned(), |version| version.to_string());
-            let message = format!("this gateway speaks version {VERSION} of the control protocol, not {other}");
+            let other = other.map_or_else(|| text!("something else"), |version| Text::foreign(&version.to_string()));
+            let message = text!(
+                "this gateway speaks version {version} of the control protocol, not {other}",
+                version = VERSION,
+                other
+            );
             return Err(Failure::new(FailureCode::UnknownVersion, message));
         }
-        None => return Err(bad(format!("the request lacks \"weir\":{VERSION}, the version of the protocol"))),
+        None => {
+            return Err(bad(text!(
+                "the request lacks \"weir\":{version}, the version of the protocol",
+                version = VERSION
+            )));
+        }
     }
-    serde_json::from_value(Value::Object(fields))
-        .map_err(|error| bad(format!("the request is not understood: {error}")))
+    // A language that is not spoken here is no reason to refuse what may be urgent.
+    let lang = fields.remove("lang").and_then(|lang| lang.as_str()?.parse().ok()).unwrap_or_default();
+    let command = serde_json::from_value(Value::Object(fields))
+        .map_err(|error| bad(text!("the request is not understood: {error}", error)))?;
+    Ok((command, lang))
 }
 
 /// Writes a request as one line, line end included.
-pub fn write_request(command: &Command) -> String {
+pub fn write_request(command: &Command, lang: Lang) -> String {
     let mut value = serde_json::to_value(command).unwrap_or(Value::Null);
     if let Value::Object(fields) = &mut value {
         fields.insert("weir".to_owned(), VERSION.into());
+        if lang != Lang::default() {
+            fields.insert("lang".to_owned(), lang.name().into());
+        }
     }
     format!("{value}\n")
 }
@@ -205,31 +292,46 @@ mod tests {
 
     #[test]
     fn requests_survive_the_wire() {
-        let question =
-            Question { name: "a.example".into(), qtype: "AAAA".into(), client: [192, 0, 2, 1].into(), tcp: true };
-        let apply =
-            ApplyRequest { directory: "/a b".into(), reason: Some("x".into()), confirm_within: Some("5m".into()) };
+        let question = Question {
+            name: "a.example".into(),
+            qtype: "AAAA".into(),
+            client: [192, 0, 2, 1].into(),
+            tcp: true,
+            at: Some("2026-01-01T00:00:00Z".into()),
+        };
+        let apply = ApplyRequest {
+            directory: "/a b".into(),
+            reason: Some("x".into()),
+            confirm_within: Some("5m".into()),
+            force: true,
+        };
         let diff = DiffRequest { a: "3f2a9c".into(), b: "/next".into() };
         for command in [
             Command::Status {},
-            Command::Reload {},
+            Command::Reload { force: false },
+            Command::Reload { force: true },
+            Command::Plan(PlanRequest { policy: "/next".into() }),
             Command::Top { rows: 7 },
             Command::Explain(question),
             Command::History {},
+            Command::Feeds {},
+            Command::FeedRefresh { name: Some("phishing".into()) },
+            Command::FeedAccept { name: "phishing".into() },
             Command::Apply(apply),
             Command::Diff(diff),
             Command::Rollback(RollbackRequest::default()),
             Command::Confirm(ConfirmRequest { reason: Some("good".into()) }),
         ] {
-            let line = write_request(&command);
+            let line = write_request(&command, Lang::Zh);
             assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
-            assert_eq!(read_request(line.trim_end().as_bytes()), Ok(command));
+            assert_eq!(read_request(line.trim_end().as_bytes()), Ok((command, Lang::Zh)));
         }
     }
 
     #[test]
     fn a_short_explain_has_defaults() {
-        let Ok(Command::Explain(question)) = read_request(br#"{"weir":1,"command":"explain","name":"x"}"#) else {
+        let Ok((Command::Explain(question), Lang::En)) = read_request(br#"{"weir":1,"command":"explain","name":"x"}"#)
+        else {
             panic!("a name is enough");
         };
         assert_eq!((question.qtype.as_str(), question.client.to_string().as_str()), ("A", "127.0.0.1"));

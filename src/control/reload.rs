@@ -11,12 +11,14 @@
 //! Apply and rollback take the same way with another source, and write the directory between opening and publishing
 //! ([`super::history`]). As one task does all of it, neither the watch nor a signal ever sees a directory in between.
 
+use super::beside::beside;
 use super::changes::Changes;
 use super::history::request::{Order, Source};
 use super::incidents::Who;
 use super::protocol::{Failure, FailureCode};
 use super::watch::{self, Watch};
 use crate::clock::Clock;
+use crate::language::{Argument, Said, Text, text};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::future::Future;
@@ -43,6 +45,8 @@ pub enum Cause {
     Apply,
     /// `weir rollback`.
     Rollback,
+    /// A feed has another copy.
+    Feed,
     /// An apply was not confirmed in time.
     Unconfirmed,
 }
@@ -56,6 +60,7 @@ impl Cause {
             Self::Watch => "as the files changed",
             Self::Apply => "by apply",
             Self::Rollback => "by rollback",
+            Self::Feed => "by feed",
             Self::Unconfirmed => "by itself, as an apply was not confirmed",
         }
     }
@@ -78,20 +83,34 @@ pub struct Reloaded {
     pub warnings: Vec<String>,
 }
 
-impl fmt::Display for Reloaded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policy, generation, duration_ms, changes, .. } = self;
-        if self.changed {
-            writeln!(f, "policy {policy} runs, generation {generation}, loaded in {duration_ms} ms")?;
-            writeln!(f, "listeners   {}", changes.listeners)?;
-            writeln!(f, "upstreams   {}", changes.upstreams)?;
-        } else {
-            writeln!(f, "policy {policy} runs already, generation {generation}: nothing has changed")?;
-        }
-        for setting in &changes.at_next_start {
-            writeln!(f, "warning: {setting} was changed and takes effect at the next start")?;
-        }
-        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+impl Said for Reloaded {
+    fn argument(self) -> Argument {
+        let Self { policy, generation, changed, duration_ms, changes, warnings } = self;
+        let Changes { listeners, upstreams, at_next_start } = changes;
+        let mut lines = match changed {
+            true => vec![
+                text!(
+                    "policy {policy} runs, generation {generation}, loaded in {duration_ms} ms",
+                    policy,
+                    generation,
+                    duration_ms
+                ),
+                text!("listeners   {listeners}", listeners),
+                text!("upstreams   {upstreams}", upstreams),
+            ],
+            false => {
+                vec![text!(
+                    "policy {policy} runs already, generation {generation}: nothing has changed",
+                    policy,
+                    generation
+                )]
+            }
+        };
+        let later =
+            |setting: &String| text!("warning: {setting} was changed and takes effect at the next start", setting);
+        lines.extend(at_next_start.iter().map(later));
+        lines.extend(warnings.iter().map(|warning| text!("warning: {warning}", warning)));
+        Argument::Text(Text::lines(lines))
     }
 }
 
@@ -151,7 +170,10 @@ impl Last {
         if outcomes.fresh.len() < FRESH_MAX {
             outcomes.fresh.push(last.clone());
         }
-        outcomes.last = Some(last);
+        // What became of the files is not hidden by a feed that came since.
+        if last.cause != Cause::Feed {
+            outcomes.last = Some(last);
+        }
     }
 }
 
@@ -237,14 +259,14 @@ pub struct Asker {
 type Job = (Order, oneshot::Sender<Outcome>);
 
 impl Asker {
-    /// Asks for a reload and waits for its outcome.
-    pub async fn reload(&self, who: Who) -> Outcome {
-        self.order(Order::reload(Cause::Command, who)).await
+    /// Asks for a reload and waits for its outcome; with `force` even for what the guard objects to.
+    pub async fn reload(&self, who: Who, force: bool) -> Outcome {
+        self.order(Order { force, ..Order::reload(Cause::Command, who) }).await
     }
 
     /// Asks for anything and waits for its outcome.
     pub async fn order(&self, order: Order) -> Outcome {
-        let gone = |_| Failure::new(FailureCode::Unavailable, "the gateway is ending: nothing was reloaded");
+        let gone = |_| Failure::new(FailureCode::Unavailable, text!("the gateway is ending: nothing was reloaded"));
         let (reply, outcome) = oneshot::channel();
         self.mailbox.send((order, reply)).await.map_err(|error| gone(error.to_string()))?;
         outcome.await.map_err(|error| gone(error.to_string()))?
@@ -306,7 +328,7 @@ impl<E: Engine> Reloader<E> {
             while order.source == Source::Running
                 && let Ok((other, asker)) = self.mailbox.try_recv()
             {
-                if other.source != Source::Running {
+                if other.source != Source::Running || other.force != order.force {
                     next = Some((other, asker));
                     break;
                 }
@@ -338,6 +360,7 @@ impl<E: Engine> Reloader<E> {
         let (begun, cause) = (Instant::now(), order.cause);
         let outcome = self.load_and_publish(order, begun).await;
         let (ok, message) = match &outcome {
+            Ok(reloaded) if order.force => (true, format!("{}, forced", one_line(reloaded))),
             Ok(reloaded) => (true, one_line(reloaded)),
             Err(failure) => (false, failure.message.lines().next().unwrap_or_default().to_owned()),
         };
@@ -350,11 +373,12 @@ impl<E: Engine> Reloader<E> {
     async fn load_and_publish(&mut self, order: &Order, begun: Instant) -> Outcome {
         let (watched, load) = (self.engine.watched(), self.engine.loader(order));
         // The digest is taken before loading: a change that comes while loading is seen as one afterwards.
-        let loading = tokio::task::spawn_blocking(move || (watched.map(|dir| watch::digest(&dir)), load()));
-        let (digest, loaded) = loading.await.map_err(|error| {
-            Failure::new(FailureCode::Unavailable, format!("loading the policy broke off: {error}"))
+        let loaded = beside(move || (watched.map(|dir| watch::digest(&dir)), load())).await;
+        let (digest, loaded) = loaded.map_err(|error| {
+            Failure::new(FailureCode::Unavailable, text!("loading the policy broke off: {error}", error))
         })?;
-        if let Some(digest) = digest {
+        // What runs already says nothing of what lies there.
+        if let Some(digest) = digest.filter(|_| order.source != Source::Same) {
             self.watch.settle(digest);
         }
         let Loaded { candidate, id, changed, changes, mut warnings } = loaded?;

@@ -2,6 +2,7 @@
 //! bounded: connections, line length, and how long a silent peer is kept.
 
 use super::protocol::{self, Command, Failure, FailureCode};
+use crate::language::text;
 use serde_json::Value;
 use std::fmt;
 use std::fs;
@@ -160,7 +161,7 @@ impl ControlSocket {
                 }
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                let message = format!("{CONNECTIONS_MAX} others use the control socket; try again later");
+                let message = text!("{most} others use the control socket; try again later", most = CONNECTIONS_MAX);
                 turn_away(&stream, Failure::new(FailureCode::Busy, message));
                 continue;
             };
@@ -233,9 +234,9 @@ fn admit(stream: &UnixStream, owner: u32) -> Result<Peer, Failure> {
         Ok(peer) if peer.uid() == 0 || peer.uid() == owner => Ok(Peer { uid: peer.uid(), pid: peer.pid() }),
         Ok(peer) => Err(Failure::new(
             FailureCode::NotAllowed,
-            format!("user {} may not control this gateway; root and user {owner} may", peer.uid()),
+            text!("user {uid} may not control this gateway; root and user {owner} may", uid = peer.uid(), owner),
         )),
-        Err(error) => Err(Failure::new(FailureCode::NotAllowed, format!("who you are cannot be told: {error}"))),
+        Err(error) => Err(Failure::new(FailureCode::NotAllowed, text!("who you are cannot be told: {error}", error))),
     }
 }
 
@@ -264,10 +265,10 @@ where
         let too_long = !whole && line.len() > protocol::REQUEST_MAX;
         let result = match protocol::read_request(line.trim_ascii_end()) {
             _ if too_long => {
-                let message = format!("a request is at most {} bytes long", protocol::REQUEST_MAX);
+                let message = text!("a request is at most {most} bytes long", most = protocol::REQUEST_MAX);
                 Err(Failure::new(FailureCode::BadRequest, message))
             }
-            Ok(command) => answer(command).await,
+            Ok((command, lang)) => answer(command).await.map_err(|failure| failure.in_language(lang)),
             Err(failure) => Err(failure),
         };
         let response = protocol::write_response(&result);
@@ -311,7 +312,7 @@ mod tests {
             let socket = ControlSocket::bind(path).unwrap();
             let server = tokio::task::spawn_local(socket.serve(|command, _peer| async move {
                 match command {
-                    Command::Reload {} => Err(Failure::new(FailureCode::PolicyFaults, "two faults")),
+                    Command::Reload { .. } => Err(Failure::new(FailureCode::PolicyFaults, "two faults")),
                     other => Ok(serde_json::json!({ "asked": format!("{other:?}") })),
                 }
             }));
@@ -332,7 +333,7 @@ mod tests {
                 let mut connection = client::connect(&[path.with_extension("none"), path.clone()]).unwrap();
                 let status = connection.ask(&Command::Status {}).unwrap();
                 assert!(status["asked"].as_str().unwrap().contains("Status"));
-                let Err(AskError::Refused(failure)) = connection.ask(&Command::Reload {}) else {
+                let Err(AskError::Refused(failure)) = connection.ask(&Command::Reload { force: false }) else {
                     panic!("a refusal must arrive as one");
                 };
                 assert_eq!((failure.code, failure.message.as_str()), (FailureCode::PolicyFaults, "two faults"));

@@ -4,6 +4,7 @@
 use super::history::report::UnconfirmedStatus;
 use super::incidents::report::IncidentStatus;
 use super::reload::LastReload;
+use super::rules::RulesStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +34,9 @@ pub struct Status {
     pub workers: usize,
     /// What became of the queries.
     pub queries: Queries,
+    /// What the rules did.
+    #[serde(default)]
+    pub rules: RulesStatus,
     /// DNS cookies.
     #[serde(default)]
     pub cookies: CookieStatus,
@@ -40,6 +44,9 @@ pub struct Status {
     pub cache: CacheStatus,
     /// The servers that are asked, in the order of the policy.
     pub upstreams: Vec<UpstreamStatus>,
+    /// Lists and zones that come from elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub feeds: Vec<super::feeds::report::FeedStatus>,
     /// What it may use and what it uses.
     pub memory: Memory,
     /// Who asks most and for what, and the attacks that go on.
@@ -202,9 +209,11 @@ impl fmt::Display for Status {
         writeln!(f, "listeners   {}", self.listeners.join(" "))?;
         writeln!(f, "workers     {}", self.workers)?;
         self.write_queries(f)?;
+        self.rules.fmt(f)?;
         self.write_cookies(f)?;
         self.write_cache(f)?;
         self.write_upstreams(f)?;
+        self.write_feeds(f)?;
         self.write_memory(f)?;
         self.top.fmt(f)?;
         self.warnings.iter().try_for_each(|warning| writeln!(f, "warning     {warning}"))
@@ -260,6 +269,17 @@ impl Status {
         Ok(())
     }
 
+    fn write_feeds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.feeds.iter().map(|feed| feed.name.len()).max().unwrap_or(0);
+        for (n, feed) in self.feeds.iter().enumerate() {
+            let title = if n == 0 { "feeds" } else { "" };
+            // What is the matter is among the warnings below.
+            let line = feed.to_string();
+            writeln!(f, "{title:<12}{:<width$}  {}", feed.name, line.lines().next().unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
     fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let allowed = self.memory.limits.iter().map(|limit| limit.bytes).sum();
         let (resident, allowed) = (bytes_text(self.memory.resident_bytes), bytes_text(allowed));
@@ -299,6 +319,7 @@ mod tests {
             listeners: vec!["127.0.0.1:1053".into()],
             workers: 2,
             queries: Queries { total: 3, outcomes: count("denied", 3), in_flight: 1, ..Queries::default() },
+            rules: RulesStatus::default(),
             cookies: CookieStatus { mode: "terminate".into(), valid: 5, ..CookieStatus::default() },
             cache: CacheStatus::default(),
             upstreams: vec![UpstreamStatus {
@@ -311,6 +332,7 @@ mod tests {
                 queries: 9,
                 timeouts: 4,
             }],
+            feeds: Vec::new(),
             memory: Memory {
                 resident_bytes: 1 << 20,
                 limits: vec![MemoryLimit { what: "cache".into(), bytes: 1 << 21 }],

@@ -224,6 +224,7 @@ pub fn why(alert: &Alert) -> String {
         AlertKind::Flood if alert.subject == Subject::ManySources => {
             format!("{queries} q/s, {percent}% from sources that are not known, at least {sources} of them")
         }
+        AlertKind::Hijack => "an answer that no expect rule admits".to_owned(),
         AlertKind::Flood => format!("{queries} q/s, {percent}% over the source limit, {sources} sources"),
     }
 }
@@ -236,6 +237,9 @@ pub fn suggestion(alert: &Alert) -> String {
         }
         (AlertKind::Flood, Subject::Network(network)) => {
             format!("weir mode under-attack --for 30m --reason \"flood\"; or deny {network} in access.toml")
+        }
+        (AlertKind::Hijack, subject) => {
+            format!("weir explain {subject}; then the zone's registrar and its name servers: who changed them?")
         }
         (kind, _) => format!("weir mode under-attack --for 30m --reason \"{}\"", kind.name()),
     }
@@ -293,6 +297,8 @@ mod tests {
             client,
             verified: false,
             known: true,
+            tcp: false,
+            asks: true,
             name,
             qtype: 28,
             outcome,

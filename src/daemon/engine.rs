@@ -1,24 +1,26 @@
 //! What a reload acts on in the running gateway: workers, live policy, cache.
 
 use super::error::RunError;
-use super::history::{Coming, Fetched, HistoryDesk, Placed};
+use super::history::{Coming, Fetched, Placed};
 use super::metrics::MetricsServer;
 use super::query_log::{self, LogThread};
 use super::recipe::Recipe;
-use super::{FLIGHTS_MAX, Site, random};
+use super::{FLIGHTS_MAX, Site, planning, random};
 use crate::clock::Clock;
+use crate::control::beside::beside;
 use crate::control::changes::Changes;
-use crate::control::history::request::{Order, Source};
+use crate::control::history::request::{FeedCopy, Order, Source};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Engine, Loaded};
 use crate::gateway::Gateway;
+use crate::language::{Said, text};
 use crate::ledger::Ledger;
 use crate::listen::{Settings, StartError, Workers};
 use crate::live_policy::{PublishError, Running, Shared};
 use crate::policy::document::Report;
 use crate::policy::{Policy, PolicyId};
+use crate::sys::pages::give_back_unused_memory;
 use crate::telemetry::query_log::QueryLog;
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -177,7 +179,7 @@ impl Engine for GatewayEngine {
         }
         let (recipe, running, site) = (Arc::clone(&self.recipe), self.running(), Arc::clone(&self.site));
         let order = order.clone();
-        move || load(&recipe, &running.base, &site.history, &order)
+        move || load(&recipe, &running, &site, &order)
     }
 
     /// The workers serve on old and new addresses then; for an instant that is still under the old policy.
@@ -202,7 +204,8 @@ impl Engine for GatewayEngine {
         if !matches!(order.source, Source::Kept(_)) {
             coming.before = Some(runs);
         }
-        let directory = self.recipe.origin.directory().filter(|_| order.source != Source::Running);
+        let directory =
+            self.recipe.origin.directory().filter(|_| !matches!(order.source, Source::Running | Source::Same));
         let placed = match directory.map(Path::to_path_buf) {
             None => Placed::as_it_lies(coming),
             Some(directory) => {
@@ -219,9 +222,19 @@ impl Engine for GatewayEngine {
         let Some(InHand { placed, warnings, .. }) = self.placed.take() else { return Vec::new() };
         // Also where nothing was published: what was wrong with the directory may be mended.
         self.site.set_policy_warnings(warnings);
-        let (site, order) = (Arc::clone(&self.site), order.clone());
+        let (site, order, store) = (Arc::clone(&self.site), order.clone(), Arc::clone(&self.recipe.store));
         let directory = self.recipe.origin.directory().unwrap_or(Path::new("")).to_path_buf();
-        let noted = blocking(move || site.history.note(&directory, &placed, &order)).await;
+        let noted = blocking(move || {
+            let mut notes = site.history.note(&directory, &placed, &order);
+            // Before anything else is loaded: what runs is what the next one is compiled with.
+            if let Some(FeedCopy { name, copy }) = &order.feed
+                && let Err(error) = store.commit(name, copy)
+            {
+                notes.push(format!("feed {name} is in force and not kept for the next start: {error}"));
+            }
+            notes
+        })
+        .await;
         noted.unwrap_or_else(|failure| vec![failure.message])
     }
 
@@ -280,13 +293,14 @@ impl Engine for GatewayEngine {
 
 /// Does what waits for the disk where it holds up nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Failure::new(FailureCode::Unavailable, format!("writing the history broke off: {error}")))
+    let done = beside(work).await;
+    done.map_err(|error| Failure::new(FailureCode::Unavailable, text!("writing the history broke off: {error}", error)))
 }
 
 /// A refusal after which nothing has changed.
-fn stays(code: FailureCode, cause: impl Display) -> Failure {
-    Failure::new(code, format!("{cause}\n  the running policy stays, whole"))
+fn stays(code: FailureCode, cause: impl Said) -> Failure {
+    let arguments = vec![("cause", cause.argument())];
+    Failure::new(code, text!("{cause}\n  the running policy stays, whole").with(arguments))
 }
 
 pub(super) async fn free(mut running: Arc<Running>) {
@@ -294,40 +308,56 @@ pub(super) async fn free(mut running: Arc<Running>) {
     loop {
         running = match Arc::try_unwrap(running) {
             // A million names take a while to be freed.
-            Ok(last) => return drop(tokio::task::spawn_blocking(move || drop(last))),
+            Ok(last) => {
+                // Without a thread it is freed here, which takes a while.
+                let _ = beside(move || {
+                    drop(last);
+                    give_back_unused_memory();
+                })
+                .await;
+                return;
+            }
             Err(shared) => shared,
         };
         tokio::time::sleep(SWEEP).await;
     }
 }
 
-fn load(recipe: &Recipe, running: &Policy, desk: &HistoryDesk, order: &Order) -> Result<Loaded<Candidate>, Failure> {
-    let origin = &recipe.origin;
+fn load(recipe: &Recipe, running: &Running, site: &Site, order: &Order) -> Result<Loaded<Candidate>, Failure> {
+    let (origin, desk, whole, running) = (&recipe.origin, &site.history, running, &*running.base);
     if let Some(directory) = origin.directory() {
         desk.mend(directory).map_err(|half| stays(FailureCode::PolicyFaults, half))?;
     }
-    let faulty = |name: &str, report: &Report| Failure {
-        report: Some(report.human(name, false)),
-        ..Failure::new(
-            FailureCode::PolicyFaults,
-            format!("the policy of {name} has faults ({report}): the running policy stays"),
-        )
+    let faulty = |name: &str, report: Report| {
+        let message =
+            text!("the policy of {name} has faults ({sum}): the running policy stays", name, sum = report.sum());
+        Failure::of_faults(message, name, report)
     };
     let fetched = match desk.fetch(origin.directory(), running.id, order)? {
         Some(fetched) => fetched,
         None => {
             let name = origin.to_string();
-            let (files, faults) = origin.read().map_err(|report| faulty(&name, &report))?;
+            let (files, faults) = origin.read().map_err(|report| faulty(&name, report))?;
             let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
             Fetched { coming, faults, name, notes: Vec::new() }
         }
     };
     let Fetched { coming, faults, name, notes } = fetched;
-    let (policy, report) = recipe.compile(&coming.files, faults).map_err(|report| faulty(&name, &report))?;
-    let warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
+    let copies = recipe.store.copies();
+    let copies = match &order.feed {
+        Some(feed) => copies.with(&feed.name, Arc::clone(&feed.copy)),
+        None => copies,
+    };
+    let (policy, report) =
+        recipe.compile_with(&coming.files, copies, faults, Some(running)).map_err(|report| faulty(&name, report))?;
+    let mut warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
+    if policy.id != running.id {
+        let held = planning::hold(site, whole, &policy, order, origin.directory());
+        warnings.extend(held.map_err(|failure| stays(failure.code, failure.message))?);
+    }
     Ok(Loaded {
         id: policy.id.to_string(),
-        changed: policy.id != running.id || policy.server != running.server,
+        changed: policy.id != running.id || policy.server != running.server || policy.copies != running.copies,
         changes: Changes::between(running, &policy),
         warnings: notes.into_iter().chain(warnings.iter().cloned()).collect(),
         candidate: Candidate { policy, warnings, coming },

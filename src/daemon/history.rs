@@ -8,7 +8,7 @@ pub(super) use fetch::Fetched;
 use super::recipe::{Made, Recipe};
 use super::state::Held;
 use crate::clock::{Clock, Moment};
-use crate::control::history::replace::{self, Marker};
+use crate::control::history::replace::{self, Marker, keep_secrets};
 use crate::control::history::report::{Confirmed, HistoryList, UnconfirmedStatus};
 use crate::control::history::request::{CONFIRM_MAX, Order, Source};
 use crate::control::history::unconfirmed::Unconfirmed;
@@ -16,6 +16,7 @@ use crate::control::history::{Bounds, Entry, History, How};
 use crate::control::incidents::Who;
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Cause;
+use crate::language::text;
 use crate::policy::PolicyId;
 use crate::policy::document::{Faults, Files, Report};
 use crate::policy::load::read_directory;
@@ -80,10 +81,11 @@ impl Placed {
 }
 
 fn cannot_write(dir: &Path, error: impl std::fmt::Display) -> Failure {
-    let message = format!(
-        "the files of {} cannot be replaced: {error}\n  nothing has changed; the user that the gateway runs as must be able to \
+    let message = text!(
+        "the files of {dir} cannot be replaced: {error}\n  nothing has changed; the user that the gateway runs as must be able to \
          write to the directory",
-        dir.display()
+        dir = dir.display(),
+        error
     );
     Failure::new(FailureCode::CannotWrite, message)
 }
@@ -107,7 +109,7 @@ impl HistoryDesk {
     /// The history, for whoever cannot do without.
     pub(super) fn history(&self) -> Result<&Arc<History>, Failure> {
         self.history.as_ref().map_err(|why| {
-            let message = format!("no history is kept, so that nothing could be undone: {why}");
+            let message = text!("no history is kept, so that nothing could be undone: {why}", why);
             Failure::new(FailureCode::NoHistory, message)
         })
     }
@@ -153,7 +155,7 @@ impl HistoryDesk {
         let kept = history.load(waiting.back_to)?;
         let order = overdue(&waiting);
         let mut files = kept.files;
-        fetch::keep_secrets(&mut files, dir);
+        keep_secrets(&mut files, dir);
         let coming =
             Coming { id: PolicyId::of(&files), files: Arc::new(files), before: history.before(waiting.back_to).ok() };
         let placed = self.place(dir, loaded, coming, &order).map_err(|failure| failure.message)?;
@@ -177,9 +179,10 @@ impl HistoryDesk {
         let history = self.history().map_err(|failure| failure.message)?;
         let waiting = history.unconfirmed()?;
         let id = waiting.map(|waiting| waiting.back_to).or_else(|| history.last().map(|last| last.id));
-        let mut files = history.load(id.ok_or("no policy has run yet")?)?.files;
-        if let Some(dir) = recipe.origin.directory() {
-            fetch::keep_secrets(&mut files, dir);
+        let dir = recipe.origin.directory();
+        let mut files = history.load_beside(id.ok_or("no policy has run yet")?, dir)?.files;
+        if let Some(dir) = dir {
+            keep_secrets(&mut files, dir);
         }
         let (policy, report) = recipe.compile(&files, Faults::default()).map_err(|report| report.short())?;
         let told = format!(
@@ -218,8 +221,11 @@ impl HistoryDesk {
     fn write(&self, dir: &Path, runs: PolicyId, placed: &mut Placed, order: &Order) -> Result<(), Failure> {
         let history = self.history()?;
         let disk = |error: std::io::Error| {
-            let message =
-                format!("the history in {} cannot be written: {error}\n  nothing has changed", self.state.display());
+            let message = text!(
+                "the history in {state} cannot be written: {error}\n  nothing has changed",
+                state = self.state.display(),
+                error
+            );
             Failure::new(FailureCode::NoHistory, message)
         };
         let id = placed.coming.id;
@@ -227,10 +233,11 @@ impl HistoryDesk {
         let lies_id = PolicyId::of(&lies);
         if !history.is_kept(runs) {
             if lies_id != runs {
-                let message = format!(
-                    "policy {runs} runs and could not be kept: what lies in {} would replace it with no way back\n  \
+                let message = text!(
+                    "policy {runs} runs and could not be kept: what lies in {dir} would replace it with no way back\n  \
                      nothing has changed; `weir reload` first",
-                    dir.display()
+                    runs,
+                    dir = dir.display()
                 );
                 return Err(Failure::new(FailureCode::NoHistory, message));
             }
@@ -369,11 +376,15 @@ impl HistoryDesk {
         let history = self.history()?;
         let mut waiting = lock(&self.waiting);
         let Some((unconfirmed, _)) = &*waiting else {
-            let message = "no apply waits to be confirmed; `weir history` says what came of the last";
+            let message = text!("no apply waits to be confirmed; `weir history` says what came of the last");
             return Err(Failure::new(FailureCode::BadRequest, message));
         };
         history.set_unconfirmed(None).map_err(|error| {
-            let message = format!("the history in {} cannot be written: {error}: it still waits", self.state.display());
+            let message = text!(
+                "the history in {state} cannot be written: {error}: it still waits",
+                state = self.state.display(),
+                error
+            );
             Failure::new(FailureCode::NoHistory, message)
         })?;
         let id = unconfirmed.id;
@@ -407,5 +418,7 @@ fn overdue(waiting: &Unconfirmed) -> Order {
         who: Who::weir(),
         reason: format!("policy {} was not confirmed in time", waiting.id),
         confirm_within: None,
+        force: false,
+        feed: None,
     }
 }

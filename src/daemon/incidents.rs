@@ -301,6 +301,7 @@ pub(super) async fn run(site: Arc<Site>) {
                 Cause::Command | Cause::Apply | Cause::Rollback => {} // Noted with who asked.
                 Cause::Signal => desk.reloaded(&Who::named("SIGHUP"), &last),
                 Cause::Watch => desk.reloaded(&Who::named("watch"), &last),
+                Cause::Feed => desk.record(&Who::named("feed"), Event::Feed, last.message.clone(), ""),
                 Cause::Unconfirmed => {
                     desk.changed(&Who::weir(), Event::AutoRollback, &last, "an apply was not confirmed");
                 }

@@ -4,6 +4,7 @@ use super::Site;
 use crate::clock::Now;
 use crate::control::top::{suggestion, why};
 use crate::ledger::active::Change;
+use crate::ledger::recent::Recent;
 use crate::ledger::watch::{Doing, LOOK, Watch};
 use crate::live_policy::{Running, Shared};
 use crate::policy::Mode;
@@ -22,15 +23,28 @@ pub(super) async fn keep(site: Arc<Site>) -> Infallible {
         ticks.tick().await;
         let running = site.shared.live.load();
         let mut watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        look(&mut watch, &site.shared, &running, site.clock.now(), &mut |change| tell(&change));
+        let mut recent = site.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = &running.policy.server.guard;
+        recent.resize(guard.queries, guard.age);
+        look(&mut watch, Some(&mut recent), &site.shared, &running, site.clock.now(), &mut |change| tell(&change));
     }
 }
 
-/// One look; what has changed goes to `tell`.
-pub(super) fn look(watch: &mut Watch, shared: &Shared, running: &Running, now: Now, tell: &mut impl FnMut(Change)) {
+/// One look; what has changed goes to `tell`, and what was asked is remembered in `recent`.
+pub(super) fn look(
+    watch: &mut Watch,
+    mut recent: Option<&mut Recent>,
+    shared: &Shared,
+    running: &Running,
+    now: Now,
+    tell: &mut impl FnMut(Change),
+) {
     for _ in 0..SAMPLES_PER_LOOK {
         let Some(sample) = shared.samples.take() else { break };
         watch.note(&sample);
+        if let Some(recent) = &mut recent {
+            recent.note(now.at, &sample);
+        }
     }
     while let Some(alert) = shared.alerts.take() {
         watch.heed(now, alert, tell);

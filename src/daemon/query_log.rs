@@ -1,7 +1,10 @@
 //! The query log on a thread of its own: a full disk or a pipe that nobody reads holds up this thread and nothing else.
 
 use super::Site;
-use crate::telemetry::query_log::QueryLog;
+use crate::ledger::journal::RuleId;
+use crate::live_policy::Running;
+use crate::telemetry::query_log::{Notes, QueryLog};
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,12 +53,12 @@ impl LogThread {
     pub(super) fn start(mut log: QueryLog, site: Arc<Site>) -> io::Result<Self> {
         let (orders, told) = mpsc::channel();
         std::thread::Builder::new().name("weir-query-log".to_owned()).spawn(move || {
-            let mut failing = false;
+            let (mut known, mut failing) = (Known::new(&site), false);
             loop {
                 let order = told.recv_timeout(LOOK);
                 match order {
                     Ok(Order::Use(other)) => {
-                        write(&mut log, &site, &mut failing);
+                        write(&mut log, &site, &mut known, &mut failing);
                         log = other;
                     }
                     Ok(Order::Reopen) => {
@@ -66,7 +69,7 @@ impl LogThread {
                     }
                     Err(RecvTimeoutError::Timeout) => {}
                     Ok(Order::End(_)) | Err(RecvTimeoutError::Disconnected) => {
-                        write(&mut log, &site, &mut failing);
+                        write(&mut log, &site, &mut known, &mut failing);
                         if let Ok(Order::End(ended)) = order {
                             // Who does not wait any more does not need to know.
                             let _ = ended.send(());
@@ -74,7 +77,7 @@ impl LogThread {
                         return;
                     }
                 }
-                write(&mut log, &site, &mut failing);
+                write(&mut log, &site, &mut known, &mut failing);
             }
         })?;
         Ok(Self { orders })
@@ -100,15 +103,64 @@ impl LogThread {
     }
 }
 
+/// What is known of the rules and upstreams that the queue speaks of. The policy itself is not held: a sink that takes
+/// nothing would keep an old one in memory.
+#[derive(Debug)]
+struct Known {
+    generation: u64,
+    /// Names by slot.
+    upstreams: HashMap<u16, String>,
+    /// Owner and ticket of each rule that has one, by its id as it is queued.
+    rules: HashMap<RuleId, RuleNotes>,
+    /// Those of the policy before: a line may have been queued just before a reload.
+    before: HashMap<RuleId, RuleNotes>,
+}
+
+/// Owner and ticket.
+type RuleNotes = (Option<String>, Option<String>);
+
+impl Known {
+    fn new(site: &Site) -> Self {
+        Self::of(&site.shared.live.load())
+    }
+
+    fn of(running: &Running) -> Self {
+        let upstreams = running.routing.upstreams.iter();
+        let upstreams = upstreams.map(|upstream| (upstream.link.slot, upstream.settings.name.clone())).collect();
+        Self { generation: running.generation, upstreams, rules: rules_of(running), before: HashMap::new() }
+    }
+
+    /// Learns of another policy.
+    fn follow(&mut self, site: &Site) {
+        let running = site.shared.live.load();
+        if running.generation != self.generation {
+            self.before = std::mem::replace(self, Self::of(&running)).rules;
+        }
+    }
+}
+
+fn rules_of(running: &Running) -> HashMap<RuleId, RuleNotes> {
+    let rules = running.policy.filter.rules().iter();
+    let noted = rules.filter(|rule| rule.owner.is_some() || rule.ticket.is_some());
+    noted.map(|rule| (RuleId::new(&rule.id), (rule.owner.clone(), rule.ticket.clone()))).collect()
+}
+
+impl Notes for Known {
+    fn upstream(&self, slot: u16) -> Option<String> {
+        self.upstreams.get(&slot).cloned()
+    }
+
+    fn rule(&self, id: &RuleId) -> (Option<&str>, Option<&str>) {
+        let noted = self.rules.get(id).or_else(|| self.before.get(id));
+        noted.map_or((None, None), |(owner, ticket)| (owner.as_deref(), ticket.as_deref()))
+    }
+}
+
 /// Writes all that is queued; a sink that fails is reported once, and once when it works again.
-fn write(log: &mut QueryLog, site: &Site, failing: &mut bool) {
-    let running = site.shared.live.load();
-    let name = |slot| {
-        let of_slot = |upstream: &&crate::upstream::Upstream| upstream.link.slot == slot;
-        running.routing.upstreams.iter().find(of_slot).map(|upstream| upstream.settings.name.clone())
-    };
+fn write(log: &mut QueryLog, site: &Site, known: &mut Known, failing: &mut bool) {
+    known.follow(site);
     loop {
-        match log.write_queued(&site.shared.journal, name) {
+        match log.write_queued(&site.shared.journal, known) {
             Ok(more) => {
                 if std::mem::take(failing) {
                     tracing::info!("the query log is written again; {} lines were lost", log.lost());

@@ -1,8 +1,10 @@
 //! How a policy of this process is made: from where, and what the command line lays over it. The start and every reload
 //! follow the same recipe.
 
+use crate::control::feeds::store::Store;
 use crate::control::origin::{self, Origin};
 use crate::policy::document::{Faults, Files, Report};
+use crate::policy::feeds::Copies;
 use crate::policy::server::{Server, Transport, UpstreamSettings};
 use crate::policy::{self, Policy};
 use std::net::{SocketAddr, UdpSocket};
@@ -22,6 +24,8 @@ pub(super) struct Recipe {
     pub(super) socket: Option<PathBuf>,
     /// Keys the hash of the name tables.
     pub(super) seed: u64,
+    /// Where the last copies of feeds are.
+    pub(super) store: Arc<Store>,
 }
 
 /// A policy that was made.
@@ -39,7 +43,21 @@ impl Recipe {
     /// # Errors
     /// The report of all its faults.
     pub(super) fn make(&self) -> Result<Made, Report> {
+        self.make_with(|_| {})
+    }
+
+    /// As [`Self::make`], for whoever has another policy to run: the first fault is enough. A million names are not read for
+    /// nothing then.
+    ///
+    /// # Errors
+    /// The report of some of its faults.
+    pub(super) fn make_or_else(&self) -> Result<Made, Report> {
+        self.make_with(Faults::first_is_enough)
+    }
+
+    fn make_with(&self, prepare: impl FnOnce(&Faults)) -> Result<Made, Report> {
         let (files, faults) = self.origin.read()?;
+        prepare(&faults);
         let (policy, report) = self.compile(&files, faults)?;
         let warnings = report.short().lines().map(str::to_owned).collect();
         Ok(Made { policy, files: Arc::new(files), warnings })
@@ -50,7 +68,23 @@ impl Recipe {
     /// # Errors
     /// The report of all its faults.
     pub(super) fn compile(&self, files: &Files, faults: Faults) -> Result<(Policy, Report), Report> {
+        self.compile_with(files, self.store.copies(), faults, None)
+    }
+
+    /// As [`Self::compile`], with these copies of feeds, while a policy runs: what of its filter stays the same is shared.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn compile_with(
+        &self,
+        files: &Files,
+        copies: Copies,
+        faults: Faults,
+        running: Option<&Policy>,
+    ) -> Result<(Policy, Report), Report> {
         let mut options = origin::load_options(&self.resolv_conf, self.seed);
+        options.copies = copies;
+        options.running = running.map(|running| running.filter.clone());
         if let Some(lab) = self.lab {
             // A machine without a nameserver has no fault then.
             options.surroundings.nameservers = vec![lab];

@@ -1,22 +1,30 @@
 //! What becomes of a request on the control socket.
 
-use super::{Site, survey};
+use super::recipe::Recipe;
+use super::{Site, planning, survey};
 use crate::control::history::request::Order;
 use crate::control::incidents::{Event, Who};
 use crate::control::protocol::{Command, Failure, FailureCode};
 use crate::control::reload::{Asker, Outcome};
 use crate::control::socket::Peer;
+use crate::language::text;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 
 /// Answers one request.
-pub(super) async fn answer(site: Arc<Site>, asker: Asker, command: Command, peer: Peer) -> Result<Value, Failure> {
+pub(super) async fn answer(
+    site: Arc<Site>,
+    recipe: &Arc<Recipe>,
+    asker: Asker,
+    command: Command,
+    peer: Peer,
+) -> Result<Value, Failure> {
     let who = || Who::peer(peer.uid, peer.pid);
     match command {
         Command::Status {} => value(&survey::status(&site)),
-        Command::Reload {} => {
-            let (who, outcome) = (who(), asker.reload(who()).await);
+        Command::Reload { force } => {
+            let (who, outcome) = (who(), asker.reload(who(), force).await);
             if let Some(last) = site.last_reload() {
                 site.incidents.reloaded(&who, &last);
             }
@@ -25,11 +33,16 @@ pub(super) async fn answer(site: Arc<Site>, asker: Asker, command: Command, peer
         Command::History {} => value(&site.history.list()?),
         Command::Diff(request) => {
             let compare = move || site.history.diff(&request);
-            value(
-                &tokio::task::spawn_blocking(compare).await.map_err(|error| {
-                    Failure::new(FailureCode::Unavailable, format!("comparing broke off: {error}"))
-                })??,
-            )
+            value(&tokio::task::spawn_blocking(compare).await.map_err(|error| {
+                Failure::new(FailureCode::Unavailable, text!("comparing broke off: {error}", error))
+            })??)
+        }
+        Command::Plan(request) => {
+            let (site, recipe) = (Arc::clone(&site), Arc::clone(recipe));
+            let plan = move || planning::plan(&site, &recipe, &request);
+            value(&tokio::task::spawn_blocking(plan).await.map_err(|error| {
+                Failure::new(FailureCode::Unavailable, text!("making the plan broke off: {error}", error))
+            })??)
         }
         Command::Apply(request) => value(&carry_out(&site, &asker, request.check(who())?, Event::Apply).await?),
         Command::Rollback(request) => value(&carry_out(&site, &asker, request.check(who())?, Event::Rollback).await?),
@@ -40,13 +53,23 @@ pub(super) async fn answer(site: Arc<Site>, asker: Asker, command: Command, peer
             site.incidents.write().await;
             value(&confirmed)
         }
+        Command::Feeds {} => value(&site.feeds.list(None)?),
+        Command::FeedRefresh { name } => value(&site.feeds.refresh(name.as_deref())?),
+        Command::FeedAccept { name } => {
+            let outcome = site.feeds.accept(&name, who(), &asker).await;
+            let told = outcome.as_ref().map_or_else(|failure| failure.message.as_str(), |_| "ok");
+            let what = format!("accept {name}: {}", told.lines().next().unwrap_or_default());
+            site.incidents.record(&who(), Event::Feed, what, "");
+            site.incidents.write().await;
+            value(&outcome?)
+        }
         Command::Mode(request) => value(&site.incidents.mode(&who(), &request).await?),
         Command::Block(request) => value(&site.incidents.block(&who(), &request).await?),
         Command::Unblock(request) => value(&site.incidents.unblock(&who(), &request).await?),
         Command::Top { rows } => value(&survey::top(&site, rows)),
         Command::Explain(question) => {
             let running = site.shared.live.load();
-            let explained = crate::control::explain::explain_running(&running, &question);
+            let explained = crate::control::explain::explain_running(&running, &question, site.clock.now().unix_ms);
             value(&explained.map_err(|message| Failure::new(FailureCode::BadRequest, message))?)
         }
     }
@@ -54,10 +77,13 @@ pub(super) async fn answer(site: Arc<Site>, asker: Asker, command: Command, peer
 
 /// Has the policy changed, and notes who did it and what became of it.
 async fn carry_out(site: &Site, asker: &Asker, order: Order, event: Event) -> Outcome {
-    let (who, reason) = (order.who.clone(), order.reason.clone());
+    let (who, reason, force) = (order.who.clone(), order.reason.clone(), order.force);
     let outcome = asker.order(order).await;
     let what = match &outcome {
-        Ok(reloaded) => format!("ok: policy {}, generation {}", reloaded.policy, reloaded.generation),
+        Ok(reloaded) => {
+            let forced = if force { ", forced" } else { "" };
+            format!("ok: policy {}, generation {}{forced}", reloaded.policy, reloaded.generation)
+        }
         Err(failure) => format!("refused: {}", failure.message.lines().next().unwrap_or_default()),
     };
     site.incidents.record(&who, event, what, &reason);
@@ -67,5 +93,5 @@ async fn carry_out(site: &Site, asker: &Asker, order: Order, event: Event) -> Ou
 
 fn value(result: &impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(result)
-        .map_err(|error| Failure::new(FailureCode::Unavailable, format!("the answer cannot be written: {error}")))
+        .map_err(|error| Failure::new(FailureCode::Unavailable, text!("the answer cannot be written: {error}", error)))
 }

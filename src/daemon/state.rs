@@ -37,6 +37,14 @@ impl State {
         matches!(self.place, StatePlace::Nowhere(_))
     }
 
+    /// Where it most likely is: what is only read there needs no lock. The first that is there.
+    pub(super) fn likely(&self) -> Option<PathBuf> {
+        match &self.place {
+            StatePlace::OneOf(candidates) => candidates.iter().find(|path| path.is_dir()).cloned(),
+            StatePlace::Nowhere(_) => None,
+        }
+    }
+
     /// The directory. One that a gateway which is just ending still holds is waited for.
     pub(super) fn open(&mut self) -> Held {
         let place = &self.place;

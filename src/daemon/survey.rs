@@ -1,33 +1,44 @@
 //! Puts together how the gateway is, from the counters of all workers and the policy that runs.
 
 use super::{ALERTS, FLIGHTS_MAX, JOURNAL_ENTRIES, SAMPLES, Site};
+use crate::control::feeds::report::FeedStatus;
 use crate::control::incidents::auto::Sample;
+use crate::control::rules::RulesStatus;
 use crate::control::status::{
-    self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus,
+    self, CacheStatus, CookieStatus, Memory, MemoryLimit, PolicyStatus, Queries, Status, UpstreamStatus, seconds_text,
 };
 use crate::control::top::{self, STATUS_ROWS, Top};
 use crate::gateway::Gateway;
 use crate::ledger::alerts::{AlertKind, Alerts};
 use crate::ledger::journal::Journal;
+use crate::ledger::recent::Recent;
 use crate::ledger::samples::Samples;
 use crate::ledger::watch::Watch;
 use crate::ledger::{CookieEvent, Totals, UpstreamEvent};
 use crate::listen::Event;
 use crate::live_policy::{Running, Shared};
+use crate::policy::document::instant;
+use crate::policy::filter::{Rule, RuleHits};
 use crate::policy::modes::NORMAL;
 use crate::storm::Storms;
-use crate::telemetry::exposition::{PolicyRow, Snapshot, UpstreamRow};
+use crate::telemetry::exposition::{FeedRow, PolicyRow, RULES_MAX, RuleRow, Snapshot, UpstreamRow};
 use crate::upstream::Upstream;
 use crate::verdict::{Outcome, Reason};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What one client connection takes to read a query: the greatest with its length (RFC 1035 section 4.2.2).
 const TCP_QUERY_BYTES: u64 = 65_537;
 
 /// Answers that the clients of one worker have not taken; who exceeds it is cut off (`listen::connection`).
 const TCP_ANSWERS_BYTES: u64 = 64 << 20;
+
+/// How long before its end a rule is a warning.
+const SOON: Duration = Duration::from_secs(7 * 86_400);
+
+/// The most rules whose end is told.
+const ENDS_MAX: usize = 20;
 
 /// The status now.
 pub(super) fn status(site: &Site) -> Status {
@@ -49,6 +60,7 @@ pub(super) fn status(site: &Site) -> Status {
         listeners: running.policy.server.listen.iter().map(ToString::to_string).collect(),
         workers: site.workers,
         queries: queries(&totals, site.in_flight()),
+        rules: RulesStatus::of(&running),
         cookies: cookies(&running, &totals),
         cache: cache(&site.shared, &totals),
         upstreams: upstreams(&running, &totals),
@@ -56,6 +68,7 @@ pub(super) fn status(site: &Site) -> Status {
             resident_bytes: status::resident_bytes(),
             limits: limits(&site.shared, &running, site.workers),
         },
+        feeds: site.feeds.list(None).map(|list| list.feeds).unwrap_or_default(),
         top: top(site, STATUS_ROWS),
         warnings: warnings(site, &running),
     }
@@ -96,15 +109,36 @@ pub(super) fn snapshot(site: &Site) -> Snapshot {
             since_unix_ms: running.since_unix_ms,
         },
         mode: running.mode.clone().unwrap_or_else(|| NORMAL.to_owned()),
+        rules: running.counted_rules().take(RULES_MAX).map(rule_row).collect(),
         emergency_rules: site.incidents.rules() as u64,
         in_flight: site.in_flight(),
         alerts,
         alerts_lost: site.shared.alerts.lost(),
         samples_lost: site.shared.samples.lost(),
+        feeds: site.feeds.list(None).map(|list| list.feeds).unwrap_or_default().into_iter().map(feed_row).collect(),
         outbox_lost: happened(Event::OutboxLost),
         driver_events: Event::ALL.iter().map(|event| (event.name(), happened(*event))).collect(),
         unix_ms: site.clock.now().unix_ms,
     }
+}
+
+fn feed_row(feed: FeedStatus) -> FeedRow {
+    FeedRow {
+        name: feed.name,
+        entries: feed.entries.unwrap_or(0),
+        serial: feed.serial,
+        age_s: feed.age_s,
+        is_old: feed.is_old,
+        is_held: feed.held.is_some(),
+        looks_ok: feed.looks_ok,
+        looks_failed: feed.looks - feed.looks_ok.min(feed.looks),
+        notified: feed.notified,
+    }
+}
+
+fn rule_row(rule: &Rule) -> RuleRow {
+    let count = rule.hits.read().unwrap_or_default();
+    RuleRow { id: rule.id.clone(), decided: count.decided, monitored: count.monitored }
 }
 
 fn pool_name(running: &Running, pool: usize) -> &str {
@@ -178,6 +212,7 @@ fn upstreams(running: &Running, totals: &Totals) -> Vec<UpstreamStatus> {
 pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<MemoryLimit> {
     let limit = |what: String, bytes: u64| MemoryLimit { what, bytes };
     let zones = running.policy.storm.zones;
+    let guard = &running.policy.server.guard;
     let connections = running.policy.tcp.connections as u64;
     vec![
         limit("cache".to_owned(), shared.cache.counters().size_bytes),
@@ -193,10 +228,19 @@ pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<
             format!("accounts of {zones} zones in each of {workers} workers"),
             (workers * Storms::size_bytes(zones)) as u64,
         ),
+        limit(
+            format!("hits of rules in each of {workers} workers"),
+            RuleHits::size_bytes(running.counted_rules().count(), workers) as u64,
+        ),
+        limit("budgets of filter rules".to_owned(), shared.budgets.bytes() as u64),
         limit(format!("query log: {JOURNAL_ENTRIES} lines waiting"), Journal::size_bytes(JOURNAL_ENTRIES) as u64),
         limit(
             format!("who it is: {SAMPLES} samples and {ALERTS} alerts waiting, and the summaries"),
             (Samples::size_bytes(SAMPLES) + Alerts::size_bytes(ALERTS) + Watch::size_bytes()) as u64,
+        ),
+        limit(
+            format!("{} queries of the last {}", guard.queries, seconds_text(guard.age.as_secs())),
+            Recent::size_bytes(guard.queries) as u64,
         ),
         limit(format!("queries of {connections} TCP connections"), connections * TCP_QUERY_BYTES),
         limit(
@@ -251,6 +295,8 @@ fn warnings(site: &Site, running: &Running) -> Vec<String> {
     let mut warnings = site.warnings();
     warnings.extend(site.incidents.warnings());
     warnings.extend(site.history.warnings());
+    warnings.extend(site.feeds.warnings());
+    warnings.extend(ends(running.policy.filter.rules(), site.clock.now().unix_ms));
     for upstream in &running.routing.upstreams {
         let name = &upstream.settings.name;
         if !upstream.state.is_up() {
@@ -263,4 +309,48 @@ fn warnings(site: &Site, running: &Running) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// Rules that have expired, and those that will within a week: a rule that ends unnoticed is one that is missed.
+fn ends(rules: &[Rule], now_ms: u64) -> Vec<String> {
+    let ending = rules.iter().filter_map(|rule| Some((rule, rule.scope.expires_ms?)));
+    let soon = ending.filter(|(_, expires_ms)| *expires_ms < now_ms.saturating_add(SOON.as_millis() as u64));
+    let told = soon.take(ENDS_MAX).map(|(rule, expires_ms)| {
+        let (id, when) = (&rule.id, instant::show(expires_ms));
+        let owner = rule.owner.as_ref().map_or_else(String::new, |owner| format!(", owner {owner}"));
+        match expires_ms > now_ms {
+            true => format!("rule {id:?} expires at {when}{owner}"),
+            false => format!("rule {id:?} has expired at {when}{owner}"),
+        }
+    });
+    told.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::filter::{Action, Scope};
+
+    #[test]
+    fn rules_that_end_within_a_week_are_named() {
+        let ending = |id: &str, expires_ms| Rule {
+            scope: Scope { expires_ms, ..Scope::default() },
+            owner: Some("noc".to_owned()),
+            ..Rule::new(id, "zone", 0, Action::Nxdomain)
+        };
+        let (now, day) = (1_767_225_600_000, 86_400_000);
+        let rules = [
+            ending("never", None),
+            ending("late", Some(now + 7 * day)),
+            ending("soon", Some(now + 6 * day)),
+            ending("over", Some(now)),
+        ];
+        let expected = [
+            "rule \"soon\" expires at 2026-01-07T00:00:00Z, owner noc",
+            "rule \"over\" has expired at 2026-01-01T00:00:00Z, owner noc",
+        ];
+        assert_eq!(ends(&rules, now), expected);
+        let many: Vec<_> = (0..100).map(|_| ending("over", Some(now))).collect();
+        assert_eq!(ends(&many, now).len(), ENDS_MAX);
+    }
 }

@@ -4,6 +4,7 @@
 
 mod chain;
 pub mod edns;
+mod hints;
 pub mod letters;
 pub mod name;
 pub mod patch;
@@ -82,6 +83,7 @@ pub mod rcode {
     pub const NXDOMAIN: u16 = 3;
     pub const NOTIMP: u16 = 4;
     pub const REFUSED: u16 = 5;
+    pub const YXDOMAIN: u16 = 6;
     pub const BADVERS: u16 = 16;
     pub const BADCOOKIE: u16 = 23;
 }

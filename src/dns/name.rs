@@ -3,6 +3,7 @@
 //! Every reading of a name from a packet goes through `walk`, so that there is one rule for pointers and lengths.
 
 use super::walk::walk;
+use crate::language::{Text, text};
 use std::fmt::{self, Write as _};
 
 /// The longest name in wire form, root label included (RFC 1035 section 2.3.4).
@@ -37,17 +38,26 @@ pub enum NameError {
     Truncated,
 }
 
+impl NameError {
+    /// What is wrong with the name.
+    pub fn text(self) -> Text {
+        match self {
+            Self::EmptyLabel => text!("name has an empty label"),
+            Self::LabelTooLong => text!("name has a label over 63 bytes"),
+            Self::NameTooLong => text!("name is over 255 bytes"),
+            Self::BadEscape => {
+                text!("name has a backslash without a character or a number up to 255 behind it")
+            }
+            Self::BadCharacter(c) => text!("name has a character that needs an escape: {character:?}", character = c),
+            Self::BadPointer => text!("name has a compression pointer that does not lead backward to a name"),
+            Self::Truncated => text!("name is cut off"),
+        }
+    }
+}
+
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EmptyLabel => f.write_str("name has an empty label"),
-            Self::LabelTooLong => f.write_str("name has a label over 63 bytes"),
-            Self::NameTooLong => f.write_str("name is over 255 bytes"),
-            Self::BadEscape => f.write_str("name has a backslash without a character or a number up to 255 behind it"),
-            Self::BadCharacter(c) => write!(f, "name has a character that needs an escape: {c:?}"),
-            Self::BadPointer => f.write_str("name has a compression pointer that does not lead backward to a name"),
-            Self::Truncated => f.write_str("name is cut off"),
-        }
+        f.write_str(&self.text().english())
     }
 }
 

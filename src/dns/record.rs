@@ -117,6 +117,8 @@ impl<'m> Walker<'m> {
             26 => (2, 2, Tail::None),
             rtype::SRV => (6, 1, Tail::None),
             rtype::SIG | rtype::RRSIG => (18, 1, Tail::Any),
+            // SvcPriority, TargetName, and parameters (RFC 9460 section 2.2).
+            rtype::SVCB | rtype::HTTPS => (2, 1, Tail::Any),
             // NXT, NSEC
             30 | rtype::NSEC => (0, 1, Tail::Any),
             // NAPTR: order, preference and three character-strings (RFC 3403 section 4.1)
@@ -184,6 +186,7 @@ mod tests {
             (rtype::SRV, b"\0\0\0\0\0\x35\0", b"\0\0\0\0\0\x35"),
             (rtype::SOA, &[0; 22], &[0; 21]),
             (rtype::RRSIG, &[0; 19], &[0; 18]),
+            (rtype::HTTPS, b"\0\x01\0\0\x04\0\x04\xc0\0\x02\x01", b"\0\x01\x05a"),
             (35, b"\0\x01\0\x01\x01u\0\x02ab\xc0\x0c", b"\0\x01\0\x01\x01u\0\xff\xc0\x0c"),
         ] {
             assert!(sound(rtype, class::IN, good), "type {rtype}");

@@ -37,8 +37,26 @@ pub enum Body<'a> {
         /// TTL in seconds.
         ttl: u32,
     },
+    /// These records of the question's name; NODATA when there are none.
+    Records {
+        /// All that go into the answer.
+        records: &'a [OwnRecord<'a>],
+        /// TTL and MINIMUM of NODATA, in seconds.
+        ttl: u32,
+    },
     /// TC=1: the question byte for byte, OPT kept, no records; never longer than the query.
     Truncated,
+}
+
+/// A record of our own, owned by the question's name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OwnRecord<'a> {
+    /// The type.
+    pub rtype: u16,
+    /// In seconds.
+    pub ttl: u32,
+    /// RDATA without compressed names, at most 65 535 bytes.
+    pub rdata: &'a [u8],
 }
 
 /// The longest text of an extended error that we send, in bytes; longer ones are cut between characters.
@@ -85,7 +103,7 @@ fn try_write(
     let (rcode, error) = match body {
         Body::Rcode(code) => (expressible(code, query.edns.is_some()), error),
         Body::Nxdomain { .. } => (rcode::NXDOMAIN, error),
-        Body::Nodata { .. } | Body::Addresses { .. } => (rcode::NOERROR, error),
+        Body::Nodata { .. } | Body::Addresses { .. } | Body::Records { .. } => (rcode::NOERROR, error),
         Body::Truncated => (rcode::NOERROR, None),
     };
     let room = out.len();
@@ -95,6 +113,7 @@ fn try_write(
         Body::Rcode(_) => {}
         Body::Nxdomain { ttl } | Body::Nodata { ttl } => writer.soa(query.qclass, ttl)?,
         Body::Addresses { addresses, ttl } => writer.addresses(query, addresses, ttl)?,
+        Body::Records { records, ttl } => writer.records(query, records, ttl)?,
         Body::Truncated => writer.out[2] |= (header::TC >> 8) as u8,
     }
     let len = writer.len;
@@ -250,6 +269,19 @@ impl Writer<'_> {
             return self.soa(query.qclass, ttl);
         }
         put_u16(self.out, 6, answers);
+        Some(())
+    }
+
+    /// These records, or what says that there are none.
+    fn records(&mut self, query: &Query<'_>, records: &[OwnRecord<'_>], ttl: u32) -> Option<()> {
+        if records.is_empty() {
+            return self.soa(query.qclass, ttl);
+        }
+        for record in records {
+            self.record(record.rtype, class::IN, record.ttl, record.rdata.len())?;
+            self.put(record.rdata)?;
+        }
+        put_u16(self.out, 6, u16::try_from(records.len()).ok()?);
         Some(())
     }
 }

@@ -6,8 +6,7 @@ use super::chain::Chain;
 use super::edns::{self, Edns};
 use super::name::Name;
 use super::record::{self, Record, Walker};
-use super::{HEADER_LEN, MESSAGE_MAX, class, header, opcode, rcode, rtype, u16_at, u32_at, walk};
-use std::net::IpAddr;
+use super::{HEADER_LEN, MESSAGE_MAX, header, opcode, rcode, rtype, u16_at, u32_at, walk};
 
 /// The most records whose TTL is tracked for counting down; a response with more is passed on but not cached.
 pub const TTLS_MAX: usize = 128;
@@ -35,6 +34,8 @@ pub struct Response<'m> {
     pub authorities: u16,
     /// Records in the additional section, OPT included.
     pub additionals: u16,
+    /// Where the additional section begins: names before it never lead into it, so it can be cut off.
+    pub additionals_at: usize,
     /// The OPT record.
     pub edns: Option<Edns>,
     /// A TSIG record is last: not to be changed apart from the id, not to be cached.
@@ -108,6 +109,7 @@ impl<'m> Response<'m> {
             answers: word(3)?,
             authorities: word(4)?,
             additionals: word(5)?,
+            additionals_at: 0,
             edns: None,
             signed: false,
             answer_ttl_min: None,
@@ -136,6 +138,7 @@ impl<'m> Response<'m> {
             let record = response.body_record(&mut walker)?;
             response.read_authority(&record)?;
         }
+        response.additionals_at = walker.at;
         for _ in 0..response.additionals {
             response.read_additional(&mut walker)?;
         }
@@ -291,6 +294,11 @@ impl<'m> Response<'m> {
         }
     }
 
+    /// Where the target of the CNAME number `n` that was followed stands.
+    pub(super) fn target_at(&self, n: usize) -> Option<usize> {
+        self.chain[..self.chain_len].get(n).map(|at| usize::from(*at))
+    }
+
     /// The question byte for byte; empty when there is none.
     pub fn question(&self) -> &'m [u8] {
         &self.message[HEADER_LEN..self.question_end]
@@ -310,22 +318,6 @@ impl<'m> Response<'m> {
                 Some((section, record))
             },
         )
-    }
-
-    /// Calls `visit` with each IPv4 and IPv6 address of the answer section, in order. Walks the message anew.
-    pub fn addresses(&self, visit: &mut dyn FnMut(IpAddr)) {
-        for (_, record) in self.records().take(usize::from(self.answers)) {
-            // The scan has checked the length of an address, so `first_chunk` is the whole of it.
-            let data = &self.message[record.data];
-            let address = match (record.class, record.rtype) {
-                (class::IN, rtype::A) => data.first_chunk::<4>().map(|ip| IpAddr::from(*ip)),
-                (class::IN, rtype::AAAA) => data.first_chunk::<16>().map(|ip| IpAddr::from(*ip)),
-                _ => None,
-            };
-            if let Some(address) = address {
-                visit(address);
-            }
-        }
     }
 
     /// Whether the OPT record ends the message, so that it can be cut off and another one put in its place.

@@ -2,8 +2,10 @@
 //! no answer is remembered, the debt of its network. Only what comes out of
 //! here, an [`Admitted`], can be answered from the cache or forwarded.
 
+use super::obey::Order;
 use super::outbox::Outbox;
 use super::{Case, Client, Desk, View};
+use crate::clock::Moment;
 use crate::dns::edns::ExtendedError;
 use crate::dns::query::{Malformed, Query};
 use crate::dns::reply::Body;
@@ -11,7 +13,7 @@ use crate::dns::{opcode, rcode, rtype};
 use crate::policy::Mode;
 use crate::policy::access::{AccessVerdict, Asked};
 use crate::policy::clients::GroupSet;
-use crate::policy::filter::{Action, Rule, Subject};
+use crate::policy::filter::Subject;
 use crate::policy::rrl::RrlVerdict;
 use crate::policy::source::SourceVerdict;
 use crate::verdict::{Outcome, Reason};
@@ -33,12 +35,16 @@ pub(super) struct Admitted<'q> {
     case: Case<'q>,
     kind: Kind,
     groups: GroupSet,
+    /// A rule decides on the question, unless one of an earlier zone decides on the answer.
+    waits: bool,
 }
 
 impl<'q> Admitted<'q> {
     /// A plain query that was admitted when it came, and has waited since for another one's answer.
     pub(super) fn again(view: &View<'_>, case: Case<'q>) -> Self {
-        Self { case, kind: Kind::Plain, groups: view.running.policy.groups.of(case.client.peer.ip()) }
+        let groups = view.running.policy.groups.of(case.client.peer.ip());
+        let waits = view.waits(case, &groups);
+        Self { case, kind: Kind::Plain, groups, waits }
     }
 
     pub(super) fn case(&self) -> Case<'q> {
@@ -51,6 +57,34 @@ impl<'q> Admitted<'q> {
 
     pub(super) fn groups(&self) -> &GroupSet {
         &self.groups
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+}
+
+impl<'v> View<'v> {
+    /// What the filter is asked about a question.
+    fn subject<'s>(&self, case: Case<'s>, groups: &'s GroupSet) -> Subject<'s>
+    where
+        'v: 's,
+    {
+        let (client, tcp) = (case.client.peer.ip(), case.client.is_tcp());
+        Subject { groups, client, name: &case.query.name, qtype: case.query.qtype, tcp, active: self.active }
+    }
+
+    /// Whether what was admitted at a moment, under the policy of a generation, was admitted by what is in force now.
+    fn is_as_at(&self, received: Moment, policy: u64) -> bool {
+        // Rounded up: within the millisecond of a change it is asked again.
+        let waited_ms = u64::try_from(self.now.at.since(received).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let unix_ms = self.now.unix_ms.saturating_sub(waited_ms);
+        policy == self.running.generation && !self.active.may_have_changed_since(unix_ms)
+    }
+
+    /// Whether a rule decides on a question, unless one of an earlier zone decides on its answer.
+    pub(super) fn waits(&self, case: Case<'_>, groups: &GroupSet) -> bool {
+        self.running.policy.filter.may_wait() && self.running.decide(&self.subject(case, groups)).waits
     }
 }
 
@@ -82,22 +116,23 @@ impl Desk {
         }
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         // Signed questions too, or any client could add a signature of nobody's to get around a rule.
-        if case.query.asks_for_records() && !self.pass_filter(view, case, &groups, out) {
-            return None;
+        let mut waits = false;
+        if case.query.asks_for_records() {
+            waits = self.pass_filter(view, case, &groups, true, out)?;
         }
-        Some(Admitted { case, kind, groups })
+        Some(Admitted { case, kind, groups, waits })
     }
 
-    /// Whether a query that was admitted under the policy of a generation still is: a change of policy acts on those that
-    /// wait for an upstream as on all others. One that is not has been answered and counted. Limits are not asked again,
+    /// Whether a query that was admitted under the policy of a generation still is: a change of policy, or of the hours of
+    /// its schedules, acts on those that wait for an upstream as on all others. One that is not has been answered and counted. Limits are not asked again,
     /// they have counted it.
     pub(super) fn stays_admitted(&mut self, view: &View<'_>, case: Case<'_>, policy: u64, out: &mut Outbox) -> bool {
-        if policy == view.running.generation {
+        if view.is_as_at(case.received, policy) {
             return true;
         }
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         self.pass_access(view, case, out)
-            && (!case.query.asks_for_records() || self.pass_filter(view, case, &groups, out))
+            && (!case.query.asks_for_records() || self.pass_filter(view, case, &groups, false, out).is_some())
     }
 
     fn pass_access(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
@@ -126,7 +161,7 @@ impl Desk {
         false
     }
 
-    fn pass_source(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn pass_source(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
         let policy = &view.running.policy.source;
         let verified = view.is_verified(case);
         match self.limit.check(policy, view.now.at, case.client.peer.ip(), verified) {
@@ -147,16 +182,44 @@ impl Desk {
         false
     }
 
-    fn pass_filter(&mut self, view: &View<'_>, case: Case<'_>, groups: &GroupSet, out: &mut Outbox) -> bool {
-        let query = case.query;
-        let subject = Subject { groups, name: &query.name, qtype: query.qtype, tcp: case.client.is_tcp() };
-        let decision = view.running.decide(&subject);
+    /// Asks the filter about a question: `None` when that has been answered, else whether a decision waits for the answer.
+    /// `is_new`: budgets are asked, and pay for it.
+    fn pass_filter(
+        &mut self,
+        view: &View<'_>,
+        case: Case<'_>,
+        groups: &GroupSet,
+        is_new: bool,
+        out: &mut Outbox,
+    ) -> Option<bool> {
+        let subject = view.subject(case, groups);
+        let budgets = &view.shared.budgets;
+        let decision = view.running.decide_spending(&subject, &mut |rule, matched| {
+            is_new && budgets.is_spent(view.now.at, rule, matched, subject.name, subject.client)
+        });
         if let Some(rule) = decision.monitored {
             self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
         }
-        match decision.rule {
-            Some(rule) => self.obey(view, case, rule, out),
-            None => true,
+        // The question is asked first; what decides is decided on the answer.
+        if decision.waits {
+            return Some(true);
+        }
+        match Order::of(&decision, subject.name) {
+            Some(order) => self.obey(view, case, &order, out).then_some(false),
+            None => Some(false),
+        }
+    }
+
+    /// Does what a rule says that waited for an answer, when none can be had; false when there is no such rule.
+    pub(super) fn obey_without_answer(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+        if !view.running.policy.filter.may_wait() || !case.query.asks_for_records() {
+            return false;
+        }
+        let groups = view.running.policy.groups.of(case.client.peer.ip());
+        let decision = view.running.decide(&view.subject(case, &groups));
+        match Order::of(&decision, &case.query.name).filter(|_| decision.waits) {
+            Some(order) => !self.obey(view, case, &order, out),
+            None => false,
         }
     }
 
@@ -176,31 +239,6 @@ impl Desk {
             }
             Some(RrlVerdict::Drop) => self.drop_query(view, case, Reason::Rrl, None, out),
         }
-        false
-    }
-
-    /// Does what a rule says; true when the query goes on.
-    pub(super) fn obey(&mut self, view: &View<'_>, case: Case<'_>, rule: &Rule, out: &mut Outbox) -> bool {
-        let blocked = Some((ExtendedError::Blocked, rule.id.as_str()));
-        let ttl = rule.ttl;
-        let (body, error) = match &rule.action {
-            Action::Allow | Action::Monitor => return true,
-            Action::Truncate if case.client.is_tcp() => return true,
-            Action::Truncate => (Body::Truncated, None),
-            Action::Nxdomain => (Body::Nxdomain { ttl }, blocked),
-            Action::Nodata => (Body::Nodata { ttl }, blocked),
-            Action::Refused => (Body::Rcode(rcode::REFUSED), blocked),
-            Action::Sinkhole(addresses) => {
-                (Body::Addresses { addresses, ttl }, Some((ExtendedError::ForgedAnswer, rule.id.as_str())))
-            }
-            Action::Drop => {
-                self.drop_query(view, case, Reason::Filter, Some(rule), out);
-                return false;
-            }
-        };
-        let outcome = if rule.action == Action::Truncate { Outcome::Truncated } else { Outcome::Denied };
-        let (outcome, reason) = self.write_own(view, case, body, error, (outcome, Reason::Filter), out);
-        self.finish(view, case, outcome, reason, Some(rule));
         false
     }
 

@@ -297,6 +297,9 @@ impl Desk {
         if !opaque && self.answer_stale(view, case, Reason::None, out) {
             return;
         }
+        if self.obey_without_answer(view, case, out) {
+            return;
+        }
         let (code, reason) = match why {
             FailureKind::Unreachable => (ExtendedError::NoReachableAuthority, Reason::Unreachable),
             FailureKind::Timeout | FailureKind::ServerFailure => (ExtendedError::NetworkError, Reason::Timeout),

@@ -7,13 +7,12 @@ use super::reply::{Draft, OPT_MAX};
 use super::{Case, Desk, View};
 use crate::cache::{BODY_MAX, Flags, Found, Freshness, Hit, Key, Vetted};
 use crate::dns::edns::ExtendedError;
-use crate::dns::name::Name;
 use crate::dns::query::Query;
-use crate::dns::rcode;
+use crate::dns::record::seconds;
 use crate::dns::reply::Body;
-use crate::dns::response::Response;
-use crate::policy::clients::GroupSet;
-use crate::policy::filter::{Action, Rule, Subject};
+use crate::dns::response::{Response, TTLS_MAX};
+use crate::dns::{put_u16, rcode, u32_at};
+use crate::policy::filter::TtlBounds;
 use crate::verdict::{Outcome, Reason};
 
 /// Room for a cached answer with its OPT.
@@ -31,16 +30,6 @@ pub(super) fn key_of<'q>(query: &'q Query<'q>) -> Option<Key<'q>> {
     Some(Key { name: &query.name, qtype: query.qtype, qclass: query.qclass, flags, client_subnet: subnet })
 }
 
-/// What the filter says about the names that an answer leads through.
-pub(super) enum ChainVerdict<'f> {
-    /// May be sent; `untouched` when no rule speaks about any of them for anybody.
-    Pass { untouched: bool },
-    /// A rule decides otherwise.
-    Rule(&'f Rule),
-    /// There are more names than are read: any rule might.
-    Unread,
-}
-
 impl Desk {
     /// Answers from what is remembered; false when an upstream has to be asked.
     pub(super) fn answer_from_memory(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) -> bool {
@@ -54,15 +43,15 @@ impl Desk {
         if let Found::Hit(hit) = &found
             && hit.is_fresh()
         {
-            self.serve(view, case, admitted.groups(), &key, hit, Reason::None, out);
-            return true;
+            return self.serve(view, admitted, &key, hit, Reason::None, out);
         }
         let Some(failed) = view.shared.cache.failed(view.now.at, &key.failing()) else { return false };
         if self.asks_again(view, case, &key, &failed) {
             return false;
         }
         match &found {
-            Found::Hit(stale) => self.serve(view, case, admitted.groups(), &key, stale, Reason::None, out),
+            Found::Hit(stale) => return self.serve(view, admitted, &key, stale, Reason::None, out),
+            Found::Miss if admitted.waits() && self.obey_without_answer(view, case, out) => {}
             Found::Miss => {
                 let error = Some((ExtendedError::CachedError, failed.kind.text()));
                 let ending = (Outcome::CacheFailure, Reason::None);
@@ -77,46 +66,57 @@ impl Desk {
         let Some(key) = key_of(case.query) else { return false };
         let Some(room) = out.room(ROOM) else { return false };
         let Found::Hit(hit) = view.shared.cache.get(view.now.at, &key, room) else { return false };
-        let groups = view.running.policy.groups.of(case.client.peer.ip());
-        self.serve(view, case, &groups, &key, &hit, reason, out);
-        true
+        self.serve(view, &Admitted::again(view, case), &key, &hit, reason, out)
     }
 
-    /// Sends a hit that lies in the outbox's room, once the filter of the running policy has seen its names.
-    #[allow(clippy::too_many_arguments)] // a hit, who gets it, and why
+    /// Sends a hit that lies in the outbox's room, once the filter of the running policy has seen what is in it; false when
+    /// it has lived longer than a rule lets it, and has been forgotten.
     fn serve(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
-        groups: &GroupSet,
+        admitted: &Admitted<'_>,
         key: &Key<'_>,
         hit: &Hit,
         reason: Reason,
         out: &mut Outbox,
-    ) {
+    ) -> bool {
+        let case = admitted.case();
+        let mut len = hit.len;
         let generation = view.running.generation;
         let vetted = Vetted { generation, untouched: true };
-        if hit.vetted != vetted {
+        if hit.vetted != vetted || admitted.waits() {
             let body = out.room(ROOM).map(|room| &room[..hit.len]);
             // What was cached was scanned before; should it not scan now, it is not served.
             let Some(Ok(response)) = body.map(Response::scan) else {
-                return self.say(
-                    view,
-                    case,
-                    Body::Rcode(rcode::SERVFAIL),
-                    Some((ExtendedError::Other, "")),
-                    (Outcome::Failed, Reason::Overload),
-                    out,
-                );
+                let error = Some((ExtendedError::Other, ""));
+                self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, Reason::Overload), out);
+                return true;
             };
-            match self.judge_chain(view, case, groups, &response) {
-                ChainVerdict::Pass { untouched: true } => view.shared.cache.revet(key, vetted),
-                ChainVerdict::Pass { untouched: false } => {}
-                ChainVerdict::Rule(rule) => {
-                    self.obey(view, case, rule, out);
-                    return;
+            let word = self.judge_answer(view, case, admitted.groups(), &response);
+            let additionals_at = response.additionals_at;
+            let (mut ttls, ttls_len) = ([0; TTLS_MAX], response.ttls().len());
+            ttls[..ttls_len].copy_from_slice(response.ttls());
+            if word.is_unexpected() {
+                // A forged answer from before the rule: the true one may be had by now.
+                view.shared.cache.remove(key);
+                return false;
+            }
+            let Some(pass) = self.follow(view, case, &word, out) else { return true };
+            if pass.untouched && hit.vetted != vetted {
+                view.shared.cache.revet(key, hit, vetted);
+            }
+            let most = pass.bounds().max;
+            if hit.ttl > most {
+                // From before the rule: it would live on for longer than the rule lets any answer live.
+                view.shared.cache.remove(key);
+                return false;
+            }
+            if let Some(room) = out.room(ROOM) {
+                if pass.cut {
+                    len = additionals_at;
+                    put_u16(room, 10, 0);
                 }
-                ChainVerdict::Unread => return self.withhold(view, case, out),
+                bound_ttls(room, &ttls[..ttls_len], TtlBounds { min: 0, max: most });
             }
         }
         let (error, ending) = match (hit.freshness, hit.rcode) {
@@ -126,72 +126,21 @@ impl Desk {
             }
             (Freshness::Stale { .. }, _) => (Some((ExtendedError::StaleAnswer, "")), Outcome::CacheStale),
         };
-        let draft = Draft { len: hit.len, rcode: hit.rcode, options: hit.options(), error, class: hit.class };
+        let draft = Draft { len, rcode: hit.rcode, options: hit.options(), error, class: hit.class };
         self.deliver(view, case, &draft, ROOM, (ending, reason), out);
+        true
     }
+}
 
-    /// Asks the filter about each CNAME target of an answer, in order: the first rule that decides, decides. One that
-    /// allows the question itself comes before all of them.
-    pub(super) fn judge_chain<'v>(
-        &mut self,
-        view: &View<'v>,
-        case: Case<'_>,
-        groups: &GroupSet,
-        response: &Response<'_>,
-    ) -> ChainVerdict<'v> {
-        let tcp = case.client.is_tcp();
-        let passes = |rule: &Rule| rule.action == Action::Allow || tcp && rule.action == Action::Truncate;
-        let mut untouched = true;
-        let mut decided: Option<&'v Rule> = None;
-        let mut monitored: Option<&'v Rule> = None;
-        let (running, qtype) = (view.running, case.query.qtype);
-        let decide = |name: &Name| running.decide(&Subject { groups, name, qtype, tcp });
-        if response.chain_len > 0 {
-            let emergency = |name: &Name| running.emergency_rule(&Subject { groups, name, qtype, tcp });
-            response.chain(&mut |target| {
-                let was_untouched = untouched;
-                untouched &= running.is_untouched(target);
-                if untouched || decided.is_some_and(|rule| !passes(rule)) {
-                    return;
-                }
-                // Not even a rule that allows the question comes before an emergency rule.
-                if let Some(rule) = emergency(target) {
-                    decided = Some(rule);
-                }
-                if decided.is_some() {
-                    return;
-                }
-                if was_untouched {
-                    decided = decide(&case.query.name).rule.filter(|rule| rule.action == Action::Allow);
-                    if decided.is_some() {
-                        return;
-                    }
-                }
-                let decision = decide(target);
-                decided = decision.rule;
-                monitored = monitored.or(decision.monitored);
-            });
-        }
-        if let Some(rule) = monitored {
-            self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
-        }
-        if let Some(rule) = decided.filter(|rule| !passes(rule)) {
-            return ChainVerdict::Rule(rule);
-        }
-        if response.chain_cut && running.has_rules() {
-            // Behind a rule that allows, nothing but an emergency rule could say more.
-            let allowed =
-                decided.or_else(|| decide(&case.query.name).rule).is_some_and(|rule| rule.action == Action::Allow);
-            if !allowed || !running.emergency.is_empty() {
-                return ChainVerdict::Unread;
-            }
-        }
-        ChainVerdict::Pass { untouched }
+/// Keeps the TTLs at these offsets of a message within bounds.
+pub(super) fn bound_ttls(message: &mut [u8], ttls: &[u16], bounds: TtlBounds) {
+    if bounds == TtlBounds::NONE {
+        return;
     }
-
-    /// Withholds an answer whose names were not all read.
-    pub(super) fn withhold(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) {
-        let error = Some((ExtendedError::Other, "more CNAMEs than the filter reads"));
-        self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Denied, Reason::Filter), out);
+    for at in ttls.iter().map(|at| usize::from(*at)) {
+        let bounded = u32_at(message, at).map(|ttl| bounds.bound(seconds(ttl)));
+        if let (Some(ttl), Some(room)) = (bounded, message.get_mut(at..at + 4)) {
+            room.copy_from_slice(&ttl.to_be_bytes());
+        }
     }
 }

@@ -4,9 +4,13 @@
 mod admit;
 mod ask;
 mod cookies;
+mod foresight;
 mod guard;
+mod judge;
 mod links;
 mod memory;
+mod notify;
+mod obey;
 pub mod outbox;
 mod overload;
 mod probe;
@@ -23,10 +27,12 @@ use crate::ledger::Ledger;
 use crate::ledger::samples::Sampler;
 use crate::live_policy::{Running, Shared};
 use crate::policy::overload::{FairShare, Pressure};
+use crate::policy::schedules::ActiveSet;
 use crate::policy::source::SourceLimit;
 use crate::storm::Storms;
 use crate::upstream::flights::{Flights, Route};
 pub use crate::upstream::{LINKS_MAX, LinkId};
+use foresight::Foresight;
 use links::Links;
 use outbox::Outbox;
 use probe::Prober;
@@ -104,13 +110,18 @@ impl From {
 pub struct Gateway {
     shared: Arc<Shared>,
     running: Arc<Running>,
+    /// Of `running`, at the time told last.
+    active: ActiveSet,
     desk: Desk,
+    foresight: Foresight,
 }
 
 /// What a batch sees: one time, one policy.
 #[derive(Clone, Copy, Debug)]
 struct View<'a> {
     now: Now,
+    /// What is in force now.
+    active: &'a ActiveSet,
     running: &'a Running,
     shared: &'a Shared,
 }
@@ -144,6 +155,8 @@ enum Asker {
 /// A worker's own state, with nothing shared in it.
 #[derive(Debug)]
 struct Desk {
+    /// The number of the worker.
+    worker: usize,
     flights: Flights<Asker>,
     links: Links,
     limit: SourceLimit,
@@ -163,6 +176,7 @@ struct Desk {
     scratch: Box<[u8]>,
     /// Counts choices of a server.
     turn: u64,
+    hijacks: judge::Hijacks,
 }
 
 impl Gateway {
@@ -173,6 +187,7 @@ impl Gateway {
         let mut links = Links::new();
         links.adopt(&running.routing);
         let desk = Desk {
+            worker,
             flights: Flights::new(flights_max, Asker::Probe),
             links,
             limit: SourceLimit::new(&shared.source, &running.policy.source),
@@ -191,8 +206,10 @@ impl Gateway {
             unsent: Unsent::new(),
             scratch: vec![0; MESSAGE_MAX].into_boxed_slice(),
             turn: 0,
+            hijacks: judge::Hijacks::default(),
         };
-        Self { shared: Arc::clone(shared), running, desk }
+        let active = running.policy.schedules.at(0);
+        Self { shared: Arc::clone(shared), running, active, desk, foresight: Foresight::default() }
     }
 
     /// Bytes that a core with room for `flights_max` queries takes, all of it from the start.
@@ -211,30 +228,50 @@ impl Gateway {
         self.desk.links.adopt(&self.running.routing);
         self.desk.limit = SourceLimit::new(&self.shared.source, &self.running.policy.source);
         self.desk.sampler.set_rate(sample_rate(&self.shared, &self.running));
+        self.active = self.running.policy.schedules.at(self.active.unix_ms());
+    }
+
+    /// A message from a client that will come to [`Self::on_query`] soon, one of several.
+    #[inline]
+    pub fn foresee(&mut self, packet: &[u8]) {
+        // Of a flood most is refused before its name is looked up.
+        if self.desk.pressure == Pressure::None {
+            self.foresight.see(&self.running.policy.filter, packet);
+        }
+    }
+
+    /// All of a group have been foreseen.
+    #[inline]
+    pub fn fetch_foreseen(&mut self) {
+        self.foresight.fetch(&self.running.policy.filter);
     }
 
     /// A message from a client.
     pub fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox) {
-        let view = View { now, running: &self.running, shared: &self.shared };
+        self.active.go_to(now.unix_ms, &self.running.policy.schedules);
+        let view = View { now, active: &self.active, running: &self.running, shared: &self.shared };
         self.desk.query(&view, client, packet, out);
     }
 
     /// A message from an upstream.
     pub fn on_response(&mut self, now: Now, from: From, packet: &[u8], out: &mut Outbox) {
-        let view = View { now, running: &self.running, shared: &self.shared };
+        self.active.go_to(now.unix_ms, &self.running.policy.schedules);
+        let view = View { now, active: &self.active, running: &self.running, shared: &self.shared };
         self.desk.response(&view, from.route(), packet, out);
     }
 
     /// An upstream could not be reached over this path (connection refused, reset, no route): what waits there is
     /// tried elsewhere at once.
     pub fn on_unreachable(&mut self, now: Now, from: From, out: &mut Outbox) {
-        let view = View { now, running: &self.running, shared: &self.shared };
+        self.active.go_to(now.unix_ms, &self.running.policy.schedules);
+        let view = View { now, active: &self.active, running: &self.running, shared: &self.shared };
         self.desk.unreachable(&view, from.route(), out);
     }
 
     /// Timers: deadlines, retries, health probes, rotation of ports. To be called about every 10 ms.
     pub fn on_tick(&mut self, now: Now, out: &mut Outbox) {
-        let view = View { now, running: &self.running, shared: &self.shared };
+        self.active.go_to(now.unix_ms, &self.running.policy.schedules);
+        let view = View { now, active: &self.active, running: &self.running, shared: &self.shared };
         self.desk.expire(&view, out);
         self.desk.probe(&view, out);
         self.shared.storm.known.turn();
@@ -273,6 +310,9 @@ impl Desk {
             Err(malformed) => return self.reject(view, client, packet, malformed, out),
         };
         let case = Case { client, query: &query, received, upstream: None };
+        if self.hear_notify(view, case, out) {
+            return;
+        }
         let Some(admitted) = self.admit(view, case, out) else { return };
         match admitted.kind() {
             admit::Kind::Plain => {

@@ -110,6 +110,9 @@ impl Desk {
     pub(super) fn would(&mut self, view: &View<'_>, case: Case<'_>, ending: Ending, rule: Option<&Rule>) {
         self.ledger.would(ending.1);
         self.sampler.monitored(ending.1);
+        if let Some(rule) = rule {
+            rule.hits.monitored(self.worker, view.now.unix_ms);
+        }
         if view.running.policy.server.log.queries != LogQueries::None {
             self.log(view, case, ending, rule, true);
         }
@@ -165,6 +168,7 @@ impl Desk {
             Body::Nxdomain { .. } => (rcode::NXDOMAIN, false),
             Body::Nodata { .. } | Body::Truncated => (rcode::NOERROR, false),
             Body::Addresses { .. } => (rcode::NOERROR, true),
+            Body::Records { records, .. } => (rcode::NOERROR, !records.is_empty()),
         };
         let rrl = &view.shared.rrl;
         let class = rrl.class_of_own(rcode, has_answers, &case.query.name, case.query.qtype);

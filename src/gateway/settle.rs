@@ -2,7 +2,8 @@
 
 use super::admit::Kind;
 use super::guard::Ended;
-use super::memory::{ChainVerdict, key_of};
+use super::judge::Pass;
+use super::memory::{bound_ttls, key_of};
 use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
 use super::{Asker, Case, Desk, View};
@@ -34,9 +35,9 @@ impl View<'_> {
 }
 
 /// A response that matches a query in flight and that every check has passed: only this is cached or sent.
-struct VettedAnswer<'m> {
+struct VettedAnswer<'m, 'f> {
     response: Response<'m>,
-    untouched: bool,
+    pass: Pass<'f>,
 }
 
 impl Desk {
@@ -183,45 +184,31 @@ impl Desk {
     }
 
     /// The filter's word on the names of the answer; what it denies has been answered.
-    fn vet<'m>(
+    fn vet<'m, 'v>(
         &mut self,
-        view: &View<'_>,
+        view: &View<'v>,
         case: Case<'_>,
         response: Response<'m>,
         out: &mut Outbox,
-    ) -> Option<VettedAnswer<'m>> {
+    ) -> Option<VettedAnswer<'m, 'v>> {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
-        match self.judge_chain(view, case, &groups, &response) {
-            ChainVerdict::Pass { untouched } => Some(VettedAnswer { response, untouched }),
-            ChainVerdict::Rule(rule) => {
-                self.obey(view, case, rule, out);
-                None
-            }
-            ChainVerdict::Unread => {
-                self.withhold(view, case, out);
-                None
-            }
-        }
+        let word = self.judge_answer(view, case, &groups, &response);
+        let pass = self.follow(view, case, &word, out)?;
+        Some(VettedAnswer { response, pass })
     }
 
     /// As [`Self::vet`], for an answer that passes as it is or not at all.
     fn passes_chain(&mut self, view: &View<'_>, case: Case<'_>, response: &Response<'_>, out: &mut Outbox) -> bool {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
-        match self.judge_chain(view, case, &groups, response) {
-            ChainVerdict::Pass { .. } => true,
-            ChainVerdict::Rule(rule) => self.obey(view, case, rule, out),
-            ChainVerdict::Unread => {
-                self.withhold(view, case, out);
-                false
-            }
-        }
+        let word = self.judge_answer(view, case, &groups, response);
+        self.follow(view, case, &word, out).is_some()
     }
 
     fn keep_and_send(
         &mut self,
         view: &View<'_>,
         case: Case<'_>,
-        vetted: &VettedAnswer<'_>,
+        vetted: &VettedAnswer<'_, '_>,
         first: bool,
         out: &mut Outbox,
     ) {
@@ -236,15 +223,22 @@ impl Desk {
         };
         // OPT is nearly always last; one in the middle stays where it is, and the message is passed on as it came.
         let (opt_cut, len) = match &response.edns {
+            _ if vetted.pass.cut => (true, response.additionals_at),
             Some(edns) if edns.end == message.len() => (true, edns.start),
             Some(_) => (false, message.len()),
             None => (true, message.len()),
         };
         room[..len].copy_from_slice(&message[..len]);
+        let bounds = vetted.pass.bounds();
+        let ttls = response.ttls();
+        let ttls = &ttls[..ttls.partition_point(|at| usize::from(*at) < len)];
+        bound_ttls(&mut room[..len], ttls, bounds);
         if !opt_cut {
             return self.send_as_is(view, case, len, &class, out);
         }
-        if response.edns.is_some() {
+        if vetted.pass.cut {
+            put_u16(room, 10, 0);
+        } else if response.edns.is_some() {
             put_u16(room, 10, response.additionals - 1);
         }
         put_u16(room, 0, 0);
@@ -254,13 +248,13 @@ impl Desk {
         if first
             && let Some(key) = key_of(case.query)
             && cacheable_options
-            && let Some(lifetime) = cache::lifetime(response, &view.running.policy.server.cache)
+            && let Some(lifetime) = cache::lifetime(response, &view.running.policy.server.cache, bounds)
         {
-            let vetted = Vetted { generation: view.running.generation, untouched: vetted.untouched };
+            let vetted = Vetted { generation: view.running.generation, untouched: vetted.pass.untouched };
             let answer = Answer {
                 body: &room[..len],
                 options: &kept[..kept_len],
-                ttls: response.ttls(),
+                ttls,
                 lifetime,
                 rcode: response.rcode,
                 class,

@@ -3,6 +3,7 @@
 
 use super::reply::Ending;
 use super::{Case, Client, Desk, View};
+use crate::dns::class;
 use crate::dns::name::Name;
 use crate::ledger::samples::Sample;
 use crate::verdict::{Outcome, Reason};
@@ -17,6 +18,8 @@ impl Desk {
             client: case.client.peer.ip(),
             verified: view.is_verified(case),
             known: view.shared.regulars.meet(view.now.at, case.client.peer.ip(), false),
+            tcp: case.client.is_tcp(),
+            asks: case.query.asks_for_records() && case.query.qclass == class::IN,
             name: case.query.name,
             qtype: case.query.qtype,
             outcome,
@@ -36,6 +39,8 @@ impl Desk {
             client: client.peer.ip(),
             verified: client.is_tcp(),
             known: view.shared.regulars.meet(view.now.at, client.peer.ip(), false),
+            tcp: client.is_tcp(),
+            asks: false,
             name: Name::root(),
             qtype: 0,
             outcome,

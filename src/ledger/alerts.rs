@@ -19,11 +19,13 @@ pub enum AlertKind {
     Reflection,
     /// Few sources ask far more than they may; or very many that are not known ask more than usual by far.
     Flood,
+    /// An answer holds what a rule with `expect` does not: somebody else answers for the name.
+    Hijack,
 }
 
 impl AlertKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::RetryStorm, Self::RandomSubdomains, Self::Reflection, Self::Flood];
+    pub const ALL: [Self; 5] = [Self::RetryStorm, Self::RandomSubdomains, Self::Reflection, Self::Flood, Self::Hijack];
 
     /// The name in metrics, logs and status.
     pub const fn name(self) -> &'static str {
@@ -32,6 +34,7 @@ impl AlertKind {
             Self::RandomSubdomains => "random-subdomains",
             Self::Reflection => "reflection",
             Self::Flood => "flood",
+            Self::Hijack => "hijack",
         }
     }
 }
@@ -40,7 +43,7 @@ impl AlertKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant)] // a box would be an allocation on the path of a query; alerts are few
 pub enum Subject {
-    /// A zone that is asked for.
+    /// A zone that is asked for, or a name whose answers are forged.
     Zone(Name),
     /// A network that asks, or whose addresses are forged.
     Network(IpNet),

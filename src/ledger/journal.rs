@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The longest rule id that is kept whole, in bytes; a longer one is cut.
-pub const RULE_MAX: usize = 63;
+pub const RULE_MAX: usize = 64;
 
 /// The id of a rule, without an allocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleId {
     len: u8,
     bytes: [u8; RULE_MAX],
@@ -138,6 +138,7 @@ pub fn is_denied(outcome: Outcome, reason: Reason) -> bool {
             | Reason::Rrl
             | Reason::Cookies
             | Reason::Filter
+            | Reason::Rebinding
             | Reason::Storm
             | Reason::Subdomains
     );

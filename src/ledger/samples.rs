@@ -31,6 +31,10 @@ pub struct Sample {
     pub verified: bool,
     /// Whether it was known before that query: it has asked often enough, or has proved its address.
     pub known: bool,
+    /// It came over TCP.
+    pub tcp: bool,
+    /// An ordinary question of class IN: no transfer, NOTIFY or UPDATE, and nothing unreadable.
+    pub asks: bool,
     /// The name asked for; the root for what could not be read.
     pub name: Name,
     /// The type asked for; 0 for what could not be read.

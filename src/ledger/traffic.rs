@@ -219,6 +219,8 @@ mod tests {
             client: [192, 0, 2, 1].into(),
             verified: false,
             known: true,
+            tcp: false,
+            asks: true,
             name: Name::root(),
             qtype: 1,
             outcome: Outcome::Forwarded,

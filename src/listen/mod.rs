@@ -92,6 +92,11 @@ pub trait Core: 'static {
     }
     /// The worker is flooded from very many sources, and strangers are thinned; about once a second while it lasts.
     fn flooded_by_many(&mut self, _now: Now, _numbers: Numbers) {}
+    /// A message from a client that will be handed over soon, one of several: the memory that they need can be asked for
+    /// before the first is looked at.
+    fn foresee(&mut self, _packet: &[u8]) {}
+    /// All of the group have been foreseen.
+    fn fetch_foreseen(&mut self) {}
     /// A message from a client.
     fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox);
     /// A message from an upstream.
@@ -151,6 +156,14 @@ impl Core for Gateway {
 
     fn flooded_by_many(&mut self, now: Now, numbers: Numbers) {
         Self::flooded_by_many(self, now, numbers);
+    }
+
+    fn foresee(&mut self, packet: &[u8]) {
+        Self::foresee(self, packet);
+    }
+
+    fn fetch_foreseen(&mut self) {
+        Self::fetch_foreseen(self);
     }
 
     fn on_query(&mut self, now: Now, client: Client, packet: &[u8], out: &mut Outbox) {

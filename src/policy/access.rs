@@ -21,16 +21,18 @@
 //! action  = "truncate"               # refused | drop | truncate (UDP only) | notimp
 //! ```
 //!
-//! Without `allow` loopback and private networks may ask.
+//! Without `allow` loopback and private networks may ask. A NOTIFY for the zone of a feed, from whom the feed names, is
+//! heard by the gateway itself and needs no place here.
 
 use super::Mode;
 use super::clients::Groups;
 use super::document::network::{self, Entry, Member};
 use super::document::values::qtype;
-use super::document::{At, Code, Fault, Faults, Table, nearest, words};
+use super::document::{At, Code, Faults, Table, nearest, words};
 use super::networks::{NetworkMap, NetworkSet};
 use crate::dns::query::Query;
 use crate::dns::{opcode, rtype};
+use crate::language::{Text, list, text};
 use crate::verdict::Reason;
 use std::net::IpAddr;
 
@@ -234,11 +236,16 @@ impl Question {
         let faults = t.faults();
         let (qtypes, classes, opcodes) = (t.list("qtypes"), t.list("classes"), t.list("opcodes"));
         if !t.has("qtypes") && !t.has("classes") && !t.has("opcodes") {
-            t.missing("qtypes, classes or opcodes");
+            t.missing_all(&["qtypes", "classes", "opcodes"]);
         }
         for key in ["qtypes", "classes", "opcodes"] {
             if t.has(key) && t.list(key).is_empty() {
-                t.fault(key, Code::Empty, format!("{} names nothing", t.label(key)), "name something, or remove it");
+                t.fault(
+                    key,
+                    Code::Empty,
+                    text!("{key} names nothing", key = t.label(key)),
+                    text!("name something, or remove it"),
+                );
             }
         }
         if !t.has("action") {
@@ -249,11 +256,21 @@ impl Question {
             qtypes: qtypes.iter().filter_map(|text| qtype(text, faults)).collect(),
             classes: classes
                 .iter()
-                .filter_map(|text| word(text, "a class", words::CLASSES, words::qclass, faults))
+                .filter_map(|text| {
+                    word(
+                        text,
+                        text!("{text:?} is not a class", text = text.value),
+                        words::CLASSES,
+                        words::qclass,
+                        faults,
+                    )
+                })
                 .collect(),
             opcodes: opcodes
                 .iter()
-                .filter_map(|text| word(text, "an opcode", words::OPCODES, opcode_of, faults))
+                .filter_map(|text| {
+                    word(text, text!("{text:?} is not an opcode", text = text.value), words::OPCODES, opcode_of, faults)
+                })
                 .collect(),
             action: t.choice("action", &actions, QuestionAction::Refused),
         }
@@ -267,7 +284,7 @@ fn opcode_of(text: &str) -> Option<u8> {
 /// Reads a class or an opcode; a bad one is a fault.
 fn word<T>(
     text: &At<&str>,
-    what: &str,
+    message: Text,
     names: &[(&str, T)],
     read: fn(&str) -> Option<T>,
     faults: &Faults,
@@ -276,10 +293,10 @@ fn word<T>(
     if value.is_none() {
         let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
         let hint = match nearest(text.value, names.iter().copied()) {
-            Some(near) => format!("did you mean {near:?}?"),
-            None => format!("it is one of: {}", names.join(", ")),
+            Some(word) => text!("did you mean {word:?}?", word),
+            None => text!("it is one of: {words}", words = list(names)),
         };
-        faults.add(Code::Qtype, &text.place, format!("{:?} is not {what}", text.value), hint);
+        faults.add(Code::Qtype, &text.place, message, hint);
     }
     value
 }
@@ -289,7 +306,12 @@ impl Access {
     pub fn read(t: &Table<'_>, groups: &Groups) -> Self {
         let questions = t.tables("question");
         if questions.len() > QUESTIONS_MAX {
-            t.fault("question", Code::TooMany, format!("more than {QUESTIONS_MAX} question rules"), "merge some");
+            t.fault(
+                "question",
+                Code::TooMany,
+                text!("more than {most} question rules", most = QUESTIONS_MAX),
+                text!("merge some"),
+            );
         }
         let denied = [("refuse", Denied::Refuse), ("drop", Denied::Drop)];
         Self {
@@ -320,12 +342,18 @@ fn read_clients(t: &Table<'_>, groups: &Groups) -> NetworkSet {
         let entry = |net| At { value: Entry { except: false, member: Member::Network(net) }, place: t.place() };
         allow.extend(private.map(entry));
     } else if allow.is_empty() && t.list("allow").is_empty() {
-        t.fault("allow", Code::Empty, "nobody may ask", "name a network, or remove allow: then private networks may");
+        t.fault(
+            "allow",
+            Code::Empty,
+            text!("nobody may ask"),
+            text!("name a network, or remove allow: then private networks may"),
+        );
     }
     for entry in deny.iter().filter(|entry| t.has("allow") && allow.iter().any(|other| other.value == entry.value)) {
-        let message = "the same entry is in allow and in deny".to_owned();
-        t.faults().push(Fault::new(Code::Conflict, entry.place.clone(), message).hint("remove one of the two"));
+        let message = text!("the same entry is in allow and in deny");
+        t.faults().add(Code::Conflict, &entry.place, message, text!("remove one of the two"));
     }
+    network::report_overlaps(("allow", &allow), ("deny", &deny), groups, t.faults());
     let values = |list: Vec<At<Entry>>| network::depths(list.into_iter().map(|entry| entry.value), groups);
     let (allow, deny) = (values(allow), values(deny));
     NetworkMap::merge(&[&allow, &deny], |lists| match (lists[0], lists[1]) {

@@ -5,11 +5,11 @@
 //! and no `allow` of any zone comes before it. Protects from a name that does harm now; what should stay belongs into
 //! `filters/`.
 
-use super::Mode;
 use super::filter::lists::NameList;
-use super::filter::{Action, Considered, Decision, Filter, Pattern, Rule, Scope, Subject};
+use super::filter::{Action, Considered, Decision, Filter, Pattern, Rule, Subject};
 use super::server::Server;
 use crate::dns::name::Name;
+use crate::language::{Text, text};
 use std::sync::Arc;
 
 /// The most emergency rules at a time.
@@ -76,6 +76,11 @@ impl Emergency {
         self.filter.rules().len()
     }
 
+    /// The rules.
+    pub fn rules(&self) -> &[Rule] {
+        self.filter.rules()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.filter.rules().is_empty()
@@ -100,31 +105,20 @@ impl Emergency {
 }
 
 fn compile(rule: &EmergencyRule) -> Rule {
-    Rule {
-        id: rule.id(),
-        zone: ZONE.to_owned(),
-        zone_number: 0,
-        action: rule.action.clone(),
-        ttl: TTL,
-        mode: Mode::Enforce,
-        scope: Scope::default(),
-        owner: None,
-        ticket: None,
-        note: None,
-    }
+    Rule { ttl: TTL, ..Rule::new(&rule.id(), ZONE, 0, rule.action.clone()) }
 }
 
 /// Why a block of `pattern` would be a mistake, unless it is forced: the root, a public suffix, a zone that this gateway
 /// routes.
-pub fn danger(pattern: &Pattern, server: &Server) -> Option<String> {
+pub fn danger(pattern: &Pattern, server: &Server) -> Option<Text> {
     if pattern.name == Name::root() && pattern.is_exact() {
-        return Some("this would block the root zone".to_owned());
+        return Some(text!("this would block the root zone"));
     }
     if let Some(what) = pattern.too_wide() {
-        return Some(format!("this would block {what}"));
+        return Some(text!("this would block {what}", what));
     }
     let route = server.routes.iter().find(|route| pattern.covers(&route.zone))?;
-    Some(format!("this would block {}, which has a route of its own in gateway.toml", route.zone))
+    Some(text!("this would block {zone}, which has a route of its own in gateway.toml", zone = route.zone))
 }
 
 #[cfg(test)]
@@ -132,6 +126,7 @@ mod tests {
     use super::*;
     use crate::policy::clients::GroupSet;
     use crate::policy::document::probe;
+    use crate::policy::schedules::ActiveSet;
 
     fn rule(number: u64, text: &str, action: Action) -> EmergencyRule {
         EmergencyRule { number, pattern: Pattern::parse(text).unwrap(), action }
@@ -139,7 +134,14 @@ mod tests {
 
     fn decided(emergency: &Emergency, name: &str) -> Option<String> {
         let (groups, name) = (GroupSet::default(), Name::from_text(name).unwrap());
-        let subject = Subject { groups: &groups, name: &name, qtype: 1, tcp: false };
+        let subject = Subject {
+            groups: &groups,
+            client: [192, 0, 2, 1].into(),
+            name: &name,
+            qtype: 1,
+            tcp: false,
+            active: &ActiveSet::EVERYTHING,
+        };
         emergency.decide(&subject).rule.map(|rule| rule.id.clone())
     }
 
@@ -191,7 +193,7 @@ mod tests {
             ("*.corp.example", "route of its own"),
         ] {
             let danger = danger(&Pattern::parse(text).unwrap(), &server);
-            assert!(danger.as_ref().is_some_and(|danger| danger.contains(part)), "{text}: {danger:?}");
+            assert!(danger.as_ref().is_some_and(|danger| danger.english().contains(part)), "{text}: {danger:?}");
         }
         for text in ["bad.example", "=mail.corp.example", "www.corp.example", "x.co.uk", "=github.io"] {
             assert_eq!(danger(&Pattern::parse(text).unwrap(), &server), None, "{text}");

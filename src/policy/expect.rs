@@ -6,20 +6,26 @@
 //! query  = "update.baofeng.com A"
 //! client = "10.1.2.3"
 //! transport = "udp"          # udp | tcp
-//! action = "nxdomain"        # forward | allow | nxdomain | nodata | refused | drop | truncate | sinkhole | notimp
+//! action = "nxdomain"        # forward | allow | nxdomain | nodata | refused | drop | truncate | sinkhole
+//!                            # | data | servfail | notimp
 //! rule   = "storm-player"    # the rule that must decide; any when absent
+//! at     = 2026-11-25T10:00:00+08:00    # when it is asked
+//! answer = ["CNAME cdn.example.", "A 192.0.2.1"]     # what an upstream would say; nothing when absent
 //! ```
 //!
 //! `forward` holds for whatever reaches an upstream or the cache; `allow` only when a rule says so. Limits are not part of
-//! it: they depend on what came before.
+//! it: they depend on what came before. Without `at` every schedule counts as active and nothing as expired, so that an
+//! expectation holds at whatever hour the policy is loaded.
 
 use super::Policy;
 use super::document::toml_file::{TomlFile, TomlText};
-use super::document::{Code, Faults, Files, Place, Table};
+use super::document::{Code, Faults, Files, Place, Table, instant};
 use super::explain::{self, Answer, Subject};
+use super::filter::data::{LocalRecord, RECORDS_MAX};
+use super::schedules::ActiveSet;
 use super::server::pools::question;
-use crate::dns::class;
 use crate::dns::name::Name;
+use crate::language::{Text, text};
 use std::net::IpAddr;
 
 /// The most expectations of one file.
@@ -31,8 +37,12 @@ pub struct Expectation {
     client: IpAddr,
     query: (Name, u16),
     tcp: bool,
+    /// In milliseconds since 1970-01-01 UTC.
+    at: Option<u64>,
     action: (Answer, Place),
     rule: Option<(String, Place)>,
+    /// What an upstream would say.
+    answer: Option<Vec<LocalRecord>>,
 }
 
 /// Reads all files of tests/.
@@ -44,8 +54,8 @@ pub fn read(files: &Files, faults: &Faults) -> Vec<Expectation> {
         let root = file.root(faults);
         let tables = root.tables("expect");
         if tables.len() > EXPECTATIONS_MAX {
-            let message = format!("more than {EXPECTATIONS_MAX} expectations in one file");
-            root.fault("expect", Code::TooMany, message, "use several files");
+            let message = text!("more than {most} expectations in one file", most = EXPECTATIONS_MAX);
+            root.fault("expect", Code::TooMany, message, text!("use several files"));
         }
         all.extend(tables.iter().take(EXPECTATIONS_MAX).filter_map(read_one));
     }
@@ -53,13 +63,13 @@ pub fn read(files: &Files, faults: &Faults) -> Vec<Expectation> {
 }
 
 fn read_one(t: &Table<'_>) -> Option<Expectation> {
-    t.not_yet(&["at", "mode"]);
+    t.not_yet(&["mode"]);
     let query = t.required_text("query").and_then(|text| question(&text, t.faults()));
     let client = t.required_text("client").and_then(|text| {
         let client = text.value.parse::<IpAddr>().ok();
         if client.is_none() {
-            let message = format!("{:?} is not an address", text.value);
-            t.fault("client", Code::Address, message, "write one address, such as \"10.1.2.3\"");
+            let message = text!("{text:?} is not an address", text = text.value);
+            t.fault("client", Code::Address, message, text!("write one address, such as \"10.1.2.3\""));
         }
         client
     });
@@ -69,19 +79,68 @@ fn read_one(t: &Table<'_>) -> Option<Expectation> {
     }
     let action = t.choice_given("action", &Answer::ALL.map(|answer| (answer.name(), answer)));
     let rule = t.text("rule").map(|rule| (rule.value.to_owned(), rule.place));
-    Some(Expectation { client: client?, query: query?, tcp, action: (action?, t.place_of("action")), rule })
+    let (asked_at, at) = (t.has("at"), t.instant("at"));
+    if asked_at && at.is_none() {
+        return None;
+    }
+    let answer = t.has("answer").then(|| read_answer(t));
+    Some(Expectation { answer, client: client?, query: query?, tcp, at, action: (action?, t.place_of("action")), rule })
+}
+
+fn read_answer(t: &Table<'_>) -> Vec<LocalRecord> {
+    let mut records = Vec::new();
+    for text in t.list("answer") {
+        match LocalRecord::parse(text.value) {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                let message =
+                    text!("{text:?} is not a record: {error}", text = text.value, error = Text::foreign(&error));
+                t.faults().add(
+                    Code::Value,
+                    &text.place,
+                    message,
+                    text!("type and data as in a master file: \"A 10.0.0.1\""),
+                );
+            }
+        }
+    }
+    if records.len() > RECORDS_MAX {
+        t.fault(
+            "answer",
+            Code::TooMany,
+            text!("more than {most} records", most = RECORDS_MAX),
+            text!("fewer show as much"),
+        );
+        records.truncate(RECORDS_MAX);
+    }
+    records
 }
 
 /// Holds a policy to its expectations; each that fails is a fault.
 pub fn check(expectations: &[Expectation], policy: &Policy, faults: &Faults) {
     for expectation in expectations {
-        let Expectation { client, query: (name, qtype), tcp, action: (wanted, place), rule } = expectation;
-        let subject = Subject { client: *client, name: *name, qtype: *qtype, qclass: class::IN, tcp: *tcp };
-        let explanation = explain::explain(policy, &subject);
+        let Expectation { client, query: (name, qtype), tcp, at, action: (wanted, place), rule, answer } = expectation;
+        let active = at.map_or(ActiveSet::EVERYTHING, |at| policy.schedules.at(at));
+        let subject = Subject { tcp: *tcp, active, ..Subject::new(*client, *name, *qtype) };
+        let explanation = match answer {
+            Some(records) => explain::explain_answer(policy, &subject, records),
+            None => explain::explain(policy, &subject),
+        };
         let got = explanation.answer;
         if got != *wanted && !(*wanted == Answer::Forward && got == Answer::Allow) {
-            let message = format!("expected {}, but the policy says {}", wanted.name(), explanation.sentence());
-            let hint = format!("weir explain {name} {} --client {client} shows every rule", explanation.qtype);
+            let message = text!(
+                "expected {wanted}, but the policy says {sentence}",
+                wanted = wanted.name(),
+                sentence = explanation.verdict()
+            );
+            let at = at.map_or_else(String::new, |at| format!(" --at {}", instant::show(at)));
+            let hint = text!(
+                "weir explain {name} {qtype} --client {client}{at} shows every rule",
+                name,
+                qtype = explanation.qtype,
+                client,
+                at
+            );
             faults.add(Code::Expect, place, message, hint);
             continue;
         }
@@ -90,10 +149,10 @@ pub fn check(expectations: &[Expectation], policy: &Policy, faults: &Faults) {
             && decided != Some(rule)
         {
             let message = match decided {
-                Some(other) => format!("expected rule {rule:?} to decide, but {other:?} does"),
-                None => format!("expected rule {rule:?} to decide, but no rule does"),
+                Some(other) => text!("expected rule {rule:?} to decide, but {other:?} does", rule, other),
+                None => text!("expected rule {rule:?} to decide, but no rule does", rule),
             };
-            faults.add(Code::Expect, place, message, "rules of earlier zones are heard first");
+            faults.add(Code::Expect, place, message, text!("rules of earlier zones are heard first"));
         }
     }
 }

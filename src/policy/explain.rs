@@ -3,12 +3,17 @@
 
 use super::access::{AccessVerdict, Asked};
 use super::clients::{GroupSet, Groups};
+use super::document::instant;
 use super::document::words::TypeName;
 use super::emergency::Emergency;
-use super::filter::{self, Action, Rule};
+use super::filter::data::LocalRecord;
+use super::filter::{self, Action, Decision, HitCount, Otherwise, Rule};
+use super::schedules::{ActiveSet, Schedules};
 use super::{Mode, Policy};
 use crate::dns::name::Name;
-use crate::dns::{class, opcode, rtype};
+use crate::dns::response::Response;
+use crate::dns::{class, opcode, put_u16, rtype};
+use crate::language::{Text, text};
 use crate::verdict::Reason;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -27,6 +32,8 @@ pub struct Subject {
     pub qclass: u16,
     /// Over TCP.
     pub tcp: bool,
+    /// What is in force when it is asked.
+    pub active: ActiveSet,
 }
 
 /// What the client gets.
@@ -48,13 +55,17 @@ pub enum Answer {
     Truncate,
     /// Addresses of the operator's choice.
     Sinkhole,
+    /// Records of the operator's choice.
+    Data,
+    /// SERVFAIL, in place of an answer that is not the expected one.
+    Servfail,
     /// NOTIMP.
     NotImplemented,
 }
 
 impl Answer {
     /// All answers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Forward,
         Self::Allow,
         Self::Nxdomain,
@@ -63,6 +74,8 @@ impl Answer {
         Self::Drop,
         Self::Truncate,
         Self::Sinkhole,
+        Self::Data,
+        Self::Servfail,
         Self::NotImplemented,
     ];
 
@@ -77,11 +90,13 @@ impl Answer {
             Self::Drop => "drop",
             Self::Truncate => "truncate",
             Self::Sinkhole => "sinkhole",
+            Self::Data => "data",
+            Self::Servfail => "servfail",
             Self::NotImplemented => "notimp",
         }
     }
 
-    fn of_access(verdict: AccessVerdict) -> (Self, Reason) {
+    pub(super) fn of_access(verdict: AccessVerdict) -> (Self, Reason) {
         match verdict {
             AccessVerdict::Admit => (Self::Forward, Reason::None),
             AccessVerdict::Refuse(reason) => (Self::Refused, reason),
@@ -91,7 +106,7 @@ impl Answer {
         }
     }
 
-    fn of_rule(rule: &Rule, tcp: bool) -> Self {
+    pub(super) fn of_rule(rule: &Rule, tcp: bool) -> Self {
         match &rule.action {
             Action::Allow => Self::Allow,
             Action::Nxdomain => Self::Nxdomain,
@@ -102,7 +117,17 @@ impl Answer {
             Action::Truncate if tcp => Self::Forward,
             Action::Truncate => Self::Truncate,
             Action::Sinkhole(_) => Self::Sinkhole,
-            Action::Monitor => Self::Forward,
+            Action::Data(_) => Self::Data,
+            // Only where an answer is another one than the rule expects.
+            Action::Expect(expectation) => match expectation.otherwise {
+                Otherwise::Servfail => Self::Servfail,
+                Otherwise::Nxdomain => Self::Nxdomain,
+                Otherwise::Nodata => Self::Nodata,
+                Otherwise::Refused => Self::Refused,
+                Otherwise::Drop => Self::Drop,
+            },
+            // Over their budgets, of which explanations know nothing.
+            Action::Monitor | Action::Ttl(_) | Action::Shed(_) | Action::Limit(_) => Self::Forward,
         }
     }
 }
@@ -124,6 +149,63 @@ pub struct Step {
     pub says: String,
     /// Whether it settles what becomes of the question.
     pub decides: bool,
+    /// Who answers for the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Where the rule was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// What the rule has done so far, in a gateway that runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hits: Option<StepHits>,
+}
+
+/// What a rule has done since it was there first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepHits {
+    /// Queries that it decided.
+    pub decided: u64,
+    /// Queries that it would have decided without monitor mode.
+    pub monitored: u64,
+    /// When the last was, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+}
+
+impl Step {
+    /// A step of a policy that has no owner and counts nothing apart.
+    fn new(policy: &'static str, rule: String, says: String, decides: bool) -> Self {
+        Self { policy, rule, says, decides, owner: None, ticket: None, hits: None }
+    }
+
+    /// A step of a rule with its notes.
+    fn of_rule(policy: &'static str, rule: &Rule, says: String, decides: bool) -> Self {
+        let hits = rule.hits.read().map(|HitCount { decided, monitored, last_unix_ms }| StepHits {
+            decided,
+            monitored,
+            last: last_unix_ms.map(instant::show),
+        });
+        let (owner, ticket) = (rule.owner.clone(), rule.ticket.clone());
+        Self { owner, ticket, hits, ..Self::new(policy, rule.id.clone(), says, decides) }
+    }
+
+    /// Owner, ticket and hits, as they follow what it says.
+    fn notes(&self) -> String {
+        let mut notes = String::new();
+        for (title, note) in [("owner", &self.owner), ("ticket", &self.ticket)] {
+            if let Some(note) = note {
+                notes.push_str(&format!("; {title} {note}"));
+            }
+        }
+        match &self.hits {
+            None => {}
+            Some(StepHits { last: None, .. }) => notes.push_str("; never hit so far"),
+            Some(StepHits { decided, monitored, last: Some(last) }) => {
+                notes.push_str(&format!("; {decided} decided and {monitored} monitored so far, last {last}"));
+            }
+        }
+        notes
+    }
 }
 
 /// Every rule in order, and what becomes of the question.
@@ -139,6 +221,9 @@ pub struct Explanation {
     pub qtype: String,
     /// `udp` or `tcp`.
     pub transport: &'static str,
+    /// When, where that was said: in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
     /// The incident mode that is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
@@ -156,6 +241,8 @@ pub struct Explanation {
     pub monitored: Option<String>,
     /// The pool that is asked, when the question goes on.
     pub pool: Option<String>,
+    /// A rule of an earlier zone may decide otherwise once the answer is there, so the question is asked first.
+    pub waits: bool,
 }
 
 /// What runs besides the policy's files.
@@ -181,6 +268,7 @@ pub fn explain_with(policy: &Policy, besides: Besides<'_>, subject: &Subject) ->
         name: subject.name.to_string(),
         qtype: TypeName(subject.qtype).to_string(),
         transport: if subject.tcp { "tcp" } else { "udp" },
+        at: None,
         mode: besides.mode.map(str::to_owned),
         steps: Vec::new(),
         answer: Answer::Forward,
@@ -189,6 +277,7 @@ pub fn explain_with(policy: &Policy, besides: Besides<'_>, subject: &Subject) ->
         zone: None,
         monitored: None,
         pool: None,
+        waits: false,
     };
     if explanation.ask_access(policy, subject) {
         return explanation;
@@ -208,6 +297,38 @@ pub fn explain_with(policy: &Policy, besides: Besides<'_>, subject: &Subject) ->
     explanation
 }
 
+/// As [`explain`], for a question to which an upstream would answer with these records: a CNAME leads on, and what stands
+/// behind it is owned by its target.
+pub fn explain_answer(policy: &Policy, subject: &Subject, records: &[LocalRecord]) -> Explanation {
+    let mut explanation = explain(policy, subject);
+    let goes_on = explanation.waits || matches!(explanation.answer, Answer::Forward | Answer::Allow);
+    if goes_on && explanation.pool.is_some() {
+        let groups = policy.groups.of(subject.client);
+        explanation.ask_about(policy, subject, &groups, records);
+    }
+    explanation
+}
+
+/// The message that answers a question with these records.
+fn answer_of(name: &Name, (qtype, qclass): (u16, u16), records: &[LocalRecord]) -> Vec<u8> {
+    let mut message = vec![0, 0, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0];
+    put_u16(&mut message, 6, records.len() as u16);
+    message.extend_from_slice(name.as_wire());
+    message.extend([qtype, qclass].into_iter().flat_map(u16::to_be_bytes));
+    let mut owner = name.as_wire();
+    for record in records {
+        message.extend_from_slice(owner);
+        message.extend([record.rtype, class::IN].into_iter().flat_map(u16::to_be_bytes));
+        message.extend_from_slice(&60_u32.to_be_bytes());
+        message.extend_from_slice(&(record.rdata.len() as u16).to_be_bytes());
+        message.extend_from_slice(&record.rdata);
+        if record.rtype == rtype::CNAME {
+            owner = &record.rdata;
+        }
+    }
+    message
+}
+
 fn group_names(groups: &Groups, set: &super::clients::GroupSet) -> Vec<String> {
     let one = |index| {
         let mut one = super::clients::GroupSet::default();
@@ -216,6 +337,20 @@ fn group_names(groups: &Groups, set: &super::clients::GroupSet) -> Vec<String> {
     };
     let member = groups.names().enumerate().filter(|(index, _)| set.intersects(&one(*index)));
     member.map(|(_, name)| name.to_owned()).collect()
+}
+
+/// The schedules that are not active, or the time that is over, where that is why a rule does not speak.
+fn time_of(rule: &Rule, why: filter::Why, schedules: &Schedules) -> String {
+    let scope = &rule.scope;
+    match (why, scope.expires_ms) {
+        (filter::Why::OtherTime, _) => {
+            let sets = [&scope.zone_schedules, &scope.schedules].into_iter().flatten();
+            let spelled: Vec<_> = sets.map(|set| schedules.spelled(set)).collect();
+            format!(" ({})", spelled.join(", with "))
+        }
+        (filter::Why::Expired, Some(expires_ms)) => format!(" ({})", instant::show(expires_ms)),
+        _ => String::new(),
+    }
 }
 
 /// How a mode changes what a rule says.
@@ -243,7 +378,7 @@ impl Explanation {
             };
             let rule = if considered.number > 0 { format!("{}", considered.number) } else { String::new() };
             let decides = speaks && considered.mode == Mode::Enforce;
-            steps.push(Step { policy: considered.reason.name(), rule, says, decides });
+            steps.push(Step::new(considered.reason.name(), rule, says, decides));
         });
         self.steps = steps;
         let (answer, reason) = Answer::of_access(judged.verdict);
@@ -259,26 +394,38 @@ impl Explanation {
         } else {
             in_mode(source.mode, &format!("at most {} queries a second, {} at once", source.rate, source.burst))
         };
-        self.steps.push(Step { policy: Reason::Source.name(), rule: String::new(), says, decides: false });
+        self.steps.push(Step::new(Reason::Source.name(), String::new(), says, false));
     }
 
     /// Goes through the emergency rules; true when one decides that the question does not go on.
     fn ask_emergency(&mut self, emergency: &Emergency, subject: &Subject, groups: &GroupSet) -> bool {
-        let Subject { name, qtype, tcp, .. } = *subject;
-        let subject = filter::Subject { groups, name: &name, qtype, tcp };
-        self.add_steps("emergency", emergency.considered(&subject), tcp);
+        let Subject { client, name, qtype, tcp, ref active, .. } = *subject;
+        let subject = filter::Subject { groups, client, name: &name, qtype, tcp, active };
+        self.add_steps("emergency", emergency.considered(&subject), &Schedules::default(), tcp);
         self.decided(emergency.decide(&subject).rule, tcp)
     }
 
-    fn add_steps(&mut self, policy: &'static str, considered: Vec<filter::Considered<'_>>, tcp: bool) {
+    fn add_steps(
+        &mut self,
+        policy: &'static str,
+        considered: Vec<filter::Considered<'_>>,
+        schedules: &Schedules,
+        tcp: bool,
+    ) {
         for considered in considered {
             let decides = considered.why == filter::Why::Decides;
-            let action = Answer::of_rule(considered.rule, tcp).name();
+            let action = match &considered.rule.action {
+                action @ (Action::Shed(_) | Action::Limit(_) | Action::Ttl(_) | Action::Expect(_)) => action.name(),
+                _ => Answer::of_rule(considered.rule, tcp).name(),
+            };
             let says = match decides {
                 true => format!("{action}, by {}", considered.matched),
-                false => format!("{action}, by {}, but {}", considered.matched, considered.why),
+                false => {
+                    let time = time_of(considered.rule, considered.why, schedules);
+                    format!("{action}, by {}, but {}{time}", considered.matched, considered.why)
+                }
             };
-            self.steps.push(Step { policy, rule: considered.rule.id.clone(), says, decides });
+            self.steps.push(Step::of_rule(policy, considered.rule, says, decides));
         }
     }
 
@@ -294,14 +441,34 @@ impl Explanation {
 
     /// Goes through the filter; true when a rule decides that the question does not go on.
     fn ask_filter(&mut self, policy: &Policy, subject: &Subject, groups: &super::clients::GroupSet) -> bool {
-        let Subject { name, qtype, tcp, .. } = *subject;
-        let subject = filter::Subject { groups, name: &name, qtype, tcp };
-        self.add_steps(Reason::Filter.name(), policy.filter.considered(&subject), tcp);
+        let Subject { client, name, qtype, tcp, ref active, .. } = *subject;
+        let subject = filter::Subject { groups, client, name: &name, qtype, tcp, active };
+        self.add_steps(Reason::Filter.name(), policy.filter.considered(&subject), &policy.schedules, tcp);
         let decision = policy.filter.decide(&subject);
         if self.monitored.is_none() {
             self.monitored = decision.monitored.map(|rule| rule.id.clone());
         }
-        self.decided(decision.rule, tcp)
+        self.waits = decision.waits;
+        self.decided(decision.rule, tcp) && !decision.waits
+    }
+
+    /// Goes through the rules of the answer, and puts what they decide in the place of what the question alone had.
+    fn ask_about(&mut self, policy: &Policy, subject: &Subject, groups: &GroupSet, records: &[LocalRecord]) {
+        let Subject { client, name, qtype, tcp, ref active, .. } = *subject;
+        let message = answer_of(&name, (qtype, subject.qclass), records);
+        let Ok(response) = Response::scan(&message) else { return };
+        let Decision { rule, .. } =
+            policy.filter.judge(&filter::Subject { groups, client, name: &name, qtype, tcp, active }, &response);
+        (self.answer, self.reason, self.waits) = (Answer::Forward, Reason::None.name(), false);
+        (self.rule, self.zone) = (None, None);
+        if self.decided(rule, tcp) {
+            return;
+        }
+        let mut inside = false;
+        response.addresses(&mut |address| inside |= policy.rebinding.is_private(address));
+        if inside && policy.rebinding.mode == Mode::Enforce && !policy.rebinding.allows(&name) {
+            (self.answer, self.reason) = (Answer::Nodata, Reason::Rebinding.name());
+        }
     }
 
     fn name_pool(&mut self, policy: &Policy, name: &Name) {
@@ -311,16 +478,25 @@ impl Explanation {
         let pool = route.map_or(0, |route| route.pool);
         let pool = server.pools.get(pool).map_or("default", |pool| pool.name.as_str());
         let rule = route.map_or_else(String::new, |route| route.zone.to_string());
-        self.steps.push(Step { policy: "route", rule, says: format!("pool {pool}"), decides: false });
+        self.steps.push(Step::new("route", rule, format!("pool {pool}"), false));
         self.pool = Some(pool.to_owned());
     }
 
-    /// What becomes of it, in a few words: `nxdomain, by rule "storm-player" (filter)`.
+    /// What becomes of it, in a few words: `nxdomain, by rule "storm-player"`.
     pub fn sentence(&self) -> String {
+        self.verdict().english()
+    }
+
+    /// As above, in any language.
+    pub fn verdict(&self) -> Text {
+        let answer = self.answer.name();
         match (&self.rule, self.reason) {
-            (Some(rule), _) => format!("{}, by rule {rule:?}", self.answer.name()),
-            (None, "none") => self.answer.name().to_owned(),
-            (None, reason) => format!("{}, by {reason}", self.answer.name()),
+            (Some(rule), _) if self.waits => {
+                text!("{answer}, by rule {rule:?}, unless the answer sets off an earlier one", answer, rule)
+            }
+            (Some(rule), _) => text!("{answer}, by rule {rule:?}", answer, rule),
+            (None, "none") => Text::foreign(answer),
+            (None, reason) => text!("{answer}, by {reason}", answer, reason),
         }
     }
 }
@@ -330,6 +506,9 @@ impl fmt::Display for Explanation {
         let Self { name, qtype, client, transport, .. } = self;
         write!(f, "{name} {qtype} for {client} over {transport}")?;
         let groups: Vec<_> = self.groups.iter().map(|name| format!("@{name}")).collect();
+        if let Some(at) = &self.at {
+            write!(f, " at {at}")?;
+        }
         if let Some(mode) = &self.mode {
             write!(f, ", in mode {mode}")?;
         }
@@ -341,7 +520,7 @@ impl fmt::Display for Explanation {
         let width = self.steps.iter().map(|step| named(step).chars().count()).max().unwrap_or(0);
         for step in &self.steps {
             let mark = if step.decides { '>' } else { ' ' };
-            writeln!(f, "{mark} {:width$}  {}", named(step), step.says)?;
+            writeln!(f, "{mark} {:width$}  {}{}", named(step), step.says, step.notes())?;
         }
         write!(f, "= {}", self.sentence())?;
         if let Some(pool) = &self.pool {
@@ -355,8 +534,8 @@ impl fmt::Display for Explanation {
 }
 
 impl Subject {
-    /// A question of class IN over UDP.
+    /// A question of class IN over UDP, with every schedule active and nothing expired.
     pub fn new(client: IpAddr, name: Name, qtype: u16) -> Self {
-        Self { client, name, qtype, qclass: class::IN, tcp: false }
+        Self { client, name, qtype, qclass: class::IN, tcp: false, active: ActiveSet::EVERYTHING }
     }
 }

@@ -4,6 +4,7 @@
 use super::cookies::CookiePolicy;
 use super::document::{Context, Table};
 use super::overload::OverloadPolicy;
+use super::rebinding::RebindingPolicy;
 use super::rrl::RrlPolicy;
 use super::server::TcpLimits;
 use super::source::SourcePolicy;
@@ -24,6 +25,8 @@ pub struct Limits {
     pub tcp: TcpLimits,
     /// `[overload]`
     pub overload: OverloadPolicy,
+    /// `[rebinding]`
+    pub rebinding: RebindingPolicy,
 }
 
 impl Limits {
@@ -36,6 +39,7 @@ impl Limits {
             storm: StormPolicy::read(&t.table("storm")),
             tcp: TcpLimits::read(&t.table("tcp")),
             overload: OverloadPolicy::read(&t.table("overload")),
+            rebinding: RebindingPolicy::read(&t.table("rebinding"), context),
         }
     }
 }

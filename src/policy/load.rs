@@ -5,9 +5,14 @@ use super::clients::Groups;
 use super::cookies;
 use super::document::toml_file::{TomlFile, TomlText};
 use super::document::{Code, Context, Faults, Files, Place, Report, Table};
+use super::feeds::{self, Copies, Feeds};
 use super::limits::Limits;
+use super::outline::Outline;
+use super::schedules::Schedules;
 use super::server::{Server, Surroundings};
 use super::{Policy, PolicyId, expect, filter, modes};
+use crate::clock::Clock;
+use crate::language::{Text, text};
 use crate::policy::document::nearest;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
@@ -20,13 +25,21 @@ pub struct Options {
     pub surroundings: Surroundings,
     /// The secret of the name table's hash: random for each process, so that nobody can choose names that collide.
     pub seed: u64,
+    /// Where the last copies of feeds are.
+    pub copies: Copies,
+    /// The time, for warnings about what has expired, in milliseconds since 1970-01-01 UTC; 0: not known.
+    pub unix_ms: u64,
+    /// The filter that runs, made with the same seed: lists that it has already are not read again.
+    pub running: Option<filter::Filter>,
 }
 
 impl Options {
     /// Those of this machine, with a seed of this process.
     pub fn of_this_machine() -> Self {
         let seed = RandomState::new().build_hasher().finish();
-        Self { surroundings: Surroundings::look(Path::new("/etc/resolv.conf")), seed }
+        let unix_ms = Clock::start().now().unix_ms;
+        let surroundings = Surroundings::look(Path::new("/etc/resolv.conf"));
+        Self { surroundings, seed, copies: Copies::default(), unix_ms, running: None }
     }
 }
 
@@ -51,8 +64,9 @@ pub fn read_directory(dir: &Path) -> Result<(Files, Faults), Report> {
             Ok((files, faults))
         }
         Err(error) => {
-            let message = format!("cannot read the policy directory {}: {error}", dir.display());
-            let hint = "name a directory that holds gateway.toml";
+            let (dir, error) = (dir.display(), Text::of_io(&error));
+            let message = text!("cannot read the policy directory {dir}: {error}", dir, error);
+            let hint = text!("name a directory that holds gateway.toml");
             faults.add(Code::Io, &Place::whole(""), message, hint);
             Err(Report::new(faults, &Files::default()))
         }
@@ -98,22 +112,62 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let [gateway, clients, access, limits] =
         ["gateway.toml", "clients.toml", "access.toml", "limits.toml"].map(|path| TomlText::of(files, path, faults));
     if gateway.is_none() {
-        let message = "there is no gateway.toml in the policy directory";
-        let hint = "it is the one file that is needed; \"schema = 1\" is enough to begin with";
+        let message = text!("there is no gateway.toml in the policy directory");
+        let hint = text!("it is the one file that is needed; \"schema = 1\" is enough to begin with");
         faults.add(Code::MissingFile, &Place::whole("gateway.toml"), message, hint);
     }
     let [gateway, clients, access, limits] =
         [&gateway, &clients, &access, &limits].map(|text| text.as_ref().map(|text| TomlFile::parse(text, faults)));
-    let server = Server::read(&root(gateway.as_ref(), faults), &options.surroundings);
-    let groups = Groups::read(&root(clients.as_ref(), faults));
+    let gateway = root(gateway.as_ref(), faults);
+    let (server, feeds) = (Server::read(&gateway, &options.surroundings), Feeds::read(&gateway, files));
+    drop(gateway);
+    let clients = root(clients.as_ref(), faults);
+    let (groups, schedules) = (Groups::read(&clients), Schedules::read(&clients));
+    drop(clients);
     let access = Access::read(&root(access.as_ref(), faults), &groups);
-    let context = Context { server: &server, groups: &groups, files, faults };
-    let Limits { source, rrl, cookies, storm, tcp, overload } = Limits::read(&root(limits.as_ref(), faults), &context);
-    let filter = filter::read(&context, options.seed);
+    let context = Context {
+        server: &server,
+        groups: &groups,
+        schedules: &schedules,
+        files,
+        feeds: &feeds,
+        copies: &options.copies,
+        faults,
+        unix_ms: options.unix_ms,
+    };
+    let Limits { source, rrl, cookies, storm, tcp, overload, rebinding } =
+        Limits::read(&root(limits.as_ref(), faults), &context);
+    let filter = filter::read(&context, options.seed, options.running.as_ref());
     let modes = modes::read(&context, limits.as_ref(), (source.memory, rrl.memory, storm.zones)).into();
     let expectations = expect::read(files, faults);
+    // What is unused because of an error is used once that is mended.
+    if !faults.has_errors() {
+        groups.report_unused(faults);
+        schedules.report_unused(faults);
+    }
     let (id, server, groups, access) = (PolicyId::of(files), Arc::new(server), Arc::new(groups), Arc::new(access));
-    let policy = Policy { id, server, groups, access, source, rrl, cookies, storm, tcp, overload, filter, modes };
+    let outline = Arc::new(Outline::of(files, filter.lists()));
+    let (copies, feeds) = (Arc::new(options.copies.in_force(&feeds)), Arc::new(feeds));
+    let schedules = Arc::new(schedules);
+    let policy = Policy {
+        id,
+        server,
+        groups,
+        schedules,
+        access,
+        source,
+        rrl,
+        cookies,
+        storm,
+        tcp,
+        overload,
+        rebinding,
+        filter,
+        feeds,
+        copies,
+        modes,
+        outline,
+    };
     // The verdicts of a policy that is not what was meant would only be noise.
     if !faults.has_errors() {
         expect::check(&expectations, &policy, faults);
@@ -138,15 +192,16 @@ fn leave_out_strangers(files: &mut Files, faults: &Faults) {
     let strangers: Vec<_> = files.iter().map(|(path, _)| path).filter(|path| !belongs(path)).cloned().collect();
     for path in strangers {
         let hint = match nearest(&path, TOP) {
-            Some(near) => format!("did you mean {near:?}?"),
-            None => "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, lists/*, \
-                     modes/*.toml, tests/*.toml and *.secrets"
-                .to_owned(),
+            Some(word) => text!("did you mean {word:?}?", word),
+            None => text!(
+                "policies are gateway.toml, clients.toml, access.toml, limits.toml, filters/*.toml, filters/*.rpz, lists/*, modes/*.toml, \
+                 tests/*.toml, *.secrets and *.pem"
+            ),
         };
         faults.add(
             Code::UnknownFile,
             &Place::whole(&path),
-            format!("{path} is not a policy file, and is not read"),
+            text!("{path} is not a policy file, and is not read", path),
             hint,
         );
         files.remove(&path);
@@ -160,7 +215,12 @@ pub fn belongs(path: &str) -> bool {
             endings.iter().any(|ending| name.ends_with(ending)) && (*dir == "lists/" || !name.contains('/'))
         })
     };
-    TOP.contains(&path) || is_secrets(path) || DIRECTORIES.iter().any(in_directory)
+    TOP.contains(&path) || is_secrets(path) || is_certificates(path) || DIRECTORIES.iter().any(in_directory)
+}
+
+/// Whether a path is a file of certificates that feeds trust.
+fn is_certificates(path: &str) -> bool {
+    path.ends_with(feeds::CERTIFICATES) && !path.contains('/')
 }
 
 /// Whether a path is a file of secrets: of the machine, never kept beside the policy and never shown.

@@ -9,14 +9,21 @@ pub mod document;
 pub mod emergency;
 pub mod expect;
 pub mod explain;
+pub mod feeds;
 pub mod filter;
+pub mod foresee;
+pub mod guard;
 pub mod limits;
 pub mod load;
 pub mod modes;
 pub mod networks;
+pub mod outline;
 pub mod overload;
+pub mod rebinding;
 pub mod regulars;
 pub mod rrl;
+pub mod schedules;
+pub mod schema;
 pub mod server;
 pub mod shares;
 pub mod source;
@@ -25,6 +32,7 @@ pub mod storm;
 use document::Files;
 pub use load::{Options, default_policy, load, load_files};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -120,8 +128,10 @@ pub struct Policy {
     pub id: PolicyId,
     /// gateway.toml: where it listens, whom it asks, cache, control, metrics, log.
     pub server: Arc<server::Server>,
-    /// clients.toml.
+    /// The groups of clients.toml.
     pub groups: Arc<clients::Groups>,
+    /// Its schedules.
+    pub schedules: Arc<schedules::Schedules>,
     /// access.toml.
     pub access: Arc<access::Access>,
     /// limits.toml `[source]`.
@@ -136,8 +146,16 @@ pub struct Policy {
     pub tcp: server::TcpLimits,
     /// limits.toml `[overload]`.
     pub overload: overload::OverloadPolicy,
+    /// limits.toml `[rebinding]`.
+    pub rebinding: rebinding::RebindingPolicy,
     /// filters/.
     pub filter: filter::Filter,
+    /// gateway.toml `[[feed]]`.
+    pub feeds: Arc<feeds::Feeds>,
+    /// The hash of the copy that each feed had when this was compiled.
+    pub copies: Arc<BTreeMap<String, String>>,
     /// modes/, compiled.
     pub modes: Arc<[modes::IncidentMode]>,
+    /// What it was written as.
+    pub outline: Arc<outline::Outline>,
 }

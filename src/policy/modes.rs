@@ -14,6 +14,7 @@ use super::document::table::nearest;
 use super::document::toml_file::{TomlFile, TomlText};
 use super::document::{Code, Context, Place, Table};
 use super::limits::Limits;
+use crate::language::{Text, text};
 use std::fmt;
 use std::time::Duration;
 
@@ -80,8 +81,12 @@ impl fmt::Display for Condition {
 }
 
 impl Condition {
-    const HINT: &'static str = "one of: \"queries > 50000\" and \"overload > 100\" (per second), \"dropped > 50%\" (of the \
-                                queries of a second), \"upstream-down\" (a pool without a healthy server)";
+    fn hint() -> Text {
+        text!(
+            "one of: \"queries > 50000\" and \"overload > 100\" (per second), \"dropped > 50%\" (of the queries of a second), \
+             \"upstream-down\" (a pool without a healthy server)"
+        )
+    }
 
     /// Reads what a person wrote; `None` when it is none of the known.
     pub fn parse(text: &str) -> Option<Self> {
@@ -110,8 +115,8 @@ impl Auto {
         let when = t.required_text("when")?;
         let condition = Condition::parse(when.value);
         if condition.is_none() {
-            let message = format!("auto.when cannot be {:?}", when.value);
-            t.faults().add(Code::Value, &when.place, message, Condition::HINT);
+            let message = text!("auto.when cannot be {when:?}", when = when.value);
+            t.faults().add(Code::Value, &when.place, message, Condition::hint());
         }
         condition.map(|when| Self { when, after, calm })
     }
@@ -131,8 +136,8 @@ impl Policy {
     /// This policy with a mode over it: its limits are those of the mode, the rest is shared.
     #[must_use]
     pub fn in_mode(&self, mode: &IncidentMode) -> Self {
-        let Limits { source, rrl, cookies, storm, tcp, overload } = mode.limits.clone();
-        Self { source, rrl, cookies, storm, tcp, overload, ..self.clone() }
+        let Limits { source, rrl, cookies, storm, tcp, overload, rebinding } = mode.limits.clone();
+        Self { source, rrl, cookies, storm, tcp, overload, rebinding, ..self.clone() }
     }
 }
 
@@ -143,8 +148,8 @@ type Tables = (usize, usize, usize);
 pub fn read(context: &Context<'_>, limits: Option<&TomlFile<'_>>, tables: Tables) -> Vec<IncidentMode> {
     let paths: Vec<_> = context.files.within("modes", "toml").map(|(path, _)| path).collect();
     if paths.len() > MODES_MAX {
-        let message = format!("more than {MODES_MAX} modes");
-        context.faults.add(Code::TooMany, &Place::whole(paths[MODES_MAX]), message, "remove some");
+        let message = text!("more than {most} modes", most = MODES_MAX);
+        context.faults.add(Code::TooMany, &Place::whole(paths[MODES_MAX]), message, text!("remove some"));
     }
     paths.into_iter().take(MODES_MAX).filter_map(|path| read_one(context, limits, tables, path)).collect()
 }
@@ -153,8 +158,8 @@ fn read_one(context: &Context<'_>, limits: Option<&TomlFile<'_>>, tables: Tables
     let faults = context.faults;
     let name = path.strip_prefix("modes/")?.strip_suffix(".toml")?;
     if name == NORMAL || name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_')) {
-        let hint = "letters, digits, '-' and '_'; \"normal\" is the name for no mode at all";
-        faults.add(Code::Value, &Place::whole(path), format!("{name:?} cannot be the name of a mode"), hint);
+        let hint = text!("letters, digits, '-' and '_'; \"normal\" is the name for no mode at all");
+        faults.add(Code::Value, &Place::whole(path), text!("{name:?} cannot be the name of a mode", name), hint);
     }
     let text = TomlText::of(context.files, path, faults)?;
     let file = TomlFile::parse(&text, faults);
@@ -173,9 +178,10 @@ fn read_one(context: &Context<'_>, limits: Option<&TomlFile<'_>>, tables: Tables
         limits: Limits::read(&t, context),
     };
     if (mode.limits.source.memory, mode.limits.rrl.memory, mode.limits.storm.zones) != tables {
-        let hint =
-            "remove memory from [source] and [rrl], and zones from [storm]: the tables are made once, at the start";
-        faults.add(Code::Conflict, &Place::whole(path), "a mode cannot change the size of tables", hint);
+        let hint = text!(
+            "remove memory from [source] and [rrl], and zones from [storm]: the tables are made once, at the start"
+        );
+        faults.add(Code::Conflict, &Place::whole(path), text!("a mode cannot change the size of tables"), hint);
     }
     Some(mode)
 }

@@ -5,6 +5,7 @@
 //! them in its values until it is done: see [`NetworkMap::merge`].
 
 use ipnet::{IpNet, Ipv4Net};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Addresses to values; each address has the value of the longest prefix that holds it.
@@ -41,6 +42,23 @@ impl<V: Clone + PartialEq> NetworkMap<V> {
         let v4: Vec<_> = maps.iter().map(|map| &map.v4).collect();
         let v6: Vec<_> = maps.iter().map(|map| &map.v6).collect();
         Self { v4: Ranges::new(merge(&v4, &choose)), v6: Ranges::new(merge(&v6, &choose)) }
+    }
+
+    /// As [`Self::merge`], for many maps of which few have a value at any one address: `choose` sees those alone, each with
+    /// its number, and whether it is asked about IPv4. O(n log n) in the number of all ranges, and what `choose` takes.
+    pub fn overlay<'a, A>(
+        maps: &[&'a NetworkMap<A>],
+        mut choose: impl FnMut(bool, &mut dyn Iterator<Item = (usize, &'a A)>) -> Option<V>,
+    ) -> Self {
+        let v4: Vec<_> = maps.iter().map(|map| &map.v4).collect();
+        let v6: Vec<_> = maps.iter().map(|map| &map.v6).collect();
+        let v4 = Ranges::new(overlay(&v4, &mut |here| choose(true, here)));
+        Self { v4, v6: Ranges::new(overlay(&v6, &mut |here| choose(false, here))) }
+    }
+
+    /// Memory of the ranges, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.v4.bytes() + self.v6.bytes()
     }
 
     /// The value of the longest prefix that holds `address`. IPv4-mapped IPv6 addresses are looked up as IPv4.
@@ -154,6 +172,30 @@ fn merge<K: Key, A, V: Clone + PartialEq>(
             }
         }
         start(&mut flat, bound, choose(&here).as_ref());
+    }
+    flat
+}
+
+/// Walks the ranges of many maps at once, and keeps in mind only those that have a value where it is.
+fn overlay<'a, K: Key, A, V: Clone + PartialEq>(
+    maps: &[&'a Ranges<K, A>],
+    choose: &mut impl FnMut(&mut dyn Iterator<Item = (usize, &'a A)>) -> Option<V>,
+) -> Flat<V> {
+    let mut bounds: Vec<(K, u32, u32)> = Vec::new();
+    for (number, map) in maps.iter().enumerate() {
+        bounds.extend(map.starts.iter().enumerate().map(|(at, start)| (*start, number as u32, at as u32)));
+    }
+    bounds.sort_unstable();
+    let mut here: BTreeMap<usize, &'a A> = BTreeMap::new();
+    let mut flat = Flat::new();
+    for (n, &(bound, map, at)) in bounds.iter().enumerate() {
+        match &maps[map as usize].values[at as usize] {
+            Some(value) => here.insert(map as usize, value),
+            None => here.remove(&(map as usize)),
+        };
+        if bounds.get(n + 1).is_none_or(|(next, ..)| *next != bound) {
+            start(&mut flat, bound.wide(), choose(&mut here.iter().map(|(map, value)| (*map, *value))).as_ref());
+        }
     }
     flat
 }
@@ -276,6 +318,12 @@ impl<K: Key, V> Ranges<K, V> {
             }
         }
         number
+    }
+
+    fn bytes(&self) -> usize {
+        let (starts, values) =
+            (self.starts.capacity() * size_of::<K>(), self.values.capacity() * size_of::<Option<V>>());
+        starts + values + self.nodes.capacity() * size_of::<Node<K>>() + self.slots.capacity() * size_of::<Slot>()
     }
 
     fn get(&self, key: K) -> Option<&V> {

@@ -9,8 +9,10 @@ pub mod surroundings;
 
 use super::document::values::address;
 use super::document::{Code, Table};
+use super::guard::GuardSettings;
 use super::{Mode, Profile};
 use crate::dns::name::Name;
+use crate::language::text;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -206,6 +208,8 @@ pub struct Server {
     pub log: LogSettings,
     /// `[top]`
     pub top: TopSettings,
+    /// `[guard]`
+    pub guard: GuardSettings,
 }
 
 impl UpstreamSettings {
@@ -239,6 +243,7 @@ impl Server {
             metrics: metrics.address("listen", 9153).map(|address| address.value),
             log: LogSettings::read(&t.table("log")),
             top: TopSettings::read(&t.table("top")),
+            guard: GuardSettings::read(&t.table("guard")),
         }
     }
 }
@@ -250,18 +255,23 @@ fn read_listen(t: &Table<'_>) -> Vec<SocketAddr> {
     }
     let texts = t.list("listen");
     if texts.is_empty() {
-        t.fault("listen", Code::Empty, "the gateway must listen somewhere", "such as \"127.0.0.1:1053\"");
+        t.fault("listen", Code::Empty, text!("the gateway must listen somewhere"), text!("such as \"127.0.0.1:1053\""));
     }
     if texts.len() > LISTENERS_MAX {
-        t.fault("listen", Code::TooMany, format!("more than {LISTENERS_MAX} addresses to listen on"), "remove some");
+        t.fault(
+            "listen",
+            Code::TooMany,
+            text!("more than {most} addresses to listen on", most = LISTENERS_MAX),
+            text!("remove some"),
+        );
         return Vec::new();
     }
     let mut listen = Vec::new();
     for text in &texts {
         let Some(address) = address(text, 53, t.faults()) else { continue };
         if listen.contains(&address) {
-            let message = format!("{address} is listened on twice");
-            t.faults().add(Code::Duplicate, &text.place, message, "remove one of the two");
+            let message = text!("{address} is listened on twice", address);
+            t.faults().add(Code::Duplicate, &text.place, message, text!("remove one of the two"));
         }
         listen.push(address);
     }
@@ -272,8 +282,8 @@ fn read_listen(t: &Table<'_>) -> Vec<SocketAddr> {
 fn read_control(t: &Table<'_>, surroundings: &Surroundings) -> Option<PathBuf> {
     let Some(socket) = t.text("socket") else { return surroundings.control_socket.clone() };
     if socket.value.is_empty() || socket.value.len() > SOCKET_PATH_MAX || socket.value.contains('\0') {
-        let message = format!("control.socket must be a path of 1 to {SOCKET_PATH_MAX} bytes, or \"off\"");
-        t.faults().add(Code::Value, &socket.place, message, "such as \"/run/weir/control.sock\"");
+        let message = text!("control.socket must be a path of 1 to {most} bytes, or \"off\"", most = SOCKET_PATH_MAX);
+        t.faults().add(Code::Value, &socket.place, message, text!("such as \"/run/weir/control.sock\""));
         return None;
     }
     (socket.value != "off").then(|| PathBuf::from(socket.value))
@@ -286,7 +296,12 @@ impl CacheSettings {
     fn read(t: &Table<'_>) -> Self {
         let size_bytes = t.size("size", 0..=1 << 40, 64 << 20);
         if (1..Self::SIZE_MIN).contains(&size_bytes) {
-            t.fault("size", Code::Range, "cache.size must be 0 or at least 1MiB", "0 turns the cache off");
+            t.fault(
+                "size",
+                Code::Range,
+                text!("cache.size must be 0 or at least 1MiB"),
+                text!("0 turns the cache off"),
+            );
         }
         Self {
             size_bytes,
@@ -318,7 +333,12 @@ impl TopSettings {
     fn read(t: &Table<'_>) -> Self {
         let samples = t.number("samples", 0..=20_000, 4_000);
         if (1..100).contains(&samples) {
-            t.fault("samples", Code::Range, "top.samples must be 0 or at least 100", "0: nothing is sampled");
+            t.fault(
+                "samples",
+                Code::Range,
+                text!("top.samples must be 0 or at least 100"),
+                text!("0: nothing is sampled"),
+            );
         }
         Self { samples }
     }
@@ -337,8 +357,16 @@ impl TcpLimits {
             pipeline: t.number("pipeline", 1..=1_000, 100),
         };
         if limits.per_client > limits.connections && t.has("per_client") {
-            let message = format!("tcp.per_client is larger than tcp.connections ({})", limits.connections);
-            t.fault("per_client", Code::Conflict, message, "one client could then hold all connections and more");
+            let message = text!(
+                "tcp.per_client is larger than tcp.connections ({connections})",
+                connections = limits.connections
+            );
+            t.fault(
+                "per_client",
+                Code::Conflict,
+                message,
+                text!("one client could then hold all connections and more"),
+            );
         }
         limits
     }

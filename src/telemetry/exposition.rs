@@ -1,10 +1,15 @@
 //! The Prometheus text format, version 0.0.4, written from plain numbers. No client address and no query name is ever a
 //! label: both are the attacker's to choose, and each new value would be a time series.
 
+mod feeds;
+
+pub use feeds::FeedRow;
+
 use crate::cache;
 use crate::ledger::alerts::AlertKind;
 use crate::ledger::{AnsweredBy, CookieEvent, LATENCY_BOUNDS_US, Totals, UpstreamEvent};
 use crate::verdict::{Outcome, Reason};
+use std::collections::HashSet;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -28,6 +33,20 @@ pub struct UpstreamRow {
     pub srtt: Option<Duration>,
 }
 
+/// The most rules whose hits are exposed: the first in the order in which they are heard. Each is two time series.
+pub const RULES_MAX: usize = 1_000;
+
+/// One rule of the policy that runs.
+#[derive(Clone, Debug)]
+pub struct RuleRow {
+    /// Its id; of two rows with the same id the first is exposed.
+    pub id: String,
+    /// Queries that it decided.
+    pub decided: u64,
+    /// Queries that it would have decided without monitor mode.
+    pub monitored: u64,
+}
+
 /// The policy that runs.
 #[derive(Clone, Debug)]
 pub struct PolicyRow {
@@ -48,8 +67,12 @@ pub struct Snapshot {
     pub cache: cache::Counters,
     /// Upstreams of the policy that runs.
     pub upstreams: Vec<UpstreamRow>,
+    /// Feeds of the policy that runs.
+    pub feeds: Vec<FeedRow>,
     /// The policy that runs.
     pub policy: PolicyRow,
+    /// Its rules, at most [`RULES_MAX`], emergency rules first.
+    pub rules: Vec<RuleRow>,
     /// The incident mode that is on, or `normal`.
     pub mode: String,
     /// Names that are blocked by command.
@@ -75,8 +98,10 @@ pub fn write(snapshot: &Snapshot) -> String {
     let mut out = String::with_capacity(16 * 1024);
     // writing to a string cannot fail
     let _ = queries(&mut out, &snapshot.totals)
+        .and_then(|()| rules(&mut out, &snapshot.rules))
         .and_then(|()| latency(&mut out, &snapshot.totals))
         .and_then(|()| upstreams(&mut out, snapshot))
+        .and_then(|()| feeds::feeds(&mut out, &snapshot.feeds))
         .and_then(|()| memory(&mut out, &snapshot.cache))
         .and_then(|()| process(&mut out, snapshot));
     out
@@ -103,6 +128,22 @@ fn queries(out: &mut String, totals: &Totals) -> fmt::Result {
     head(out, "weir_cookies_total", "counter", "Queries with a DNS cookie, by what it said.")?;
     for event in CookieEvent::ALL {
         sample(out, "weir_cookies_total", &[("cookie", event.name())], totals.cookies(event))?;
+    }
+    Ok(())
+}
+
+/// Every rule is there from the start, so that a rate can be taken of its first hit.
+fn rules(out: &mut String, rules: &[RuleRow]) -> fmt::Result {
+    let mut known = HashSet::new();
+    let rules: Vec<_> = rules.iter().take(RULES_MAX).filter(|row| known.insert(row.id.as_str())).collect();
+    head(out, "weir_rule_hits_total", "counter", "Queries that a rule decided, those that it allowed included.")?;
+    for row in &rules {
+        sample(out, "weir_rule_hits_total", &[("rule", &row.id)], row.decided)?;
+    }
+    let help = "Queries that a rule would have decided, were it not in monitor mode or of the action monitor.";
+    head(out, "weir_rule_monitored_total", "counter", help)?;
+    for row in &rules {
+        sample(out, "weir_rule_monitored_total", &[("rule", &row.id)], row.monitored)?;
     }
     Ok(())
 }
@@ -241,7 +282,7 @@ fn escape(out: &mut String, c: char) -> fmt::Result {
 pub(super) mod tests {
     use super::*;
     use crate::ledger::Ledger;
-    use std::collections::{HashMap, HashSet};
+    use std::collections::HashMap;
 
     pub(in crate::telemetry) fn snapshot() -> Snapshot {
         let ledger = Ledger::default();
@@ -253,6 +294,7 @@ pub(super) mod tests {
         Snapshot {
             totals: Totals::of([&ledger]),
             cache: cache::Counters { entries: 5, ..cache::Counters::default() },
+            feeds: Vec::new(),
             upstreams: vec![UpstreamRow {
                 name: "a \"quoted\\name\"\nx 1".to_owned(),
                 pool: "default".to_owned(),
@@ -262,6 +304,9 @@ pub(super) mod tests {
                 srtt: Some(Duration::from_micros(1500)),
             }],
             policy: PolicyRow { id: "0a1b2c".to_owned(), generation: 3, since_unix_ms: 1_000 },
+            rules: [("storm-player", 9, 0), ("watch:\"it\"", 0, 4), ("storm-player", 1, 1)]
+                .map(|(id, decided, monitored)| RuleRow { id: id.to_owned(), decided, monitored })
+                .to_vec(),
             mode: "under-attack".to_owned(),
             emergency_rules: 3,
             in_flight: 2,
@@ -314,6 +359,8 @@ pub(super) mod tests {
             r#"weir_driver_events_total{event="tcp-full"} 4"#,
             r#"weir_policy_info{id="0a1b2c"} 1"#,
             r#"weir_policy_age_seconds 2.5"#,
+            r#"weir_rule_hits_total{rule="storm-player"} 9"#,
+            r#"weir_rule_monitored_total{rule="watch:\"it\""} 4"#,
             r#"weir_mode_info{mode="under-attack"} 1"#,
             r#"weir_emergency_rules 3"#,
         ] {

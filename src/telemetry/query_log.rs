@@ -2,7 +2,7 @@
 //! escaped twice over: as master-file text, so that no byte of a name can end a field, and as JSON.
 
 use crate::dns::name::Name;
-use crate::ledger::journal::{Entry, Journal};
+use crate::ledger::journal::{Entry, Journal, RuleId};
 use crate::policy::document::words::TypeName;
 use serde::Serialize;
 use std::fmt::Display;
@@ -29,6 +29,15 @@ pub struct QueryLog {
     lost: u64,
 }
 
+/// What the log adds to what the workers queued.
+pub trait Notes {
+    /// The name of the upstream in a slot.
+    fn upstream(&self, slot: u16) -> Option<String>;
+
+    /// Owner and ticket of a rule.
+    fn rule(&self, id: &RuleId) -> (Option<&str>, Option<&str>);
+}
+
 /// One line. The fields and their names are an interface: operators' parsers rely on them.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
@@ -44,6 +53,12 @@ struct Line<'a> {
     reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'a str>,
+    /// Who answers for the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
+    /// Where the rule was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<&'a str>,
     /// "monitor" when nothing was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<&'a str>,
@@ -81,22 +96,18 @@ impl QueryLog {
         self.lost
     }
 
-    /// Writes what is queued, at most 1024 entries a call; returns whether more may be waiting. `upstream_name` tells the
-    /// name of the upstream in a slot.
+    /// Writes what is queued, at most 1024 entries a call; returns whether more may be waiting. `notes` tells what
+    /// the workers did not queue.
     ///
     /// # Errors
     /// The sink took nothing or not all; the lines of this call are lost and counted.
-    pub fn write_queued(
-        &mut self,
-        journal: &Journal,
-        upstream_name: impl Fn(u16) -> Option<String>,
-    ) -> io::Result<bool> {
+    pub fn write_queued(&mut self, journal: &Journal, notes: &impl Notes) -> io::Result<bool> {
         self.lines.clear();
         let mut count = 0;
         while count < BATCH
             && let Some(entry) = journal.take()
         {
-            append(&mut self.lines, &entry, &upstream_name);
+            append(&mut self.lines, &entry, notes);
             count += 1;
         }
         let written = match &mut self.sink {
@@ -124,7 +135,8 @@ fn write_whole(sink: &mut dyn Write, lines: &[u8]) -> io::Result<()> {
     sink.flush()
 }
 
-fn append(lines: &mut Vec<u8>, entry: &Entry, upstream_name: &impl Fn(u16) -> Option<String>) {
+fn append(lines: &mut Vec<u8>, entry: &Entry, notes: &impl Notes) {
+    let (owner, ticket) = entry.rule.as_ref().map_or((None, None), |rule| notes.rule(rule));
     let line = Line {
         time: utc(entry.unix_ms),
         client: entry.client.ip().to_canonical(),
@@ -136,9 +148,11 @@ fn append(lines: &mut Vec<u8>, entry: &Entry, upstream_name: &impl Fn(u16) -> Op
         outcome: entry.outcome.name(),
         reason: entry.reason.name(),
         rule: entry.rule.as_ref().map(|rule| rule.as_str()),
+        owner,
+        ticket,
         mode: entry.monitored.then_some("monitor"),
         latency_us: u64::try_from(entry.took.as_micros()).unwrap_or(u64::MAX),
-        upstream: entry.upstream.and_then(upstream_name),
+        upstream: entry.upstream.and_then(|slot| notes.upstream(slot)),
     };
     let start = lines.len();
     match serde_json::to_writer(&mut *lines, &line) {
@@ -177,7 +191,7 @@ pub fn utc(unix_ms: u64) -> String {
 mod tests {
     use super::*;
     use crate::ledger::Ledger;
-    use crate::ledger::journal::{Quota, RuleId};
+    use crate::ledger::journal::Quota;
     use crate::verdict::{Outcome, Reason};
     use std::time::Duration;
 
@@ -198,6 +212,18 @@ mod tests {
         }
     }
 
+    struct Known;
+
+    impl Notes for Known {
+        fn upstream(&self, slot: u16) -> Option<String> {
+            (slot == 3).then(|| "dc-a-1".to_owned())
+        }
+
+        fn rule(&self, id: &RuleId) -> (Option<&str>, Option<&str>) {
+            if id.as_str() == "storm-\"player\"" { (Some("noc \"east\""), Some("SEC-1234")) } else { (None, None) }
+        }
+    }
+
     fn offer(journal: &Journal, entries: usize) {
         let ledger = Ledger::default();
         let quota = Quota { sample: 1, rate: u32::MAX };
@@ -208,14 +234,14 @@ mod tests {
     fn a_line_is_one_json_object_whatever_the_name_holds() {
         let name = Name::from_wire(b"\x06a\"\n\\.\xff\x04evil\x00").unwrap();
         let mut lines = Vec::new();
-        append(&mut lines, &entry(name), &|slot| (slot == 3).then(|| "dc-a-1".to_owned()));
+        append(&mut lines, &entry(name), &Known);
         assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert!(lines.is_ascii());
         let value: serde_json::Value = serde_json::from_slice(&lines).unwrap();
         let expected = serde_json::json!({
             "time": "2026-11-23T15:20:12.123Z", "client": "192.0.2.7", "port": 53124, "transport": "tcp",
             "name": value["name"], "type": "AAAA", "class": 1, "outcome": "denied", "reason": "filter",
-            "rule": "storm-\"player\"", "latency_us": 42, "upstream": "dc-a-1",
+            "rule": "storm-\"player\"", "owner": "noc \"east\"", "ticket": "SEC-1234", "latency_us": 42, "upstream": "dc-a-1",
         });
         assert_eq!(value, expected);
         let shown = value["name"].as_str().unwrap();
@@ -245,14 +271,14 @@ mod tests {
         let journal = Journal::new(BATCH + 10);
         let mut log = QueryLog::open(Some(&path)).unwrap();
         offer(&journal, BATCH + 1);
-        assert!(log.write_queued(&journal, |_| None).unwrap(), "more is waiting");
+        assert!(log.write_queued(&journal, &Known).unwrap(), "more is waiting");
         std::fs::rename(&path, &rotated).unwrap();
-        assert!(!log.write_queued(&journal, |_| None).unwrap());
+        assert!(!log.write_queued(&journal, &Known).unwrap());
         log.reopen(Some(&path)).unwrap();
         assert!(log.reopen(Some(&folder)).is_err(), "a folder");
         assert_eq!(log.path(), Some(path.as_path()), "lines go on to where they went");
         offer(&journal, 2);
-        assert!(!log.write_queued(&journal, |_| None).unwrap());
+        assert!(!log.write_queued(&journal, &Known).unwrap());
         let lines = |path: &Path| std::fs::read_to_string(path).unwrap().lines().count();
         assert_eq!((lines(&rotated), lines(&path), log.lost()), (BATCH + 1, 2, 0));
         std::fs::remove_dir_all(&folder).unwrap();
@@ -263,8 +289,8 @@ mod tests {
         let journal = Journal::new(4);
         let mut log = QueryLog::open(Some(Path::new("/dev/full"))).unwrap();
         offer(&journal, 3);
-        assert!(log.write_queued(&journal, |_| None).is_err());
+        assert!(log.write_queued(&journal, &Known).is_err());
         assert_eq!(log.lost(), 3);
-        assert!(!log.write_queued(&journal, |_| None).unwrap(), "nothing queued is no error");
+        assert!(!log.write_queued(&journal, &Known).unwrap(), "nothing queued is no error");
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! 40 kills unless `WEIR_KILLS` says how many; `WEIR_SEED` repeats a run's moments as far as a machine repeats itself.
 
-use super::place::{Place, Running, free_address, rcode};
+use super::place::{Place, Running, UNGUARDED, free_address, rcode};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
@@ -60,7 +60,7 @@ fn variable(name: &str) -> Option<u64> {
 /// The policies run and beside it a and b; `policies` begins as a.
 fn place() -> (Place, SocketAddr) {
     let (place, address) = (Place::new(), free_address());
-    place.write_gateway(&[address], true, "");
+    place.write_gateway(&[address], true, UNGUARDED);
     let gateway = fs::read_to_string(place.path("policies/gateway.toml")).expect("just written");
     for version in Version::BOTH {
         let name = version.name();
@@ -143,6 +143,7 @@ fn kill_at_random_moments_leaves_one_policy_or_the_other() {
             directory: place.path(version.name()),
             reason: Some("test".to_owned()),
             confirm_within: confirm.then(|| "1h".to_owned()),
+            force: false,
         })
     };
     let timed = |version| {

@@ -1,6 +1,6 @@
 //! The policy is changed while it serves: by command, by signal, by itself. Whole, or not at all.
 
-use super::place::{Place, free_address, rcode, wait_until};
+use super::place::{Place, UNGUARDED, free_address, rcode, wait_until};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 const ACCESS: &str = "allow = [\"127.0.0.0/8\"]\n";
@@ -11,7 +11,7 @@ fn filter(name: &str) -> String {
 
 fn place_with_filter(watch: bool) -> (Place, SocketAddr) {
     let (place, address) = (Place::new(), free_address());
-    place.write_gateway(&[address], watch, "");
+    place.write_gateway(&[address], watch, UNGUARDED);
     place.write("policies/access.toml", ACCESS);
     place.write("policies/filters/10-test.toml", &filter("mail.lab.example"));
     (place, address)

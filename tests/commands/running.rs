@@ -65,6 +65,47 @@ fn explain_asks_the_running_policy_unless_a_directory_is_named() {
 }
 
 #[test]
+fn hits_of_rules_are_told_with_owner_and_ticket_and_outlive_a_reload() {
+    let metrics = free_address();
+    let (place, address) = place_with_gateway(&format!("[metrics]\nlisten = \"{metrics}\"\n[log]\nfile = \"LOG\"\n"));
+    let text = std::fs::read_to_string(place.path("policies/gateway.toml")).unwrap();
+    let log = place.path("queries.log");
+    place.write("policies/gateway.toml", &text.replace("LOG", log.to_str().unwrap()));
+    let noted = format!(
+        "{FILTER}owner = \"noc\"\nticket = \"SEC-1\"\n[[rule]]\nid = \"silent\"\nnames = [\"x.example\"]\naction = \"drop\"\n"
+    );
+    place.write("policies/filters/10-test.toml", &noted);
+    let running = place.start_lab();
+    assert_eq!(rcode(address, "www.lab.example"), 3);
+    place.ask(&["status"]).works(&["rules       2, 1 never hit", "no-www  nxdomain, 1 decided, 0 monitored, last 20"]);
+    place
+        .ask(&["explain", "www.lab.example"])
+        .works(&["owner noc; ticket SEC-1; 1 decided and 0 monitored so far, last 20"]);
+    place.ask(&["explain", "x.example"]).works(&["never hit so far"]);
+    wait_until("the log has it", || std::fs::read_to_string(&log).is_ok_and(|text| text.ends_with('\n')));
+    let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!([&line["rule"], &line["owner"], &line["ticket"]], ["no-www", "noc", "SEC-1"], "{line}");
+
+    place.write(
+        "policies/filters/20-more.toml",
+        "[[rule]]\nid = \"more\"\nnames = [\"y.example\"]\naction = \"drop\"\n",
+    );
+    place.ask(&["reload"]).works(&["generation 2"]);
+    assert_eq!(rcode(address, "www.lab.example"), 3);
+    let json = place.ask(&["status", "--json"]);
+    let status: weir::control::status::Status = serde_json::from_str(&json.out).unwrap();
+    let rules = &status.rules;
+    assert_eq!((rules.count, rules.silent, rules.hits.len()), (3, 2, 3), "{rules:#?}");
+    let first = &rules.hits[0];
+    assert_eq!((first.rule.as_str(), first.decided, first.owner.as_deref()), ("no-www", 2, Some("noc")), "{first:#?}");
+    let scraped = scrape(metrics);
+    for line in ["weir_rule_hits_total{rule=\"no-www\"} 2", "weir_rule_monitored_total{rule=\"more\"} 0"] {
+        assert!(scraped.lines().any(|l| l == line), "{line} is not in {scraped}");
+    }
+    drop(running);
+}
+
+#[test]
 fn metrics_and_the_query_log_tell_what_was_denied() {
     let metrics = free_address();
     let (place, address) = place_with_gateway(&format!("[metrics]\nlisten = \"{metrics}\"\n[log]\nfile = \"LOG\"\n"));

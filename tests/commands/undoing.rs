@@ -1,6 +1,6 @@
 //! What was applied is undone in one command: apply, confirm, rollback, history, diff.
 
-use super::place::{Place, Running, free_address, rcode, wait_until};
+use super::place::{Place, Running, UNGUARDED, free_address, rcode, wait_until};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ fn filter(name: &str) -> String {
 /// A gateway that refuses mail.lab.example, and beside it a directory `next` that refuses text.lab.example.
 fn place(watch: bool) -> (Place, SocketAddr) {
     let (place, address) = (Place::new(), free_address());
-    place.write_gateway(&[address], watch, "");
+    place.write_gateway(&[address], watch, UNGUARDED);
     place.write("policies/access.toml", ACCESS);
     place.write("policies/filters/10-test.toml", &filter("mail.lab.example"));
     place.write("policies/README.md", "ours\n");
@@ -285,5 +285,83 @@ fn applying_the_running_directory_is_a_reload_that_can_be_undone() {
     assert_eq!(refused(address), [true, false]);
     assert_eq!(fs::read_to_string(place.path("policies/filters/10-test.toml")).unwrap(), filter("mail.lab.example"));
     assert_eq!(status(&place).unconfirmed, None);
+    drop(running);
+}
+
+#[test]
+fn a_gateway_that_does_not_start_is_repaired_without_one() {
+    let (place, address) = place(false);
+    let state = place.path("state");
+    let state = state.to_str().unwrap();
+    let with_state = |arguments: &[&str]| place.weir(&[arguments, &["--state", state]].concat());
+    with_state(&["history"]).fails(1, &["holds no history"]);
+    assert!(!place.path("state").exists(), "a name with a typing error becomes no directory");
+    let running = start(&place);
+    let first = status(&place).policy.id;
+    apply(&place).works(&["generation 2"]);
+    let second = status(&place).policy.id;
+    with_state(&["rollback"]).fails(1, &["a gateway runs: ask it"]);
+    drop(running);
+
+    // Edits that do not load: what ran last comes back, and they are set aside.
+    place.write("policies/access.toml", "allow = [\"10.0.0.0/33\"]\n");
+    place.launch(&["--lab", "--state", state]).wait().fails(2, &["10.0.0.0/33"]);
+    with_state(&["history"]).works(&[&format!("  {second}"), "[last-good]", "apply"]);
+    with_state(&["rollback", "--reason", "mend"]).works(&[&format!("policy {second}, which ran last,"), "set aside"]);
+    assert_eq!(fs::read_to_string(place.path("policies/access.toml")).unwrap(), ACCESS);
+    let running = start(&place);
+    assert_eq!((refused(address), how(&place)[0]), ([false, true], How::SetAside), "what runs is no news");
+    drop(running);
+
+    // What lies there is what ran last: the one before comes.
+    with_state(&["rollback"]).works(&[&format!("policy {first}, which ran before the last,")]);
+    let json = with_state(&["history", "--json"]);
+    let list: HistoryList = serde_json::from_str(&json.out).expect("the history is JSON");
+    assert!(list.entries[0].entry.how == How::Rollback && list.entries[0].entry.id.to_string() == first, "{list:#?}");
+    let running = start(&place);
+    assert_eq!(refused(address), [true, false]);
+    drop(running);
+    with_state(&["rollback", &second[..6], "--dir", "policies"]).works(&[&second, "weir run policies"]);
+    with_state(&["rollback", "0123abcd"]).fails(1, &["no policy 0123abcd"]);
+    with_state(&["rollback", "--dir", "nowhere"]).fails(2, &["there is no such directory"]);
+    let audit = fs::read_to_string(place.path("state/audit.jsonl")).unwrap();
+    assert!(audit.contains("while no gateway ran") && audit.contains("\"why\":\"mend\""), "{audit}");
+}
+
+#[test]
+fn check_tells_of_a_directory_that_is_half_replaced_and_a_rollback_makes_it_whole() {
+    let (place, address) = place(false);
+    let state = place.path("state");
+    let running = start(&place);
+    let first = status(&place).policy.id;
+    drop(running);
+    place.write("policies/.weir-replacing", "{}");
+    place.write("policies/filters/10-test.toml", &filter("text.lab.example"));
+    place.weir(&["check", "policies"]).works(&["W-HALF-REPLACED", "they may be of two policies", "rollback --state"]);
+    assert_eq!(place.weir(&["check", "policies", "--strict"]).code, Some(1));
+    place.weir(&["rollback", "--state", state.to_str().unwrap()]).works(&[&first, "which ran last"]);
+    assert!(!place.path("policies/.weir-replacing").exists());
+    place.weir(&["check", "policies", "--strict"]).works(&["0 warnings"]);
+    let running = start(&place);
+    assert_eq!(refused(address), [true, false]);
+    drop(running);
+}
+
+#[test]
+fn a_linked_directory_stays_linked_and_a_linked_file_becomes_one() {
+    let (place, address) = place(false);
+    fs::rename(place.path("policies"), place.path("real")).unwrap();
+    std::os::unix::fs::symlink("real", place.path("policies")).unwrap();
+    fs::rename(place.path("real/filters/10-test.toml"), place.path("real/filters/shared.txt")).unwrap();
+    std::os::unix::fs::symlink("shared.txt", place.path("real/filters/10-test.toml")).unwrap();
+    place.write("next/filters/10-test.toml", &filter("text.lab.example"));
+    fs::remove_file(place.path("next/filters/20-other.toml")).unwrap();
+    let running = start(&place);
+    assert_eq!(refused(address), [true, false]);
+    apply(&place).works(&["generation 2"]);
+    assert_eq!(refused(address), [false, true]);
+    let is_link = |path: &str| fs::symlink_metadata(place.path(path)).unwrap().is_symlink();
+    assert!(is_link("policies") && !is_link("real/filters/10-test.toml"));
+    assert_eq!(fs::read_to_string(place.path("real/filters/shared.txt")).unwrap(), filter("mail.lab.example"));
     drop(running);
 }

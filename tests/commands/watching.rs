@@ -110,6 +110,7 @@ fn a_flood_is_told_in_the_log_top_status_and_metrics() {
     flooder.join().unwrap();
     running.signal("TERM");
     let ended = running.wait();
-    let told: Vec<_> = ended.err.lines().filter(|line| line.contains("WARN") && line.contains("flood")).collect();
+    let told: Vec<_> =
+        ended.err.lines().filter(|line| line.contains("WARN") && line.contains("kind=\"flood\"")).collect();
     assert!(told.len() == 1 && told[0].contains("127.9.9.9/32"), "told once: {}", ended.err);
 }

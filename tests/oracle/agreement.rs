@@ -1,6 +1,8 @@
 //! What both parsers read from a packet that both accept, compared field by field.
 
 use hickory_proto::op::{Message, MessageType};
+use hickory_proto::rr::rdata::HTTPS;
+use hickory_proto::rr::rdata::svcb::{SvcParamKey, SvcParamValue};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::net::IpAddr;
 use weir::dns::edns::{self, Edns};
@@ -78,8 +80,23 @@ pub(crate) fn of_response(ours: &Response<'_>, theirs: &Message) -> Result<(), S
     let mut addresses = Vec::new();
     ours.addresses(&mut |ip| addresses.push(ip));
     let in_class = theirs.answers.iter().filter(|record| record.dns_class == DNSClass::IN);
-    let their_addresses: Vec<IpAddr> = in_class.filter_map(|record| record.data.ip_addr()).collect();
+    let their_addresses: Vec<IpAddr> = in_class.flat_map(addresses_of).collect();
     same("addresses", &addresses, &their_addresses)
+}
+
+/// The addresses that a record shows, those of hints (RFC 9460 section 7.3) among them.
+fn addresses_of(record: &Record) -> Vec<IpAddr> {
+    let (RData::SVCB(svcb) | RData::HTTPS(HTTPS(svcb))) = &record.data else {
+        return record.data.ip_addr().into_iter().collect();
+    };
+    let of_parameter = |(_, value): &(SvcParamKey, SvcParamValue)| -> Vec<IpAddr> {
+        match value {
+            SvcParamValue::Ipv4Hint(hint) => hint.0.iter().map(|a| a.0.into()).collect(),
+            SvcParamValue::Ipv6Hint(hint) => hint.0.iter().map(|aaaa| aaaa.0.into()).collect(),
+            _ => Vec::new(),
+        }
+    };
+    svcb.svc_params.iter().flat_map(of_parameter).collect()
 }
 
 fn of_ttls(ours: &Response<'_>, theirs: &Message) -> Result<(), String> {

@@ -101,6 +101,14 @@ pub(crate) fn tcp(at: SocketAddr, name: &str, rtype: RecordType) -> Option<Messa
     stream.receive()
 }
 
+/// One exchange over TCP, for no longer than `timeout`.
+pub(crate) fn tcp_within(at: SocketAddr, message: &Message, timeout: Duration) -> Option<Message> {
+    let mut stream = Stream::open(at).ok()?;
+    stream.0.set_read_timeout(Some(timeout)).expect("a timeout above zero");
+    stream.send(message);
+    stream.receive()
+}
+
 /// Whether anything at all comes back from there soon.
 pub(crate) fn answers(at: SocketAddr, name: &str, rtype: RecordType) -> bool {
     udp_from(local(at), at, &query(1, name, rtype), Duration::from_millis(300)).is_some()

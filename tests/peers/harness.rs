@@ -85,6 +85,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
         "knotd" => "knot",
         "named" => "bind9",
         "dnsperf" => "dnsperf",
+        "tcpdump" => "tcpdump",
         "kdig" => "knot-dnsutils",
         "dig" | "nsupdate" => "bind9-dnsutils",
         "python3" => "python3-dnspython",

@@ -35,7 +35,8 @@ pub(crate) fn zone(origin: &str, serial: u32) -> String {
         "$ORIGIN {origin}.\n$TTL 300\n@ SOA ns1 hostmaster {serial} 3600 600 86400 60\n@ NS ns1\nns1 A 192.0.2.53\n\
          www A 192.0.2.1\nwww A 192.0.2.2\nwww AAAA 2001:db8::1\nalias CNAME www\nv4only A 192.0.2.4\n\
          *.wild A 192.0.2.80\ndeleg NS ns.deleg\nns.deleg A 192.0.2.90\nshort 2 A 192.0.2.5\n\
-         blocked A 192.0.2.6\nsub.blocked A 192.0.2.7\n"
+         blocked A 192.0.2.6\nsub.blocked A 192.0.2.7\n\
+         svc TYPE65 \\# 11 00010000040004c0000242\n"
     );
     for (name, strings) in [("large", 9), ("huge", 30)] {
         for number in 0..strings {
@@ -113,6 +114,32 @@ pub(crate) fn knot(scratch: &Scratch) -> Server {
     Server { address, daemon }
 }
 
+/// Knot DNS with one zone that takes updates with the key, and tells `notified` of each.
+pub(crate) fn knot_with(scratch: &Scratch, address: SocketAddr, zone: (&str, &str), notified: SocketAddr) -> Server {
+    let (name, text) = zone;
+    let home = scratch.directory(&format!("knot-{}", address.port()));
+    scratch.directory(&format!("knot-{}/db", address.port()));
+    std::fs::write(home.join("zone"), text).expect("a zone file can be written");
+    let home = home.display();
+    let config = format!(
+        "server:\n  rundir: \"{home}\"\n  listen: {}@{}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
+         database:\n  storage: \"{home}/db\"\nlog:\n  - target: stderr\n    any: info\n\
+         key:\n  - id: {KEY_NAME}\n    algorithm: hmac-sha256\n    secret: {KEY_SECRET}\n\
+         remote:\n  - id: told\n    address: {}@{}\n    key: {KEY_NAME}\n\
+         acl:\n  - id: all\n    key: {KEY_NAME}\n    action: [transfer, update]\n\
+         zone:\n  - domain: {name}\n    storage: \"{home}\"\n    file: zone\n    acl: [all]\n    notify: [told]\n\
+         \x20   zonefile-sync: -1\n    zonefile-load: whole\n    journal-content: changes\n",
+        address.ip(),
+        address.port(),
+        notified.ip(),
+        notified.port()
+    );
+    let file = scratch.write(&format!("knot-{}.conf", address.port()), &config);
+    let daemon = Daemon::start(scratch, "knotd", &["-c", file.to_str().expect("UTF-8")]);
+    let daemon = daemon.wait(|| ask::answers(address, name, RecordType::SOA));
+    Server { address, daemon }
+}
+
 /// A zone of a BIND, as it stands in named.conf after its name.
 pub(crate) struct BindZone<'a> {
     pub(crate) name: &'a str,
@@ -122,11 +149,16 @@ pub(crate) struct BindZone<'a> {
 
 /// BIND with these zones, authoritative only.
 pub(crate) fn bind(scratch: &Scratch, address: SocketAddr, zones: &[BindZone<'_>]) -> Server {
+    bind_with(scratch, address, zones, "")
+}
+
+/// [`bind`] with more options.
+pub(crate) fn bind_with(scratch: &Scratch, address: SocketAddr, zones: &[BindZone<'_>], options: &str) -> Server {
     let home = scratch.directory(&format!("named-{}", address.port()));
     let mut config = format!(
         "options {{ directory \"{0}\"; pid-file none; session-keyfile none; listen-on port {2} {{ {1}; }};\n\
          listen-on-v6 {{ none; }}; recursion no; dnssec-validation no; version \"bind under test\"; notify no;\n\
-         allow-transfer {{ key {KEY_NAME}; }}; minimal-responses no; }};\ncontrols {{ }};\n\
+         allow-transfer {{ key {KEY_NAME}; }}; minimal-responses no; {options} }};\ncontrols {{ }};\n\
          key \"{KEY_NAME}\" {{ algorithm hmac-sha256; secret \"{KEY_SECRET}\"; }};\n",
         home.display(),
         address.ip(),

@@ -6,6 +6,7 @@ use hickory_proto::rr::RecordType;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -106,21 +107,25 @@ impl Weir {
         for (name, text) in &setup.files {
             weir.write(name, text);
         }
-        let out = File::create(&weir.log).expect("a log file can be made");
+        let child = weir.run(scratch, setup.arguments);
+        weir.child = Some(child);
+        weir.wait_ready();
+        weir
+    }
+
+    fn run(&self, scratch: &Scratch, arguments: &[&str]) -> Child {
+        let out = File::create(&self.log).expect("a log file can be made");
         let err = out.try_clone().expect("a file can be shared");
-        let child = Command::new(env!("CARGO_BIN_EXE_weir"))
+        Command::new(env!("CARGO_BIN_EXE_weir"))
             .arg("run")
-            .arg(&weir.directory)
-            .args(setup.arguments)
-            .env("STATE_DIRECTORY", scratch.path(&format!("state-{port}")))
+            .arg(&self.directory)
+            .args(arguments)
+            .env("STATE_DIRECTORY", scratch.path(&format!("state-{}", self.address.port())))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
             .spawn()
-            .expect("the gateway is built");
-        weir.child = Some(child);
-        weir.wait_ready();
-        weir
+            .expect("the gateway is built")
     }
 
     fn gateway_toml(&self, setup: &Setup<'_>) -> String {
@@ -165,6 +170,18 @@ impl Weir {
         let path = self.directory.join(name);
         fs::create_dir_all(path.parent().expect("below the directory")).expect("directories can be made");
         fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if name.ends_with(".secrets") {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
+        }
+    }
+
+    /// Ends it, and starts it again with the same directory and state.
+    pub(crate) fn restart(mut self, scratch: &Scratch) -> Self {
+        self.signal("TERM");
+        self.wait_end();
+        self.child = Some(self.run(scratch, &[]));
+        self.wait_ready();
+        self
     }
 
     /// `weir reload`.

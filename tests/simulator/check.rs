@@ -1,11 +1,13 @@
 //! What must hold for every reply, whoever gets it and wherever it comes from.
 
-use crate::clients::{Kind, Sent};
+use crate::answers::Who;
+use crate::clients::{FEED, Kind, PRIMARY, Sent};
 use crate::policies::{Block, Play, SINKHOLE};
-use crate::stage::message::{cookies_of, extended_error, id_of, question_end, question_name, question_type, read};
-use crate::truth::{FORGED_IP, FORGED_NAME, NEGATIVE_TTL, Truth, truth};
+use crate::stage::message::{SOA, cookies_of, extended_error, id_of, question_end, question_name, question_type, read};
+use crate::truth::{FORGED_IP, FORGED_NAME, NEGATIVE_TTL, Truth, believable};
 use hickory_proto::op::{Message as Read, ResponseCode};
 use hickory_proto::rr::RData;
+use hickory_proto::serialize::binary::BinEncodable;
 use std::time::Duration;
 use weir::clock::Moment;
 use weir::dns::response::Response;
@@ -26,14 +28,19 @@ pub(crate) struct Asked {
     pub(crate) play: Play,
     /// It shows a cookie that was given to its address.
     pub(crate) verified: bool,
+    /// Another with its id was open at the same time: nobody knows which of the two a reply is for.
+    pub(crate) doubled: bool,
 }
 
 /// A reply, and what was known when it was sent.
 pub(crate) struct Reply<'r> {
     pub(crate) bytes: &'r [u8],
     pub(crate) at: Moment,
-    /// The policy that ran.
+    /// The policy that ran, and since when.
     pub(crate) play: Play,
+    pub(crate) since: Moment,
+    /// Who gets it, and when by the wall clock.
+    pub(crate) who: Who,
     /// When the true answer to this question last reached the gateway.
     pub(crate) delivered: Option<Moment>,
 }
@@ -56,6 +63,7 @@ pub(crate) fn check(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
         Kind::Mutated => Response::scan(bytes)
             .map_err(|error| format!("{error:?}"))
             .and_then(|_| if is_udp(asked) { small(bytes, 1232) } else { Ok(()) }),
+        Kind::Notify => question(query, bytes).and_then(|()| notified(asked, bytes)),
         Kind::Transfer | Kind::Opaque => question(query, bytes),
         Kind::Plain => plain(asked, reply, &read(bytes)),
     }
@@ -67,13 +75,34 @@ pub(crate) fn holds_no_forgery(bytes: &[u8]) -> Result<(), String> {
     if contains(bytes, &FORGED_IP) || contains(bytes, name) { Err("forged data".into()) } else { Ok(()) }
 }
 
-/// Whether a message says what is true about a question.
-pub(crate) fn holds_the_truth(name: &str, qtype: u16, read: &Read) -> Result<(), String> {
-    let truth = truth(name, qtype);
+/// Whether a message says what is true about a question, or what only who expects something else can tell from it.
+pub(crate) fn is_believable(name: &str, qtype: u16, read: &Read) -> Result<(), String> {
+    any(believable(name, qtype).into_iter().map(|truth| holds(name, &truth, read)))
+}
+
+/// The first that is right, or what is wrong with the first.
+fn any(checks: impl Iterator<Item = Result<(), String>>) -> Result<(), String> {
+    let mut checks = checks.peekable();
+    let first = checks.peek().cloned().expect("there is always the truth");
+    if checks.any(|check| check.is_ok()) { Ok(()) } else { first }
+}
+
+/// The gateway itself takes a NOTIFY only from the primary of its feed, for its zone, and unsigned as it is; with AA, which
+/// no server of the worlds says.
+fn notified(asked: &Asked, bytes: &[u8]) -> Result<(), String> {
+    let query = &asked.sent.bytes;
+    let heard = bytes[2] & 4 != 0 && bytes[3] & 15 == 0;
+    let signed = query[11] != 0;
+    let from = asked.sent.client.peer.ip() == std::net::IpAddr::from(PRIMARY);
+    let is_right = from && question_name(query) == FEED && question_type(query) == SOA && !signed;
+    if heard && !(is_right && asked.play.says.feed) { Err("a NOTIFY of nobody is heard".into()) } else { Ok(()) }
+}
+
+fn holds(name: &str, truth: &Truth, read: &Read) -> Result<(), String> {
     if (read.metadata.response_code == ResponseCode::NXDomain) != truth.absent {
         return Err(format!("existence: the truth is {truth:?}"));
     }
-    records(name, &truth, read)
+    records(name, truth, read)
 }
 
 fn is_udp(asked: &Asked) -> bool {
@@ -150,35 +179,51 @@ fn empty(read: &Read) -> Result<(), String> {
     if read.answers.is_empty() { Ok(()) } else { Err("an error with answers".into()) }
 }
 
-/// What the policy that runs says about the answer, whichever ran when the question came.
-fn block_of(asked: &Asked, reply: &Reply<'_>, truth: &Truth) -> Option<Block> {
-    let name = question_name(&asked.sent.bytes);
-    if let Some(block) = reply.play.blocks(&name) {
-        return Some(block);
-    }
-    if reply.play.exempts(&name) {
-        let by_emergency = truth.chain.iter().any(|(_, target)| reply.play.blocks_by_emergency(target));
-        return by_emergency.then_some(Block::Refused);
-    }
-    truth.chain.iter().find_map(|(_, target)| reply.play.blocks(target))
+/// All that may be true about the question.
+fn truths_of(asked: &Asked) -> Vec<Truth> {
+    believable(&question_name(&asked.sent.bytes), question_type(&asked.sent.bytes))
 }
 
-fn truth_of(asked: &Asked) -> Truth {
-    truth(&question_name(&asked.sent.bytes), question_type(&asked.sent.bytes))
+/// What the policy that runs says about the answer, whichever ran when the question came.
+fn block_of(asked: &Asked, reply: &Reply<'_>, truth: &Truth) -> Option<Block> {
+    reply.play.blocks_answer(&reply.who, &question_name(&asked.sent.bytes), truth)
+}
+
+/// Whether the budget that a question takes from may have been used up when it came.
+fn may_be_over(asked: &Asked, per_client: bool) -> bool {
+    let budget = asked.play.says.budget(&question_name(&asked.sent.bytes));
+    budget.is_some_and(|budget| budget.per_client == per_client)
+}
+
+/// What is done about a name whose answer would have been heard first, when there is none.
+fn without_answer(asked: &Asked, reply: &Reply<'_>) -> Option<Block> {
+    let name = question_name(&asked.sent.bytes);
+    reply.play.says.answers_first.then(|| reply.play.blocks(&reply.who, &name)).flatten()
 }
 
 fn refused(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
-    match block_of(asked, reply, &truth_of(asked)) {
-        Some(Block::Refused) => Ok(()),
-        _ => Err("REFUSED, and no policy says so".into()),
+    let is_said = |truth: &Truth| block_of(asked, reply, truth) == Some(Block::Refused);
+    if truths_of(asked).iter().any(is_said)
+        || may_be_over(asked, true)
+        || without_answer(asked, reply) == Some(Block::Refused)
+    {
+        return Ok(());
     }
+    Err("REFUSED, and no policy says so".into())
 }
 
 fn data(asked: &Asked, reply: &Reply<'_>, read: &Read) -> Result<(), String> {
-    let truth = truth_of(asked);
+    let absent = read.metadata.response_code == ResponseCode::NXDomain;
+    if absent && read.answers.is_empty() && may_be_over(asked, false) {
+        return Ok(());
+    }
+    any(truths_of(asked).iter().map(|truth| data_of(asked, reply, read, truth)))
+}
+
+fn data_of(asked: &Asked, reply: &Reply<'_>, read: &Read, truth: &Truth) -> Result<(), String> {
     let absent = read.metadata.response_code == ResponseCode::NXDomain;
     let addresses: Vec<_> = read.answers.iter().map(|record| &record.data).collect();
-    match block_of(asked, reply, &truth) {
+    match block_of(asked, reply, truth) {
         Some(Block::Drop) => return Err("a name that is to be dropped is answered".into()),
         Some(Block::Refused) => return Err("a name that is to be refused is answered".into()),
         Some(Block::Nxdomain) if absent && addresses.is_empty() => return Ok(()),
@@ -193,8 +238,8 @@ fn data(asked: &Asked, reply: &Reply<'_>, read: &Read) -> Result<(), String> {
     if absent != truth.absent {
         return Err(format!("existence: the truth is {truth:?}"));
     }
-    records(&question_name(&asked.sent.bytes), &truth, read)?;
-    lifetimes(reply, &truth, read)
+    records(&question_name(&asked.sent.bytes), truth, read)?;
+    lifetimes(asked, reply, truth, read)
 }
 
 /// Whether the answer section is the truth, whole.
@@ -211,6 +256,7 @@ fn records(name: &str, truth: &Truth, read: &Read) -> Result<(), String> {
     for (record, data) in read.answers[truth.chain.len()..].iter().zip(&truth.data) {
         let is_true = match &record.data {
             RData::A(a) => a.0.octets()[..] == data[..],
+            RData::HTTPS(_) => record.data.to_bytes().is_ok_and(|bytes| bytes == *data),
             RData::AAAA(aaaa) => aaaa.0.octets()[..] == data[..],
             RData::TXT(txt) => {
                 let strings = txt.txt_data.iter();
@@ -232,7 +278,7 @@ fn plain_text(name: &hickory_proto::rr::Name) -> String {
 }
 
 /// TTLs never rise and count down with the time since the answer was heard.
-fn lifetimes(reply: &Reply<'_>, truth: &Truth, read: &Read) -> Result<(), String> {
+fn lifetimes(asked: &Asked, reply: &Reply<'_>, truth: &Truth, read: &Read) -> Result<(), String> {
     let negative = truth.data.is_empty() && !read.authorities.is_empty();
     let most = if negative && truth.chain.is_empty() { NEGATIVE_TTL } else { truth.ttl };
     let Some(delivered) = reply.delivered else { return Err("nobody ever said that".into()) };
@@ -244,7 +290,15 @@ fn lifetimes(reply: &Reply<'_>, truth: &Truth, read: &Read) -> Result<(), String
     if age > Duration::from_secs(fresh_for.into()) + STALE + Duration::from_secs(1) {
         return Err(format!("served {age:?} after it was heard"));
     }
+    let question = question_name(&asked.sent.bytes);
+    let names: Vec<_> = std::iter::once(&*question).chain(truth.chain.iter().map(|(_, target)| &**target)).collect();
+    let cap = reply.play.says.cap(&names).unwrap_or(u32::MAX);
+    // What was heard before the rule was there may live as long as what is heard now.
+    let aged = if delivered >= reply.since { whole } else { 0 };
     for record in read.answers.iter().chain(&read.authorities) {
+        if record.ttl > cap || record.ttl > cap.saturating_sub(aged).max(1) && !may_be_stale {
+            return Err(format!("TTL {} over the cap {cap}, {age:?} after it was heard; EDE {error:?}", record.ttl));
+        }
         let original =
             if record.record_type() == hickory_proto::rr::RecordType::SOA { NEGATIVE_TTL } else { truth.ttl };
         let fresh = record.ttl <= original.saturating_sub(whole).max(u32::from(original > 0 && whole < original));

@@ -1,8 +1,8 @@
 //! Model clients: ordinary ones, strangers, floods, forged sources, and whoever sends rubbish.
 
-use crate::stage::message::{A, AAAA, ANY, AXFR, CNAME, Message, NS, SOA, TXT};
+use crate::stage::message::{A, AAAA, ANY, AXFR, CNAME, HTTPS, Message, NS, SOA, TXT};
 use crate::stage::{inside, tcp, udp};
-use crate::truth::{shuffle_case, some_name};
+use crate::truth::{shuffle_case, some_judged_name, some_name};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Plain,
     /// Signed, NOTIFY, UPDATE.
     Opaque,
+    /// For a feed.
+    Notify,
     /// AXFR over TCP.
     Transfer,
     /// Certainly no query.
@@ -37,7 +39,7 @@ pub(crate) fn message(rng: &mut StdRng, number: u64) -> Sent {
     let id = rng.random();
     let name = some_name(rng);
     let name = if rng.random_bool(0.5) { shuffle_case(&name, rng) } else { name };
-    let qtype = [A, A, A, A, AAAA, TXT, TXT, CNAME, ANY][rng.random_range(0..9)];
+    let qtype = [A, A, A, A, AAAA, HTTPS, TXT, TXT, CNAME, ANY][rng.random_range(0..10)];
     let mut query = Message::query(id, &name, qtype);
     for (bit, chance) in [(0x0100, 0.05), (0x0010, 0.1), (0x0020, 0.1)] {
         if rng.random_bool(chance) {
@@ -49,6 +51,7 @@ pub(crate) fn message(rng: &mut StdRng, number: u64) -> Sent {
         0..6 => (broken(query, rng), Kind::Broken),
         6..9 => (mutated(query, rng), Kind::Mutated),
         9..12 => (opaque(id, rng), Kind::Opaque),
+        14 | 15 => return notify(client, id, rng),
         12 | 13 if matches!(client.path, Path::Tcp(_)) => {
             (Message::query(id, "plain.test", AXFR).bytes(), Kind::Transfer)
         }
@@ -101,6 +104,32 @@ pub(crate) fn holder(rng: &mut StdRng, number: u64, connection: u32) -> Sent {
     let name = if rng.random_bool(0.7) { format!("h{number}.dead.test") } else { some_name(rng) };
     let client = tcp(SocketAddr::new(inside(0x05_00_00), 2000), 1_000_000 + connection);
     Sent { client, bytes: Message::query(number as u16, &name, A).bytes(), kind: Kind::Plain }
+}
+
+/// Names whose answers are judged, over and over, from clients to whom different rules speak.
+pub(crate) fn judged(rng: &mut StdRng, number: u64) -> Sent {
+    let peer = SocketAddr::new(inside([0, 1, 2, 3, 7][rng.random_range(0..5)]), port(number));
+    let qtype = [A, A, A, AAAA, HTTPS][rng.random_range(0..5)];
+    let query = Message::query(number as u16, &some_judged_name(rng), qtype);
+    let query = if rng.random_bool(0.3) { query.opt(1232, false, b"") } else { query };
+    let client = if rng.random_bool(0.2) { tcp(peer, 2_000_000 + number as u32) } else { udp(peer) };
+    Sent { client, bytes: query.bytes(), kind: Kind::Plain }
+}
+
+/// Who may tell of the feed's zone, and what it is called.
+pub(crate) const PRIMARY: [u8; 4] = [10, 0, 0, 2];
+pub(crate) const FEED: &str = "feed.test";
+
+/// A NOTIFY (RFC 1996) from the primary of the feed or from others, for its zone or another, at times signed by nobody.
+fn notify(mut client: Client, id: u16, rng: &mut StdRng) -> Sent {
+    if rng.random_bool(0.6) {
+        client.peer.set_ip(PRIMARY.into());
+    }
+    let name = if rng.random_bool(0.8) { FEED } else { "plain.test" };
+    let qtype = if rng.random_bool(0.8) { SOA } else { A };
+    let message = Message::query(id, name, qtype).flags(0x2400);
+    let message = if rng.random_bool(0.2) { message.tsig() } else { message };
+    Sent { client, bytes: message.bytes(), kind: Kind::Notify }
 }
 
 fn port(number: u64) -> u16 {

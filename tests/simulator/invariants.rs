@@ -1,4 +1,4 @@
-//! The five invariants, a function each. They judge by what goes in and out of the cores, not by what these say of
+//! The seven invariants, a function each. They judge by what goes in and out of the cores, not by what these say of
 //! themselves, and hold in every world, whatever attacks it:
 //!
 //! 1. [`every_query_has_one_verdict`]
@@ -6,17 +6,21 @@
 //! 3. [`nothing_unvetted_is_cached`], and of what is sent, [`crate::check::check`] and [`Invariants::may_be_asked`]
 //! 4. [`Invariants::memory_is_bounded`]
 //! 5. [`Invariants::no_zone_is_over_its_share`]
+//! 6. [`no_withheld_address_is_sent`]
+//! 7. [`Invariants::no_budget_lets_more_through`]
 
-use crate::check;
+use crate::answers::{Budget, Who};
+use crate::check::{self, Asked};
 use crate::memory::Count;
 use crate::policies::{Play, RATE_MAX, Rates};
 use crate::stage::Stage;
 use crate::stage::message::{cookies_of, question_name, question_type, read};
 use crate::world::FLIGHTS_MAX;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::rdata::svcb::SvcParamValue;
+use hickory_proto::rr::{RData, RecordType};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use weir::cache::{Flags, Found, Key};
 use weir::clock::Moment;
@@ -49,11 +53,16 @@ pub(crate) struct Invariants {
     flights: Vec<Flight>,
     /// When the truth about a name of a zone last arrived.
     answered: BTreeMap<String, Moment>,
+    /// Questions that were let through, by the zone of their budget and whose it is.
+    taken: BTreeMap<Purse, Vec<(Moment, Budget)>>,
     /// Bytes of the tables of limits, at the start.
     tables: usize,
     /// Bytes that the cores hold more than at the start, by taking up policies.
     grown: i64,
 }
+
+/// Whose budget: the zone, and the client where each has its own.
+type Purse = (&'static str, Option<IpAddr>);
 
 /// Whose answers of which kind: a network, a kind, a name and a type.
 type Account = (u128, &'static str, String, u16);
@@ -101,7 +110,7 @@ pub(crate) fn every_query_has_one_verdict(stage: &Stage, book: &Book, at_the_end
     }
 }
 
-/// Invariant 3: Whatever the cache has for a question is the truth about it.
+/// Invariant 3: Whatever the cache has for a question is the truth about it, as far as anybody can tell.
 pub(crate) fn nothing_unvetted_is_cached(stage: &Stage, at: Moment, asked: &[u8]) {
     let Ok(query) = Query::scan(asked) else { return };
     let subnet = query.edns.as_ref().and_then(|edns| edns.client_subnet);
@@ -116,8 +125,51 @@ pub(crate) fn nothing_unvetted_is_cached(stage: &Stage, at: Moment, asked: &[u8]
     if let Found::Hit(hit) = stage.shared.cache.get(at, &key, &mut room) {
         let body = &room[..hit.len];
         check::holds_no_forgery(body)
-            .and_then(|()| check::holds_the_truth(&question_name(asked), question_type(asked), &read(body)))
+            .and_then(|()| check::is_believable(&question_name(asked), question_type(asked), &read(body)))
             .unwrap_or_else(|wrong| panic!("unvetted and cached: {wrong}: {body:02x?}"));
+    }
+}
+
+/// Invariant 6: No reply holds an address, in whatever section, that the policy that runs withholds from its client at this
+/// time: be the answer fresh, from the cache, stale, somebody else's, or in flight over a reload.
+pub(crate) fn no_withheld_address_is_sent(play: &Play, who: &Who, query: &[u8], reply: &[u8]) {
+    if reply.len() < 12 || reply[5] != 1 {
+        return;
+    }
+    let (question, read) = (question_name(query), read(reply));
+    if play.exempts(&question) {
+        return;
+    }
+    let mut names = vec![question];
+    for record in &read.answers {
+        if let RData::CNAME(target) = &record.data {
+            names.push(target.0.to_string().to_ascii_lowercase().trim_end_matches('.').to_owned());
+        }
+    }
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    for record in read.answers.iter().chain(&read.authorities).chain(&read.additionals) {
+        for address in addresses_of(&record.data) {
+            let withheld = play.says.withholds(who, play.strict, &names, address);
+            assert!(!withheld, "withheld: {who:?} gets {address} for {names:?} under {play:?}");
+        }
+    }
+}
+
+/// The addresses of a record, hints of HTTPS (RFC 9460) among them.
+fn addresses_of(data: &RData) -> Vec<IpAddr> {
+    match data {
+        RData::A(a) => vec![a.0.into()],
+        RData::AAAA(aaaa) => vec![aaaa.0.into()],
+        RData::HTTPS(https) => {
+            let values = https.0.svc_params.iter().map(|(_, value)| value);
+            let hints = |value: &SvcParamValue| match value {
+                SvcParamValue::Ipv4Hint(hint) => hint.0.iter().map(|a| IpAddr::from(a.0)).collect(),
+                SvcParamValue::Ipv6Hint(hint) => hint.0.iter().map(|a| IpAddr::from(a.0)).collect(),
+                _ => Vec::new(),
+            };
+            values.flat_map(hints).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -128,6 +180,7 @@ impl Invariants {
             debts: BTreeMap::new(),
             flights: Vec::new(),
             answered: BTreeMap::new(),
+            taken: BTreeMap::new(),
             tables: tables(stage),
             grown: 0,
         }
@@ -191,9 +244,51 @@ impl Invariants {
     }
 
     /// Invariant 3: What goes upstream is a question that policy lets pass: now, or when it may have been asked.
-    pub(crate) fn may_be_asked(&self, at: Moment, name: &str) {
-        let passes = self.lately(at).any(|regime| regime.play.blocks(name).is_none());
-        assert!(passes, "unvetted and sent: {name} is blocked");
+    pub(crate) fn may_be_asked(&self, at: Moment, clock_ms: u64, name: &str) {
+        let clocks = [clock_ms, clock_ms - LONGEST.as_millis() as u64];
+        let mut whos = clocks.into_iter().map(|clock_ms| Who { client: Ipv4Addr::UNSPECIFIED.into(), clock_ms });
+        let passes = |who: Who| {
+            self.lately(at).any(|regime| regime.play.says.answers_first || regime.play.blocks(&who, name).is_none())
+        };
+        assert!(whos.any(passes), "unvetted and sent: {name} is blocked");
+    }
+
+    /// Since when everything is as it is now.
+    pub(crate) fn since(&self) -> Moment {
+        self.regime().since
+    }
+
+    /// Notes an answer to a question that came under a budget, unless it shows that the budget was used up.
+    pub(crate) fn took_from_a_budget(&mut self, asked: &Asked, reply: &[u8]) {
+        let name = question_name(&asked.sent.bytes);
+        let Some(budget) = asked.play.says.budget(&name).filter(|budget| budget.per_client) else { return };
+        // Who is refused or sent for a cookie has taken nothing; who had no place has, and is not counted here.
+        if asked.doubled || !matches!(reply[3] & 15, 0 | 3) || reply[2] & 2 != 0 {
+            return;
+        }
+        self.taken.entry((budget.zone, Some(asked.sent.client.peer.ip()))).or_default().push((asked.at, *budget));
+    }
+
+    /// Notes that a question went upstream as soon as it had come.
+    pub(crate) fn sent_under_a_budget(&mut self, at: Moment, play: &Play, name: &str) {
+        if let Some(budget) = play.says.budget(name).filter(|budget| !budget.per_client) {
+            self.taken.entry((budget.zone, None)).or_default().push((at, *budget));
+        }
+    }
+
+    /// Invariant 7: A budget lets through what its rate gives and a burst, over whatever time, whoever asks, and whatever
+    /// policies with the same rule come and go.
+    pub(crate) fn no_budget_lets_more_through(&mut self) {
+        for ((zone, client), taken) in &mut self.taken {
+            taken.sort_by_key(|(at, _)| *at);
+            let mut until = 0;
+            for (at, budget) in taken {
+                let step = 1_000_000_000 / budget.qps;
+                until = at.as_nanos().max(until) + step;
+                let ahead = until - at.as_nanos();
+                assert!(ahead <= step * budget.burst, "budget: too many for {zone} from {client:?} at {at:?}");
+            }
+        }
     }
 
     /// Invariant 4: No call into a core allocates; taking up a policy changes its size by no more than a table of links; and the

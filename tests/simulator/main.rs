@@ -1,14 +1,16 @@
 //! The simulator: cores, upstream servers and clients in virtual time, with all randomness from one seed. In each world
-//! there are storms, random names, forged and plain floods, held connections, loss, reloads, modes, emergency rules and
-//! failing and lying servers; [`invariants`] names what must hold in all of them, and how it is judged.
+//! there are storms, random names, forged and plain floods, held connections, loss, reloads, modes, emergency rules,
+//! rules about clients and answers, hours that pass, and failing, lying and hijacked servers; [`invariants`] names what must hold in all of them, and how it is judged.
 //!
 //! `WEIR_SIM_SEEDS=10000` runs as many worlds (default 200), `WEIR_SIM_SEED=17` only that one. A failure prints its seed.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly; clippy knows only test functions as tests")]
 
+mod answers;
 mod calm;
 mod check;
 mod clients;
+mod grown;
 mod invariants;
 #[path = "../stage/memory.rs"]
 mod memory;
@@ -43,7 +45,10 @@ fn the_invariants_hold_in_every_world() {
     let mut met = Met::default();
     for seed in seeds {
         match catch_unwind(AssertUnwindSafe(|| World::new(seed).run())) {
-            Ok(end) => met.add(&end.totals),
+            Ok(end) => {
+                met.add(&end.totals);
+                met.add_rules(end.rules);
+            }
             Err(panic) => {
                 eprintln!(
                     "seed {seed} failed; to see it again: WEIR_SIM_SEED={seed} cargo test --test simulator every"
@@ -64,6 +69,9 @@ struct Met {
     outcomes: BTreeSet<&'static str>,
     reasons: BTreeSet<&'static str>,
     events: BTreeSet<&'static str>,
+    /// Rules by policy, and those of them that have spoken.
+    rules: BTreeSet<String>,
+    spoke: BTreeSet<String>,
 }
 
 impl Met {
@@ -79,11 +87,17 @@ impl Met {
         self.events.extend(UpstreamEvent::ALL.iter().filter(event).map(|event| event.name()));
     }
 
-    fn lacks(&self) -> Vec<&'static str> {
+    fn add_rules(&mut self, rules: Vec<(String, bool)>) {
+        self.spoke.extend(rules.iter().filter(|(_, spoke)| *spoke).map(|(rule, _)| rule.clone()));
+        self.rules.extend(rules.into_iter().map(|(rule, _)| rule));
+    }
+
+    fn lacks(&self) -> Vec<&str> {
         let outcomes = Outcome::ALL.map(Outcome::name).into_iter().filter(|name| !self.outcomes.contains(name));
         let reasons = Reason::ALL.map(Reason::name).into_iter().filter(|name| !self.reasons.contains(name));
         let events = UpstreamEvent::ALL.map(UpstreamEvent::name).into_iter().filter(|name| !self.events.contains(name));
-        outcomes.chain(reasons).chain(events).collect()
+        let rules = self.rules.difference(&self.spoke).map(|rule| &**rule);
+        outcomes.chain(reasons).chain(events).chain(rules).collect()
     }
 }
 

@@ -1,5 +1,8 @@
 //! The policies between which a simulation reloads, each with a plain model of what it blocks.
 
+use crate::answers::{Says, Who};
+use crate::grown;
+use crate::truth::Truth;
 use std::time::Duration;
 use weir::policy::Policy;
 
@@ -11,6 +14,7 @@ pub(crate) enum Block {
     Refused,
     Drop,
     Sinkhole,
+    Servfail,
 }
 
 /// The only address of sinkholes.
@@ -20,24 +24,30 @@ pub(crate) const SINKHOLE: [u8; 4] = [192, 0, 2, 99];
 #[derive(Clone, Copy)]
 pub(crate) struct Play {
     pub(crate) name: &'static str,
-    gateway: &'static str,
-    access: &'static str,
-    limits: &'static str,
-    filter: &'static str,
+    pub(crate) gateway: &'static str,
+    pub(crate) access: &'static str,
+    pub(crate) limits: &'static str,
+    pub(crate) filter: &'static str,
+    /// More files by path; `limits`, `zone`, `budgets`: what is added to limits.toml, `[zone]` and the rules.
+    pub(crate) more: &'static [(&'static str, &'static str)],
     /// Zones and what happens to names in them.
-    blocks: &'static [(&'static str, Block)],
+    pub(crate) blocks: &'static [(&'static str, Block)],
     /// The most messages to upstreams for one query.
     pub(crate) attempts_max: u64,
     /// The longest that a query waits.
     pub(crate) timeout: Duration,
     /// The rates of `[rrl]`, and whether it is enforced.
-    rates: (Rates, bool),
+    pub(crate) rates: (Rates, bool),
     /// The mode of `[storm]`.
-    storm: &'static str,
+    pub(crate) storm: &'static str,
     /// Servers of the default pool that serve at one time.
-    servers: u32,
+    pub(crate) servers: u32,
     /// An emergency rule refuses [`EMERGENCY`] besides.
     pub(crate) emergency: bool,
+    /// [`MODE`] is on.
+    pub(crate) strict: bool,
+    /// What it says about clients and answers.
+    pub(crate) says: &'static Says,
 }
 
 /// Answers per second and network.
@@ -50,7 +60,7 @@ pub(crate) struct Rates {
 }
 
 /// What is not written.
-const RATES: Rates = Rates { responses: RATE_MAX, nodata: RATE_MAX, nxdomains: RATE_MAX, errors: 5 };
+pub(crate) const RATES: Rates = Rates { responses: RATE_MAX, nodata: RATE_MAX, nxdomains: RATE_MAX, errors: 5 };
 
 /// The highest of all rates.
 pub(crate) const RATE_MAX: u32 = 20;
@@ -66,19 +76,30 @@ pub(crate) const EMERGENCY: &str = "end.plain.test";
 pub(crate) const MODE: &str = "strict";
 
 const STRICT: &str = "[source]\nmode = \"enforce\"\nrate = 4\nburst = 4\n[rrl]\nmode = \"enforce\"\nresponses = 3\n\
-                      [storm]\nmode = \"enforce\"\nzone_inflight = 0.05\n";
+                      [storm]\nmode = \"enforce\"\nzone_inflight = 0.05\n[rebinding]\nmode = \"enforce\"\n";
 
 /// What the mode changes.
 const STRICT_RESPONSES: u32 = 3;
 const STRICT_ZONE_INFLIGHT: f64 = 0.05;
 
-const OPEN: &str = "allow = [\"0.0.0.0/0\", \"::/0\"]\n[notify]\nallow = [\"10.0.0.0/8\"]\n[update]\nallow = [\"10.0.0.0/8\"]\n\
+pub(crate) const OPEN: &str = "allow = [\"0.0.0.0/0\", \"::/0\"]\n[notify]\nallow = [\"10.0.0.0/8\"]\n[update]\nallow = [\"10.0.0.0/8\"]\n\
      [transfer]\nallow = [\"10.1.0.0/16\"]\n";
 const COOKIES: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n\
      [cookies]\nrequire = true\nbadcookies = 2\n";
-const UNLIMITED: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
+pub(crate) const UNLIMITED: &str =
+    "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
 
-pub(crate) const PLAYS: [Play; 7] = [
+pub(crate) const PLAYS: [Play; 17] = [
+    grown::GUARDING,
+    grown::GUARDING,
+    grown::WATCHING,
+    grown::WATCHING,
+    grown::TIMED,
+    grown::TIMED,
+    grown::ZONE,
+    grown::ZONE,
+    grown::WAITING,
+    grown::WAITING,
     Play {
         name: "open",
         gateway: "[[upstream]]\nname = \"u0\"\naddress = \"192.0.2.10\"\n[[upstream]]\nname = \"u1\"\naddress = \"192.0.2.11\"\n\
@@ -93,6 +114,9 @@ pub(crate) const PLAYS: [Play; 7] = [
         storm: "enforce",
         servers: 2,
         emergency: false,
+        strict: false,
+        more: &[],
+        says: &Says::NOTHING,
     },
     Play {
         name: "blocking",
@@ -109,6 +133,9 @@ pub(crate) const PLAYS: [Play; 7] = [
         storm: "enforce",
         servers: 1,
         emergency: false,
+        strict: false,
+        more: &[],
+        says: &Says::NOTHING,
     },
     Play {
         name: "sinkholing",
@@ -129,6 +156,9 @@ pub(crate) const PLAYS: [Play; 7] = [
         storm: "enforce",
         servers: 2,
         emergency: false,
+        strict: false,
+        more: &[],
+        says: &Says::NOTHING,
     },
     Play {
         name: "strict",
@@ -146,6 +176,9 @@ pub(crate) const PLAYS: [Play; 7] = [
         storm: "enforce",
         servers: 2,
         emergency: false,
+        strict: false,
+        more: &[],
+        says: &Says::NOTHING,
     },
     Play {
         name: "uncached",
@@ -161,6 +194,9 @@ pub(crate) const PLAYS: [Play; 7] = [
         storm: "enforce",
         servers: 1,
         emergency: false,
+        strict: false,
+        more: &[],
+        says: &Says::NOTHING,
     },
     Play {
         name: "reflected",
@@ -177,6 +213,9 @@ pub(crate) const PLAYS: [Play; 7] = [
         storm: "enforce",
         servers: 2,
         emergency: false,
+        strict: false,
+        more: &[],
+        says: &Says::NOTHING,
     },
     Play {
         name: "closed",
@@ -195,6 +234,9 @@ pub(crate) const PLAYS: [Play; 7] = [
         storm: "monitor",
         servers: 2,
         emergency: false,
+        strict: false,
+        more: &[],
+        says: &Says::NOTHING,
     },
 ];
 
@@ -217,16 +259,18 @@ impl Play {
         );
         let gateway = gateway.replace("timeout =", &format!("inflight = {INFLIGHT}\ntimeout ="));
         let storm = format!("[storm]\nmode = \"{}\"\nzone_inflight = {ZONE_INFLIGHT}\nunknown = 20\n", self.storm);
-        let limits = format!("{}{storm}", self.limits);
-        let filter = format!("[zone]\ntitle = \"{}\"\n{}", self.name, self.filter);
+        let added = |to| self.more.iter().filter(|(name, _)| *name == to).map(|(_, text)| *text).collect::<String>();
+        let limits = format!("{}{storm}{}", self.limits, added("limits"));
+        let filter = format!("[zone]\ntitle = \"{}\"\n{}{}{}", self.name, added("zone"), self.filter, added("budgets"));
         let files = [
             ("gateway.toml", &*gateway),
             ("access.toml", self.access),
             ("limits.toml", &*limits),
             ("modes/strict.toml", STRICT),
         ];
+        let more = self.more.iter().copied().filter(|(path, _)| path.contains('.'));
         let filter = (!self.filter.is_empty()).then_some(("filters/10-all.toml", &*filter));
-        crate::stage::policy(files.into_iter().chain(filter))
+        crate::stage::policy(files.into_iter().chain(filter).chain(more))
     }
 
     /// The rates that are enforced, in the mode or without.
@@ -259,12 +303,39 @@ impl Play {
         if answered { share.max(capacity as usize / 2) } else { share.max(1) }
     }
 
-    /// What it does with a lower-case name; `question`: it is asked for, and no target of a CNAME.
-    pub(crate) fn blocks(&self, name: &str) -> Option<Block> {
+    /// What it does with a lower-case name, whatever its answer is.
+    pub(crate) fn blocks(&self, who: &Who, name: &str) -> Option<Block> {
         if self.blocks_by_emergency(name) {
             return Some(Block::Refused);
         }
-        self.blocks.iter().find(|(zone, _)| is_within(name, zone)).map(|(_, block)| *block)
+        let of_name = self.blocks.iter().find(|(zone, _)| is_within(name, zone)).map(|(_, block)| *block);
+        of_name.or_else(|| self.says.of_name(who, name))
+    }
+
+    /// What it does with the answer to a question: a stage for the name asked for and each that it leads to.
+    pub(crate) fn blocks_answer(&self, who: &Who, question: &str, truth: &Truth) -> Option<Block> {
+        let targets = || truth.chain.iter().map(|(_, target)| &**target);
+        let by_emergency = |name: &str| self.blocks_by_emergency(name).then_some(Block::Refused);
+        // Before anything is asked; what an emergency rule says about targets comes before whatever else the answer shows.
+        let of_question = by_emergency(question).or_else(|| self.says.of_client(who));
+        let early = self.says.answers_first && truth.chain.is_empty();
+        let by_address = early.then(|| self.says.of_addresses(who, truth)).flatten();
+        let of_question = of_question.or(by_address).or_else(|| self.blocks(who, question));
+        if let Some(block) = of_question.or_else(|| targets().find_map(by_emergency)) {
+            return Some(block);
+        }
+        if self.exempts(question) {
+            return None;
+        }
+        let of_stage = |(stage, name)| {
+            let is_last = stage == truth.chain.len();
+            let early = (self.says.answers_first && is_last).then(|| self.says.of_addresses(who, truth)).flatten();
+            early.or_else(|| self.blocks(who, name)).or_else(|| self.says.of_answer(who, name, truth, is_last))
+        };
+        std::iter::once(question).chain(targets()).enumerate().find_map(of_stage).or_else(|| {
+            let leads_inside = |address| self.says.leads_inside(self.strict, question, address);
+            truth.addresses.iter().copied().any(leads_inside).then_some(Block::Nodata)
+        })
     }
 
     /// Whether the emergency rule is on and speaks about a name.
@@ -278,6 +349,6 @@ impl Play {
     }
 }
 
-fn is_within(name: &str, zone: &str) -> bool {
+pub(crate) fn is_within(name: &str, zone: &str) -> bool {
     name == zone || name.strip_suffix(zone).is_some_and(|front| front.ends_with('.'))
 }

@@ -20,9 +20,10 @@ pub(crate) enum Mood {
     Truncating,
     Oversized,
     Lying,
+    Hijacked,
 }
 
-const MOODS: [Mood; 12] = [
+const MOODS: [Mood; 14] = [
     Mood::Good,
     Mood::Good,
     Mood::Good,
@@ -35,6 +36,8 @@ const MOODS: [Mood; 12] = [
     Mood::Truncating,
     Mood::Oversized,
     Mood::Lying,
+    Mood::Hijacked,
+    Mood::Hijacked,
 ];
 
 /// One server.
@@ -95,7 +98,9 @@ impl Server {
                 }
                 sent
             }
-            Mood::Good | Mood::Lossy | Mood::Truncating | Mood::Oversized => vec![(soon, answer(self, rng))],
+            Mood::Good | Mood::Hijacked | Mood::Lossy | Mood::Truncating | Mood::Oversized => {
+                vec![(soon, answer(self, rng))]
+            }
         }
     }
 
@@ -111,7 +116,12 @@ impl Server {
             _ if tcp || self.mood == Mood::Oversized => usize::from(u16::MAX),
             _ => takes_at_most(asked),
         };
-        let mut message = truth::answer(head.clone(), &name, qtype);
+        let mut message = match self.mood {
+            Mood::Hijacked if truth::may_be_hijacked(&name, qtype) => {
+                truth::hijacked_answer(head.clone(), &name, qtype)
+            }
+            _ => truth::answer(head.clone(), &name, qtype),
+        };
         if message.0.len() + 11 > limit || (self.mood == Mood::Truncating && !tcp && rng.random_bool(0.7)) {
             message = head.truncated();
         }

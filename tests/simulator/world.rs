@@ -1,14 +1,18 @@
 //! The world around the cores: virtual time, an event heap, a network, and the book in which every query stands until it
 //! is answered.
 
+mod plan;
+
+use crate::answers::Who;
 use crate::check::{Asked, Reply, check, key, who};
-use crate::clients::{self, COOKIE, Kind, Sent};
-use crate::invariants::{Book, Flight, Invariants, every_query_has_one_verdict, nothing_unvetted_is_cached, zone_of};
+use crate::clients::{COOKIE, Kind, Sent};
+use crate::invariants::{Book, Flight, Invariants, every_query_has_one_verdict, no_withheld_address_is_sent};
+use crate::invariants::{nothing_unvetted_is_cached, zone_of};
 use crate::memory::{self, Count};
 use crate::policies::{EMERGENCY, MODE, PLAYS, Play};
 use crate::servers::{Back, Server};
 use crate::stage::message::{cookies_of, id_of, question_end, question_name, question_type};
-use crate::stage::{START, Stage, now};
+use crate::stage::{EPOCH_MS, START, Stage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::cmp::Reverse;
@@ -22,7 +26,7 @@ use weir::gateway::outbox::{Outbox, To};
 use weir::gateway::{Client, From, Gateway, LinkPort, Path};
 use weir::ledger::{Totals, UpstreamEvent};
 use weir::policy::emergency::EmergencyRule;
-use weir::policy::filter::{Action, Pattern};
+use weir::policy::filter::{Action, Pattern, Rule};
 use weir::policy::overload::Pressure;
 use weir::upstream::LINKS_MAX;
 use weir::upstream::flights::ATTEMPTS_MAX;
@@ -60,6 +64,8 @@ pub(crate) struct End {
     /// The hash of all that the cores sent, and when.
     pub(crate) transcript: u64,
     pub(crate) totals: Totals,
+    /// The rules of the last policy, and whether each decided anything, or counted it.
+    pub(crate) rules: Vec<(String, bool)>,
 }
 
 /// One simulated world.
@@ -108,7 +114,9 @@ impl World {
         let workers = rng.random_range(1..=3);
         let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 53));
         let servers = (10..14).map(|last| (address(last), Server::new(&mut rng))).collect();
-        let stage = Stage::new(play.compile(), workers, FLIGHTS_MAX, seed);
+        let mut stage = Stage::new(play.compile(), workers, FLIGHTS_MAX, seed);
+        // Schedules change within the world.
+        stage.epoch_ms = EPOCH_MS + rng.random_range(48_000..62_000);
         let loss = if rng.random_bool(0.5) { rng.random_range(0.0..0.2) } else { 0.0 };
         let mut world = Self {
             invariants: Invariants::new(START, play, &stage),
@@ -139,87 +147,6 @@ impl World {
         world
     }
 
-    /// Everything that is known beforehand: who asks when, which server changes, when the policy does.
-    fn plan(&mut self) {
-        let workers = self.stage.workers.len();
-        (0..workers).for_each(|worker| self.push(START, Event::Tick(worker)));
-        let span = Duration::from_millis(self.rng.random_range(500..12_000));
-        let queries = self.rng.random_range(20..120);
-        for number in 0..queries {
-            let sent = clients::message(&mut self.rng, number);
-            self.plan_query(span, sent);
-        }
-        self.plan_attacks(span);
-        for _ in 0..self.rng.random_range(0..4) {
-            let play = PLAYS[self.rng.random_range(0..PLAYS.len())];
-            let at = self.moment_within(span);
-            self.push(at, Event::Reload(play));
-        }
-        for _ in 0..self.rng.random_range(0..8) {
-            let (server, at) = (self.rng.random_range(0..self.servers.len()), self.moment_within(span));
-            self.push(at, Event::Mood(server));
-        }
-        for _ in 0..self.rng.random_range(0..3) {
-            let (on, at) = (self.rng.random_bool(0.5), self.moment_within(span));
-            self.push(at, Event::Mode(on));
-        }
-        for _ in 0..self.rng.random_range(0..3) {
-            let (on, at) = (self.rng.random_bool(0.6), self.moment_within(span));
-            self.push(at, Event::Emergency(on));
-        }
-        for _ in 0..self.rng.random_range(1..4) {
-            let (on, at) = (self.rng.random_bool(0.7), self.moment_within(span));
-            self.push(at, Event::Dead(on));
-        }
-        for _ in 0..self.rng.random_range(0..3) {
-            let pressure = if self.rng.random_bool(0.5) { Pressure::Sustained } else { Pressure::None };
-            let (worker, at) = (self.rng.random_range(0..workers), self.moment_within(span));
-            self.push(at, Event::Pressure(worker, pressure));
-        }
-    }
-
-    /// Every attack there is, each somewhen, and faster or slower.
-    fn plan_attacks(&mut self, span: Duration) {
-        let names = [5, 30, 100_000][self.rng.random_range(0..3)];
-        let victim = self.rng.random_range(0..3);
-        for attack in 0..6 {
-            let begin = span.mul_f64(self.rng.random_range(0.0..0.8));
-            let lasts = Duration::from_millis(self.rng.random_range(50..3_000));
-            let count: u64 = self.rng.random_range(20..120);
-            for number in 0..count {
-                let rng = &mut self.rng;
-                let id = 10_000 + attack * 5_000 + number;
-                let sent = match attack {
-                    0 => clients::player(rng, id, names),
-                    1 => clients::random_name(rng, id),
-                    2 => clients::reflected(rng, id, victim),
-                    3 => clients::forged(rng, id),
-                    4 => clients::holder(rng, id, number as u32 % 4),
-                    _ => clients::flood(rng, id),
-                };
-                // A connection belongs to one worker.
-                let workers = self.stage.workers.len();
-                let worker = if attack == 4 { number as usize % 4 % workers } else { rng.random_range(0..workers) };
-                self.push(START.plus(begin + lasts.mul_f64(number as f64 / count as f64)), Event::Query(worker, sent));
-            }
-        }
-    }
-
-    fn plan_query(&mut self, span: Duration, sent: Sent) {
-        let worker = self.rng.random_range(0..self.stage.workers.len());
-        let at = self.moment_within(span);
-        // Impatient clients ask again, with the same id.
-        if self.rng.random_bool(0.05) {
-            let again = at.plus(Duration::from_millis(self.rng.random_range(0..900)));
-            self.push(again, Event::Query(worker, sent.clone()));
-        }
-        self.push(at, Event::Query(worker, sent));
-    }
-
-    fn moment_within(&mut self, span: Duration) -> Moment {
-        START.plus(span.mul_f64(self.rng.random()))
-    }
-
     fn push(&mut self, at: Moment, event: Event) {
         if matches!(event, Event::Query(..)) {
             self.planned = self.planned.max(at);
@@ -244,11 +171,18 @@ impl World {
             }
         }
         self.end();
-        End { transcript: self.transcript.finish(), totals: self.stage.totals() }
+        End { transcript: self.transcript.finish(), totals: self.stage.totals(), rules: self.rules() }
+    }
+
+    fn rules(&self) -> Vec<(String, bool)> {
+        let running = self.stage.shared.live.load();
+        let rules = running.policy.filter.rules().iter();
+        let spoke = |rule: &Rule| rule.hits.read().is_some_and(|count| count.all() > 0);
+        rules.map(|rule| (format!("{}: {}", self.play.name, rule.id), spoke(rule))).collect()
     }
 
     fn happen(&mut self, event: Event) {
-        let at = now(self.at);
+        let at = self.stage.now(self.at);
         match event {
             Event::Query(worker, sent) => self.query(worker, sent),
             Event::Response(worker, from, socket, bytes, truth) => {
@@ -274,14 +208,13 @@ impl World {
             }
             Event::Tick(worker) => self.tick(worker),
             Event::Reload(play) => {
-                let emergency = self.play.emergency;
-                self.play = play;
-                self.play.emergency = emergency;
+                self.play = Play { emergency: self.play.emergency, strict: self.play.strict, ..play };
                 self.stage.reload(self.at, play.compile());
                 self.invariants.changed(self.at, self.play, self.mode);
             }
             Event::Mode(on) => {
                 self.mode = on;
+                self.play.strict = on;
                 self.stage.switch(self.at, on.then_some(MODE));
                 self.invariants.changed(self.at, self.play, self.mode);
             }
@@ -324,7 +257,7 @@ impl World {
         let verified = self.show_cookie(&mut sent);
         let waited = if self.rng.random_bool(0.01) { Duration::from_secs(2) } else { Duration::ZERO };
         self.note(&sent, verified);
-        let at = now(self.at);
+        let at = self.stage.now(self.at);
         let (core, out) = (&mut self.stage.workers[worker], &mut self.stage.out);
         let in_flight = core.in_flight() as u64;
         let before = memory::count();
@@ -335,6 +268,9 @@ impl World {
         }
         let after = memory::count();
         let waits = core.in_flight() as u64 - in_flight;
+        // What a NOTIFY for a feed is answered with is put together in memory of its own, and given back.
+        let allocates = sent.kind == Kind::Notify && self.play.says.feed;
+        let after = if allocates { Count { live: after.live, ..adopted } } else { after };
         self.invariants.memory_is_bounded(&self.stage, before, adopted, after);
         let replied = self.book.replies;
         self.deliver(worker, Some(&sent));
@@ -361,7 +297,7 @@ impl World {
     }
 
     fn tick(&mut self, worker: usize) {
-        let at = now(self.at);
+        let at = self.stage.now(self.at);
         self.call(worker, |core, out| core.on_tick(at, out));
         let core = &mut self.stage.workers[worker];
         while let Some(LinkPort { link, port }) = core.take_rotated() {
@@ -369,6 +305,11 @@ impl World {
         }
         let pause = if core.in_flight() > 0 { 10 } else { 50 };
         self.push(self.at.plus(Duration::from_millis(pause)), Event::Tick(worker));
+    }
+
+    /// The wall clock, in milliseconds after [`EPOCH_MS`].
+    fn clock_ms(&self) -> u64 {
+        self.stage.now(self.at).unix_ms - EPOCH_MS
     }
 
     /// Which use of a port's socket it is now.
@@ -382,15 +323,17 @@ impl World {
         if sent.kind == Kind::Plain {
             self.plain.insert(sent.bytes.clone());
         }
-        if matches!(sent.kind, Kind::Opaque | Kind::Mutated) {
+        if matches!(sent.kind, Kind::Opaque | Kind::Notify | Kind::Mutated) {
             self.opaque.insert(sent.bytes.get(2..).unwrap_or_default().to_vec());
         }
         if let Ok(query) = Query::scan(&sent.bytes) {
             self.asked_for.entry(query.name.to_string()).or_default().0 += 1;
         }
         if let Some(key) = key(sent) {
-            let asked = Asked { sent: sent.clone(), at: self.at, play: self.play, verified };
-            self.open.entry(key).or_default().push(asked);
+            let open = self.open.entry(key).or_default();
+            open.iter_mut().for_each(|other| other.doubled = true);
+            let doubled = !open.is_empty();
+            open.push(Asked { sent: sent.clone(), at: self.at, play: self.play, verified, doubled });
         }
     }
 
@@ -418,6 +361,7 @@ impl World {
 
     fn reply(&mut self, client: &Client, bytes: &[u8]) {
         let key = (who(client), id_of(bytes));
+        let (clock_ms, since) = (self.clock_ms(), self.invariants.since());
         let open = self.open.get_mut(&key).filter(|open| !open.is_empty());
         let open = open.unwrap_or_else(|| panic!("{key:?} gets a reply that it does not wait for: {bytes:02x?}"));
         self.book.replies += 1;
@@ -427,7 +371,8 @@ impl World {
             let question = (asked.sent.kind == Kind::Plain)
                 .then(|| (question_name(&asked.sent.bytes), question_type(&asked.sent.bytes)));
             let delivered = question.and_then(|question| self.delivered.get(&question).copied());
-            let checked = check(asked, &Reply { bytes, at: self.at, play: self.play, delivered });
+            let who = Who { client: asked.sent.client.peer.ip(), clock_ms };
+            let checked = check(asked, &Reply { bytes, at: self.at, play: self.play, who, since, delivered });
             checked.inspect_err(|error| wrong.clone_from(error)).is_ok()
         });
         let (at, play) = (self.at.since(START), self.play.name);
@@ -435,6 +380,11 @@ impl World {
             fits.unwrap_or_else(|| panic!("at {at:?} under {play}: {wrong}\nasked: {open:02x?}\nreply: {bytes:02x?}"));
         let asked = open.remove(fits);
         self.invariants.landed(&key);
+        if asked.sent.kind == Kind::Plain {
+            let who = Who { client: asked.sent.client.peer.ip(), clock_ms };
+            no_withheld_address_is_sent(&self.play, &who, &asked.sent.bytes, bytes);
+            self.invariants.took_from_a_budget(&asked, bytes);
+        }
         let peer = asked.sent.client.peer.ip();
         if let [cookie] = &cookies_of(bytes)[..]
             && cookie.len() == COOKIE.len()
@@ -458,7 +408,7 @@ impl World {
         if !name.is_empty() {
             // Transfers are for access.toml to allow.
             if !opaque && query.asks_for_records() {
-                self.invariants.may_be_asked(self.at, &name);
+                self.invariants.may_be_asked(self.at, self.clock_ms(), &name);
             }
             if let Some(sent) = asker.filter(|sent| sent.kind == Kind::Plain && !opaque) {
                 self.invariants.took_off(Flight {
@@ -469,6 +419,7 @@ impl World {
                     deadline: self.at.plus(self.play.timeout_of(&name)),
                 });
                 self.invariants.no_zone_is_over_its_share(self.at, &zone_of(&name));
+                self.invariants.sent_under_a_budget(self.at, &self.play, &name);
             }
             self.asked_for.entry(query.name.to_string()).or_default().1 += 1;
         }
@@ -519,8 +470,9 @@ impl World {
         assert!(self.stage.shared.storm.inflight.total() <= attempts, "a place that no attempt holds");
     }
 
-    fn end(&self) {
+    fn end(&mut self) {
         every_query_has_one_verdict(&self.stage, &self.book, true);
+        self.invariants.no_budget_lets_more_through();
         self.plain.iter().for_each(|asked| nothing_unvetted_is_cached(&self.stage, self.at, asked));
         let totals = self.stage.totals();
         assert_eq!(self.stage.shared.storm.inflight.total(), 0, "a zone still holds a place");

@@ -11,6 +11,7 @@ pub(crate) const SOA: u16 = 6;
 pub(crate) const TXT: u16 = 16;
 pub(crate) const AAAA: u16 = 28;
 pub(crate) const OPT: u16 = 41;
+pub(crate) const HTTPS: u16 = 65;
 pub(crate) const TSIG: u16 = 250;
 pub(crate) const AXFR: u16 = 252;
 pub(crate) const ANY: u16 = 255;

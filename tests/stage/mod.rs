@@ -20,6 +20,7 @@ use weir::live_policy::{LivePolicy, PublishError, Running, Shared};
 use weir::policy::cookies::{CookieJar, Secret};
 use weir::policy::document::Files;
 use weir::policy::emergency::{Emergency, EmergencyRule};
+use weir::policy::filter::Budgets;
 use weir::policy::regulars::Regulars;
 use weir::policy::rrl::RrlTable;
 use weir::policy::source::SourceTables;
@@ -27,7 +28,10 @@ use weir::policy::{Options, Policy, load_files};
 use weir::storm;
 
 /// Unix time at the start of virtual time: 2026-01-01T00:00:00Z.
-const EPOCH_MS: u64 = 1_767_225_600_000;
+pub(crate) const EPOCH_MS: u64 = 1_767_225_600_000;
+
+/// Workers whose hits of rules are counted.
+const WORKERS_MAX: usize = 8;
 
 /// The second past zero at which virtual time starts, as the process' clock does.
 pub(crate) const START: Moment = Moment::from_nanos(1_000_000_000);
@@ -61,13 +65,15 @@ pub(crate) fn share(policy: Policy, seed: u64) -> Arc<Shared> {
         source: Arc::new(SourceTables::new(policy.source.memory, seed)),
         rrl: RrlTable::new(policy.rrl.memory, seed),
         regulars: Regulars::new(Regulars::BYTES, seed),
+        budgets: Budgets::new(seed),
         cookies: CookieJar::new(Secret::new([7; 16])),
         cache: Cache::new(policy.server.cache.size_bytes, seed, 4),
         storm: storm::Common::new(seed, 4096),
         journal: Journal::new(64),
         alerts: Alerts::new(1024),
         samples: Samples::new(4096),
-        live: LivePolicy::new(policy, EPOCH_MS).expect("few upstreams"),
+        notices: Default::default(),
+        live: LivePolicy::new(policy, WORKERS_MAX, EPOCH_MS).expect("few upstreams"),
     })
 }
 
@@ -81,6 +87,8 @@ pub(crate) struct Stage {
     pub(crate) workers: Vec<Gateway>,
     /// What the last calls want sent.
     pub(crate) out: Outbox,
+    /// Unix time at the start of virtual time.
+    pub(crate) epoch_ms: u64,
     /// Held as the control side holds it until no worker does.
     previous: Vec<Arc<Running>>,
 }
@@ -96,7 +104,12 @@ impl Stage {
             Gateway::new(&shared, ledger, number, flights_max, bytes)
         };
         let workers = ledgers.iter().enumerate().map(core).collect();
-        Self { shared, ledgers, workers, out: Outbox::new(1024, 4 << 20), previous: Vec::new() }
+        Self { shared, ledgers, workers, out: Outbox::new(1024, 4 << 20), epoch_ms: EPOCH_MS, previous: Vec::new() }
+    }
+
+    /// What a core is told at `at`.
+    pub(crate) fn now(&self, at: Moment) -> Now {
+        Now { unix_ms: self.epoch_ms + at.as_nanos() / 1_000_000, at }
     }
 
     /// Publishes another policy, as the control side does.
@@ -107,7 +120,7 @@ impl Stage {
     /// Publishes another policy unless it cannot be: then the running one stays.
     pub(crate) fn offer(&mut self, at: Moment, policy: Policy) -> Result<(), PublishError> {
         let size_bytes = policy.server.cache.size_bytes;
-        let (_, previous) = self.shared.live.publish(policy, now(at).unix_ms)?;
+        let (_, previous) = self.shared.live.publish(policy, self.now(at).unix_ms)?;
         self.shared.cache.resize(at, size_bytes);
         self.previous.push(previous);
         Ok(())
@@ -115,13 +128,13 @@ impl Stage {
 
     /// Turns an incident mode on, or with `None` off, as the control side does.
     pub(crate) fn switch(&mut self, at: Moment, mode: Option<&str>) {
-        let (_, previous) = self.shared.live.set_mode(mode, now(at).unix_ms).expect("the policy has the mode");
+        let (_, previous) = self.shared.live.set_mode(mode, self.now(at).unix_ms).expect("the policy has the mode");
         self.previous.push(previous);
     }
 
     /// Puts these emergency rules in force, as the control side does.
     pub(crate) fn block(&mut self, at: Moment, rules: &[EmergencyRule]) {
-        let (_, previous) = self.shared.live.set_emergency(Emergency::new(rules, 7), now(at).unix_ms);
+        let (_, previous) = self.shared.live.set_emergency(Emergency::new(rules, 7), self.now(at).unix_ms);
         self.previous.push(previous);
     }
 

@@ -32,6 +32,7 @@
 pub mod diff;
 pub mod index;
 pub mod objects;
+pub mod offline;
 pub mod replace;
 pub mod report;
 pub mod request;
@@ -92,6 +93,8 @@ pub enum How {
     Apply,
     /// `weir rollback`.
     Rollback,
+    /// A feed came, and what ran was not kept before.
+    Feed,
     /// An apply was not confirmed in time.
     AutoRollback,
     /// It never ran: edits that lay in the directory when it was replaced.
@@ -108,6 +111,7 @@ impl How {
             Self::Watch => "watch",
             Self::Apply => "apply",
             Self::Rollback => "rollback",
+            Self::Feed => "feed",
             Self::AutoRollback => "auto-rollback",
             Self::SetAside => "set aside",
         }
@@ -122,6 +126,7 @@ impl From<Cause> for How {
             Cause::Watch => Self::Watch,
             Cause::Apply => Self::Apply,
             Cause::Rollback => Self::Rollback,
+            Cause::Feed => Self::Feed,
             Cause::Unconfirmed => Self::AutoRollback,
         }
     }
@@ -199,6 +204,14 @@ impl History {
     /// The message for the user: they are not kept, or not whole any more.
     pub fn load(&self, id: PolicyId) -> Result<Kept, String> {
         self.objects.load(id)
+    }
+
+    /// As [`Self::load`]; files that lie in `dir` as they are kept are taken from there, which is quicker.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_beside(&self, id: PolicyId, dir: Option<&Path>) -> Result<Kept, String> {
+        self.objects.load_beside(id, dir)
     }
 
     /// Notes that a policy came to run, and drops what is over the bounds; `needed` is not dropped.

@@ -58,6 +58,18 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The contents of a regular file, where it has this length.
+fn read_of_length(path: &Path, bytes: u64) -> Option<Vec<u8>> {
+    let file = File::open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file() || metadata.len() != bytes || bytes > LIST_MAX {
+        return None;
+    }
+    let mut found = Vec::with_capacity(usize::try_from(bytes).ok()?);
+    file.take(bytes + 1).read_to_end(&mut found).ok()?;
+    Some(found)
+}
+
 impl Objects {
     /// Opens or makes them in the directory of the history.
     ///
@@ -112,6 +124,14 @@ impl Objects {
     /// # Errors
     /// The message for the user.
     pub fn load(&self, id: PolicyId) -> Result<Kept, String> {
+        self.load_beside(id, None)
+    }
+
+    /// As [`Self::load`]; a file that lies in `dir` as it is kept is taken from there, which needs no unpacking.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_beside(&self, id: PolicyId, dir: Option<&Path>) -> Result<Kept, String> {
         let manifest = self.read_manifest(id).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => format!("the files of policy {id} are not kept any more"),
             _ => format!("policy {id} of the history cannot be read: {error}"),
@@ -120,6 +140,11 @@ impl Objects {
         for Item { path, sha256, bytes } in manifest.files {
             if is_secrets(&path) {
                 kept.secrets.insert(path, sha256);
+                continue;
+            }
+            let lies = dir.and_then(|dir| read_of_length(&dir.join(&path), bytes));
+            if let Some(found) = lies.filter(|found| self::sha256(found) == sha256) {
+                kept.files.insert(&path, found);
                 continue;
             }
             let broken = |cause: String| format!("policy {id} of the history is broken: {path}: {cause}");

@@ -8,8 +8,7 @@
 use super::History;
 use crate::control::whole_file;
 use crate::policy::PolicyId;
-use crate::policy::document::Files;
-use crate::policy::document::files;
+use crate::policy::document::{Faults, Files, files};
 use crate::policy::load::{belongs, is_secrets};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -122,6 +121,13 @@ pub fn put(dir: &Path, files: &Files) -> io::Result<usize> {
     }
     touched.iter().try_for_each(|within| whole_file::sync_directory(within))?;
     Ok(changed)
+}
+
+/// Puts the secrets that lie in `dir` in the place of those of `files`.
+pub fn keep_secrets(files: &mut Files, dir: &Path) {
+    // What is wrong with them is said when they are compiled, or is no matter of theirs.
+    let own = Files::read_those(dir, &Faults::default(), is_secrets).unwrap_or_default();
+    files.take_over(&own, is_secrets);
 }
 
 fn about(path: &str, error: &io::Error) -> io::Error {

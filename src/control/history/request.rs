@@ -4,8 +4,11 @@ use crate::control::incidents::Who;
 use crate::control::incidents::request::{bounded, lasts, reason};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Cause;
+use crate::language::text;
+use crate::policy::feeds::Copy;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest that an apply waits to be confirmed.
@@ -23,6 +26,9 @@ pub struct ApplyRequest {
     /// How long it waits to be confirmed, such as `5m`; for ever unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_within: Option<String>,
+    /// Even what the guard objects to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// `rollback`
@@ -35,6 +41,9 @@ pub struct RollbackRequest {
     /// Why, if anybody wants to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Even what the guard objects to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// `confirm`
@@ -65,6 +74,17 @@ pub enum Source {
     Directory(PathBuf),
     /// The history: the policy whose id begins so, else the one before.
     Kept(Option<String>),
+    /// The files of the policy that runs, whatever lies where it came from.
+    Same,
+}
+
+/// Another copy of a feed, to be put in force with the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedCopy {
+    /// The feed.
+    pub name: String,
+    /// What came.
+    pub copy: Arc<Copy>,
 }
 
 /// What is to be done, by whom and why.
@@ -80,12 +100,29 @@ pub struct Order {
     pub reason: String,
     /// How long it waits to be confirmed.
     pub confirm_within: Option<Duration>,
+    /// Even what the guard objects to.
+    pub force: bool,
+    /// What takes the place of the last copy of a feed.
+    pub feed: Option<FeedCopy>,
 }
 
 impl Order {
     /// A reload.
     pub fn reload(cause: Cause, who: Who) -> Self {
-        Self { source: Source::Running, cause, who, reason: String::new(), confirm_within: None }
+        Self {
+            source: Source::Running,
+            cause,
+            who,
+            reason: String::new(),
+            confirm_within: None,
+            force: false,
+            feed: None,
+        }
+    }
+
+    /// The policy that runs with another copy of a feed.
+    pub fn feed(feed: FeedCopy, who: Who) -> Self {
+        Self { source: Source::Same, feed: Some(feed), ..Self::reload(Cause::Feed, who) }
     }
 }
 
@@ -97,15 +134,15 @@ impl ApplyRequest {
     pub fn check(&self, who: Who) -> Result<Order, Failure> {
         if !self.directory.is_absolute() {
             let message =
-                "the directory of an apply is an absolute path: the gateway has a working directory of its own";
+                text!("the directory of an apply is an absolute path: the gateway has a working directory of its own");
             return Err(Failure::new(FailureCode::BadRequest, message));
         }
-        let reason = reason(self.reason.as_deref(), "an apply")?;
+        let reason = reason(self.reason.as_deref(), &text!("an apply"))?;
         let confirm_within = self.confirm_within.as_deref();
         let confirm_within =
-            confirm_within.map(|text| lasts(Some(text), "the time to confirm", CONFIRM_MAX)).transpose()?;
+            confirm_within.map(|text| lasts(Some(text), &text!("the time to confirm"), CONFIRM_MAX)).transpose()?;
         let source = Source::Directory(self.directory.clone());
-        Ok(Order { source, cause: Cause::Apply, who, reason, confirm_within })
+        Ok(Order { source, cause: Cause::Apply, who, reason, confirm_within, force: self.force, feed: None })
     }
 }
 
@@ -117,7 +154,7 @@ impl RollbackRequest {
     pub fn check(&self, who: Who) -> Result<Order, Failure> {
         let reason = bounded(self.reason.as_deref().unwrap_or_default().trim())?;
         let source = Source::Kept(self.id.clone());
-        Ok(Order { source, cause: Cause::Rollback, who, reason, confirm_within: None })
+        Ok(Order { source, cause: Cause::Rollback, who, reason, confirm_within: None, force: self.force, feed: None })
     }
 }
 

@@ -287,3 +287,22 @@ fn a_diff_shows_no_secrets() {
     let diff = diff(("a", &side("s3cr3t")), ("b", &side("oth3r")));
     assert_eq!((diff.files.changed, diff.text.as_str()), (1, "cookie.secrets differs: secrets are not shown\n"));
 }
+
+#[test]
+fn files_that_lie_there_as_they_are_kept_need_no_unpacking_and_others_are_unpacked() {
+    let place = Place::new("beside");
+    let history = place.open(Bounds::default());
+    let id = run(&history, "one", How::Start);
+    let dir = place.0.join("dir");
+    // The list lies there as it is kept, gateway.toml is of the same length and says something else.
+    place.write("dir/gateway.toml", "two");
+    place.write("dir/lists/all.txt", &"a.example\n".repeat(1000));
+    let contents = stored(&place, "files");
+    let list = contents.iter().map(|name| place.0.join("history/files").join(name));
+    let list = list.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    fs::remove_file(&list).unwrap();
+    assert!(history.load(id).is_err(), "the kept list is gone");
+    let kept = history.load_beside(id, Some(&dir)).unwrap();
+    assert_eq!(kept.files.bytes("gateway.toml"), Some(&b"one"[..]), "what lies there is not taken for what is kept");
+    assert_eq!(kept.files.bytes("lists/all.txt").map(<[u8]>::len), Some(10_000));
+}

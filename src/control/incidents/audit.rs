@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The file in the state directory; older ones are `audit.jsonl.1` and so on.
@@ -44,6 +44,12 @@ impl Who {
     /// Somebody without a process.
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Whoever runs this process.
+    pub fn this_process() -> Self {
+        let uid = fs::metadata("/proc/self").map_or(u32::MAX, |own| own.uid());
+        Self::peer(uid, i32::try_from(std::process::id()).ok())
     }
 
     /// The user `uid` in process `pid`, with the names that the system has for them.
@@ -95,6 +101,8 @@ pub enum Event {
     BlockEnded,
     /// The policy was loaded again, or refused.
     Reload,
+    /// A feed took another copy, or the policy with it was refused.
+    Feed,
     /// A policy was applied, or refused.
     Apply,
     /// The policy was rolled back, or that was refused.
@@ -156,6 +164,7 @@ impl fmt::Display for Record {
             Event::Unblock => "unblock",
             Event::BlockEnded => "block ended",
             Event::Reload => "reload",
+            Event::Feed => "feed",
             Event::Apply => "apply",
             Event::Rollback => "rollback",
             Event::AutoRollback => "rollback by itself",

@@ -17,6 +17,7 @@ mod tests;
 
 use super::protocol::{Failure, FailureCode};
 use crate::clock::{Moment, Now};
+use crate::language::{Text, text};
 use crate::policy::Policy;
 use crate::policy::emergency::{ACTIONS, Emergency, EmergencyRule, RULES_MAX};
 use crate::policy::filter::{Action, Pattern};
@@ -186,9 +187,10 @@ impl Incidents {
     ) -> Result<Record, Failure> {
         let known = self.blocks.iter().position(|block| block.rule.pattern == pattern);
         if known.is_none() && self.blocks.len() >= RULES_MAX {
-            let message = format!(
-                "{RULES_MAX} names are blocked by command, which is the most\n  unblock some, or put what is to stay into a \
-                 list of filters/"
+            let message = text!(
+                "{most} names are blocked by command, which is the most\n  unblock some, or put what is to stay into a list of \
+                 filters/",
+                most = RULES_MAX
             );
             return Err(Failure::new(FailureCode::Full, message));
         }
@@ -216,7 +218,7 @@ impl Incidents {
         Ok(Record::new(now, by, Event::Unblock, pattern.to_string(), reason))
     }
 
-    fn not_blocked(&self, pattern: &Pattern) -> String {
+    fn not_blocked(&self, pattern: &Pattern) -> Text {
         let texts: Vec<_> = self.blocks.iter().map(|block| block.rule.pattern.to_string()).collect();
         let same_name = self.blocks.iter().find(|block| block.rule.pattern.name == pattern.name);
         let near = same_name.map(|block| block.rule.pattern.to_string());
@@ -224,8 +226,8 @@ impl Incidents {
         let near =
             near.as_deref().or_else(|| crate::policy::document::nearest(&wanted, texts.iter().map(String::as_str)));
         match near {
-            Some(near) => format!("{wanted} is not blocked by command; did you mean {near:?}?"),
-            None => format!("{wanted} is not blocked by command; `weir status` lists what is"),
+            Some(word) => text!("{wanted} is not blocked by command; did you mean {word:?}?", wanted, word),
+            None => text!("{wanted} is not blocked by command; `weir status` lists what is", wanted),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{BLOCK_MAX, action};
 use crate::control::protocol::{Failure, FailureCode};
+use crate::language::{Text, text};
 use crate::policy::Policy;
 use crate::policy::document::{nearest, units};
 use crate::policy::emergency::{self, ACTIONS};
@@ -71,36 +72,36 @@ pub enum Switch<'p> {
     Normal(String),
 }
 
-fn bad(message: impl Into<String>) -> Failure {
+fn bad(message: impl Into<Text>) -> Failure {
     Failure::new(FailureCode::BadRequest, message)
 }
 
 /// The reason, one line of at most [`REASON_MAX`] bytes; `what` cannot be without one.
-pub(in crate::control) fn reason(given: Option<&str>, what: &str) -> Result<String, Failure> {
+pub(in crate::control) fn reason(given: Option<&str>, what: &Text) -> Result<String, Failure> {
     match given.map(str::trim).filter(|reason| !reason.is_empty()) {
-        None => Err(bad(format!("--reason is needed: {what} is kept with who, when and why"))),
+        None => Err(bad(text!("--reason is needed: {what} is kept with who, when and why", what = *what))),
         Some(reason) => bounded(reason),
     }
 }
 
 pub(in crate::control) fn bounded(reason: &str) -> Result<String, Failure> {
     if reason.len() > REASON_MAX || reason.chars().any(char::is_control) {
-        return Err(bad(format!("a reason is one line of at most {REASON_MAX} bytes")));
+        return Err(bad(text!("a reason is one line of at most {most} bytes", most = REASON_MAX)));
     }
     Ok(reason.to_owned())
 }
 
 /// How long: needed, and within bounds.
-pub(in crate::control) fn lasts(given: Option<&str>, what: &str, most: Duration) -> Result<Duration, Failure> {
+pub(in crate::control) fn lasts(given: Option<&str>, what: &Text, most: Duration) -> Result<Duration, Failure> {
     let Some(text) = given else {
-        return Err(bad(format!("--for is needed: {what} ends by itself; such as --for 30m")));
+        return Err(bad(text!("--for is needed: {what} ends by itself; such as --for 30m", what = *what)));
     };
     let Some(lasts) = units::duration(text) else {
-        return Err(bad(format!("{text:?} is no duration: a whole number with s, m, h or d, such as 30m")));
+        return Err(bad(text!("{text:?} is no duration: a whole number with s, m, h or d, such as 30m", text)));
     };
     if !(LEAST..=most).contains(&lasts) {
         let most = units::show_duration(most);
-        return Err(bad(format!("{text} is out of bounds: {what} lasts 1s to {most}")));
+        return Err(bad(text!("{text} is out of bounds: {what} lasts 1s to {most}", text, what = *what, most)));
     }
     Ok(lasts)
 }
@@ -113,23 +114,23 @@ impl ModeRequest {
     pub fn check<'p>(&self, policy: &'p Policy) -> Result<Option<Switch<'p>>, Failure> {
         let Some(name) = self.name.as_deref() else {
             let more = self.lasts.is_some() || self.reason.is_some();
-            return if more { Err(bad("the name of the mode is missing")) } else { Ok(None) };
+            return if more { Err(bad(text!("the name of the mode is missing"))) } else { Ok(None) };
         };
         if name == NORMAL {
             if self.lasts.is_some() {
-                return Err(bad("normal has no end: leave --for out"));
+                return Err(bad(text!("normal has no end: leave --for out")));
             }
             return Ok(Some(Switch::Normal(bounded(self.reason.as_deref().unwrap_or_default().trim())?)));
         }
         let Some(mode) = policy.mode(name) else {
             let hint = match policy.mode_like(name) {
-                Some(near) => format!("did you mean {near:?}?"),
-                None => "`weir mode` lists those there are; they are the files of modes/".to_owned(),
+                Some(word) => text!("did you mean {word:?}?", word),
+                None => text!("`weir mode` lists those there are; they are the files of modes/"),
             };
-            return Err(bad(format!("there is no mode {name:?}; {hint}")));
+            return Err(bad(text!("there is no mode {name:?}; {hint}", name, hint)));
         };
-        let lasts = lasts(self.lasts.as_deref(), &format!("mode {name}"), mode.max_duration)?;
-        let reason = reason(self.reason.as_deref(), "a switch of mode")?;
+        let lasts = lasts(self.lasts.as_deref(), &text!("mode {name}", name), mode.max_duration)?;
+        let reason = reason(self.reason.as_deref(), &text!("a switch of mode"))?;
         Ok(Some(Switch::To(mode, lasts, reason)))
     }
 }
@@ -164,14 +165,16 @@ impl BlockRequest {
         let Some(action) = action(&self.action) else {
             let words = || ACTIONS.iter().map(|(word, _)| *word);
             let all = words().collect::<Vec<_>>().join(", ");
-            let near =
-                nearest(&self.action, words()).map_or_else(String::new, |near| format!("did you mean {near:?}? "));
-            return Err(bad(format!("action {:?} is not known here; {near}It is one of: {all}", self.action)));
+            let hint = match nearest(&self.action, words()) {
+                Some(word) => text!("did you mean {word:?}? It is one of: {words}", word, words = all),
+                None => text!("it is one of: {words}", words = all),
+            };
+            return Err(bad(text!("action {action:?} is not known here; {hint}", action = self.action, hint)));
         };
-        let lasts = lasts(self.lasts.as_deref(), "a block", BLOCK_MAX)?;
-        let reason = reason(self.reason.as_deref(), "a block")?;
+        let lasts = lasts(self.lasts.as_deref(), &text!("a block"), BLOCK_MAX)?;
+        let reason = reason(self.reason.as_deref(), &text!("a block"))?;
         if let Some(danger) = emergency::danger(&pattern, &policy.server).filter(|_| !self.force) {
-            return Err(bad(format!("{danger}\n  --force, if you mean it")));
+            return Err(bad(text!("{danger}\n  --force, if you mean it", danger)));
         }
         Ok(CheckedBlock { rule: (pattern, action), lasts, reason })
     }

@@ -115,7 +115,9 @@ fn sockets_open_before_the_policy_is_published_and_close_after_it() {
     let reloaded = block_on(stage.reloader.carry_out(&Order::reload(Cause::Command, Who::weir()))).unwrap();
     assert_eq!((reloaded.policy.as_str(), reloaded.generation, reloaded.changed), ("second", 2, true));
     assert_eq!(*stage.events.lock().unwrap(), ["load Ok(\"second\")", "open for second", "publish second", "retire"]);
-    assert!(reloaded.to_string().contains("listeners   +new"), "{reloaded}");
+    let said = crate::language::Said::argument(reloaded);
+    assert!(said.to(crate::language::Lang::En).contains("listeners   +new"), "{said:?}");
+    assert!(said.to(crate::language::Lang::Zh).contains("监听地址    +new"), "{said:?}");
 }
 
 #[test]
@@ -170,14 +172,14 @@ fn all_that_ask_during_a_reload_share_the_next_one() {
         let asking = async {
             let first = tokio::spawn({
                 let asker = asker.clone();
-                async move { asker.reload(Who::weir()).await }
+                async move { asker.reload(Who::weir(), false).await }
             });
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
             let later: Vec<_> = (0..5)
                 .map(|_| {
                     let asker = asker.clone();
-                    tokio::spawn(async move { asker.reload(Who::weir()).await })
+                    tokio::spawn(async move { asker.reload(Who::weir(), false).await })
                 })
                 .collect();
             for _ in 0..8 {
@@ -198,6 +200,6 @@ fn all_that_ask_during_a_reload_share_the_next_one() {
     let loads = events.lock().unwrap().iter().filter(|event| event.starts_with("load")).count();
     assert_eq!(loads, 2, "five that waited shared one reload");
     drop(reloader);
-    let gone = block_on(asker.reload(Who::weir())).unwrap_err();
+    let gone = block_on(asker.reload(Who::weir(), false)).unwrap_err();
     assert_eq!(gone.code, FailureCode::Unavailable);
 }

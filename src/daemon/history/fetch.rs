@@ -4,10 +4,11 @@
 use super::{Coming, HistoryDesk, lock};
 use crate::control::history::diff::{Diff, diff};
 use crate::control::history::objects::Kept;
-use crate::control::history::replace;
+use crate::control::history::replace::{self, keep_secrets};
 use crate::control::history::request::{DiffRequest, Order, Source};
 use crate::control::origin;
 use crate::control::protocol::{Failure, FailureCode};
+use crate::language::{Text, text};
 use crate::policy::PolicyId;
 use crate::policy::document::{Faults, Files};
 use crate::policy::load::{is_secrets, read_directory};
@@ -39,22 +40,24 @@ impl HistoryDesk {
     ) -> Result<Option<Fetched>, Failure> {
         let prefix = match &order.source {
             Source::Running => return Ok(None),
+            Source::Same => return self.fetch_same(dir, runs),
             Source::Directory(_) => &None,
             Source::Kept(prefix) => prefix,
         };
-        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+        let bad = |message: Text| Failure::new(FailureCode::BadRequest, message);
         let history = self.history()?;
         let Some(dir) = dir else {
-            let message =
-                "it runs on a policy that is built in: there is no directory to write to; start it with `weir run DIR`";
+            let message = text!(
+                "it runs on a policy that is built in: there is no directory to write to; start it with `weir run DIR`"
+            );
             return Err(Failure::new(FailureCode::NoHistory, message));
         };
         let waiting = lock(&self.waiting).clone().map(|(waiting, _)| waiting);
         if let Source::Directory(from) = &order.source {
             if let Some(waiting) = waiting {
-                let message = format!(
-                    "policy {} waits to be confirmed\n  `weir confirm` keeps it, `weir rollback` undoes it; then apply again",
-                    waiting.id
+                let message = text!(
+                    "policy {id} waits to be confirmed\n  `weir confirm` keeps it, `weir rollback` undoes it; then apply again",
+                    id = waiting.id
                 );
                 return Err(Failure::new(FailureCode::Unconfirmed, message));
             }
@@ -65,7 +68,7 @@ impl HistoryDesk {
             (None, Some(waiting)) => Ok(waiting.back_to),
             (None, None) => history.before(runs),
         };
-        let target = target.map_err(bad)?;
+        let target = target.map_err(|message| bad(message.into()))?;
         let kept = history.load(target).map_err(|message| Failure::new(FailureCode::NoHistory, message))?;
         let mut files = kept.files;
         keep_secrets(&mut files, dir);
@@ -82,6 +85,57 @@ impl HistoryDesk {
         Ok(Some(Fetched { coming, faults: Faults::default(), name, notes }))
     }
 
+    /// The policy of a directory (an absolute path) or of the history (the beginning of an id), with the secrets of `dir`.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(in crate::daemon) fn fetch_named(&self, dir: Option<&Path>, text: &str) -> Result<Fetched, Failure> {
+        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+        let from = Path::new(text);
+        if from.is_absolute() {
+            return fetch_directory(from, dir.unwrap_or(from));
+        }
+        let history = self.history()?;
+        let id = history.resolve(text).map_err(bad)?;
+        let mut files = history.load(id).map_err(|message| Failure::new(FailureCode::NoHistory, message))?.files;
+        if let Some(dir) = dir {
+            keep_secrets(&mut files, dir);
+        }
+        let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
+        let name = format!("policy {id} of the history");
+        Ok(Fetched { coming, faults: Faults::default(), name, notes: Vec::new() })
+    }
+
+    /// The files of the policy that runs: those of the directory while they are the same, else those that were kept. `None`
+    /// where it runs on what is built in.
+    fn fetch_same(&self, dir: Option<&Path>, runs: PolicyId) -> Result<Option<Fetched>, Failure> {
+        let Some(dir) = dir else { return Ok(None) };
+        if let Ok((files, faults)) = read_directory(dir)
+            && PolicyId::of(&files) == runs
+        {
+            let coming = Coming { id: runs, files: Arc::new(files), before: None };
+            return Ok(Some(Fetched { coming, faults, name: dir.display().to_string(), notes: Vec::new() }));
+        }
+        let gone = |cause: String| {
+            let message = text!(
+                "the files of {dir} are not those of policy {runs}, which runs, and it was not kept: {cause}\n  `weir reload` \
+                 takes them and the feed",
+                dir = dir.display(),
+                runs,
+                cause
+            );
+            Failure::new(FailureCode::NoHistory, message)
+        };
+        let mut files = self.history().map_err(|failure| gone(failure.message))?.load(runs).map_err(gone)?.files;
+        keep_secrets(&mut files, dir);
+        if PolicyId::of(&files) != runs {
+            return Err(gone("its secrets were replaced".to_owned()));
+        }
+        let coming = Coming { id: runs, files: Arc::new(files), before: None };
+        let name = format!("policy {runs}");
+        Ok(Some(Fetched { coming, faults: Faults::default(), name, notes: Vec::new() }))
+    }
+
     /// `weir diff`; waits for the disk.
     pub(in crate::daemon) fn diff(&self, request: &DiffRequest) -> Result<Diff, Failure> {
         let (a, b) = (self.side(&request.a)?, self.side(&request.b)?);
@@ -90,15 +144,15 @@ impl HistoryDesk {
 
     /// A policy to compare, with what it is called.
     fn side(&self, text: &str) -> Result<(String, Kept), Failure> {
-        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+        let bad = |message: Text| Failure::new(FailureCode::BadRequest, message);
         if text.starts_with('/') {
             let directory = Path::new(text);
             origin::require_directory(directory).map_err(bad)?;
-            let (files, _) = read_directory(directory).map_err(|report| bad(report.short()))?;
+            let (files, _) = read_directory(directory).map_err(|report| bad(report.short().into()))?;
             return Ok((text.to_owned(), files.into()));
         }
         let history = self.history()?;
-        let id = history.resolve(text).map_err(bad)?;
+        let id = history.resolve(text).map_err(|message| bad(message.into()))?;
         let kept = history.load(id).map_err(|message| Failure::new(FailureCode::NoHistory, message))?;
         Ok((id.to_string(), kept))
     }
@@ -109,12 +163,12 @@ fn fetch_directory(from: &Path, dir: &Path) -> Result<Fetched, Failure> {
     origin::require_directory(from).map_err(|message| Failure::new(FailureCode::BadRequest, message))?;
     let name = from.display().to_string();
     if from.join(replace::MARKER).exists() {
-        let message = format!("the files of {name} are being replaced just now, or that broke off: it is not whole");
+        let message =
+            text!("the files of {name} are being replaced just now, or that broke off: it is not whole", name);
         return Err(Failure::new(FailureCode::BadRequest, message));
     }
-    let (mut files, faults) = read_directory(from).map_err(|report| Failure {
-        report: Some(report.human(&name, false)),
-        ..Failure::new(FailureCode::PolicyFaults, format!("{name} cannot be read: the running policy stays"))
+    let (mut files, faults) = read_directory(from).map_err(|report| {
+        Failure::of_faults(text!("{name} cannot be read: the running policy stays", name), &name, report)
     })?;
     let of_secrets = |files: &Files| {
         files
@@ -134,11 +188,4 @@ fn fetch_directory(from: &Path, dir: &Path) -> Result<Fetched, Failure> {
     }
     let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
     Ok(Fetched { coming, faults, name, notes })
-}
-
-/// Puts the secrets that lie in `dir` in the place of those of `files`.
-pub(super) fn keep_secrets(files: &mut Files, dir: &Path) {
-    // What is wrong with them is said when they are compiled, or is no matter of theirs.
-    let own = Files::read_those(dir, &Faults::default(), is_secrets).unwrap_or_default();
-    files.take_over(&own, is_secrets);
 }

@@ -17,6 +17,7 @@ pub use server_cookie::{COOKIE_LEN, Standing};
 
 use super::document::{Code, Files, Table};
 use crate::clock::Now;
+use crate::language::text;
 use std::net::IpAddr;
 
 /// `[cookies] mode`
@@ -76,8 +77,9 @@ impl CookiePolicy {
             secrets: read_secrets(t, files),
         };
         if policy.require && policy.mode != CookieMode::Terminate {
-            let message = format!("cookies.require needs cookies.mode = \"terminate\", not {:?}", policy.mode.name());
-            t.fault("require", Code::Conflict, message, "who does not look at cookies cannot require them");
+            let message =
+                text!("cookies.require needs cookies.mode = \"terminate\", not {mode:?}", mode = policy.mode.name());
+            t.fault("require", Code::Conflict, message, text!("who does not look at cookies cannot require them"));
         }
         policy
     }
@@ -120,14 +122,14 @@ fn read_secrets(t: &Table<'_>, files: &Files) -> Option<Secrets> {
     let named = t.text("secrets");
     let path = named.as_ref().map_or(secrets::FILE, |name| name.value);
     if named.is_some() && (path.contains('/') || !path.ends_with(ENDING)) {
-        let hint = "a file at the top of the policy directory whose name ends in .secrets";
-        t.fault("secrets", Code::Path, format!("cookies.secrets cannot be {path:?}"), hint);
+        let hint = text!("a file at the top of the policy directory whose name ends in .secrets");
+        t.fault("secrets", Code::Path, text!("cookies.secrets cannot be {path:?}", path), hint);
         return None;
     }
     if files.bytes(path).is_none() {
         if named.is_some() {
-            let hint = "`weir cookie-secret` prints one; without the line a secret is drawn at every start";
-            t.fault("secrets", Code::MissingFile, format!("there is no {path} in the policy directory"), hint);
+            let hint = text!("`weir cookie-secret` prints one; without the line a secret is drawn at every start");
+            t.fault("secrets", Code::MissingFile, text!("there is no {path} in the policy directory", path), hint);
         }
         return None;
     }

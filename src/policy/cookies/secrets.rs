@@ -5,6 +5,7 @@
 //! noticing, as RFC 9018 section 5 has it: write the new one as the second line on all servers, then swap the lines, and an hour
 //! later, when no cookie of the old one is valid any more, take it out.
 
+use crate::language::{Text, text};
 use crate::policy::document::Files;
 use std::fmt;
 
@@ -64,32 +65,32 @@ impl Secrets {
     ///
     /// # Errors
     /// What is wrong and what to do about it. Neither repeats anything of the file.
-    pub(super) fn of_file(path: &str, files: &Files) -> Result<Self, (String, &'static str)> {
-        let hint = "one or two lines of 32 hexadecimal digits each, as `weir cookie-secret` prints them";
+    pub(super) fn of_file(path: &str, files: &Files) -> Result<Self, (Text, Text)> {
+        let hint = text!("one or two lines of 32 hexadecimal digits each, as `weir cookie-secret` prints them");
         let bytes = files.bytes(path).unwrap_or_default();
         if files.is_open_to_others(path) {
-            let message = format!("{path} can be read or written by every user of this machine");
-            return Err((message, "chmod 600 it, owned by the user that weir runs as, and draw new secrets"));
+            let message = text!("{path} can be read or written by every user of this machine", path);
+            return Err((message, text!("chmod 600 it, owned by the user that weir runs as, and draw new secrets")));
         }
         if bytes.len() > FILE_MAX {
-            return Err((format!("{path} is longer than {FILE_MAX} bytes"), hint));
+            return Err((text!("{path} is longer than {most} bytes", path, most = FILE_MAX), hint));
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| (format!("{path} is not text"), hint))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| (text!("{path} is not text", path), hint.clone()))?;
         let mut secrets = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let wrong = || (format!("line {} of {path} is not a secret", number + 1), hint);
+            let wrong = || (text!("line {number} of {path} is not a secret", number = number + 1, path), hint.clone());
             secrets.push(Secret::from_hex(line).ok_or_else(wrong)?);
         }
         match secrets[..] {
             [current] => Ok(Self { current, other: None }),
             [current, other] if current != other => Ok(Self { current, other: Some(other) }),
-            [_, _] => Err((format!("{path} holds the same secret twice"), hint)),
-            [] => Err((format!("{path} holds no secret"), hint)),
-            _ => Err((format!("{path} holds more than two secrets"), hint)),
+            [_, _] => Err((text!("{path} holds the same secret twice", path), hint)),
+            [] => Err((text!("{path} holds no secret", path), hint)),
+            _ => Err((text!("{path} holds more than two secrets", path), hint)),
         }
     }
 }
@@ -103,7 +104,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Secrets, String> {
         let files: Files = [("s.secrets", text)].into_iter().collect();
-        Secrets::of_file("s.secrets", &files).map_err(|(message, _)| message)
+        Secrets::of_file("s.secrets", &files).map_err(|(message, _)| message.english())
     }
 
     #[test]

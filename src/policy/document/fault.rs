@@ -1,5 +1,6 @@
 //! What is wrong with a policy, and where: collected by everyone who reads, shown all at once by [`super::Report`].
 
+use crate::language::Text;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Range;
@@ -16,6 +17,9 @@ macro_rules! codes {
         pub enum Code { $($(#[$doc])* $name,)* }
 
         impl Code {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
             /// The spelling in reports.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -63,6 +67,12 @@ codes! {
     Conflict = "E-CONFLICT",
     /// `@group` that clients.toml does not have.
     UnknownGroup = "E-UNKNOWN-GROUP",
+    /// `feed:NAME` that gateway.toml does not have.
+    UnknownFeed = "E-UNKNOWN-FEED",
+    /// A schedule that clients.toml does not have.
+    UnknownSchedule = "E-UNKNOWN-SCHEDULE",
+    /// Not a name of the time zone database.
+    TimeZone = "E-TIME-ZONE",
     /// A pool without an upstream.
     UnknownPool = "E-UNKNOWN-POOL",
     /// Something that would have no effect because it holds nothing.
@@ -83,14 +93,35 @@ codes! {
     Repeated = "W-DUPLICATE",
     /// A file that belongs to nothing.
     UnknownFile = "W-UNKNOWN-FILE",
-    /// Something that can never take effect.
+    /// A feed of which there is no copy yet: its rules are empty.
+    FeedAbsent = "W-FEED-ABSENT",
+    /// Something that takes effect only where an answer shows what it asks about.
+    Partial = "W-PARTIAL",
+    /// What a zone lets pass, or answers by itself, is replaced by something else.
+    Overridden = "W-OVERRIDE",
+    /// The files were being replaced by others when they were read.
+    HalfReplaced = "W-HALF-REPLACED",
+    /// Something that can never take effect, or that nothing names.
     Unused = "W-UNUSED",
+    /// A time that never comes.
+    Never = "W-NEVER",
+    /// A rule, or a part of it, that others always decide before.
+    Shadowed = "W-SHADOWED",
+    /// One network in two places that disagree.
+    Overlap = "W-OVERLAP",
+    /// Something whose time is over.
+    Expired = "W-EXPIRED",
 }
 
 impl Code {
     /// Whether it refuses the policy.
-    pub fn severity(self) -> Severity {
-        if self.as_str().starts_with("W-") { Severity::Warning } else { Severity::Error }
+    pub const fn severity(self) -> Severity {
+        if self.as_str().as_bytes()[0] == b'W' { Severity::Warning } else { Severity::Error }
+    }
+
+    /// Whether a policy with it is not run.
+    pub const fn refuses(self) -> bool {
+        matches!(self.severity(), Severity::Error)
     }
 }
 
@@ -161,20 +192,20 @@ pub struct Fault {
     /// Where.
     pub place: Place,
     /// What is wrong, naming the thing.
-    pub message: String,
+    pub message: Text,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Text>,
 }
 
 impl Fault {
     /// A fault without a hint.
-    pub fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
+    pub fn new(code: Code, place: Place, message: impl Into<Text>) -> Self {
         Self { code, place, message: message.into(), hint: None }
     }
 
     /// With advice.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Text>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -185,6 +216,7 @@ impl Fault {
 pub struct Faults {
     kept: RefCell<Vec<Fault>>,
     over: Cell<usize>,
+    first_is_enough: Cell<bool>,
 }
 
 impl Faults {
@@ -202,8 +234,30 @@ impl Faults {
     }
 
     /// Adds a fault with a hint.
-    pub fn add(&self, code: Code, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub fn add(&self, code: Code, place: &Place, message: impl Into<Text>, hint: impl Into<Text>) {
         self.push(Fault::new(code, place.clone(), message).hint(hint));
+    }
+
+    /// From here on it is enough to know that the policy is refused: what is dear to read may be left out then, and some of
+    /// its faults are not found.
+    pub fn first_is_enough(&self) {
+        self.first_is_enough.set(true);
+    }
+
+    /// Whether no more faults are wanted.
+    pub fn are_enough(&self) -> bool {
+        self.first_is_enough.get() && self.has_errors()
+    }
+
+    /// How far it is, for [`Self::back_to`].
+    pub fn mark(&self) -> (usize, usize) {
+        (self.kept.borrow().len(), self.over.get())
+    }
+
+    /// Forgets what was added since the mark was taken: it will be read again.
+    pub fn back_to(&self, (kept, over): (usize, usize)) {
+        self.kept.borrow_mut().truncate(kept);
+        self.over.set(over);
     }
 
     /// Whether something that refuses the policy was added.

@@ -2,6 +2,7 @@
 //! disk, and a reload sees one moment of the directory and not several.
 
 use super::{Code, Faults, Place};
+use crate::language::{Text, text};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -170,8 +171,8 @@ impl Reader<'_> {
             let name = entry.file_name();
             let Some(name) = name.to_str() else {
                 let path = format!("{prefix}{}", name.to_string_lossy());
-                let message = format!("the name of file {path:?} is not UTF-8");
-                self.faults.add(Code::Utf8, &Place::whole(&path), message, "give it another name");
+                let message = text!("the name of file {path:?} is not UTF-8", path);
+                self.faults.add(Code::Utf8, &Place::whole(&path), message, text!("give it another name"));
                 continue;
             };
             if !is_ignored(name) {
@@ -184,31 +185,46 @@ impl Reader<'_> {
     fn entry(&mut self, disk: &Path, path: &str, depth: usize) {
         let real = match disk.canonicalize() {
             Ok(real) => real,
-            Err(error) => return self.fault(Code::Io, path, format!("cannot read {path}: {error}")),
+            Err(error) => {
+                return self.fault(
+                    Code::Io,
+                    path,
+                    text!("cannot read {path}: {error}", path, error = Text::of_io(&error)),
+                );
+            }
         };
         if !real.starts_with(self.root) {
             return self.faults.add(
                 Code::Path,
                 &Place::whole(path),
-                format!("{path} is a link that leaves the policy directory"),
-                "put the file itself into the directory: a policy is checked, hashed and swapped as a whole",
+                text!("{path} is a link that leaves the policy directory", path),
+                text!("put the file itself into the directory: a policy is checked, hashed and swapped as a whole"),
             );
         }
         if real.is_dir() {
             if disk.is_symlink() {
-                let message = format!("{path} is a link to a directory");
-                return self.faults.add(Code::Path, &Place::whole(path), message, "link single files, or none");
+                let message = text!("{path} is a link to a directory", path);
+                return self.faults.add(Code::Path, &Place::whole(path), message, text!("link single files, or none"));
             }
             // Passed over, it would leave the defaults in force where rules were meant to be.
             if path.ends_with(".toml") {
-                let message = format!("cannot read {path}: it is a directory");
-                return self.faults.add(Code::Io, &Place::whole(path), message, "a file of that name is meant here");
+                let message = text!("cannot read {path}: it is a directory", path);
+                return self.faults.add(
+                    Code::Io,
+                    &Place::whole(path),
+                    message,
+                    text!("a file of that name is meant here"),
+                );
             }
             if depth == DEPTH_MAX {
-                return self.fault(Code::TooMany, path, format!("directories are nested deeper than {DEPTH_MAX}"));
+                return self.fault(
+                    Code::TooMany,
+                    path,
+                    text!("directories are nested deeper than {most}", most = DEPTH_MAX),
+                );
             }
             if let Err(error) = self.directory(&real, &format!("{path}/"), depth + 1) {
-                self.fault(Code::Io, path, format!("cannot read {path}: {error}"));
+                self.fault(Code::Io, path, text!("cannot read {path}: {error}", path, error = Text::of_io(&error)));
             }
             return;
         }
@@ -216,7 +232,11 @@ impl Reader<'_> {
             return;
         }
         if self.files.files.len() == FILES_MAX {
-            return self.fault(Code::TooMany, path, format!("more than {FILES_MAX} files in the policy directory"));
+            return self.fault(
+                Code::TooMany,
+                path,
+                text!("more than {most} files in the policy directory", most = FILES_MAX),
+            );
         }
         let limit = if path.ends_with(".toml") { TOML_MAX } else { LIST_MAX };
         match read_bounded(&real, limit) {
@@ -226,15 +246,19 @@ impl Reader<'_> {
                     self.files.open.insert(path.into());
                 }
             }
-            Ok(None) => self.fault(Code::TooLarge, path, format!("{path} is larger than {} MiB", limit >> 20)),
-            Err(error) => self.fault(Code::Io, path, format!("cannot read {path}: {error}")),
+            Ok(None) => {
+                self.fault(Code::TooLarge, path, text!("{path} is larger than {limit} MiB", path, limit = limit >> 20));
+            }
+            Err(error) => {
+                self.fault(Code::Io, path, text!("cannot read {path}: {error}", path, error = Text::of_io(&error)));
+            }
         }
     }
 
-    fn fault(&self, code: Code, path: &str, message: String) {
+    fn fault(&self, code: Code, path: &str, message: Text) {
         let hint = match code {
-            Code::Io => "the gateway must be able to read every file of the directory",
-            _ => "split it, or take out what does not belong to the policy",
+            Code::Io => text!("the gateway must be able to read every file of the directory"),
+            _ => text!("split it, or take out what does not belong to the policy"),
         };
         self.faults.add(code, &Place::whole(path), message, hint);
     }

@@ -17,13 +17,17 @@
 //! A section that is absent is a table without keys: it reads as its defaults. Keys that nobody asked for are reported
 //! when the table goes out of scope.
 
+mod excerpt;
 pub mod fault;
 pub mod files;
+pub mod instant;
+pub mod meaning;
 pub mod nearest;
 pub mod network;
 #[cfg(test)]
 pub(crate) mod probe;
 pub mod report;
+mod sarif;
 pub mod table;
 pub mod toml_file;
 pub mod units;
@@ -38,6 +42,8 @@ pub use table::Table;
 
 use super::Profile;
 use super::clients::Groups;
+use super::feeds::{Copies, Feeds};
+use super::schedules::Schedules;
 use super::server::Server;
 
 /// What a section may need to know of the rest of the directory.
@@ -45,12 +51,20 @@ use super::server::Server;
 pub struct Context<'d> {
     /// gateway.toml as read: profile, routes.
     pub server: &'d Server,
-    /// clients.toml.
+    /// The groups of clients.toml.
     pub groups: &'d Groups,
+    /// Its schedules.
+    pub schedules: &'d Schedules,
     /// Every file of the directory with its bytes: filters and lists are found here.
     pub files: &'d Files,
+    /// `[[feed]]` of gateway.toml.
+    pub feeds: &'d Feeds,
+    /// What those feeds held last.
+    pub copies: &'d Copies,
     /// Where faults go.
     pub faults: &'d Faults,
+    /// The time, for what expires, in milliseconds since 1970-01-01 UTC; 0: not known, nothing has expired.
+    pub unix_ms: u64,
 }
 
 impl Context<'_> {

@@ -3,6 +3,7 @@
 //! the length that it was written with.
 
 use super::{At, Code, Faults, Place};
+use crate::language::text;
 use crate::policy::clients::Groups;
 use crate::policy::networks::{NetworkMap, NetworkSet, canonical};
 use ipnet::IpNet;
@@ -46,14 +47,18 @@ pub fn network(text: &str, place: &Place, faults: &Faults) -> Option<IpNet> {
         return Some(canonical(IpNet::from(address)));
     }
     let Ok(net) = text.parse::<IpNet>() else {
-        let message = format!("{text:?} is not a network");
-        let hint = "write a network such as \"10.0.0.0/8\" or \"2001:db8::/32\", an address, or \"@group\"";
+        let message = text!("{text:?} is not a network", text);
+        let hint = text!("write a network such as \"10.0.0.0/8\" or \"2001:db8::/32\", an address, or \"@group\"");
         faults.add(Code::Network, place, message, hint);
         return None;
     };
     if net != net.trunc() {
-        let message = format!("network {text:?} has bits set behind its prefix");
-        let hint = format!("did you mean \"{}\", or the address \"{}\"?", net.trunc(), net.addr());
+        let message = text!("network {text:?} has bits set behind its prefix", text);
+        let hint = text!(
+            "did you mean \"{network}\", or the address \"{address}\"?",
+            network = net.trunc(),
+            address = net.addr()
+        );
         faults.add(Code::Network, place, message, hint);
     }
     Some(canonical(net))
@@ -65,11 +70,65 @@ pub fn report_duplicates(entries: &[At<Entry>], faults: &Faults) {
     for entry in entries {
         if seen.insert(entry.value.member, &entry.place).is_some() {
             let what = match entry.value.member {
-                Member::Network(net) => format!("network {net}"),
-                Member::Group(_) => "this group".to_owned(),
+                Member::Network(net) => text!("network {net} is in this list twice", net),
+                Member::Group(_) => text!("this group is in this list twice"),
             };
-            faults.add(Code::Duplicate, &entry.place, format!("{what} is in this list twice"), "remove one of the two");
+            faults.add(Code::Duplicate, &entry.place, what, text!("remove one of the two"));
         }
+    }
+}
+
+/// Reports each network that two lists hold, of which only one can decide about it, where a group brought it into at least
+/// one of them: the same entry in both is seen at a glance, this is not. `wins` is the list that decides. O(n) in the number
+/// of networks.
+pub fn report_overlaps(
+    (loses, losing): (&str, &[At<Entry>]),
+    (wins, winning): (&str, &[At<Entry>]),
+    groups: &Groups,
+    faults: &Faults,
+) {
+    let holding = |entry: &&At<Entry>| !entry.value.except;
+    let held = losing.iter().filter(holding).flat_map(|entry| named(entry, groups));
+    let held: HashMap<IpNet, &At<Entry>> = held.collect();
+    for (net, entry) in winning.iter().filter(holding).flat_map(|entry| named(entry, groups)) {
+        let Some(other) = held.get(&net) else { continue };
+        if other.value == entry.value {
+            continue;
+        }
+        let (here, there) = (spelled(entry, groups), spelled(other, groups));
+        let message =
+            text!("network {net} is in {wins} by {here} and in {loses} by {there}", net, wins, here, loses, there);
+        let hint = text!("{wins} decides; take the network out of one of the two", wins);
+        faults.add(Code::Overlap, &entry.place, message, hint);
+    }
+}
+
+/// Reports each network that a list excepts in one place and holds in another: a group brought it along.
+pub fn report_excepted(list: &str, entries: &[At<Entry>], groups: &Groups, faults: &Faults) {
+    let held = entries.iter().filter(|entry| !entry.value.except).flat_map(|entry| named(entry, groups));
+    let held: HashMap<IpNet, &At<Entry>> = held.collect();
+    for (net, entry) in entries.iter().filter(|entry| entry.value.except).flat_map(|entry| named(entry, groups)) {
+        let Some(other) = held.get(&net).filter(|other| other.value.member != entry.value.member) else { continue };
+        let (here, there) = (spelled(entry, groups), spelled(other, groups));
+        let message = text!("network {net} is in {list} by {there} and out of it by {here}", net, list, there, here);
+        let hint = text!("at the same length the exception decides; take the network out of one of the two");
+        faults.add(Code::Overlap, &entry.place, message, hint);
+    }
+}
+
+/// The networks that an entry brings along. An exception inside a group says nothing about the list.
+fn named<'e>(entry: &'e At<Entry>, groups: &'e Groups) -> Vec<(IpNet, &'e At<Entry>)> {
+    match entry.value.member {
+        Member::Network(net) => vec![(net, entry)],
+        Member::Group(index) => groups.networks(index).map(|net| (net, entry)).collect(),
+    }
+}
+
+fn spelled(entry: &At<Entry>, groups: &Groups) -> String {
+    let except = if entry.value.except { "!" } else { "" };
+    match entry.value.member {
+        Member::Network(net) => format!("\"{except}{net}\""),
+        Member::Group(index) => format!("\"{except}@{}\"", groups.names().nth(index).unwrap_or_default()),
     }
 }
 

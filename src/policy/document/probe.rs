@@ -3,6 +3,8 @@
 use super::toml_file::{TomlFile, TomlText};
 use super::{Faults, Files, Report, Table};
 use crate::policy::server::{Server, Surroundings};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 /// Reads `text` as a file `t.toml` with `read`; returns what it made and the faults as `line:column CODE`.
 pub(crate) fn read<T>(text: &str, read: impl FnOnce(&Table<'_>) -> T) -> (T, Vec<String>) {
@@ -17,6 +19,29 @@ pub(crate) fn read<T>(text: &str, read: impl FnOnce(&Table<'_>) -> T) -> (T, Vec
     let report = Report::new(faults, &files);
     let lines = report.faults.iter().map(|fault| format!("{}:{} {}", fault.line, fault.column, fault.code));
     (value, lines.collect())
+}
+
+/// What the readers asked for: by file, dotted path of the table, and key.
+pub(crate) type Asked = BTreeMap<(String, String, &'static str), serde_json::Map<String, serde_json::Value>>;
+
+thread_local! {
+    static ASKED: RefCell<(String, Asked)> = RefCell::default();
+}
+
+/// Takes what was asked for on this thread since it was taken last.
+pub(crate) fn asked() -> Asked {
+    ASKED.take().1
+}
+
+/// Notes what is asked for. A section that nobody wrote has no file: it belongs to the file that was read last.
+pub(super) fn record(file: Option<&str>, path: &str, key: &'static str, fact: serde_json::Value) {
+    let serde_json::Value::Object(fact) = fact else { return };
+    ASKED.with_borrow_mut(|(last, asked)| {
+        if let Some(file) = file {
+            file.clone_into(last);
+        }
+        asked.entry((last.clone(), path.to_owned(), key)).or_default().extend(fact);
+    });
 }
 
 /// gateway.toml of this text, for a [`super::Context`].

@@ -1,14 +1,21 @@
-//! The fault report: everything that is wrong with a directory, sorted by file and place, for people and for programs.
+//! The fault report: everything that is wrong with a directory, sorted by file and place, for people (in their language,
+//! what is alike grouped) and for programs.
 
-use super::{Code, Fault, Faults, Files, Place, Severity};
+use super::excerpt::{self, line_around};
+use super::{Code, Fault, Faults, Files, Place, Severity, sarif};
+use crate::language::{Lang, Text, text};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The longest piece of a line that is shown, in bytes: some files are one line.
-const EXCERPT_MAX: usize = 160;
+/// Faults of one kind in one file that are shown to a person one by one; of the others the lines are named.
+const ALIKE_SHOWN: usize = 3;
+
+/// Lines, or runs of lines, that are named of the others.
+const RUNS_SHOWN: usize = 24;
 
 /// A fault whose place has been looked up.
 #[derive(Clone, Debug, Serialize)]
@@ -23,7 +30,11 @@ pub struct Located {
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
-    /// What is wrong.
+    /// Where what is underlined ends, which may be lines below.
+    pub end_line: usize,
+    /// The character behind the last one.
+    pub end_column: usize,
+    /// What is wrong, in the language of the report.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
@@ -32,6 +43,11 @@ pub struct Located {
     /// The bytes of `excerpt` to underline.
     #[serde(skip)]
     pub underline: Range<usize>,
+    /// `column` and `end_column` in UTF-16 code units; `None` for a file as a whole.
+    #[serde(skip)]
+    pub(super) utf16: Option<(usize, usize)>,
+    #[serde(skip)]
+    said: (Text, Option<Text>),
 }
 
 /// All faults of one load.
@@ -41,6 +57,7 @@ pub struct Report {
     pub faults: Vec<Located>,
     /// Faults beyond [`super::fault::FAULTS_MAX`].
     pub more: usize,
+    lang: Lang,
 }
 
 impl Report {
@@ -49,7 +66,18 @@ impl Report {
         let (mut faults, more) = faults.into_parts();
         faults.sort_by(|a, b| order(&a.place).cmp(&order(&b.place)));
         let faults = without_echoes(faults, files).iter().map(|fault| locate(fault, files)).collect();
-        Self { faults, more }
+        Self { faults, more, lang: Lang::En }
+    }
+
+    /// The same in another language; a new report is in English.
+    #[must_use]
+    pub fn in_language(mut self, lang: Lang) -> Self {
+        self.lang = lang;
+        for fault in &mut self.faults {
+            fault.message = fault.said.0.to(lang);
+            fault.hint = fault.said.1.as_ref().map(|hint| hint.to(lang));
+        }
+        self
     }
 
     /// Faults that refuse the policy.
@@ -62,23 +90,43 @@ impl Report {
         self.faults.iter().filter(|fault| fault.severity == "warning").count()
     }
 
-    /// For people: the offending line underlined, and a hint. `dir` is put before each path; `color` for terminals.
+    /// For people: the offending line underlined, and a hint. `dir` is put before each path; `color` for terminals. Of
+    /// more than a few faults of one kind in a file the rest is named by line.
     pub fn human(&self, dir: &str, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        let mut text = String::new();
+        let labels = Labels::of(self.lang);
+        let mut alike: HashMap<_, Vec<&Located>> = HashMap::new();
+        self.faults.iter().for_each(|fault| alike.entry(fault.kind()).or_default().push(fault));
+        let mut human = String::new();
         for fault in &self.faults {
-            text.push_str(&renderer.render(&fault.groups(dir)));
-            text.push_str("\n\n");
+            let all = &alike[&fault.kind()];
+            let number = all.iter().position(|other| std::ptr::eq(*other, fault)).unwrap_or(0) + 1;
+            // To say that there is one more takes as much room as to show it.
+            let rest = all.get(ALIKE_SHOWN..).filter(|rest| rest.len() > 1);
+            if rest.is_some() && number > ALIKE_SHOWN {
+                continue;
+            }
+            let note = rest.filter(|_| number == ALIKE_SHOWN).map(|rest| {
+                let (count, lines) = (rest.len(), runs(rest.iter().map(|other| other.line)));
+                text!("and {count} more of this kind, in lines {lines}", count, lines).to(self.lang)
+            });
+            human.push_str(&renderer.render(&fault.groups(dir, &labels, note.as_deref())));
+            human.push_str("\n\n");
         }
-        text.push_str(&self.to_string());
-        text.push('\n');
-        text
+        human.push_str(&self.to_string());
+        human.push('\n');
+        human
     }
 
     /// For programs: one JSON object for each fault, one a line.
     pub fn json(&self) -> String {
         let lines = self.faults.iter().map(|fault| serde_json::to_string(fault).unwrap_or_default() + "\n");
         lines.collect()
+    }
+
+    /// For code scanning: SARIF 2.1.0. `dir` is put before each path.
+    pub fn sarif(&self, dir: &str) -> String {
+        format!("{:#}\n", sarif::log(self, dir, self.lang))
     }
 
     /// `file:line:column code message`, one a line.
@@ -90,13 +138,25 @@ impl Report {
 impl fmt::Display for Report {
     /// The sum: `3 errors, 1 warning`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |n: usize| if n == 1 { "" } else { "s" };
-        let (errors, warnings) = (self.errors(), self.warnings());
-        write!(f, "{errors} error{}, {warnings} warning{}", plural(errors), plural(warnings))?;
-        if self.more > 0 {
-            write!(f, " ({} more are not shown)", self.more)?;
+        f.write_str(&self.sum().to(self.lang))
+    }
+}
+
+impl Report {
+    /// The sum: `3 errors, 1 warning`.
+    pub fn sum(&self) -> Text {
+        let errors = match self.errors() {
+            1 => text!("1 error"),
+            n => text!("{n} errors", n),
+        };
+        let warnings = match self.warnings() {
+            1 => text!("1 warning"),
+            n => text!("{n} warnings", n),
+        };
+        match self.more {
+            0 => text!("{errors}, {warnings}", errors, warnings),
+            more => text!("{errors}, {warnings} ({more} more are not shown)", errors, warnings, more),
         }
-        Ok(())
     }
 }
 
@@ -106,14 +166,68 @@ impl fmt::Display for Located {
     }
 }
 
+/// What a person reads before a message.
+struct Labels {
+    error: String,
+    warning: String,
+    note: String,
+    help: String,
+}
+
+impl Labels {
+    fn of(lang: Lang) -> Self {
+        let [error, warning, note, help] =
+            [text!("error"), text!("warning"), text!("note"), text!("help")].map(|label| label.to(lang));
+        Self { error, warning, note, help }
+    }
+}
+
+/// Lines in few words: `3, 7-12, 40`.
+fn runs(lines: impl Iterator<Item = usize>) -> String {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for line in lines {
+        match runs.last_mut() {
+            Some((_, last)) if line <= *last + 1 => *last = line,
+            _ => runs.push((line, line)),
+        }
+    }
+    let show = |(first, last): &(usize, usize)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let mut shown: Vec<_> = runs.iter().take(RUNS_SHOWN).map(show).collect();
+    if runs.len() > RUNS_SHOWN {
+        shown.push("...".to_owned());
+    }
+    shown.join(", ")
+}
+
 impl Located {
-    fn groups<'a>(&'a self, dir: &str) -> Vec<Group<'a>> {
+    /// What is wrong, in any language.
+    pub fn text(&self) -> &Text {
+        &self.said.0
+    }
+
+    /// What to do about it, in any language.
+    pub fn advice(&self) -> Option<&Text> {
+        self.said.1.as_ref()
+    }
+
+    /// Faults of one file that say the same of different things.
+    fn kind(&self) -> (&str, &str, &str) {
+        (&self.file, self.code, self.said.0.kind())
+    }
+
+    fn groups<'a>(&'a self, dir: &str, labels: &'a Labels, note: Option<&'a str>) -> Vec<Group<'a>> {
         let path = match (dir, self.file.as_str()) {
             ("", file) => file.to_owned(),
             (dir, "") => dir.to_owned(),
             (dir, file) => format!("{}/{file}", dir.trim_end_matches('/')),
         };
-        let level = if self.severity == "error" { Level::ERROR } else { Level::WARNING };
+        let level = match self.severity {
+            "error" => Level::ERROR.with_name(labels.error.as_str()),
+            _ => Level::WARNING.with_name(labels.warning.as_str()),
+        };
         let mut group = Group::with_title(level.primary_title(self.message.as_str()).id(self.code));
         let annotation = AnnotationKind::Primary.span(self.underline.clone());
         let snippet = Snippet::source(self.excerpt.as_str()).line_start(self.line).annotation(annotation);
@@ -128,10 +242,13 @@ impl Located {
                 group = group.element(snippet);
             }
         }
-        match &self.hint {
-            Some(hint) => vec![group.element(Level::HELP.message(hint.as_str()))],
-            None => vec![group],
+        if let Some(hint) = &self.hint {
+            group = group.element(Level::HELP.with_name(labels.help.as_str()).message(hint.as_str()));
         }
+        if let Some(note) = note {
+            group = group.element(Level::NOTE.with_name(labels.note.as_str()).message(note));
+        }
+        vec![group]
     }
 }
 
@@ -174,14 +291,6 @@ fn text_of<'f>(files: &'f Files, place: &Place) -> &'f [u8] {
     files.bytes(&place.file).unwrap_or_default()
 }
 
-/// The line that byte `at` is in, without its end.
-fn line_around(text: &[u8], at: usize) -> Range<usize> {
-    let at = at.min(text.len());
-    let start = text[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-    let end = text[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |newline| at + newline);
-    start..end
-}
-
 fn locate(fault: &Fault, files: &Files) -> Located {
     let severity = match fault.code.severity() {
         Severity::Error => "error",
@@ -193,37 +302,30 @@ fn locate(fault: &Fault, files: &Files) -> Located {
         file: fault.place.file.to_string(),
         line: 1,
         column: 1,
-        message: fault.message.clone(),
-        hint: fault.hint.clone(),
+        end_line: 1,
+        end_column: 1,
+        message: fault.message.english(),
+        hint: fault.hint.as_ref().map(Text::english),
         excerpt: String::new(),
         underline: 0..0,
+        utf16: None,
+        said: (fault.message.clone(), fault.hint.clone()),
     };
     let text = text_of(files, &fault.place);
     if fault.place.span == (0..0) && fault.code != Code::Syntax || text.is_empty() {
         return located;
     }
     let at = fault.place.span.start.min(text.len());
+    let end = fault.place.span.end.clamp(at, text.len());
     let line = line_around(text, at);
-    located.line = text[..line.start].iter().filter(|byte| **byte == b'\n').count() + 1;
-    located.column = String::from_utf8_lossy(&text[line.start..at]).chars().count() + 1;
-    let (excerpt, underline) = excerpt(text, &line, at..fault.place.span.end.max(at));
-    located.excerpt = excerpt;
-    located.underline = underline;
+    let lines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
+    located.line = lines(&text[..line.start]) + 1;
+    located.end_line = located.line + lines(&text[at..end]);
+    let before = |at: usize| String::from_utf8_lossy(&text[line_around(text, at).start..at]).into_owned();
+    let (start, end) = (before(at), before(end));
+    let (characters, units) = (|t: &str| t.chars().count() + 1, |t: &str| t.encode_utf16().count() + 1);
+    (located.column, located.end_column) = (characters(&start), characters(&end));
+    located.utf16 = Some((units(&start), units(&end)));
+    (located.excerpt, located.underline) = excerpt::excerpt(text, &line, at..fault.place.span.end.max(at));
     located
-}
-
-/// The piece of a line around a fault, control characters made visible, and which bytes of it to underline.
-fn excerpt(text: &[u8], line: &Range<usize>, span: Range<usize>) -> (String, Range<usize>) {
-    let from = line.start.max(span.start.saturating_sub(EXCERPT_MAX / 2));
-    let to = line.end.min(span.start + EXCERPT_MAX);
-    let clean = |bytes: &[u8]| -> String {
-        let show = |c: char| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
-        String::from_utf8_lossy(bytes).trim_end_matches('\r').chars().map(show).collect()
-    };
-    let end = span.end.clamp(span.start, to.max(span.start));
-    let before = clean(&text[from..span.start.max(from)]);
-    let inside = clean(&text[span.start..end]);
-    let after = clean(&text[end..to.max(end)]);
-    let underline = before.len()..before.len() + inside.len();
-    (before + &inside + &after, underline)
 }

@@ -4,16 +4,14 @@
 //! A table has layers: an incident mode's `[source]` lies over that of limits.toml, and the upper one that has a key
 //! wins. So a mode is read, and checked, by the same code as what it changes.
 
+mod typed;
+
 pub use super::nearest::nearest;
-use super::values::{address, name, qtype};
-use super::{At, Code, Faults, Place, network, units};
-use crate::dns::name::Name;
+use super::{At, Code, Faults, Place, units};
+use crate::language::{Text, list, text};
 use crate::policy::Mode;
-use crate::policy::clients::Groups;
-use crate::policy::networks::NetworkSet;
 use std::cell::{Cell, RefCell};
-use std::fmt::{Arguments, Display};
-use std::net::SocketAddr;
+use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +99,7 @@ impl<'d> Table<'d> {
     }
 
     /// Adds a fault at a key's value.
-    pub fn fault(&self, key: &'static str, code: Code, message: impl Into<String>, hint: impl Into<String>) {
+    pub fn fault(&self, key: &'static str, code: Code, message: impl Into<Text>, hint: impl Into<Text>) {
         self.faults.add(code, &self.place_of(key), message, hint);
     }
 
@@ -109,11 +107,19 @@ impl<'d> Table<'d> {
     /// place to lift when a feature arrives is its entry in the caller's list.
     pub fn not_yet(&self, keys: &[&'static str]) {
         for key in keys {
+            #[cfg(test)]
+            self.fact(key, serde_json::json!({ "not_yet": true }));
             if self.has(key) {
-                let message = format!("{} is not in this version of weir", self.label(key));
-                self.fault(key, Code::NotYet, message, "remove it: it would have no effect");
+                let message = text!("{key} is not in this version of weir", key = self.label(key));
+                self.fault(key, Code::NotYet, message, text!("remove it: it would have no effect"));
             }
         }
+    }
+
+    /// What is read of a key, for the test that holds the published schemas against the readers.
+    #[cfg(test)]
+    fn fact(&self, key: &'static str, fact: serde_json::Value) {
+        super::probe::record(self.layers.first().map(|layer| &**layer.file), &self.path, key, fact);
     }
 
     /// A whole number within bounds.
@@ -121,7 +127,9 @@ impl<'d> Table<'d> {
     where
         T: TryFrom<i64> + PartialOrd + Copy + Display,
     {
-        self.bounded(key, bounds, format_args!("the default is {default}")).unwrap_or(default)
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "default": default.to_string() }));
+        self.bounded(key, bounds, || text!("the default is {default}", default)).unwrap_or(default)
     }
 
     /// A whole number within bounds, if it is there and right.
@@ -129,43 +137,57 @@ impl<'d> Table<'d> {
     where
         T: TryFrom<i64> + PartialOrd + Copy + Display,
     {
-        self.bounded(key, bounds, format_args!("write a number within these bounds"))
+        self.bounded(key, bounds, || text!("write a number within these bounds"))
     }
 
-    fn bounded<T>(&self, key: &'static str, bounds: RangeInclusive<T>, hint: Arguments<'_>) -> Option<T>
+    fn bounded<T>(&self, key: &'static str, bounds: RangeInclusive<T>, hint: impl FnOnce() -> Text) -> Option<T>
     where
         T: TryFrom<i64> + PartialOrd + Copy + Display,
     {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "integer", "minimum": bounds.start().to_string(), "maximum": bounds.end().to_string() }));
         let raw = self.raw(key)?;
         let DeValue::Integer(integer) = raw.value else {
-            self.wrong_type(key, &raw, "a whole number", "write it without quotes, unit or fraction");
+            self.wrong_type(key, &raw, text!("a whole number"), text!("write it without quotes, unit or fraction"));
             return None;
         };
         let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
         let number = number.and_then(|number| T::try_from(number).ok()).filter(|number| bounds.contains(number));
         if number.is_none() {
-            let message = format!("{} must be between {} and {}", self.label(key), bounds.start(), bounds.end());
-            self.faults.add(Code::Range, &raw.place, message, hint.to_string());
+            let message = text!(
+                "{key} must be between {least} and {most}",
+                key = self.label(key),
+                least = bounds.start(),
+                most = bounds.end()
+            );
+            self.faults.add(Code::Range, &raw.place, message, hint());
         }
         number
     }
 
     /// A number that may have a fraction, within bounds.
     pub fn fraction(&self, key: &'static str, bounds: RangeInclusive<f64>, default: f64) -> f64 {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "number", "minimum": bounds.start().to_string(), "maximum": bounds.end().to_string(), "default": default.to_string() }));
         let Some(raw) = self.raw(key) else { return default };
         let read = match raw.value {
             DeValue::Float(float) => float.as_str().replace('_', "").parse().ok(),
             DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|n| n as f64),
             _ => {
-                self.wrong_type(key, &raw, "a number", "write it without quotes, such as 0.05");
+                self.wrong_type(key, &raw, text!("a number"), text!("write it without quotes, such as 0.05"));
                 return default;
             }
         };
         match read.filter(|number: &f64| bounds.contains(number)) {
             Some(number) => number,
             None => {
-                let message = format!("{} must be between {} and {}", self.label(key), bounds.start(), bounds.end());
-                self.faults.add(Code::Range, &raw.place, message, format!("the default is {default}"));
+                let message = text!(
+                    "{key} must be between {least} and {most}",
+                    key = self.label(key),
+                    least = bounds.start(),
+                    most = bounds.end()
+                );
+                self.faults.add(Code::Range, &raw.place, message, text!("the default is {default}", default));
                 default
             }
         }
@@ -173,13 +195,17 @@ impl<'d> Table<'d> {
 
     /// A duration such as `"2s"` within bounds.
     pub fn duration(&self, key: &'static str, bounds: RangeInclusive<Duration>, default: Duration) -> Duration {
-        let hint = "write a whole number with ms, s, m, h or d, such as \"500ms\" or \"2s\"";
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "$ref": "#/$defs/duration", "default": units::show_duration(default) }));
+        let hint = text!("write a whole number with ms, s, m, h or d, such as \"500ms\" or \"2s\"");
         self.unit(key, &bounds, units::duration, |value| units::show_duration(*value), hint).unwrap_or(default)
     }
 
     /// A size such as `"64MiB"` in bytes, within bounds.
     pub fn size(&self, key: &'static str, bounds: RangeInclusive<u64>, default: u64) -> u64 {
-        let hint = "write a whole number with KiB, MiB or GiB, such as \"64MiB\"";
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "$ref": "#/$defs/size", "default": units::show_size(default) }));
+        let hint = text!("write a whole number with KiB, MiB or GiB, such as \"64MiB\"");
         self.unit(key, &bounds, units::size, |value| units::show_size(*value), hint).unwrap_or(default)
     }
 
@@ -189,26 +215,37 @@ impl<'d> Table<'d> {
         bounds: &RangeInclusive<T>,
         read: fn(&str) -> Option<T>,
         show: fn(&T) -> String,
-        hint: &str,
+        hint: Text,
     ) -> Option<T> {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "bounds": format!("{} to {}", show(bounds.start()), show(bounds.end())) }));
         let raw = self.raw(key)?;
         let text = match raw.value {
             DeValue::String(text) => &**text,
             // Zero needs no unit, so it needs no quotes either.
             DeValue::Integer(integer) if integer.as_str() == "0" => "0",
             _ => {
-                let message = format!("{} must be text with a unit, not {}", self.label(key), kind(raw.value));
+                let message = text!(
+                    "{key} must be text with a unit, not {found}",
+                    key = self.label(key),
+                    found = kind(raw.value)
+                );
                 self.faults.add(Code::Type, &raw.place, message, hint);
                 return None;
             }
         };
         let Some(value) = read(text) else {
-            self.faults.add(Code::Value, &raw.place, format!("{} cannot be {text:?}", self.label(key)), hint);
+            self.faults.add(
+                Code::Value,
+                &raw.place,
+                text!("{key} cannot be {text:?}", key = self.label(key), text),
+                hint,
+            );
             return None;
         };
         if !bounds.contains(&value) {
             let (least, most) = (show(bounds.start()), show(bounds.end()));
-            let message = format!("{} must be between {least} and {most}", self.label(key));
+            let message = text!("{key} must be between {least} and {most}", key = self.label(key), least, most);
             self.faults.add(Code::Range, &raw.place, message, hint);
             return None;
         }
@@ -222,14 +259,18 @@ impl<'d> Table<'d> {
 
     /// One word of several, if it is there and right.
     pub fn choice_given<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "enum": choices.iter().map(|(word, _)| *word).collect::<Vec<_>>() }));
         let text = self.text(key)?;
         let found = choices.iter().find(|(word, _)| *word == text.value);
         if found.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            let message = format!("{} cannot be {:?}", self.label(key), text.value);
+            let message = text!("{key} cannot be {text:?}", key = self.label(key), text = text.value);
             let hint = match nearest(text.value, words.iter().copied()) {
-                Some(word) => format!("did you mean {word:?}? It is one of: {}", words.join(", ")),
-                None => format!("it is one of: {}", words.join(", ")),
+                Some(word) => {
+                    text!("did you mean {word:?}? It is one of: {words}", word, words = list(words.iter().copied()))
+                }
+                None => text!("it is one of: {words}", words = list(words.iter().copied())),
             };
             self.faults.add(Code::Choice, &text.place, message, hint);
         }
@@ -243,9 +284,11 @@ impl<'d> Table<'d> {
 
     /// true or false.
     pub fn flag(&self, key: &'static str, default: bool) -> bool {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "boolean", "default": default }));
         let Some(raw) = self.raw(key) else { return default };
         let DeValue::Boolean(flag) = raw.value else {
-            self.wrong_type(key, &raw, "true or false", "write it without quotes");
+            self.wrong_type(key, &raw, text!("true or false"), text!("write it without quotes"));
             return default;
         };
         *flag
@@ -253,8 +296,10 @@ impl<'d> Table<'d> {
 
     /// A text, if it is there and right.
     pub fn text(&self, key: &'static str) -> Option<At<&'d str>> {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "string" }));
         let raw = self.raw(key)?;
-        self.as_text(&self.label(key), &raw)
+        self.as_text(key, false, &raw)
     }
 
     /// A text that has to be there and hold something.
@@ -265,8 +310,8 @@ impl<'d> Table<'d> {
         }
         let text = self.text(key)?;
         if text.value.trim().is_empty() {
-            let message = format!("{} is empty", self.label(key));
-            self.faults.add(Code::Empty, &text.place, message, "write something between the quotes");
+            let message = text!("{key} is empty", key = self.label(key));
+            self.faults.add(Code::Empty, &text.place, message, text!("write something between the quotes"));
             return None;
         }
         Some(text)
@@ -274,60 +319,51 @@ impl<'d> Table<'d> {
 
     /// Reports that a key has to be there.
     pub fn missing(&self, key: &'static str) {
-        let what = if self.path.is_empty() { "the file".to_owned() } else { format!("[{}]", self.path) };
-        self.faults.add(Code::MissingKey, &self.place(), format!("{what} needs {key}"), format!("add {key} = ..."));
+        let message = match self.path.as_str() {
+            "" => text!("the file needs {key}", key),
+            path => text!("[{path}] needs {key}", path, key),
+        };
+        self.faults.add(Code::MissingKey, &self.place(), message, text!("add {key} = ...", key));
+    }
+
+    /// Reports that one of these keys has to be there.
+    pub fn missing_all(&self, keys: &[&'static str]) {
+        let (path, keys) = (&self.path, list(keys.iter().copied()));
+        let message = text!("[{path}] needs one of: {keys}", path, keys);
+        self.faults.add(Code::MissingKey, &self.place(), message, text!("add one of: {keys}", keys));
     }
 
     /// A list of texts; empty when it is not there.
     pub fn list(&self, key: &'static str) -> Vec<At<&'d str>> {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "array" }));
         let Some(raw) = self.raw(key) else { return Vec::new() };
         let DeValue::Array(array) = raw.value else {
-            self.wrong_type(key, &raw, "a list of texts", "write [\"...\", \"...\"]");
+            self.wrong_type(key, &raw, text!("a list of texts"), text!("write [\"...\", \"...\"]"));
             return Vec::new();
         };
         if array.len() > ELEMENTS_MAX {
-            let message = format!("{} has more than {ELEMENTS_MAX} elements", self.label(key));
-            self.faults.add(Code::TooMany, &raw.place, message, "long lists belong into files of lists/");
+            let message = text!("{key} has more than {most} elements", key = self.label(key), most = ELEMENTS_MAX);
+            self.faults.add(Code::TooMany, &raw.place, message, text!("long lists belong into files of lists/"));
             return Vec::new();
         }
         let file = raw.place.file;
         let elements = array.iter().map(|item| At { value: item.get_ref(), place: Place::new(&file, item.span()) });
-        elements.filter_map(|item| self.as_text(&format!("an element of {}", self.label(key)), &item)).collect()
+        elements.filter_map(|item| self.as_text(key, true, &item)).collect()
     }
 
-    /// A domain name, if it is there and right.
-    pub fn name(&self, key: &'static str) -> Option<At<Name>> {
-        let text = self.text(key)?;
-        name(&text, self.faults)
-    }
-
-    /// An address with a port, if it is there and right; `port` when none is written.
-    pub fn address(&self, key: &'static str, port: u16) -> Option<At<SocketAddr>> {
-        let text = self.text(key)?;
-        let address = address(&text, port, self.faults)?;
-        Some(text.map(|_| address))
-    }
-
-    /// A list of record types: names, or `TYPE` and a number; empty when it is not there.
-    pub fn qtypes(&self, key: &'static str) -> Vec<u16> {
-        self.list(key).iter().filter_map(|text| qtype(text, self.faults)).collect()
-    }
-
-    /// The entries of a list of networks, with their places; duplicates are reported.
-    pub fn network_entries(&self, key: &'static str, groups: &Groups) -> Vec<At<network::Entry>> {
-        let texts = self.list(key);
-        let entries: Vec<_> = texts.iter().filter_map(|text| network::entry(text, groups, self.faults)).collect();
-        network::report_duplicates(&entries, self.faults);
-        entries
-    }
-
-    /// A list of networks, compiled: CIDR, addresses, `!net`, `@group`.
-    pub fn networks(&self, key: &'static str, groups: &Groups) -> NetworkSet {
-        network::set(self.network_entries(key, groups).into_iter().map(|entry| entry.value), groups)
+    /// One text, or a list of texts; empty when it is not there.
+    pub fn text_or_list(&self, key: &'static str) -> Vec<At<&'d str>> {
+        match self.raw(key) {
+            Some(At { value: DeValue::String(_), .. }) => self.text(key).into_iter().collect(),
+            _ => self.list(key),
+        }
     }
 
     /// A table of its own name; absent when nobody wrote it.
     pub fn table(&self, key: &'static str) -> Self {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "object" }));
         self.know(key);
         let layers = self.layers.iter().filter_map(|layer| {
             let (_, value) = layer.table.get_key_value(key)?;
@@ -335,7 +371,12 @@ impl<'d> Table<'d> {
                 DeValue::Table(table) => Some(Layer { file: layer.file, table, span: value.span() }),
                 other => {
                     let raw = At { value: other, place: Place::new(layer.file, value.span()) };
-                    self.wrong_type(key, &raw, "a table", &format!("write it under a heading [{}]", self.label(key)));
+                    self.wrong_type(
+                        key,
+                        &raw,
+                        text!("a table"),
+                        text!("write it under a heading [{key}]", key = self.label(key)),
+                    );
                     None
                 }
             }
@@ -345,13 +386,15 @@ impl<'d> Table<'d> {
 
     /// All tables of an array of tables, in order.
     pub fn tables(&self, key: &'static str) -> Vec<Self> {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({ "type": "array" }));
         let Some(raw) = self.raw(key) else { return Vec::new() };
         let DeValue::Array(array) = raw.value else {
             self.wrong_type(
                 key,
                 &raw,
-                "a list of tables",
-                &format!("write each under a heading [[{}]]", self.label(key)),
+                text!("a list of tables"),
+                text!("write each under a heading [[{key}]]", key = self.label(key)),
             );
             return Vec::new();
         };
@@ -364,7 +407,12 @@ impl<'d> Table<'d> {
             }
             other => {
                 let raw = At { value: other, place: Place::new(file, item.span()) };
-                self.wrong_type(key, &raw, "a table", &format!("write each under a heading [[{}]]", self.label(key)));
+                self.wrong_type(
+                    key,
+                    &raw,
+                    text!("a table"),
+                    text!("write each under a heading [[{key}]]", key = self.label(key)),
+                );
                 None
             }
         });
@@ -379,8 +427,8 @@ impl<'d> Table<'d> {
             let name = At { value: &**key.get_ref(), place: Place::new(layer.file, key.span()) };
             let path = self.label(name.value);
             let DeValue::Table(table) = value.get_ref() else {
-                let message = format!("{path} must be a table, not {}", kind(value.get_ref()));
-                let hint = format!("write it under a heading [{path}]");
+                let message = text!("{path} must be a table, not {found}", path, found = kind(value.get_ref()));
+                let hint = text!("write it under a heading [{path}]", path);
                 self.faults.add(Code::Type, &Place::new(layer.file, value.span()), message, hint);
                 return None;
             };
@@ -390,7 +438,14 @@ impl<'d> Table<'d> {
         tables.collect()
     }
 
+    /// Its keys need not be known: whoever reads it has said that it cannot be here at all.
+    pub fn leave_unread(&self) {
+        self.open.set(true);
+    }
+
     fn know(&self, key: &'static str) {
+        #[cfg(test)]
+        self.fact(key, serde_json::json!({}));
         let mut known = self.known.borrow_mut();
         if !known.contains(&key) {
             known.push(key);
@@ -406,17 +461,23 @@ impl<'d> Table<'d> {
         })
     }
 
-    fn as_text(&self, label: &str, raw: &Raw<'d>) -> Option<At<&'d str>> {
+    fn as_text(&self, key: &str, is_element: bool, raw: &Raw<'d>) -> Option<At<&'d str>> {
         let DeValue::String(text) = raw.value else {
-            let message = format!("{label} must be text, not {}", kind(raw.value));
-            self.faults.add(Code::Type, &raw.place, message, "put it into quotes");
+            let (key, found) = (self.label(key), kind(raw.value));
+            let message = match is_element {
+                true => text!("an element of {key} must be text, not {found}", key, found),
+                false => text!("{key} must be text, not {found}", key, found),
+            };
+            self.faults.add(Code::Type, &raw.place, message, text!("put it into quotes"));
             return None;
         };
         Some(At { value: &**text, place: raw.place.clone() })
     }
 
-    fn wrong_type(&self, key: &str, raw: &Raw<'_>, wanted: &str, hint: &str) {
-        let message = format!("{} must be {wanted}, not {}", self.label(key), kind(raw.value));
+    #[expect(clippy::needless_pass_by_value, reason = "a text is made for this one message")]
+    fn wrong_type(&self, key: &str, raw: &Raw<'_>, wanted: Text, hint: Text) {
+        let message =
+            text!("{key} must be {wanted}, not {found}", key = self.label(key), wanted, found = kind(raw.value));
         self.faults.add(Code::Type, &raw.place, message, hint);
     }
 }
@@ -436,12 +497,12 @@ impl Drop for Table<'_> {
                 }
                 let place = Place::new(layer.file, key.span());
                 let message = match self.path.as_str() {
-                    "" => format!("unknown key {text:?}"),
-                    path => format!("unknown key {text:?} in [{path}]"),
+                    "" => text!("unknown key {key:?}", key = text),
+                    path => text!("unknown key {key:?} in [{path}]", key = text, path),
                 };
                 let hint = match nearest(text, known.iter().copied()) {
-                    Some(word) => format!("did you mean {word:?}?"),
-                    None => format!("what may stand here: {}", known.join(", ")),
+                    Some(word) => text!("did you mean {word:?}?", word),
+                    None => text!("what may stand here: {words}", words = list(known.iter().copied())),
                 };
                 self.faults.add(Code::UnknownKey, &place, message, hint);
             }
@@ -450,14 +511,14 @@ impl Drop for Table<'_> {
 }
 
 /// What a value is, in words.
-fn kind(value: &DeValue<'_>) -> &'static str {
+fn kind(value: &DeValue<'_>) -> Text {
     match value {
-        DeValue::String(_) => "text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number with a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date or time",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
+        DeValue::String(_) => text!("text"),
+        DeValue::Integer(_) => text!("a whole number"),
+        DeValue::Float(_) => text!("a number with a fraction"),
+        DeValue::Boolean(_) => text!("true or false"),
+        DeValue::Datetime(_) => text!("a date or time"),
+        DeValue::Array(_) => text!("a list"),
+        DeValue::Table(_) => text!("a table"),
     }
 }

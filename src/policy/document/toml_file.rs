@@ -1,11 +1,9 @@
 //! A TOML file: its text, parsed as far as it goes, with all its syntax errors at once.
 
 use super::{Code, Faults, Files, Place, Table};
+use crate::language::{Text, text};
 use std::sync::Arc;
 use toml::de::DeTable;
-
-/// What a person needs to know of TOML.
-const SYNTAX_HINT: &str = "TOML: key = value, texts in quotes, lists in [ ], headings [section] and [[one-of-many]]";
 
 /// The text of one file, to be parsed. Apart from [`TomlFile`], which borrows from it.
 #[derive(Debug)]
@@ -23,7 +21,7 @@ impl TomlText {
             Err(error) => {
                 let at = error.valid_up_to();
                 let place = Place::new(&file, at..at + error.error_len().unwrap_or(1));
-                faults.add(Code::Utf8, &place, format!("{path} is not UTF-8 text"), "save it as UTF-8");
+                faults.add(Code::Utf8, &place, text!("{path} is not UTF-8 text", path), text!("save it as UTF-8"));
                 String::new()
             }
         };
@@ -38,6 +36,16 @@ pub struct TomlFile<'t> {
     table: DeTable<'t>,
 }
 
+/// The library's words: what is wrong, and after `, expected ` what may stand there.
+fn said(message: &str) -> Text {
+    match message.split_once(", expected ") {
+        Some((what, words)) => {
+            text!("{what}, expected {words}", what = Text::foreign(what), words = Text::foreign(words))
+        }
+        None => Text::foreign(message),
+    }
+}
+
 impl<'t> TomlFile<'t> {
     /// Parses a text. What can be understood despite syntax errors is kept, so that other faults show up too.
     pub fn parse(text: &'t TomlText, faults: &Faults) -> Self {
@@ -45,8 +53,13 @@ impl<'t> TomlFile<'t> {
         for error in errors {
             let span = error.span().unwrap_or(text.text.len()..text.text.len());
             let is_twice = error.message().starts_with("duplicate");
-            let hint = if is_twice { "remove one of the two" } else { SYNTAX_HINT };
-            faults.add(Code::Syntax, &Place::new(&text.file, span), error.message(), hint);
+            let hint = match is_twice {
+                true => text!("remove one of the two"),
+                false => {
+                    text!("TOML: key = value, texts in quotes, lists in [ ], headings [section] and [[one-of-many]]")
+                }
+            };
+            faults.add(Code::Syntax, &Place::new(&text.file, span), said(error.message()), hint);
         }
         Self { file: Arc::clone(&text.file), table: table.into_inner() }
     }

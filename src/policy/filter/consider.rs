@@ -1,7 +1,8 @@
 //! Every rule that names a name, and why it speaks or not: for a person who asks why. Not on the path of a query.
 
+use super::decide::{Named, key_of, labels_from};
 use super::sets::{BELOW, SELF};
-use super::{Decision, Filter, Named, Rule, Subject};
+use super::{Action, Decision, Filter, Matched, Rule, Subject, TriggerKind};
 use crate::dns::name::Name;
 use std::fmt;
 
@@ -24,6 +25,16 @@ pub enum Why {
     OtherType,
     /// It is for the other transport.
     OtherTransport,
+    /// None of its schedules, or of its zone's, is active.
+    OtherTime,
+    /// Its time is over, or that of its zone.
+    Expired,
+    /// Whether it speaks shows only in the answer.
+    Answer,
+    /// It acts only over its budget.
+    Budget,
+    /// It bounds the TTLs of the answer, and the next is heard.
+    Bounds,
 }
 
 impl fmt::Display for Why {
@@ -37,6 +48,11 @@ impl fmt::Display for Why {
             Self::Excepted => "has an exception for the name in its list",
             Self::OtherType => "is for other types",
             Self::OtherTransport => "is for the other transport",
+            Self::OtherTime => "is for other times",
+            Self::Expired => "has expired",
+            Self::Answer => "depends on the answer",
+            Self::Budget => "acts only over its budget",
+            Self::Bounds => "goes on",
         })
     }
 }
@@ -53,24 +69,67 @@ pub struct Considered<'f> {
 }
 
 impl Filter {
-    /// Every rule that names the subject's name, in order of precedence, and why it speaks or not. Names that said
-    /// nothing new beside a shorter one of the same rule were folded, so the shorter is shown.
+    /// Every rule that speaks about a question, or may speak about its answer, in order of precedence, and why it speaks or
+    /// not. Names that said nothing new beside a shorter one of the same rule were folded, so the shorter is shown.
     pub fn considered(&self, subject: &Subject<'_>) -> Vec<Considered<'_>> {
-        let mut considered = Vec::new();
-        let mut decision = Decision::default();
-        self.in_order(subject, |Named { at, member, silent }| {
+        let mut found: Vec<(u64, &Rule, String, Option<Why>, Matched)> = Vec::new();
+        for held in self.besides.clients.of(subject.client) {
+            let (number, network) = (held.rule as usize, held.network(subject.client));
+            let rule = &self.rules[number];
+            found.push((
+                key_of(rule, number, 128 - held.bits),
+                rule,
+                network.to_string(),
+                None,
+                Matched::Network(network),
+            ));
+        }
+        self.in_order(&self.index, subject, |Named { at, member, silent }| {
             let rule = &self.rules[member.rule()];
-            let why = match silent.or_else(|| rule.silent_because(subject)) {
-                Some(silent) => silent,
-                None if decision.rule.is_some() => Why::Outranked,
-                None if decision.hear(rule) => Why::Decides,
-                None => Why::Watches,
-            };
             let suffix = &subject.name.as_wire()[usize::from(at)..];
             let name = Name::from_wire(suffix).unwrap_or_else(|_| Name::root());
-            considered.push(Considered { rule, matched: spelled(member.reach() & (BELOW | SELF), &name), why });
+            let key = key_of(rule, member.rule(), 127 - labels_from(subject.name, at));
+            let matched = Matched::Name { at, reach: member.named() };
+            found.push((key, rule, spelled(member.reach() & (BELOW | SELF), &name), silent, matched));
             false
         });
+        for (number, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.trigger.is_of_the_answer()) {
+            let fit = u8::from(rule.trigger == TriggerKind::NsName);
+            found.push((
+                key_of(rule, number, fit),
+                rule,
+                rule.trigger.key().to_owned(),
+                Some(Why::Answer),
+                Matched::default(),
+            ));
+        }
+        found.sort_by_key(|(key, ..)| *key);
+        let mut decision = Decision::default();
+        let mut considered = Vec::new();
+        for (_, rule, matched, silent, by) in found {
+            let why = match (rule.silent_because(subject), silent) {
+                (Some(silent), _) => silent,
+                (None, Some(Why::Answer)) if decision.rule.is_some_and(|rule| rule.action != Action::Allow) => {
+                    Why::Outranked
+                }
+                (None, Some(silent)) => silent,
+                (None, None) if decision.rule.is_some() && !rule.action.is_about_the_answer() => Why::Outranked,
+                (None, None) if rule.watches() => {
+                    decision.hear(rule, by, &mut |_, _| true);
+                    Why::Watches
+                }
+                (None, None) => match rule.action {
+                    Action::Shed(_) | Action::Limit(_) => Why::Budget,
+                    Action::Expect(_) => Why::Answer,
+                    Action::Ttl(_) => Why::Bounds,
+                    _ => {
+                        decision.hear(rule, by, &mut |_, _| true);
+                        Why::Decides
+                    }
+                },
+            };
+            considered.push(Considered { rule, matched, why });
+        }
         considered
     }
 }

@@ -1,211 +1,92 @@
-//! filter: ordered zones of rules by name; what is blocked, how, and for whom.
+//! filter: ordered zones of rules; what is blocked, how, and for whom.
 //!
-//! Protects clients from names, and servers from clients that ask for them all day. Not from addresses in answers, and
-//! not from a client that uses another resolver. Precedence is that of response policy zones
-//! (draft-vixie-dnsop-dns-rpz): zone order, then exact before longer before shorter names, then `allow`, then the
-//! earlier line. Exceptions inside a list (`@@`) free names from the rule of that list and from no other: the next rule is
-//! heard. A rule whose filters (groups, types, transport) do not fit, or that is off, does not speak; one in
+//! Protects clients from names and addresses, and servers from clients that ask for them all day. Not from a client that
+//! uses another resolver. A rule has one trigger: the client, the name (asked for, or a CNAME target), an address of the
+//! answer, the name or the address of a name server that the answer shows. Precedence is that of response policy zones
+//! (draft-vixie-dnsop-dns-rpz section 5): the earlier CNAME stage, then zone order, then the kind of trigger in the order
+//! above, then exact before longer before shorter names and longer before shorter prefixes, then `allow`, then the earlier
+//! line. A rule of a later zone does not decide on the question while a rule of an earlier one may still decide on the
+//! answer: the question is asked first.
+//!
+//! Exceptions inside a list (`@@`) free names from the rule of that list and from no other: the next rule is heard. A rule
+//! whose filters (groups, types, transport, schedule) do not fit, whose time is over, or that is off, does not speak; one in
 //! monitor mode is remembered and the next is heard.
 
+mod action;
+mod answer;
+mod budgets;
 mod consider;
+pub mod data;
+mod decide;
+pub mod hits;
 mod index;
+mod layers;
 pub mod lists;
+mod networks;
 mod pattern;
+pub mod rpz;
 mod rule;
 mod sets;
+mod shadow;
 mod table;
+mod trigger;
+mod written;
 mod zone;
 
+pub use action::{Action, Budget, Expectation, Limit, Otherwise, Per, TtlBounds};
+pub use budgets::Budgets;
 pub use consider::{Considered, Why};
+pub use hits::{HitCount, RuleHits};
 pub use index::Folded;
 pub use pattern::Pattern;
-pub use table::{Hit, Table, TooManyNames};
+pub use rule::{Decision, Rule, RuleTransport, Scope, Subject, TTL_DEFAULT};
+pub use table::{Foreseen, Hit, Table, TooManyNames};
+pub use trigger::{Matched, Trigger, TriggerKind};
 pub use zone::read;
 
 use super::Mode;
+#[cfg(test)]
 use super::clients::GroupSet;
+#[cfg(test)]
+use super::schedules::ActiveSet;
 use crate::dns::name::Name;
-use index::{Index, freeing, wanted};
+use crate::policy::document::network::Depths;
+use index::{Index, wanted};
 use lists::NameList;
+use networks::Holders;
 use sets::RuleRef;
-use std::net::IpAddr;
+use shadow::Overlaps;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The most rules of one policy; names in lists are not rules.
 pub const RULES_MAX: usize = 100_000;
 
-/// The most names of one lookup that can be in the table: each of 127 labels, and the root.
-const LEVELS_MAX: usize = 128;
-
-/// What a rule does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Passes and stops all later zones.
-    Allow,
-    /// NXDOMAIN with an SOA.
-    Nxdomain,
-    /// NOERROR without records, with an SOA.
-    Nodata,
-    /// REFUSED.
-    Refused,
-    /// Silence.
-    Drop,
-    /// TC=1 on UDP, the normal answer on TCP.
-    Truncate,
-    /// These addresses.
-    Sinkhole(Vec<IpAddr>),
-    /// Counts and goes on.
-    Monitor,
-}
-
-impl Action {
-    /// The word for it in `action = "..."`.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Nxdomain => "nxdomain",
-            Self::Nodata => "nodata",
-            Self::Refused => "refused",
-            Self::Drop => "drop",
-            Self::Truncate => "truncate",
-            Self::Sinkhole(_) => "sinkhole",
-            Self::Monitor => "monitor",
-        }
-    }
-
-    /// Whether it keeps the normal answer from a client.
-    pub const fn blocks(&self) -> bool {
-        !matches!(self, Self::Allow | Self::Monitor)
-    }
-}
-
-/// Which transport a rule is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RuleTransport {
-    /// Queries over UDP.
-    Udp,
-    /// Queries over TCP.
-    Tcp,
-}
-
-/// For whom and what a rule speaks; what is absent does not restrict it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
-    /// `groups` of the zone.
-    pub zone_groups: Option<GroupSet>,
-    /// `groups` of the rule.
-    pub groups: Option<GroupSet>,
-    /// Types asked for.
-    pub qtypes: Option<Vec<u16>>,
-    /// How it was asked.
-    pub transport: Option<RuleTransport>,
-}
-
-/// A rule as it runs.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// As written; unique in the policy.
-    pub id: String,
-    /// The title of its zone.
-    pub zone: String,
-    /// The place of its zone in the order of zones, from 0.
-    pub zone_number: usize,
-    /// What it does.
-    pub action: Action,
-    /// TTL of self-made answers, in seconds.
-    pub ttl: u32,
-    /// The stricter of what rule and zone say: off before monitor before enforce.
-    pub mode: Mode,
-    /// For whom and what.
-    pub scope: Scope,
-    /// Who answers for it; a note, as are `ticket` and `note`.
-    pub owner: Option<String>,
-    /// Where it was asked for.
-    pub ticket: Option<String>,
-    /// Why it is there.
-    pub note: Option<String>,
-}
-
-impl Rule {
-    /// Whether it only watches.
-    pub fn watches(&self) -> bool {
-        self.mode == Mode::Monitor || self.action == Action::Monitor
-    }
-
-    /// Whether it speaks about a subject whose name it names.
-    fn speaks(&self, subject: &Subject<'_>) -> bool {
-        self.silent_because(subject).is_none()
-    }
-
-    /// Why it does not speak about a subject whose name it names.
-    fn silent_because(&self, subject: &Subject<'_>) -> Option<Why> {
-        let scope = &self.scope;
-        if self.mode == Mode::Off {
-            return Some(Why::Off);
-        }
-        if [&scope.zone_groups, &scope.groups].into_iter().flatten().any(|groups| !groups.intersects(subject.groups)) {
-            return Some(Why::OtherGroup);
-        }
-        if scope.qtypes.as_ref().is_some_and(|qtypes| !qtypes.contains(&subject.qtype)) {
-            return Some(Why::OtherType);
-        }
-        let transport = if subject.tcp { RuleTransport::Tcp } else { RuleTransport::Udp };
-        if scope.transport.is_some_and(|wanted| wanted != transport) {
-            return Some(Why::OtherTransport);
-        }
-        None
-    }
-}
-
-/// What a filter is asked about.
-#[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
-    /// The groups of the client.
-    pub groups: &'a GroupSet,
-    /// The name asked for, or a CNAME target.
-    pub name: &'a Name,
-    /// The type asked for.
-    pub qtype: u16,
-    /// It came over TCP.
-    pub tcp: bool,
-}
-
-/// The rules that spoke: the one that decides, and those that only watch.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Decision<'f> {
-    /// The rule that decides, if any; never one in monitor mode.
-    pub rule: Option<&'f Rule>,
-    /// The first rule in monitor mode (or with the action monitor) that would have decided.
-    pub monitored: Option<&'f Rule>,
-}
-
-impl<'f> Decision<'f> {
-    /// Hears a rule that speaks; says whether it decides.
-    fn hear(&mut self, rule: &'f Rule) -> bool {
-        if rule.watches() {
-            self.monitored = self.monitored.or(Some(rule));
-            return false;
-        }
-        self.rule = Some(rule);
-        true
-    }
-}
-
-/// A rule that names a name, before its own filters are asked.
-#[derive(Clone, Copy, Debug)]
-struct Named {
-    /// Where in the wire form the name found begins.
-    at: u8,
-    member: RuleRef,
-    /// Why its list does not mean it.
-    silent: Option<Why>,
-}
+/// From this size on, in bytes, a table does not stay in a core's cache beside all else.
+const LARGE: usize = 512 << 10;
 
 /// All zones, compiled. A clone shares everything: the modes of a policy share their lists this way.
 #[derive(Clone, Debug)]
 pub struct Filter {
     rules: Arc<[Rule]>,
     index: Arc<Index>,
+    /// Names of each list, by its path.
+    lists: Arc<BTreeMap<String, usize>>,
+    besides: Arc<Besides>,
+    policy_zones: Arc<[rpz::Summary]>,
+}
+
+/// What rules without names of their own look at; empty in most policies.
+#[derive(Debug, Default)]
+struct Besides {
+    clients: Holders,
+    responses: Holders,
+    ns_names: Option<Index>,
+    ns_addresses: Holders,
+    /// Rules of the answer that may decide, by number, in the order of zones; of neighbours with one scope the first alone.
+    waited_for: Vec<u32>,
+    /// Some rule is of the answer, by its trigger or by what it does.
+    of_the_answer: bool,
 }
 
 impl Filter {
@@ -218,9 +99,84 @@ impl Filter {
     /// # Panics
     /// When there are not as many lists as rules, or more than [`RULES_MAX`].
     pub fn new(rules: Vec<Rule>, names: &[Arc<NameList>], seed: u64) -> Result<(Self, Vec<Folded>), TooManyNames> {
-        assert!(rules.len() == names.len() && rules.len() <= RULES_MAX, "a list of names for each of the rules");
-        let (index, folded) = Index::build(&rules, names, seed)?;
-        Ok((Self { rules: rules.into(), index: Arc::new(index) }, folded))
+        Self::of_lists(rules, names.to_vec(), seed)
+    }
+
+    /// As [`Self::new`], with lists that are given away: those that nobody else holds are freed while the table is made of
+    /// them, so that names as parsed and names as looked up need not both be in memory.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn of_lists(
+        rules: Vec<Rule>,
+        names: Vec<Arc<NameList>>,
+        seed: u64,
+    ) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        Self::with_triggers(rules, names.into_iter().map(Trigger::Names).collect(), seed)
+    }
+
+    /// As [`Self::of_lists`], with a trigger for each rule, of the kind that the rule says.
+    ///
+    /// # Errors
+    /// [`TooManyNames`] when the names take more than 4 GiB.
+    ///
+    /// # Panics
+    /// When there are not as many triggers as rules, or more than [`RULES_MAX`].
+    pub fn with_triggers(
+        rules: Vec<Rule>,
+        triggers: Vec<Trigger>,
+        seed: u64,
+    ) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        Self::noting(rules, triggers, seed, &mut [Overlaps::default(), Overlaps::default()])
+    }
+
+    /// As [`Self::with_triggers`], and notes which rules meet at names, and at those of name servers.
+    fn noting(
+        rules: Vec<Rule>,
+        triggers: Vec<Trigger>,
+        seed: u64,
+        [overlaps, ns_overlaps]: &mut [Overlaps; 2],
+    ) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        assert!(rules.len() == triggers.len() && rules.len() <= RULES_MAX, "a trigger for each of the rules");
+        let (besides, of_servers) = Besides::new(&rules, &triggers, seed, ns_overlaps)?;
+        let (index, mut folded) = Index::build(&rules, names_of(&rules, triggers), seed, true, overlaps)?;
+        folded.iter_mut().zip(of_servers).for_each(|(folded, more)| folded.add(more));
+        Ok((Self::of_parts(rules, index, besides), folded))
+    }
+
+    /// As [`Self::noting`] where some lists are those of `running`, whose names are absent; `None` when the large table of
+    /// that one cannot be shared, and all lists have to be read.
+    fn beside(
+        running: &Self,
+        rules: Vec<Rule>,
+        triggers: Vec<Trigger>,
+        seed: u64,
+        [overlaps, ns_overlaps]: &mut [Overlaps; 2],
+    ) -> Option<(Self, Vec<Folded>)> {
+        let (besides, of_servers) = Besides::new(&rules, &triggers, seed, ns_overlaps).ok()?;
+        let base = running.index.base()?;
+        let (index, mut folded) = Index::build_on(base, &rules, &names_of(&rules, triggers), seed, overlaps)?;
+        folded.iter_mut().zip(of_servers).for_each(|(folded, more)| folded.add(more));
+        Some((Self::of_parts(rules, index, besides), folded))
+    }
+
+    fn of_parts(rules: Vec<Rule>, index: Index, besides: Besides) -> Self {
+        let (lists, policy_zones) = (Arc::default(), Arc::default());
+        let (rules, index, besides) = (rules.into(), Arc::new(index), Arc::new(besides));
+        Self { rules, index, lists, besides, policy_zones }
+    }
+
+    /// The lists that need not be read again beside it.
+    fn kept(&self) -> impl Iterator<Item = &Arc<lists::Kept>> {
+        self.index.base().into_iter().flat_map(|base| base.kept())
+    }
+
+    /// Whether there are any.
+    fn has_kept(&self) -> bool {
+        self.kept().next().is_some()
     }
 
     /// A filter without rules.
@@ -229,9 +185,19 @@ impl Filter {
         filter
     }
 
+    /// What became of each response policy zone, in the order of zones.
+    pub fn policy_zones(&self) -> &[rpz::Summary] {
+        &self.policy_zones
+    }
+
     /// All rules, in the order of zones and lines.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// How many names each list was read to have, by its path; repetitions included.
+    pub fn lists(&self) -> &BTreeMap<String, usize> {
+        &self.lists
     }
 
     /// How many names are in the table.
@@ -241,101 +207,29 @@ impl Filter {
 
     /// Memory of the table and its sets, in bytes.
     pub fn bytes(&self) -> usize {
-        self.index.table.bytes() + self.index.sets.bytes()
+        let besides = &self.besides;
+        let ns_names = besides.ns_names.as_ref().map_or(0, Index::bytes);
+        let holders = [&besides.clients, &besides.responses, &besides.ns_addresses];
+        self.index.bytes() + ns_names + holders.map(Holders::bytes).iter().sum::<usize>()
     }
 
-    /// The decision about a name. No allocation; one pass over the name and one cache line for each of its suffixes,
-    /// then linear in the number of rules that name one of them.
-    pub fn decide(&self, subject: &Subject<'_>) -> Decision<'_> {
-        let mut levels = 0;
-        let mut only = (0, 0);
-        self.index.table.suffixes_of(subject.name.as_wire(), |hit| {
-            levels += 1;
-            only = (hit.at, hit.value);
-            true
-        });
-        match levels {
-            0 => Decision::default(),
-            1 => self.decide_on_one(subject, only.0, only.1),
-            _ => self.decide_on_many(subject),
-        }
+    /// Whether its table is so large that look-ups wait for memory, and are worth foreseeing.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.index.table.bytes() > LARGE
     }
 
-    /// The common case: one listed name, whose rules are in order already.
-    fn decide_on_one(&self, subject: &Subject<'_>, at: u8, set: u32) -> Decision<'_> {
-        let mut decision = Decision::default();
-        for member in self.index.sets.members(set) {
-            let rule = &self.rules[member.rule()];
-            let speaks = self.index.sets.admits(*member, subject.qtype) && rule.speaks(subject);
-            if member.reach() & wanted(at) != 0 && speaks && decision.hear(rule) {
-                break;
-            }
-        }
-        decision
+    /// A name in wire form, lower-case, that will be decided upon soon: asks for the memory that this takes. To be
+    /// followed, after the others of a batch, by [`Self::fetch_foreseen`]. A hint: it changes no decision.
+    #[inline]
+    pub fn foresee(&self, wire: &[u8]) -> Foreseen {
+        self.index.table.foresee(wire)
     }
 
-    /// Several listed names one above the other: each has its rules in the order of zones, so they are merged, the
-    /// longest name first within a zone.
-    #[inline(never)]
-    fn decide_on_many(&self, subject: &Subject<'_>) -> Decision<'_> {
-        let mut decision = Decision::default();
-        self.in_order(subject, |named| {
-            let rule = &self.rules[named.member.rule()];
-            named.silent.is_none() && rule.speaks(subject) && decision.hear(rule)
-        });
-        decision
-    }
-
-    /// Calls `visit` with every rule that names the subject's name, in order of precedence, until it returns `true`.
-    fn in_order(&self, subject: &Subject<'_>, mut visit: impl FnMut(Named) -> bool) {
-        let sets = &self.index.sets;
-        // Shortest first: where it begins, its set, how many of its members are done.
-        let mut levels = [(0_u8, 0_u32, 0_usize); LEVELS_MAX];
-        let mut len = 0;
-        self.index.table.suffixes_of(subject.name.as_wire(), |hit| {
-            levels[len] = (hit.at, hit.value, 0);
-            len += 1;
-            len < LEVELS_MAX
-        });
-        let levels = &mut levels[..len];
-        loop {
-            let mut next: Option<(usize, usize, RuleRef)> = None;
-            for (level, &(_, set, done)) in levels.iter().enumerate().rev() {
-                if let Some(&first) = sets.members(set).get(done) {
-                    let zone = self.rules[first.rule()].zone_number;
-                    if next.is_none_or(|(least, ..)| zone < least) {
-                        next = Some((zone, level, first));
-                    }
-                }
-            }
-            let Some((_, level, member)) = next else { return };
-            levels[level].2 += 1;
-            let at = levels[level].0;
-            if member.reach() & wanted(at) == 0 {
-                continue;
-            }
-            let silent = if !sets.admits(member, subject.qtype) {
-                Some(Why::OtherType)
-            } else if member.frees() && self.is_freed(member, &levels[level + 1..], subject.qtype) {
-                Some(Why::Excepted)
-            } else {
-                None
-            };
-            if visit(Named { at, member, silent }) {
-                return;
-            }
-        }
-    }
-
-    /// Whether one of the longer names is an exception of the rule's own list. Linear in the rules that name them, and only
-    /// for rules whose list has exceptions.
-    fn is_freed(&self, member: RuleRef, longer: &[(u8, u32, usize)], qtype: u16) -> bool {
-        let sets = &self.index.sets;
-        longer.iter().any(|&(at, set, _)| {
-            let frees =
-                |m: &RuleRef| m.rule() == member.rule() && m.reach() & freeing(at) != 0 && sets.admits(*m, qtype);
-            sets.members(set).iter().any(frees)
-        })
+    /// The second half of it.
+    #[inline]
+    pub fn fetch_foreseen(&self, foreseen: &Foreseen) {
+        self.index.table.fetch_foreseen(foreseen);
     }
 
     /// Whether no rule of any zone could ever speak about `name`, for any client: a cached answer that holds only such
@@ -350,6 +244,70 @@ impl Filter {
         });
         untouched
     }
+}
+
+impl Besides {
+    /// Also says for each rule which of its names of servers said nothing new.
+    fn new(
+        rules: &[Rule],
+        triggers: &[Trigger],
+        seed: u64,
+        overlaps: &mut Overlaps,
+    ) -> Result<(Self, Vec<Folded>), TooManyNames> {
+        let (mut ns_names, mut folded) = (None, Vec::new());
+        if rules.iter().any(|rule| rule.trigger == TriggerKind::NsName) {
+            let names = rules.iter().zip(triggers).map(|(rule, trigger)| match trigger {
+                Trigger::Names(names) if rule.trigger == TriggerKind::NsName => Arc::clone(names),
+                _ => Arc::default(),
+            });
+            let (index, of_servers) = Index::build(rules, names.collect(), seed, false, overlaps)?;
+            (ns_names, folded) = (Some(index), of_servers);
+        }
+        let holders = |kind| Holders::build(rules, &networks_of(rules, triggers, kind));
+        let is_of_the_answer = |rule: &Rule| {
+            rule.mode != Mode::Off && (rule.trigger.is_of_the_answer() || rule.action.is_about_the_answer())
+        };
+        let besides = Self {
+            clients: holders(TriggerKind::Client),
+            responses: holders(TriggerKind::ResponseAddress),
+            ns_names,
+            ns_addresses: holders(TriggerKind::NsAddress),
+            waited_for: waited_for(rules),
+            of_the_answer: rules.iter().any(is_of_the_answer),
+        };
+        Ok((besides, folded))
+    }
+}
+
+/// For each rule its names, if it is about names.
+fn names_of(rules: &[Rule], triggers: Vec<Trigger>) -> Vec<Arc<NameList>> {
+    let names = rules.iter().zip(triggers).map(|(rule, trigger)| match trigger {
+        Trigger::Names(names) if rule.trigger == TriggerKind::Name => names,
+        _ => Arc::default(),
+    });
+    names.collect()
+}
+
+/// The networks of all rules whose trigger is of this kind, each with the number of its rule.
+fn networks_of(rules: &[Rule], triggers: &[Trigger], kind: TriggerKind) -> Vec<(usize, Arc<Depths>)> {
+    let networks = rules.iter().zip(triggers).enumerate().filter_map(|(number, (rule, trigger))| match trigger {
+        Trigger::Networks(networks) if rule.trigger == kind => Some((number, Arc::clone(networks))),
+        _ => None,
+    });
+    networks.collect()
+}
+
+fn waited_for(rules: &[Rule]) -> Vec<u32> {
+    let decides = |rule: &Rule| {
+        rule.trigger.is_of_the_answer()
+            && rule.mode == Mode::Enforce
+            && !rule.watches()
+            && !rule.action.is_about_the_answer()
+    };
+    let mut waited_for: Vec<u32> = (0..rules.len()).filter(|n| decides(&rules[*n])).map(|n| n as u32).collect();
+    waited_for.sort_by_key(|n| rules[*n as usize].zone_number);
+    waited_for.dedup_by(|later, first| rules[*later as usize].scope == rules[*first as usize].scope);
+    waited_for
 }
 
 #[cfg(test)]

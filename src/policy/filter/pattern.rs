@@ -4,6 +4,7 @@
 use super::sets::{BELOW, SELF};
 use crate::dns::name::Name;
 use crate::dns::registrable::public_suffix;
+use crate::language::{Text, text};
 use std::fmt;
 
 /// Names that a rule is about.
@@ -19,15 +20,19 @@ impl Pattern {
     ///
     /// # Errors
     /// What is wrong with it, for the user.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Text> {
         let (reach, bare) = split(text);
         if !bare.is_ascii() {
-            return Err(format!("{text:?} has letters beyond ascii: write its ASCII form, which begins with xn--"));
+            return Err(text!("{text:?} has letters beyond ascii: write its ASCII form, which begins with xn--", text));
         }
         if bare.contains('*') {
-            return Err(format!("{text:?} has a wildcard that is not the whole first label: \"*.x\" is all below x"));
+            return Err(text!(
+                "{text:?} has a wildcard that is not the whole first label: \"*.x\" is all below x",
+                text
+            ));
         }
-        let name = Name::from_text(bare).map_err(|error| format!("{text:?} is not a domain name: {error}"))?;
+        let name = Name::from_text(bare)
+            .map_err(|error| text!("{text:?} is not a domain name: {error}", text, error = error.text()))?;
         Ok(Self { reach, name })
     }
 
@@ -37,16 +42,22 @@ impl Pattern {
         *zone == self.name || self.reach & BELOW != 0 && zone.is_within(&self.name)
     }
 
+    /// Whether `name` is one of those it is about.
+    pub fn names(&self, name: &Name) -> bool {
+        let reach = if *name == self.name { SELF } else { BELOW };
+        self.reach & reach != 0 && name.is_within(&self.name)
+    }
+
     /// What it is about, in words, when that is more than one owner's names: one label too few makes a whole country of a
     /// name. A top-level domain by itself is too much as well: its name servers are asked for by that name.
-    pub fn too_wide(&self) -> Option<String> {
+    pub fn too_wide(&self) -> Option<Text> {
         let name = &self.name;
         match (name.labels(), self.is_exact()) {
-            (0, exact) => (!exact).then(|| "every name there is".to_owned()),
-            (1, _) => Some(format!("the top-level domain {name}")),
+            (0, exact) => (!exact).then(|| text!("every name there is")),
+            (1, _) => Some(text!("the top-level domain {name}", name)),
             (_, true) => None,
             _ => public_suffix(name.as_wire())
-                .map(|_| format!("the public suffix {name}, below which others have their domains")),
+                .map(|_| text!("the public suffix {name}, below which others have their domains", name)),
         }
     }
 

@@ -1,333 +1,195 @@
-//! One `[[rule]]` of a zone as written: its trigger, what it does, and for whom.
-//!
-//! ```toml
-//! [[rule]]
-//! id = "storm-player"
-//! names = ["baofeng.com", "=update.example", "*.cdn.example"]
-//! action = "nxdomain"
-//! ttl = 60
-//! ```
-//!
-//! With `list = "lists/x.txt"` the names come from a file in any format of [`Format`]. An exception in it (`@@||y.x^`, and
-//! alike in other formats) frees y.x and all below from this one rule, as if the rule did not name them: later rules and
-//! zones are still heard, which `allow` would stop. Inside the list the ranks of adblock hold: `@@` with `$important`,
-//! `$important`, `@@`, the rest. In dnsmasq and unbound lists the longest name decides, and in a tie the exception.
+//! A rule as it runs, and what it is asked about.
 
-use super::lists::{Format, Match};
-use super::pattern::split;
-use super::{Action, Pattern, RuleTransport, Scope};
+use super::action::Action;
+use super::consider::Why;
+use super::hits::RuleHits;
+use super::trigger::{Matched, TriggerKind};
 use crate::dns::name::Name;
-use crate::policy::clients::{GroupSet, Groups};
-use crate::policy::document::table::nearest;
-use crate::policy::document::{At, Code, Fault, Faults, Table, words};
-use crate::policy::{Mode, document};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use crate::policy::Mode;
+use crate::policy::clients::GroupSet;
+use crate::policy::schedules::{ActiveSet, ScheduleSet};
+use std::net::IpAddr;
 
 /// TTL of self-made answers unless given, in seconds.
-const TTL_DEFAULT: u32 = 30;
+pub const TTL_DEFAULT: u32 = 30;
 
-/// The longest TTL of self-made answers, in seconds: a mistake should be forgotten within a day.
-const TTL_MAX: u32 = 86_400;
-
-/// The most addresses of a sinkhole: they have to fit into an answer of 512 bytes.
-const ADDRESSES_MAX: usize = 8;
-
-/// The longest id, in bytes: it goes into answers (EDE), logs and metric labels.
-const ID_MAX: usize = 64;
-
-/// The longest note of any kind, in bytes.
-const NOTE_MAX: usize = 256;
-
-/// Keys of rules that a later version reads.
-const NOT_YET: [&str; 16] = [
-    "schedule",
-    "expires",
-    "budget",
-    "min",
-    "max",
-    "rto",
-    "answers",
-    "else",
-    "records",
-    "cname",
-    "qps",
-    "per",
-    "response_ip",
-    "ns_name",
-    "ns_ip",
-    "clients",
-];
-
-/// Those of [`NOT_YET`] that are triggers: a rule with one of them does not also lack `names`.
-const TRIGGERS_NOT_YET: [&str; 4] = ["response_ip", "ns_name", "ns_ip", "clients"];
-
-/// Actions of this version, by their words; sinkhole gets its addresses later.
-static ACTIONS: [(&str, Action); 8] = [
-    ("allow", Action::Allow),
-    ("nxdomain", Action::Nxdomain),
-    ("nodata", Action::Nodata),
-    ("refused", Action::Refused),
-    ("drop", Action::Drop),
-    ("truncate", Action::Truncate),
-    ("sinkhole", Action::Sinkhole(Vec::new())),
-    ("monitor", Action::Monitor),
-];
-
-/// Actions of a later version.
-const ACTIONS_NOT_YET: [&str; 5] = ["data", "shed", "limit", "ttl", "expect"];
-
-/// What a rule speaks about, as written.
-#[derive(Debug)]
-pub(super) enum Trigger<'d> {
-    /// Names in the rule itself: reach, name and place of each.
-    Names(Vec<(u8, At<Name>)>),
-    /// A bulk list.
-    List {
-        /// Path within the policy directory.
-        path: At<&'d str>,
-        /// Detected when absent.
-        format: Option<At<Format>>,
-        /// What a bare name in it means.
-        matches: Match,
-    },
-    /// Nothing that can be read; there is a fault for it.
-    Broken,
+/// Which transport a rule is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleTransport {
+    /// Queries over UDP.
+    Udp,
+    /// Queries over TCP.
+    Tcp,
 }
 
-/// A rule as written.
-#[derive(Debug)]
-pub(super) struct WrittenRule<'d> {
-    pub(super) id: Option<At<&'d str>>,
-    pub(super) trigger: Trigger<'d>,
-    pub(super) action: Action,
-    pub(super) ttl: u32,
-    pub(super) mode: Mode,
-    pub(super) scope: Scope,
-    pub(super) force: bool,
-    pub(super) owner: Option<String>,
-    pub(super) ticket: Option<String>,
-    pub(super) note: Option<String>,
+/// For whom and what a rule speaks; what is absent does not restrict it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// `groups` of the zone.
+    pub zone_groups: Option<GroupSet>,
+    /// `groups` of the rule.
+    pub groups: Option<GroupSet>,
+    /// Types asked for.
+    pub qtypes: Option<Vec<u16>>,
+    /// How it was asked.
+    pub transport: Option<RuleTransport>,
+    /// `schedule` of the zone: one of them has to be active.
+    pub zone_schedules: Option<ScheduleSet>,
+    /// `schedule` of the rule, alike.
+    pub schedules: Option<ScheduleSet>,
+    /// When it expires, or its zone if that is earlier: milliseconds since 1970-01-01 UTC.
+    pub expires_ms: Option<u64>,
 }
 
-impl<'d> WrittenRule<'d> {
-    /// Reads a rule; always gives a value, what is wrong goes to the faults.
-    pub(super) fn read(t: &Table<'d>, groups: &Groups) -> Self {
-        t.not_yet(&NOT_YET);
-        let action = read_action(t);
-        let force = t.flag("force", false);
-        let trigger = read_trigger(t);
-        if let Trigger::Names(names) = &trigger
-            && action.blocks()
-            && !force
-        {
-            names.iter().for_each(|(reach, name)| refuse_wide(*reach, name, t.faults()));
-        }
+/// A rule as it runs.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// As written; unique in the policy.
+    pub id: String,
+    /// The title of its zone.
+    pub zone: String,
+    /// The place of its zone in the order of zones, from 0.
+    pub zone_number: usize,
+    /// What makes it speak.
+    pub trigger: TriggerKind,
+    /// What it does.
+    pub action: Action,
+    /// TTL of self-made answers, in seconds.
+    pub ttl: u32,
+    /// The stricter of what rule and zone say: off before monitor before enforce.
+    pub mode: Mode,
+    /// For whom and what.
+    pub scope: Scope,
+    /// Who answers for it; a note, as are `ticket` and `note`.
+    pub owner: Option<String>,
+    /// Where it was asked for.
+    pub ticket: Option<String>,
+    /// Why it is there.
+    pub note: Option<String>,
+    /// How often it has spoken.
+    pub hits: RuleHits,
+}
+
+impl Rule {
+    /// A rule by name, in force for everyone, in the zone of this title and place.
+    pub fn new(id: &str, zone: &str, zone_number: usize, action: Action) -> Self {
         Self {
-            id: read_id(t),
-            trigger,
+            id: id.to_owned(),
+            zone: zone.to_owned(),
+            zone_number,
+            trigger: TriggerKind::Name,
             action,
-            ttl: t.number("ttl", 0..=TTL_MAX, TTL_DEFAULT),
-            mode: t.mode(Mode::Enforce),
-            scope: Scope {
-                zone_groups: None,
-                groups: read_groups(t, groups),
-                qtypes: read_qtypes(t),
-                transport: t.choice_given("transport", &[("udp", RuleTransport::Udp), ("tcp", RuleTransport::Tcp)]),
-            },
-            force,
-            owner: read_note(t, "owner"),
-            ticket: read_note(t, "ticket"),
-            note: read_note(t, "note"),
+            ttl: TTL_DEFAULT,
+            mode: Mode::Enforce,
+            scope: Scope::default(),
+            owner: None,
+            ticket: None,
+            note: None,
+            hits: RuleHits::default(),
         }
     }
-}
 
-/// `groups` of a zone or a rule; `None` when not given: everyone.
-pub(super) fn read_groups(t: &Table<'_>, groups: &Groups) -> Option<GroupSet> {
-    refuse_empty(t, "groups", "for nobody: leave it out to act for everyone")?;
-    Some(groups.set(&t.list("groups"), t.faults()))
-}
-
-/// `None` when the key is not there; an empty list is a fault, because what it would mean is a trap.
-fn refuse_empty(t: &Table<'_>, key: &'static str, hint: &str) -> Option<()> {
-    if !t.has(key) {
-        return None;
+    /// Whether it only watches.
+    pub fn watches(&self) -> bool {
+        self.mode == Mode::Monitor || self.action == Action::Monitor
     }
-    let before = t.faults().has_errors();
-    if t.list(key).is_empty() && !before && !t.faults().has_errors() {
-        t.fault(key, Code::Empty, format!("{} is empty", t.label(key)), hint);
-    }
-    Some(())
-}
 
-fn read_id<'d>(t: &Table<'d>) -> Option<At<&'d str>> {
-    let id = t.required_text("id")?;
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/');
-    if id.value.len() > ID_MAX || !id.value.chars().all(fits) {
-        let hint = format!("ascii letters, digits and - _ . : /, at most {ID_MAX} bytes");
-        t.faults().add(Code::Value, &id.place, format!("{:?} cannot be the id of a rule", id.value), hint);
-        return None;
+    /// Whether it speaks about a subject that sets it off.
+    pub(super) fn speaks(&self, subject: &Subject<'_>) -> bool {
+        self.silent_because(subject).is_none()
     }
-    Some(id)
-}
 
-fn read_note(t: &Table<'_>, key: &'static str) -> Option<String> {
-    let text = t.text(key)?;
-    if text.value.len() > NOTE_MAX {
-        let message = format!("{} is longer than {NOTE_MAX} bytes", t.label(key));
-        t.faults().push(Fault::new(Code::Range, text.place, message));
-        return None;
-    }
-    Some(text.value.to_owned())
-}
-
-fn read_action(t: &Table<'_>) -> Action {
-    let addresses = read_addresses(t);
-    let text = t.required_text("action");
-    let known = text.as_ref().and_then(|text| ACTIONS.iter().find(|(word, _)| *word == text.value));
-    let action = match (known, text) {
-        (Some((_, action)), _) => action.clone(),
-        (None, None) => Action::Monitor,
-        (None, Some(text)) => {
-            refuse_action(t, &text);
-            // What addresses are good for cannot be said without an action.
-            return Action::Monitor;
+    /// Why it does not speak about a subject that sets it off.
+    pub(super) fn silent_because(&self, subject: &Subject<'_>) -> Option<Why> {
+        let scope = &self.scope;
+        if self.mode == Mode::Off {
+            return Some(Why::Off);
         }
-    };
-    match (action, addresses) {
-        (Action::Sinkhole(_), None) => {
-            Action::Sinkhole(vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()])
+        if [&scope.zone_groups, &scope.groups].into_iter().flatten().any(|groups| !groups.intersects(subject.groups)) {
+            return Some(Why::OtherGroup);
         }
-        (Action::Sinkhole(_), Some(addresses)) => Action::Sinkhole(addresses),
-        (action, Some(_)) => {
-            let message = format!("addresses have no use with the action {}", action.name());
-            t.fault("addresses", Code::Conflict, message, "only action = \"sinkhole\" answers with addresses");
-            action
+        if scope.qtypes.as_ref().is_some_and(|qtypes| !qtypes.contains(&subject.qtype)) {
+            return Some(Why::OtherType);
         }
-        (action, None) => action,
+        let transport = if subject.tcp { RuleTransport::Tcp } else { RuleTransport::Udp };
+        if scope.transport.is_some_and(|wanted| wanted != transport) {
+            return Some(Why::OtherTransport);
+        }
+        if scope.expires_ms.is_some_and(|expires_ms| subject.active.has_expired(expires_ms)) {
+            return Some(Why::Expired);
+        }
+        if [&scope.zone_schedules, &scope.schedules]
+            .into_iter()
+            .flatten()
+            .any(|schedules| !subject.active.has(schedules))
+        {
+            return Some(Why::OtherTime);
+        }
+        None
     }
 }
 
-fn refuse_action(t: &Table<'_>, text: &At<&str>) {
-    if ACTIONS_NOT_YET.contains(&text.value) {
-        let message = format!("action {:?} is not in this version of weir", text.value);
-        t.faults().add(Code::NotYet, &text.place, message, "use another action, or remove the rule");
-        return;
-    }
-    let words = || ACTIONS.iter().map(|(word, _)| *word);
-    let all = words().collect::<Vec<_>>().join(", ");
-    let hint = match nearest(text.value, words()) {
-        Some(word) => format!("did you mean {word:?}? It is one of: {all}"),
-        None => format!("it is one of: {all}"),
-    };
-    t.faults().add(Code::Choice, &text.place, format!("{} cannot be {:?}", t.label("action"), text.value), hint);
+/// What a filter is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The groups of the client.
+    pub groups: &'a GroupSet,
+    /// The client.
+    pub client: IpAddr,
+    /// The name asked for, or a CNAME target.
+    pub name: &'a Name,
+    /// The type asked for.
+    pub qtype: u16,
+    /// It came over TCP.
+    pub tcp: bool,
+    /// What is in force now.
+    pub active: &'a ActiveSet,
 }
 
-fn read_addresses(t: &Table<'_>) -> Option<Vec<IpAddr>> {
-    refuse_empty(t, "addresses", "leave it out to answer with 0.0.0.0 and ::")?;
-    let texts = t.list("addresses");
-    let mut addresses = Vec::new();
-    for text in &texts {
-        match text.value.parse::<IpAddr>() {
-            Ok(address) if addresses.contains(&address) => {
-                let message = format!("address {address} is there twice");
-                t.faults().push(Fault::new(Code::Duplicate, text.place.clone(), message));
+/// The rules that spoke: the one that decides, and those that only watch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Decision<'f> {
+    /// The rule that decides, if any; never one in monitor mode.
+    pub rule: Option<&'f Rule>,
+    /// By what the rule that decides was set off.
+    pub matched: Matched,
+    /// At which stage of an answer: 0 for the question, n for the CNAME target number n.
+    pub stage: usize,
+    /// The first rule in monitor mode (or with the action monitor) that would have decided.
+    pub monitored: Option<&'f Rule>,
+    /// The first rule that bounds the TTLs of the answer.
+    pub ttl: Option<&'f Rule>,
+    /// The first rule that expects certain answers, and got one.
+    pub expected: Option<&'f Rule>,
+    /// A rule of an earlier zone than that of `rule` may speak once the answer is there, and comes before it: the question
+    /// has to be asked first.
+    pub waits: bool,
+}
+
+/// What a rule that depends on more than names and addresses is asked: for `shed` and `limit`, whether the budget is used
+/// up, which also takes from it; for `expect`, whether the answer is another one.
+pub(super) type Applies<'a> = &'a mut dyn FnMut(&Rule, Matched) -> bool;
+
+impl<'f> Decision<'f> {
+    /// Hears a rule that speaks; says whether it decides.
+    #[inline]
+    pub(super) fn hear(&mut self, rule: &'f Rule, matched: Matched, applies: Applies<'_>) -> bool {
+        let depends = matches!(rule.action, Action::Shed(_) | Action::Limit(_) | Action::Expect(_));
+        if depends && !applies(rule, matched) {
+            if matches!(rule.action, Action::Expect(_)) && !rule.watches() {
+                self.expected = self.expected.or(Some(rule));
             }
-            Ok(address) => addresses.push(address),
-            Err(_) => {
-                let message = format!("{:?} is not an address", text.value);
-                t.faults().add(Code::Address, &text.place, message, "such as \"192.0.2.1\" or \"2001:db8::1\"");
-            }
+            return false;
         }
-    }
-    if addresses.len() > ADDRESSES_MAX {
-        t.fault("addresses", Code::TooMany, format!("more than {ADDRESSES_MAX} addresses"), "an answer has to fit");
-        addresses.truncate(ADDRESSES_MAX);
-    }
-    Some(addresses)
-}
-
-fn read_qtypes(t: &Table<'_>) -> Option<Vec<u16>> {
-    refuse_empty(t, "qtypes", "leave it out to act on every type")?;
-    let texts = t.list("qtypes");
-    let types = texts.iter().filter_map(|text| {
-        let qtype = words::qtype(text.value);
-        if qtype.is_none() {
-            let message = format!("{:?} is not a record type", text.value);
-            t.faults().add(Code::Qtype, &text.place, message, "such as \"A\", \"AAAA\", \"ANY\" or \"TYPE65\"");
+        if rule.watches() {
+            self.monitored = self.monitored.or(Some(rule));
+            return false;
         }
-        qtype
-    });
-    let mut types: Vec<u16> = types.collect();
-    types.sort_unstable();
-    types.dedup();
-    Some(types)
-}
-
-fn read_trigger<'d>(t: &Table<'d>) -> Trigger<'d> {
-    let format = read_format(t);
-    let matches = [("subtree", Match::Subtree), ("exact", Match::Exact), ("children", Match::Children)];
-    let matches = t.choice("match", &matches, Match::Subtree);
-    match (t.has("names"), t.has("list")) {
-        (true, true) => {
-            t.fault("list", Code::Conflict, "a rule has one trigger: names or list", "make two rules of it");
-            Trigger::Broken
+        if matches!(rule.action, Action::Ttl(_)) {
+            self.ttl = self.ttl.or(Some(rule));
+            return false;
         }
-        (false, false) => {
-            if !TRIGGERS_NOT_YET.into_iter().any(|key| t.has(key)) {
-                let message = format!("[{}] needs a trigger: names or list", t.label("").trim_end_matches('.'));
-                t.faults().add(Code::MissingKey, &t.place(), message, "names = [\"example.com\"]");
-            }
-            Trigger::Broken
-        }
-        (false, true) => match t.required_text("list") {
-            Some(path) => Trigger::List { path, format, matches },
-            None => Trigger::Broken,
-        },
-        (true, false) => {
-            for key in ["match", "format"] {
-                if t.has(key) {
-                    let hint = "names say it themselves: \"x\" is x and all below, \"=x\" x alone, \"*.x\" only below";
-                    t.fault(key, Code::Conflict, format!("{key} is only for lists"), hint);
-                }
-            }
-            refuse_empty(t, "names", "a rule without names can never act");
-            Trigger::Names(t.list("names").iter().filter_map(|text| read_name(text, t.faults())).collect())
-        }
-    }
-}
-
-fn read_format(t: &Table<'_>) -> Option<At<Format>> {
-    let words = Format::ALL.map(|format| (format.name(), format));
-    let format = t.choice_given("format", &words)?;
-    if !format.is_read() {
-        let message = format!("lists in {format} format are not read by this version of weir");
-        t.fault("format", Code::NotYet, message, "rpz is a zone of its own, in a later version");
-        return None;
-    }
-    Some(At { value: format, place: t.place_of("format") })
-}
-
-/// `x`, `=x` or `*.x`; `*` alone is everything below the root.
-fn read_name(text: &At<&str>, faults: &Faults) -> Option<(u8, At<Name>)> {
-    let (reach, bare) = split(text.value);
-    if !bare.is_ascii() {
-        let message = format!("{:?} has letters beyond ascii", text.value);
-        faults.add(Code::Name, &text.place, message, "write the name in its ASCII form, which begins with xn--");
-        return None;
-    }
-    if bare.contains('*') {
-        let message = format!("{:?} has a wildcard that is not the whole first label", text.value);
-        faults.add(Code::Name, &text.place, message, "\"*.x\" means every name below x; \"x\" includes x itself");
-        return None;
-    }
-    let name = document::values::name(&At { value: bare, place: text.place.clone() }, faults)?;
-    Some((reach, name))
-}
-
-fn refuse_wide(reach: u8, name: &At<Name>, faults: &Faults) {
-    if let Some(what) = (Pattern { reach, name: name.value }).too_wide() {
-        let message = format!("this rule would act on {what}");
-        faults.add(Code::Dangerous, &name.place, message, "force = true, if you mean it");
+        (self.rule, self.matched) = (Some(rule), matched);
+        true
     }
 }

@@ -40,14 +40,29 @@ impl RuleRef {
         (self.packed >> RULE_SHIFT) as usize
     }
 
+    /// The same of another rule.
+    fn of_rule(self, rule: usize) -> Self {
+        Self { packed: (rule as u32) << RULE_SHIFT | self.packed & ((1 << RULE_SHIFT) - 1), ..self }
+    }
+
     /// Any of [`SELF`], [`BELOW`], [`FREE_SELF`], [`FREE_BELOW`].
     pub(super) fn reach(self) -> u8 {
         (self.packed & (FREES - 1)) as u8
     }
 
+    /// What of a name it is about, exceptions left out.
+    pub(super) fn named(self) -> u8 {
+        self.reach() & (SELF | BELOW)
+    }
+
     /// Whether exceptions free names from the rule.
     pub(super) fn frees(self) -> bool {
         self.packed & FREES != 0
+    }
+
+    /// Whether it is about every type that `other` is about.
+    pub(super) fn is_for_types_of(self, other: Self) -> bool {
+        self.types == 0 || self.types == other.types
     }
 
     /// Whether it is about every type.
@@ -57,7 +72,7 @@ impl RuleRef {
 }
 
 /// All sets; number 0 is empty and stands for no name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sets {
     refs: Vec<RuleRef>,
     /// Set n is `refs[ends[n - 1]..ends[n]]`.
@@ -107,6 +122,22 @@ impl<'r> SetsBuilder<'r> {
         let sets = Sets { refs: Vec::new(), ends: vec![0], types: Vec::new() };
         let known = HashMap::from([(Vec::new(), 0)]);
         Self { sets, ranks, known, steps: HashMap::new(), last: None }
+    }
+
+    /// Begins with sets that exist, under their numbers, in which rules have other numbers now or are gone.
+    pub(super) fn on(sets: &Sets, ranks: &'r [u32], rule_now: impl Fn(usize) -> Option<usize>) -> Self {
+        let mut builder = Self::new(ranks);
+        builder.sets.types.clone_from(&sets.types);
+        for number in 1..sets.ends.len() as u32 {
+            let now = |member: &RuleRef| rule_now(member.rule()).map(|rule| member.of_rule(rule));
+            let mut members: Vec<RuleRef> = sets.members(number).iter().filter_map(now).collect();
+            members.sort_by_key(|member| (ranks[member.rule()], member.types));
+            builder.sets.refs.extend_from_slice(&members);
+            builder.sets.ends.push(builder.sets.refs.len() as u32);
+            // Two that are the same now stay two.
+            builder.known.entry(members).or_insert(number);
+        }
+        builder
     }
 
     /// The number of some types, for a member.

@@ -1,14 +1,17 @@
 //! The exact name table: a name in wire form to a small number, and in one pass the numbers of all names above it.
 //!
 //! A block list has a million names and every query is held against it, so both a byte and a cache line count. Names lie
-//! in the order of their hashes, some four to a block; a small index says where each block begins. The index
-//! also has a bit for each name of a block, so that most misses end there, and all blocks of a query are fetched before the first is read, so that a look-up waits
-//! for memory about once. The hash is rolled from the root label toward the first, so that one pass over the bytes hashes
-//! every suffix (RFC 1035 section 3.1: a name is a sequence of labels). A tag only says where to look: the bytes are always
-//! compared, because a name that is blocked for its fingerprint is an outage.
+//! in the order of their hashes, some four to a block; a small index says where each block begins. The index also has a bit
+//! for each name of a block, so that most misses end there, and all blocks of a query are fetched before the first is read:
+//! a miss waits for memory once, a hit twice, and queries that came together wait together ([`Table::foresee`]). The hash is
+//! rolled from the root label toward the first, so that one pass over the bytes hashes every suffix (RFC 1035 section 3.1: a
+//! name is a sequence of labels). A tag only says where to look: the bytes are always compared, because a name that is
+//! blocked for its fingerprint is an outage.
 
 mod build;
+mod spread;
 
+use crate::language::{Text, text};
 use crate::sys::prefetch;
 use std::fmt;
 
@@ -31,9 +34,16 @@ const LABELS_MAX: usize = 127;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyNames;
 
+impl TooManyNames {
+    /// What is too much.
+    pub fn text(self) -> Text {
+        text!("names take more than 4 GiB in all")
+    }
+}
+
 impl fmt::Display for TooManyNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("names take more than 4 GiB in all")
+        f.write_str(&self.text().english())
     }
 }
 
@@ -72,8 +82,8 @@ impl Keys {
         Self { start: spread(1), step: spread(2) | 1 }
     }
 
-    /// The hash of a whole name.
-    fn hash(self, wire: &[u8]) -> u64 {
+    /// The hash of a whole name, and its number of labels.
+    fn hash(self, wire: &[u8]) -> (u64, usize) {
         let labels = Labels::of(wire);
         let mut hash = self.start;
         let mut end = wire.len().saturating_sub(1);
@@ -81,7 +91,7 @@ impl Keys {
             hash = self.roll(hash, &wire[usize::from(start)..end]);
             end = usize::from(start);
         }
-        hash
+        (hash, labels.len)
     }
 
     /// The hash of a name from that of its parent and its first label, length byte included.
@@ -145,9 +155,16 @@ struct Block {
     marks: u32,
 }
 
-/// The bit of a hash in the marks of its block; from other bits than its tag and its place.
-fn mark_of(hash: u64) -> u32 {
-    1 << ((hash >> 8) & 31)
+/// The number of a hash's bit in the marks of its block; from other bits than its tag and its place.
+fn mark_number(hash: u64) -> u32 {
+    (hash >> 8) as u32 & 31
+}
+
+/// The block where a hash belongs: its upper half scaled to the number of blocks, without a division. It grows with the
+/// hash.
+#[inline]
+fn home_of(hash: u64, blocks: usize) -> usize {
+    (((hash >> 32) * blocks as u64) >> 32) as usize
 }
 
 /// Where a suffix would be.
@@ -158,6 +175,15 @@ struct Probe {
     /// Where the suffix begins in the wire form looked up.
     start: u8,
     tag: u8,
+}
+
+/// Where a name that will be looked up soon, and the names above it, would be. Only ever a hint: it says nothing about what
+/// is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Foreseen {
+    /// The block of each, and the number of its bit in the marks.
+    homes: [(u32, u8); FETCHED],
+    len: u8,
 }
 
 /// Names and their values; made by `Table::build`.
@@ -231,6 +257,45 @@ impl Table {
         self.read(&probes[..count], wire, &mut visit);
     }
 
+    /// Asks for the part of the index that a look-up of `wire` will read first. The look-ups of a batch then wait for memory
+    /// together and not one after the other: foresee all, fetch all, look all up.
+    #[inline]
+    pub fn foresee(&self, wire: &[u8]) -> Foreseen {
+        let mut foreseen = Foreseen::default();
+        let labels = Labels::of(wire);
+        let mut hash = self.keys.start;
+        let mut end = wire.len().saturating_sub(1);
+        let mut depths = self.depths;
+        let mut next = labels.starts[..labels.len].iter().rev();
+        while usize::from(foreseen.len) < FETCHED {
+            if depths & 1 != 0 {
+                let home = home_of(hash, self.blocks.len() - 1);
+                prefetch(&self.blocks[home]);
+                // The end of a block is where the next begins, which one in eight times is in another line.
+                prefetch(&self.blocks[home + 1]);
+                foreseen.homes[usize::from(foreseen.len)] = (home as u32, mark_number(hash) as u8);
+                foreseen.len += 1;
+            }
+            depths >>= 1;
+            let Some(&start) = next.next().filter(|_| depths != 0) else { break };
+            hash = self.keys.roll(hash, &wire[usize::from(start)..end]);
+            end = usize::from(start);
+        }
+        foreseen
+    }
+
+    /// Asks for the names themselves, as far as the index says that they may be there.
+    #[inline]
+    pub fn fetch_foreseen(&self, foreseen: &Foreseen) {
+        for &(home, mark) in &foreseen.homes[..usize::from(foreseen.len)] {
+            let home = home as usize;
+            let (Some(block), Some(next)) = (self.blocks.get(home), self.blocks.get(home + 1)) else { continue };
+            if block.marks >> mark & 1 != 0 {
+                self.fetch_lines(block.start, next.start);
+            }
+        }
+    }
+
     /// The value of exactly this name.
     pub fn value_of(&self, wire: &[u8]) -> Option<u32> {
         let mut value = None;
@@ -244,16 +309,22 @@ impl Table {
     /// Asks for the memory of the block where a hash belongs; `None` when it cannot be there.
     #[inline]
     fn fetch(&self, hash: u64, start: u8) -> Option<Probe> {
-        let home = self.home(hash);
+        let home = home_of(hash, self.blocks.len() - 1);
         let Block { start: begin, marks } = self.blocks[home];
-        if marks & mark_of(hash) == 0 {
+        if marks >> mark_number(hash) & 1 == 0 {
             return None;
         }
         let block = (begin, self.blocks[home + 1].start);
-        for line in (block.0 as usize..block.1 as usize).step_by(LINE).take(4) {
+        self.fetch_lines(block.0, block.1);
+        Some(Probe { block, start, tag: tag_of(hash) })
+    }
+
+    /// Asks for the first lines of a block; few have more than these.
+    #[inline]
+    fn fetch_lines(&self, start: u32, end: u32) {
+        for line in (start as usize..end as usize).step_by(LINE).take(4) {
             prefetch(&self.arena[line]);
         }
-        Some(Probe { block, start, tag: tag_of(hash) })
     }
 
     /// Visits what the probes find; `false` when the visitor has enough.
@@ -281,13 +352,6 @@ impl Table {
             block = rest.get(size..)?;
         }
         None
-    }
-
-    /// The block where a hash belongs: its upper half scaled to the number of blocks, without a division. It grows with
-    /// the hash.
-    #[inline]
-    fn home(&self, hash: u64) -> usize {
-        (((hash >> 32) * (self.blocks.len() as u64 - 1)) >> 32) as usize
     }
 }
 

@@ -5,108 +5,200 @@
 //! title = "noisy video clients"
 //! mode = "enforce"
 //! groups = ["@branches"]
+//! schedule = "office-hours"
+//! expires = 2027-01-31T00:00:00+08:00
 //! ```
 
-use super::lists::{self, NameList, Reading};
-use super::rule::{Trigger, WrittenRule, read_groups};
+mod policy_zone;
+
+use super::lists::addresses;
+use super::lists::{self, NameList, Parsed, Reading, Unreadable};
+use super::rpz::Summary;
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
-use super::{Filter, Folded, RULES_MAX, Rule};
+use super::shadow::{self, Overlaps};
+use super::written::{WrittenRule, WrittenTrigger, is_wide, read_groups, read_time, shared};
+use super::{Action, Filter, Folded, RULES_MAX, Rule, RuleHits, Trigger, TriggerKind};
+use crate::language::text;
 use crate::policy::Mode;
+use crate::policy::document::network::{self, Entry, Member};
 use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
-use crate::policy::document::{Code, Context, Fault, Place, Table};
+use crate::policy::document::{At, Code, Context, Place, Table};
+use crate::policy::feeds::{self, Copy};
+use ipnet::IpNet;
+use policy_zone::read_taking;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Reads all zones of the directory. `seed` is the secret of the hash, random for each process. Reading is the dear part
-/// of a policy (a million names take about a quarter of a second): modes that do not change filters clone the result.
-pub fn read(context: &Context<'_>, seed: u64) -> Filter {
-    let mut zones = Zones { context, rules: Vec::new(), names: Vec::new(), origins: Vec::new(), lists: HashMap::new() };
-    for (path, _) in context.files.within("filters", "rpz") {
-        let message = "response policy zones are not in this version of weir";
-        context.faults.add(Code::NotYet, &Place::whole(path), message, "write the rules as filters/NN-name.toml");
-    }
-    let paths = context.files.within("filters", "toml").map(|(path, _)| path);
-    for (number, path) in paths.enumerate() {
+/// of a policy (a million names take about a quarter of a second): modes that do not change filters clone the result, and
+/// large lists that `running` has already are not read again, as long as they are most of it.
+pub fn read(context: &Context<'_>, seed: u64, running: Option<&Filter>) -> Filter {
+    let mark = context.faults.mark();
+    let beside =
+        running.filter(|running| running.has_kept()).and_then(|running| read_all(context, seed, Some(running)));
+    beside.unwrap_or_else(|| {
+        context.faults.back_to(mark);
+        read_all(context, seed, None).unwrap_or_else(Filter::none)
+    })
+}
+
+/// `None` when what was not read again is needed.
+fn read_all(context: &Context<'_>, seed: u64, running: Option<&Filter>) -> Option<Filter> {
+    let (rules, triggers, origins, lists, summaries) = Default::default();
+    let mut zones = Zones { context, running, rules, triggers, origins, lists, summaries };
+    let of = |ending| context.files.within("filters", ending).map(|(path, _)| path);
+    let mut paths: Vec<_> = of("toml").chain(of("rpz")).collect();
+    paths.sort_unstable();
+    for (number, path) in paths.into_iter().enumerate() {
         zones.file(path, number);
     }
     zones.finish(seed)
 }
 
 /// Where a rule was written, for faults that only the whole can show.
-struct Origin {
-    id: Place,
-    trigger: Place,
+pub(super) struct Origin {
+    pub(super) id: Place,
+    pub(super) trigger: Place,
     /// Name and place of each, when the rule has names of its own.
-    names: Vec<(Vec<u8>, Place)>,
+    pub(super) names: Vec<(Vec<u8>, Place)>,
+    /// The same of networks.
+    pub(super) networks: Vec<(IpNet, Place)>,
     force: bool,
 }
 
 /// All zones while they are read.
 struct Zones<'c> {
     context: &'c Context<'c>,
+    running: Option<&'c Filter>,
     rules: Vec<Rule>,
-    names: Vec<Arc<NameList>>,
+    triggers: Vec<Trigger>,
     origins: Vec<Origin>,
     /// A list that several rules name the same way is read once.
     lists: HashMap<(String, Reading), Arc<NameList>>,
+    /// What became of response policy zones.
+    summaries: Vec<Summary>,
 }
 
 impl Zones<'_> {
     fn file(&mut self, path: &Arc<str>, number: usize) {
         let name = path.rsplit('/').next().unwrap_or(path);
         if !matches!(name.as_bytes(), [b'0'..=b'9', b'0'..=b'9', b'-', _, ..]) {
-            let message = format!("{name:?} does not say its place in the order of zones");
-            let hint = "name it NN-name.toml with two digits: zone 00 is heard first";
+            let message = text!("{name:?} does not say its place in the order of zones", name);
+            let ending = name.rsplit('.').next().unwrap_or_default();
+            let hint = text!("name it NN-name.{ending} with two digits: zone 00 is heard first", ending);
             self.context.faults.add(Code::Path, &Place::whole(path), message, hint);
+        }
+        if name.ends_with(".rpz") {
+            return self.master_file(path, number);
         }
         let Some(text) = TomlText::of(self.context.files, path, self.context.faults) else { return };
         let file = TomlFile::parse(&text, self.context.faults);
         let root = file.root(self.context.faults);
         let zone = root.table("zone");
-        zone.not_yet(&["schedule", "expires"]);
+        let (zone_schedules, zone_expires) = read_time(&zone, self.context);
         let title = zone.text("title").map_or(name.trim_end_matches(".toml"), |title| title.value).to_owned();
         let mode = zone.mode(Mode::Enforce);
         let groups = read_groups(&zone, self.context.groups);
-        for table in root.tables("rule") {
-            let mut written = WrittenRule::read(&table, self.context.groups);
+        let before = self.rules.len();
+        let tables = root.tables("rule");
+        if let Some((file, taking)) =
+            read_taking(&zone, (path, &title, number), (mode, groups), (zone_schedules, zone_expires))
+        {
+            if let Some(table) = tables.first() {
+                let message = text!("a zone that takes its records from elsewhere has no rules of its own");
+                let hint = text!("put the rules into a file of their own, before or behind this one");
+                self.context.faults.add(Code::Conflict, &table.place(), message, hint);
+                tables.iter().for_each(Table::leave_unread);
+            }
+            if let Some(name) = file.value.strip_prefix(feeds::PREFIX) {
+                let name = At { value: name, place: file.place.clone() };
+                if let Some(copy) = last_copy(self.context, &name) {
+                    self.policy_zone((&file.value.into(), &copy.bytes), &taking);
+                }
+                return;
+            }
+            return match (self.context.files.path(file.value), self.context.files.bytes(file.value)) {
+                (Some(list), Some(bytes)) => self.policy_zone((list, bytes), &taking),
+                _ => self.report_missing(&file),
+            };
+        }
+        for table in tables {
+            let mut written = WrittenRule::read(&table, self.context);
             written.scope.zone_groups = groups;
+            written.scope.zone_schedules = zone_schedules;
+            written.scope.expires_ms = [written.scope.expires_ms, zone_expires].into_iter().flatten().min();
             written.mode = stricter(mode, written.mode);
+            if groups.is_some() && matches!(written.action, Action::Ttl(_)) {
+                let message = text!("action ttl cannot be had in a zone with groups");
+                self.context.faults.add(Code::Conflict, &table.place_of("action"), message, shared());
+            }
             self.rule(&table, written, &title, number);
         }
+        self.report_partial(before);
+    }
+
+    /// Says once for each file that what it asks about name servers is known only as far as answers show it.
+    fn report_partial(&self, before: usize) {
+        let of_servers = |rule: &&Rule| matches!(rule.trigger, TriggerKind::NsName | TriggerKind::NsAddress);
+        let Some(at) = self.rules[before..].iter().position(|rule| of_servers(&rule)) else { return };
+        let (rule, origin) = (&self.rules[before + at], &self.origins[before + at]);
+        let message = text!("{key} is matched only where an answer shows name servers", key = rule.trigger.key());
+        let hint = text!("a gateway asks resolvers, whose answers rarely do: names and response_ip always act");
+        self.context.faults.add(Code::Partial, &origin.trigger, message, hint);
     }
 
     fn rule(&mut self, table: &Table<'_>, written: WrittenRule<'_>, title: &str, zone_number: usize) {
         let faults = self.context.faults;
         let Some(id) = &written.id else { return };
         if self.rules.len() == RULES_MAX {
-            faults.push(Fault::new(Code::TooMany, table.place(), format!("more than {RULES_MAX} rules")));
+            faults.add(
+                Code::TooMany,
+                &table.place(),
+                text!("more than {most} rules", most = RULES_MAX),
+                text!("names that are treated alike belong into one rule"),
+            );
             return;
         }
         if let Some(first) = self.rules.iter().position(|rule| rule.id == id.value) {
-            let message = format!("rule {:?} is there twice", id.value);
-            let hint = format!("the other is in {}; an id is unique in the whole policy", self.origins[first].id.file);
+            let message = text!("rule {id:?} is there twice", id = id.value);
+            let hint = text!(
+                "the other is in {file}; an id is unique in the whole policy",
+                file = self.origins[first].id.file
+            );
             faults.add(Code::Duplicate, &id.place, message, hint);
         }
-        let (list, trigger) = match &written.trigger {
-            Trigger::Names(names) => {
+        let trigger = match &written.trigger {
+            WrittenTrigger::Names(_, names) => {
                 let mut list = NameList::default();
                 names.iter().for_each(|(reach, name)| list.push(*reach, name.value.as_wire()));
-                (Arc::new(list), table.place_of("names"))
+                Trigger::Names(Arc::new(list))
             }
-            Trigger::List { .. } => (self.list(&written), table.place_of("list")),
-            Trigger::Broken => return,
+            WrittenTrigger::List { .. } => Trigger::Names(self.list(&written)),
+            WrittenTrigger::Networks { entries, files, .. } => {
+                self.networks(entries, files, written.action.blocks() && !written.force)
+            }
+            WrittenTrigger::Broken => return,
         };
         let names = match &written.trigger {
-            Trigger::Names(names) => names.iter().map(|(_, n)| (n.value.as_wire().to_vec(), n.place.clone())).collect(),
+            WrittenTrigger::Names(_, names) => {
+                names.iter().map(|(_, n)| (n.value.as_wire().to_vec(), n.place.clone())).collect()
+            }
             _ => Vec::new(),
         };
-        self.origins.push(Origin { id: id.place.clone(), trigger, names, force: written.force });
-        self.names.push(list);
+        let networks = match &written.trigger {
+            WrittenTrigger::Networks { entries, .. } => entries.iter().filter_map(own_network).collect(),
+            _ => Vec::new(),
+        };
+        let Some(kind) = written.trigger.kind() else { return };
+        let place = table.place_of(written.trigger.key());
+        self.origins.push(Origin { id: id.place.clone(), trigger: place, names, networks, force: written.force });
+        self.triggers.push(trigger);
         self.rules.push(Rule {
             id: id.value.to_owned(),
             zone: title.to_owned(),
             zone_number,
+            trigger: kind,
             action: written.action,
             ttl: written.ttl,
             mode: written.mode,
@@ -114,12 +206,13 @@ impl Zones<'_> {
             owner: written.owner,
             ticket: written.ticket,
             note: written.note,
+            hits: RuleHits::default(),
         });
     }
 
     /// The names of a rule's list; empty, with a fault, when it cannot be read.
     fn list(&mut self, written: &WrittenRule<'_>) -> Arc<NameList> {
-        let Trigger::List { path, format, matches } = &written.trigger else { return Arc::default() };
+        let WrittenTrigger::List { path, format, matches } = &written.trigger else { return Arc::default() };
         let suffixes = written.force || !written.action.blocks();
         let reading = Reading { format: format.as_ref().map(|format| format.value), matches: *matches, suffixes };
         let key = (path.value.to_owned(), reading);
@@ -127,35 +220,105 @@ impl Zones<'_> {
             return Arc::clone(known);
         }
         let (files, faults) = (self.context.files, self.context.faults);
+        if faults.are_enough() {
+            return Arc::default();
+        }
+        if let Some(name) = path.value.strip_prefix(feeds::PREFIX) {
+            let list = self.feed(&At { value: name, place: path.place.clone() }, reading);
+            self.lists.insert(key, Arc::clone(&list));
+            return list;
+        }
         let list = match (files.path(path.value), files.bytes(path.value)) {
-            (Some(file), Some(bytes)) => match lists::parse_with(bytes, reading, &mut |name| self.beside(file, name)) {
+            (Some(file), Some(bytes)) => match self.parse(file, bytes, reading) {
                 Ok(parsed) => {
                     lists::report(file, &parsed, faults);
                     Arc::new(parsed.names)
                 }
                 Err(error) => {
-                    let code = if matches!(error, lists::Unreadable::NotYet(_)) { Code::NotYet } else { Code::List };
-                    let message = format!("{} cannot be read: {error}", path.value);
-                    faults.add(code, &path.place, message, error.hint());
+                    let message = text!("{path} cannot be read: {error}", path = path.value, error = error.text());
+                    faults.add(Code::List, &path.place, message, error.hint());
                     Arc::default()
                 }
             },
             _ => {
-                if path.value.starts_with('/') || path.value.split('/').any(|part| part == "..") {
-                    let message = format!("{:?} leaves the policy directory", path.value);
-                    faults.add(Code::Path, &path.place, message, "put the list into lists/ of the policy directory");
-                } else {
-                    let hint = match nearest(path.value, files.iter().map(|(path, _)| &**path)) {
-                        Some(near) => format!("did you mean {near:?}?"),
-                        None => "the path begins at the policy directory, such as \"lists/video.txt\"".to_owned(),
-                    };
-                    faults.add(Code::MissingFile, &path.place, format!("there is no file {:?}", path.value), hint);
-                }
+                self.report_missing(path);
                 Arc::default()
             }
         };
         self.lists.insert(key, Arc::clone(&list));
         list
+    }
+
+    /// Reads a list; its names are absent if they are in the table of the filter that runs.
+    fn parse(&self, file: &str, bytes: &[u8], reading: Reading) -> Result<Parsed, Unreadable> {
+        let known = self.running.into_iter().flat_map(Filter::kept);
+        lists::parse_beside(bytes, reading, &mut |name| self.beside(file, name), known)
+    }
+
+    /// The names of a feed's last copy; none, with a warning, while there is no copy yet.
+    fn feed(&self, name: &At<&str>, reading: Reading) -> Arc<NameList> {
+        let faults = self.context.faults;
+        let Some(copy) = last_copy(self.context, name) else { return Arc::default() };
+        let file = format!("{}{}", feeds::PREFIX, name.value);
+        match self.parse(&file, &copy.bytes, reading) {
+            Ok(parsed) => {
+                lists::report(&file.as_str().into(), &parsed, faults);
+                Arc::new(parsed.names)
+            }
+            Err(error) => {
+                faults.add(
+                    Code::List,
+                    &name.place,
+                    text!("{path} cannot be read: {error}", path = file, error = error.text()),
+                    error.hint(),
+                );
+                Arc::default()
+            }
+        }
+    }
+
+    fn report_missing(&self, path: &At<&str>) {
+        let (files, faults) = (self.context.files, self.context.faults);
+        if path.value.starts_with('/') || path.value.split('/').any(|part| part == "..") {
+            let message = text!("{path:?} leaves the policy directory", path = path.value);
+            faults.add(Code::Path, &path.place, message, text!("put the list into lists/ of the policy directory"));
+        } else {
+            let hint = match nearest(path.value, files.iter().map(|(path, _)| &**path)) {
+                Some(word) => text!("did you mean {word:?}?", word),
+                None => text!("the path begins at the policy directory, such as \"lists/video.txt\""),
+            };
+            faults.add(Code::MissingFile, &path.place, text!("there is no file {path:?}", path = path.value), hint);
+        }
+    }
+
+    /// The networks of a rule, those in files among them.
+    fn networks(&self, entries: &[At<Entry>], paths: &[At<&str>], refuse_wide: bool) -> Trigger {
+        let (files, faults) = (self.context.files, self.context.faults);
+        let mut all: Vec<Entry> = entries.iter().map(|entry| entry.value).collect();
+        for path in paths {
+            let parsed = if let Some(name) = path.value.strip_prefix(feeds::PREFIX) {
+                let Some(copy) = last_copy(self.context, &At { value: name, place: path.place.clone() }) else {
+                    continue;
+                };
+                let parsed = addresses::parse(&copy.bytes);
+                addresses::report(&path.value.into(), &parsed, path, faults);
+                parsed
+            } else {
+                let (Some(file), Some(bytes)) = (files.path(path.value), files.bytes(path.value)) else {
+                    self.report_missing(path);
+                    continue;
+                };
+                let parsed = addresses::parse(bytes);
+                addresses::report(file, &parsed, path, faults);
+                parsed
+            };
+            if let Some(net) = parsed.networks.iter().find(|net| refuse_wide && is_wide(**net)) {
+                let message = text!("{file} would have this rule act on all of {net}", file = path.value, net);
+                faults.add(Code::Dangerous, &path.place, message, text!("force = true, if you mean it"));
+            }
+            all.extend(parsed.networks.iter().map(|net| Entry { except: false, member: Member::Network(*net) }));
+        }
+        Trigger::Networks(Arc::new(network::depths(all, self.context.groups)))
     }
 
     /// The list that `include:name` in another one means.
@@ -165,24 +328,50 @@ impl Zones<'_> {
         bytes.or_else(|| self.context.files.bytes(&format!("{directory}{name}.txt")))
     }
 
-    fn finish(self, seed: u64) -> Filter {
+    fn finish(self, seed: u64) -> Option<Filter> {
         let faults = self.context.faults;
-        let filter = match Filter::new(self.rules, &self.names, seed) {
-            Ok((filter, folded)) => {
+        if faults.are_enough() {
+            return Some(Filter::none());
+        }
+        let lists = self.lists.iter().map(|((path, _), names)| (path.clone(), names.len())).collect();
+        // Lists that nothing else holds are freed while the table is made of them.
+        drop(self.lists);
+        let mut overlaps = [Overlaps::default(), Overlaps::default()];
+        let is_absent = |trigger: &Trigger| matches!(trigger, Trigger::Names(list) if list.is_absent());
+        let made = match self.running.filter(|_| self.triggers.iter().any(is_absent)) {
+            Some(running) => Ok(Filter::beside(running, self.rules, self.triggers, seed, &mut overlaps)?),
+            None => Filter::noting(self.rules, self.triggers, seed, &mut overlaps),
+        };
+        let mut filter = match made {
+            Ok((mut filter, folded)) => {
+                filter.policy_zones = self.summaries.into();
                 for (origin, folded) in self.origins.iter().zip(&folded) {
                     report_folded(self.context, origin, *folded);
                 }
                 filter
             }
             Err(error) => {
-                faults.push(Fault::new(Code::TooMany, Place::whole("filters"), error.to_string()));
+                faults.add(Code::TooMany, &Place::whole("filters"), error.text(), text!("take out lists"));
                 Filter::none()
             }
         };
+        filter.lists = Arc::new(lists);
         if filter.rules().len() == self.origins.len() {
             refuse_own_routes(self.context, &filter, &self.origins);
+            // What decides before in a policy that is not what was meant would only be noise.
+            if !faults.has_errors() {
+                shadow::report(&filter, &self.origins, overlaps, faults);
+            }
         }
-        filter
+        Some(filter)
+    }
+}
+
+/// A network that stands in a rule itself, and is not an exception.
+fn own_network(entry: &At<Entry>) -> Option<(IpNet, Place)> {
+    match entry.value {
+        Entry { except: false, member: Member::Network(net) } => Some((net, entry.place.clone())),
+        _ => None,
     }
 }
 
@@ -190,15 +379,19 @@ fn report_folded(context: &Context<'_>, origin: &Origin, folded: Folded) {
     let Folded { repeated, covered } = folded;
     let said = match (repeated, covered) {
         (0, 0) => return,
-        (_, 0) => format!("{repeated} names are there more than once"),
-        (0, _) => format!("{covered} names are below other names of the rule"),
-        _ => format!("{repeated} names are there more than once, {covered} are below other names of the rule"),
+        (_, 0) => text!("names that are there more than once: {repeated}", repeated),
+        (0, _) => text!("names below other names of the rule: {covered}", covered),
+        _ => text!(
+            "names that are there more than once: {repeated}, below other names of the rule: {covered}",
+            repeated,
+            covered
+        ),
     };
     context.faults.add(
         Code::Repeated,
         &origin.trigger,
         said,
-        "they were folded and cost nothing; the rule acts the same",
+        text!("they were folded and cost nothing; the rule acts the same"),
     );
 }
 
@@ -221,18 +414,40 @@ fn refuse_own_routes(context: &Context<'_>, filter: &Filter, origins: &[Origin])
             for rule in members.filter(|member| member.reach() & reach != 0).copied().map(RuleRef::rule) {
                 let is_freed = freed.contains(&rule);
                 let (rule, origin) = (&filter.rules()[rule], &origins[rule]);
-                if rule.action.blocks() && !origin.force && !is_freed {
+                // To guard one's own zone is what an expectation is for.
+                let blocks = rule.action.blocks() && !matches!(rule.action, Action::Expect(_));
+                if blocks && !origin.force && !is_freed {
                     let name = &wire[usize::from(hit.at)..];
                     let own = origin.names.iter().find(|(own, _)| own == name).map(|(_, place)| place);
-                    let message =
-                        format!("rule {:?} would block {}, which has a route of its own", rule.id, route.zone);
-                    let hint = "force = true, if you mean it";
+                    let message = text!(
+                        "rule {id:?} would block {zone}, which has a route of its own",
+                        id = rule.id,
+                        zone = route.zone
+                    );
+                    let hint = text!("force = true, if you mean it");
                     context.faults.add(Code::Dangerous, own.unwrap_or(&origin.trigger), message, hint);
                 }
             }
             true
         });
     }
+}
+
+/// The last copy of a feed; none, with a warning, while there is no copy yet.
+pub(super) fn last_copy(context: &Context<'_>, name: &At<&str>) -> Option<Arc<Copy>> {
+    let Context { feeds, copies, faults, .. } = context;
+    let feed = feeds.require(name, faults)?;
+    let why = match copies.of(feed) {
+        Ok(Some(copy)) => return Some(copy),
+        Ok(None) if copies.is_nowhere() => {
+            text!("feed {name:?} cannot be looked at: its copies are elsewhere", name = name.value)
+        }
+        Ok(None) => text!("feed {name:?} has not come yet: what it is for is empty", name = name.value),
+        Err(error) => text!("the copy of feed {name:?} cannot be used: {error}", name = name.value, error),
+    };
+    let hint = text!("it acts once a copy has come; `weir feed` says how it goes");
+    faults.add(Code::FeedAbsent, &name.place, why, hint);
+    None
 }
 
 /// Off before monitor before enforce.

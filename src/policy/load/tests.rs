@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 fn options() -> Options {
     let nameservers = vec!["192.0.2.53:53".parse().unwrap()];
-    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 7 }
+    Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 7, ..Options::default() }
 }
 
 fn load(files: &[(&str, &str)]) -> Result<(Policy, Report), Report> {
@@ -150,7 +150,7 @@ fn an_expectation_that_does_not_hold_refuses_the_policy() {
         "tests/video.toml:2:9 E-VALUE",
         "tests/video.toml:3:10 E-ADDRESS",
         "tests/video.toml:4:10 E-CHOICE",
-        "tests/video.toml:5:6 E-NOT-YET",
+        "tests/video.toml:5:6 E-TYPE",
         "tests/video.toml:6:1 E-MISSING-KEY",
         "tests/video.toml:6:1 E-MISSING-KEY",
         "tests/video.toml:6:1 E-MISSING-KEY",
@@ -190,6 +190,52 @@ fn an_explanation_names_every_rule_in_order() {
     assert_eq!(ask("10.1.2.3", "a.example", rtype::ANY, false).answer, Answer::Truncate);
     assert_eq!(ask("10.1.2.3", "a.example", rtype::ANY, true).answer, Answer::Forward);
     assert_eq!(ask("10.1.2.3", "a.example", rtype::AXFR, true).sentence(), "refused, by transfer");
+}
+
+#[test]
+fn an_expectation_may_say_what_the_answer_would_be() {
+    let zone = "[[rule]]\nid = \"net\"\nresponse_ip = [\"198.51.100.0/24\"]\naction = \"nodata\"\n\
+        [[rule]]\nid = \"guard\"\nnames = [\"portal.example\"]\naction = \"expect\"\nanswers = [\"203.0.113.0/24\"]\n";
+    let late = "[[rule]]\nid = \"bad\"\nnames = [\"bad.example\"]\naction = \"nxdomain\"\n";
+    let limits = "[rebinding]\nmode = \"enforce\"\n";
+    let expect = |query: &str, answer: &str, action: &str, rule: &str| {
+        let rule = if rule.is_empty() { String::new() } else { format!("rule = \"{rule}\"\n") };
+        format!(
+            "[[expect]]\nquery = \"{query}\"\nclient = \"10.1.2.3\"\nanswer = [{answer}]\naction = \"{action}\"\n{rule}"
+        )
+    };
+    let tests = [
+        expect("a.example A", "\"A 198.51.100.1\"", "nodata", "net"),
+        expect("a.example A", "\"CNAME bad.example.\", \"A 192.0.2.1\"", "nxdomain", "bad"),
+        expect("a.example A", "\"A 192.0.2.1\"", "forward", ""),
+        expect("bad.example A", "\"A 198.51.100.1\"", "nodata", "net"),
+        expect("bad.example A", "\"A 192.0.2.1\"", "nxdomain", "bad"),
+        expect("portal.example A", "\"A 192.0.2.1\"", "servfail", "guard"),
+        expect("portal.example A", "\"A 203.0.113.1\"", "forward", ""),
+        expect("a.example A", "\"A 10.0.0.1\"", "nodata", ""),
+        "[[expect]]\nquery = \"bad.example A\"\nclient = \"10.1.2.3\"\naction = \"nxdomain\"\nrule = \"bad\"\n"
+            .to_owned(),
+    ];
+    let mut files = vec![
+        ("gateway.toml", "[[upstream]]\naddress = \"192.0.2.1\"\n"),
+        ("limits.toml", limits),
+        ("filters/10-a.toml", zone),
+        ("filters/20-b.toml", late),
+    ];
+    let all = tests.concat();
+    files.push(("tests/t.toml", &all));
+    assert_eq!(faults(&files), [""; 0]);
+    let policy = policy(&files);
+    let subject = Subject::new([10, 1, 2, 3].into(), Name::from_text("bad.example").unwrap(), rtype::A);
+    let explanation = explain(&policy, &subject);
+    assert!(explanation.waits && explanation.pool.is_some());
+    let text = explanation.to_string();
+    assert!(text.contains("nodata, by response_ip, but depends on the answer"), "{text}");
+    assert!(text.contains("unless the answer sets off an earlier one"), "{text}");
+    let wrong = expect("a.example A", "\"A 1.2.3\"", "forward", "");
+    let at = files.len() - 1;
+    files[at].1 = &wrong;
+    assert_eq!(faults(&files), ["tests/t.toml:4:11 E-VALUE"]);
 }
 
 #[test]

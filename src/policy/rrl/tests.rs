@@ -441,7 +441,8 @@ fn read(text: &str, profile: Profile) -> (RrlPolicy, Vec<String>) {
     let file = TomlFile::parse(&text, &faults);
     let policy = RrlPolicy::of(&file.root(&faults).table("rrl"), profile, &Groups::default());
     drop(file);
-    let faults = faults.into_parts().0.iter().map(|fault| format!("{} {}", fault.code, fault.message)).collect();
+    let faults =
+        faults.into_parts().0.iter().map(|fault| format!("{} {}", fault.code, fault.message.english())).collect();
     (policy, faults)
 }
 

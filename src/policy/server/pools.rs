@@ -4,8 +4,9 @@
 use super::{Balance, Health, PoolSettings, RETRIES_MAX, RouteSettings, Surroundings, Transport, UpstreamSettings};
 use crate::dns::name::Name;
 use crate::dns::rtype;
+use crate::language::{Text, text};
 use crate::policy::document::values::{name, qtype};
-use crate::policy::document::{At, Code, Fault, Faults, Table, nearest};
+use crate::policy::document::{At, Code, Faults, Table, nearest};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,7 +32,12 @@ pub(super) fn read(t: &Table<'_>, listen: &[SocketAddr], surroundings: &Surround
     let mut asked = Asked { upstreams: Vec::new(), pools: vec![PoolSettings::named("default")], routes: Vec::new() };
     let tables = t.tables("upstream");
     if tables.len() > UPSTREAMS_MAX {
-        t.fault("upstream", Code::TooMany, format!("more than {UPSTREAMS_MAX} upstreams"), "use fewer");
+        t.fault(
+            "upstream",
+            Code::TooMany,
+            text!("more than {most} upstreams", most = UPSTREAMS_MAX),
+            text!("use fewer"),
+        );
     }
     for table in tables.iter().take(UPSTREAMS_MAX) {
         read_upstream(table, listen, &mut asked);
@@ -56,8 +62,12 @@ fn read_upstream(table: &Table<'_>, listen: &[SocketAddr], asked: &mut Asked) {
         table.missing("address");
     }
     let address = table.address("address", 53);
-    let name = table.text("name").filter(|name| check_name(name, "an upstream", table.faults()));
-    let pool = table.text("pool").filter(|pool| check_name(pool, "a pool", table.faults()));
+    let name = table.text("name").filter(|name| {
+        check_name(name, |name| text!("{name:?} cannot be the name of an upstream", name), table.faults())
+    });
+    let pool = table
+        .text("pool")
+        .filter(|pool| check_name(pool, |name| text!("{name:?} cannot be the name of a pool", name), table.faults()));
     let tier = table.number("tier", 0..=u8::MAX, 0);
     let weight = table.number("weight", 1..=1_000, 1);
     let transports = [("auto", Transport::Auto), ("tcp", Transport::Tcp)];
@@ -73,17 +83,18 @@ fn read_upstream(table: &Table<'_>, listen: &[SocketAddr], asked: &mut Asked) {
     let name_text = name.as_ref().map_or_else(|| address.value.to_string(), |name| name.value.to_owned());
     let place = name.map_or_else(|| address.place.clone(), |name| name.place);
     if asked.upstreams.iter().any(|other| other.name == name_text) {
-        let message = format!("there are two upstreams named {name_text:?}");
-        table.faults().add(Code::Duplicate, &place, message, "give each a name of its own");
+        let message = text!("there are two upstreams named {name:?}", name = name_text);
+        table.faults().add(Code::Duplicate, &place, message, text!("give each a name of its own"));
     }
     let twin = asked.upstreams.iter().find(|other| other.address == address.value && other.pool == pool);
     if let Some(twin) = twin {
-        let message = format!("{} is already upstream {:?} of this pool", address.value, twin.name);
-        table.faults().add(Code::Duplicate, &address.place, message, "give it more weight instead");
+        let message =
+            text!("{address} is already upstream {name:?} of this pool", address = address.value, name = twin.name);
+        table.faults().add(Code::Duplicate, &address.place, message, text!("give it more weight instead"));
     }
     if is_own(address.value, listen) {
-        let message = format!("the gateway itself listens on {}", address.value);
-        table.faults().add(Code::Conflict, &address.place, message, "it would ask itself, round and round");
+        let message = text!("the gateway itself listens on {address}", address = address.value);
+        table.faults().add(Code::Conflict, &address.place, message, text!("it would ask itself, round and round"));
     }
     asked.upstreams.push(UpstreamSettings { name: name_text, address: address.value, pool, tier, weight, transport });
 }
@@ -113,10 +124,10 @@ fn use_nameservers(t: &Table<'_>, listen: &[SocketAddr], surroundings: &Surround
     if asked.upstreams.is_empty() && !t.has("upstream") && t.is_present() {
         let file = surroundings.resolv_conf.display();
         let message = match surroundings.nameservers.len() {
-            0 => format!("no upstream: there is no [[upstream]], and no nameserver in {file:?}"),
-            _ => format!("no upstream: there is no [[upstream]], and {file:?} names only the gateway itself"),
+            0 => text!("no upstream: there is no [[upstream]], and no nameserver in {file:?}", file),
+            _ => text!("no upstream: there is no [[upstream]], and {file:?} names only the gateway itself", file),
         };
-        let hint = "add [[upstream]] with address = \"192.0.2.53\" to gateway.toml";
+        let hint = text!("add [[upstream]] with address = \"192.0.2.53\" to gateway.toml");
         t.faults().add(Code::MissingKey, &t.place(), message, hint);
     }
 }
@@ -127,20 +138,20 @@ fn pool_index(pools: &[PoolSettings], name: &str) -> Option<usize> {
 
 fn no_such_pool(name: &At<&str>, pools: &[PoolSettings], faults: &Faults) {
     let hint = match nearest(name.value, pools.iter().map(|pool| pool.name.as_str())) {
-        Some(near) => format!("did you mean {near:?}?"),
-        None => format!("an upstream joins it with pool = {:?}", name.value),
+        Some(word) => text!("did you mean {word:?}?", word),
+        None => text!("an upstream joins it with pool = {name:?}", name = name.value),
     };
-    faults.add(Code::UnknownPool, &name.place, format!("pool {:?} has no upstream", name.value), hint);
+    faults.add(Code::UnknownPool, &name.place, text!("pool {name:?} has no upstream", name = name.value), hint);
 }
 
 /// A name that can be a metric label and a word on the command line.
-fn check_name(name: &At<&str>, what: &str, faults: &Faults) -> bool {
+fn check_name(name: &At<&str>, message: fn(&str) -> Text, faults: &Faults) -> bool {
     let well_formed = !name.value.is_empty()
         && name.value.len() <= NAME_LEN_MAX
         && name.value.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':'));
     if !well_formed {
-        let hint = format!("letters, digits, '-', '_', '.' and ':', 1 to {NAME_LEN_MAX} bytes");
-        faults.add(Code::Value, &name.place, format!("{:?} cannot be the name of {what}", name.value), hint);
+        let hint = text!("letters, digits, '-', '_', '.' and ':', 1 to {most} bytes", most = NAME_LEN_MAX);
+        faults.add(Code::Value, &name.place, message(name.value), hint);
     }
     well_formed
 }
@@ -148,7 +159,7 @@ fn check_name(name: &At<&str>, what: &str, faults: &Faults) -> bool {
 fn read_routes(t: &Table<'_>, asked: &mut Asked) {
     let tables = t.tables("route");
     if tables.len() > ROUTES_MAX {
-        t.fault("route", Code::TooMany, format!("more than {ROUTES_MAX} routes"), "merge some");
+        t.fault("route", Code::TooMany, text!("more than {most} routes", most = ROUTES_MAX), text!("merge some"));
     }
     let mut seen: HashMap<Name, ()> = HashMap::new();
     for table in tables.iter().take(ROUTES_MAX) {
@@ -164,8 +175,8 @@ fn read_routes(t: &Table<'_>, asked: &mut Asked) {
         });
         let Some(zone) = zone else { continue };
         if seen.insert(zone.value, ()).is_some() {
-            let message = format!("there are two routes for {}", zone.value);
-            table.faults().add(Code::Duplicate, &zone.place, message, "a name goes to one pool");
+            let message = text!("there are two routes for {zone}", zone = zone.value);
+            table.faults().add(Code::Duplicate, &zone.place, message, text!("a name goes to one pool"));
             continue;
         }
         asked.routes.extend(index.map(|pool| RouteSettings { zone: zone.value, pool }));
@@ -209,8 +220,8 @@ impl Health {
 pub fn question(text: &At<&str>, faults: &Faults) -> Option<(Name, u16)> {
     let mut words = text.value.split_ascii_whitespace();
     let (Some(first), Some(second), None) = (words.next(), words.next(), words.next()) else {
-        let message = format!("{:?} is not a name and a type", text.value);
-        faults.push(Fault::new(Code::Value, text.place.clone(), message).hint("such as \"www.example.com A\""));
+        let message = text!("{text:?} is not a name and a type", text = text.value);
+        faults.add(Code::Value, &text.place, message, text!("such as \"www.example.com A\""));
         return None;
     };
     let at = |value| At { value, place: text.place.clone() };

@@ -16,6 +16,7 @@ use super::document::{Code, Context, Table};
 use super::networks::NetworkSet;
 use super::{Mode, Profile};
 use crate::clock::Moment;
+use crate::language::text;
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
@@ -79,8 +80,8 @@ impl SourcePolicy {
             memory: t.size("memory", 1 << 20..=4 << 30, 16 << 20) as usize,
         };
         if policy.burst / BURST_SECS_MAX >= policy.rate {
-            let message = format!("source.burst must be less than {BURST_SECS_MAX} times source.rate");
-            t.fault("burst", Code::Range, message, "who had used such a burst up would wait for over an hour");
+            let message = text!("source.burst must be less than {most} times source.rate", most = BURST_SECS_MAX);
+            t.fault("burst", Code::Range, message, text!("who had used such a burst up would wait for over an hour"));
         }
         policy
     }

@@ -244,7 +244,8 @@ fn read(text: &str, profile: Profile) -> (SourcePolicy, Vec<String>) {
     let file = TomlFile::parse(&text, &faults);
     let policy = SourcePolicy::of(&file.root(&faults).table("source"), profile, &Groups::default());
     drop(file);
-    let faults = faults.into_parts().0.iter().map(|fault| format!("{} {}", fault.code, fault.message)).collect();
+    let faults =
+        faults.into_parts().0.iter().map(|fault| format!("{} {}", fault.code, fault.message.english())).collect();
     (policy, faults)
 }
 

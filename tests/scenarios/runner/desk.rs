@@ -1,9 +1,9 @@
 //! What the control side does in a scenario: modes and blocks with an end, and modes that begin and end by themselves.
 
 use crate::script::{Words, Wrong, duration};
-use crate::stage::{Stage, now};
+use crate::stage::Stage;
 use std::time::Duration;
-use weir::clock::Moment;
+use weir::clock::{Moment, Now};
 use weir::control::incidents::audit::Who;
 use weir::control::incidents::auto::{AutoWatch, Move, Sample};
 use weir::control::incidents::{Incidents, action};
@@ -27,34 +27,37 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// `mode NAME [DURATION]`, `mode normal`
-    pub(crate) fn mode(&mut self, stage: &mut Stage, at: Moment, words: Words<'_>) -> Result<(), Wrong> {
+    pub(crate) fn mode(&mut self, stage: &mut Stage, now: Now, words: Words<'_>) -> Result<(), Wrong> {
         let name = words.at(1)?;
         if name == NORMAL {
-            self.incidents.leave(now(at), &who(), "script").ok_or("no mode is on")?;
+            self.incidents.leave(now, &who(), "script").ok_or("no mode is on")?;
         } else {
             let base = stage.shared.live.load().base.clone();
             let mode = base.mode(name).ok_or(format!("no mode {name}"))?;
-            self.incidents.enter(now(at), &who(), mode, lasts(words, 2)?, "script");
+            self.incidents.enter(now, &who(), mode, lasts(words, 2)?, "script");
         }
-        self.act(stage, at);
+        self.act(stage, now.at);
         Ok(())
     }
 
     /// `block NAME ACTION [DURATION]`
-    pub(crate) fn block(&mut self, stage: &mut Stage, at: Moment, words: Words<'_>) -> Result<(), Wrong> {
-        let rule = (Pattern::parse(words.at(1)?)?, action(words.at(2)?).ok_or("no such action")?);
-        let blocked = self.incidents.block(now(at), &who(), rule, lasts(words, 3)?, "script");
+    pub(crate) fn block(&mut self, stage: &mut Stage, now: Now, words: Words<'_>) -> Result<(), Wrong> {
+        let rule = (
+            Pattern::parse(words.at(1)?).map_err(|error| error.english())?,
+            action(words.at(2)?).ok_or("no such action")?,
+        );
+        let blocked = self.incidents.block(now, &who(), rule, lasts(words, 3)?, "script");
         blocked.map_err(|failure| format!("{failure:?}"))?;
-        self.act(stage, at);
+        self.act(stage, now.at);
         Ok(())
     }
 
     /// `unblock NAME`
-    pub(crate) fn unblock(&mut self, stage: &mut Stage, at: Moment, words: Words<'_>) -> Result<(), Wrong> {
-        let pattern = Pattern::parse(words.at(1)?)?;
-        let gone = self.incidents.unblock(now(at), &who(), &pattern, "script");
+    pub(crate) fn unblock(&mut self, stage: &mut Stage, now: Now, words: Words<'_>) -> Result<(), Wrong> {
+        let pattern = Pattern::parse(words.at(1)?).map_err(|error| error.english())?;
+        let gone = self.incidents.unblock(now, &who(), &pattern, "script");
         gone.map_err(|failure| format!("{failure:?}"))?;
-        self.act(stage, at);
+        self.act(stage, now.at);
         Ok(())
     }
 
@@ -72,23 +75,24 @@ impl Desk {
     }
 
     /// Ends what is over, and looks at the conditions of modes.
-    pub(crate) fn tick(&mut self, stage: &mut Stage, at: Moment) {
-        let mut changed = !self.incidents.expire(now(at)).is_empty();
+    pub(crate) fn tick(&mut self, stage: &mut Stage, now: Now) {
+        let mut changed = !self.incidents.expire(now).is_empty();
+        let at = now.at;
         if at.since(self.looked_at) >= LOOK {
             self.looked_at = at;
             let base = stage.shared.live.load().base.clone();
             match self.watch.observe(at, &self.sample, &base, self.incidents.mode()) {
                 Some(Move::Enter(name, why)) => {
                     let mode = base.mode(&name).expect("the watch knows modes of the policy only");
-                    self.incidents.enter_by_itself(now(at), mode, &why);
+                    self.incidents.enter_by_itself(now, mode, &why);
                     changed = true;
                 }
-                Some(Move::Leave(why)) => changed |= self.incidents.leave(now(at), &Who::weir(), &why).is_some(),
+                Some(Move::Leave(why)) => changed |= self.incidents.leave(now, &Who::weir(), &why).is_some(),
                 None => {}
             }
         }
         if changed {
-            self.act(stage, at);
+            self.act(stage, now.at);
         }
     }
 

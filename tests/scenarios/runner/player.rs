@@ -5,15 +5,16 @@ use crate::desk::Desk;
 use crate::replies::hold;
 use crate::script::{Words, Wrong, client_subnet, duration, option, parse, qtype};
 use crate::stage::message::{Message, cookies_of, id_of, question_end, question_name, read};
-use crate::stage::{START, Stage, now, policy, tcp, udp};
+use crate::stage::{EPOCH_MS, START, Stage, policy, tcp, udp};
 use hickory_proto::op::ResponseCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use weir::clock::Moment;
+use weir::clock::{Moment, Now};
 use weir::gateway::outbox::To;
 use weir::gateway::{Client, From};
 use weir::ledger::{Totals, UpstreamEvent};
+use weir::policy::document::instant;
 use weir::policy::overload::Pressure;
 use weir::verdict::{Outcome, Reason};
 
@@ -26,8 +27,20 @@ const QUERY_WORDS: [&str; 21] = [
 ];
 
 /// Steps that change nothing.
-const EXPECTATIONS: [&str; 11] =
-    ["tally", "asks", "ignored", "replies", "alert", "reply", "silence", "count", "would", "event", "transfers"];
+const EXPECTATIONS: [&str; 12] = [
+    "tally",
+    "asks",
+    "ignored",
+    "replies",
+    "alert",
+    "reply",
+    "silence",
+    "count",
+    "would",
+    "event",
+    "transfers",
+    "hits",
+];
 
 /// Server cookies by client cookie.
 type Cookies = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -43,6 +56,8 @@ struct Player {
     files: BTreeMap<String, String>,
     stage: Option<Stage>,
     at: Moment,
+    /// Unix time at the start of virtual time.
+    epoch_ms: u64,
     queries: BTreeMap<u16, Vec<u8>>,
     replies: VecDeque<Vec<u8>>,
     /// What went upstream and no `asks` has spoken of yet: name of the server, message.
@@ -83,7 +98,7 @@ pub(crate) fn play(text: &str) -> Result<(), (usize, Wrong)> {
 
 /// As [`play`], with or without looking at what comes; all that was counted.
 pub(crate) fn play_with(text: &str, ears: Ears) -> Result<Totals, (usize, Wrong)> {
-    let mut player = Player { at: START, next_id: 40_000, ears, ..Player::default() };
+    let mut player = Player { at: START, epoch_ms: EPOCH_MS, next_id: 40_000, ears, ..Player::default() };
     let mut file = None;
     for (number, line) in text.lines().enumerate() {
         if let Some(line) = line.strip_prefix('|') {
@@ -138,6 +153,7 @@ impl Player {
                 equal("would", parse(words.at(2)?, "number")?, got)
             }
             "event" => self.check_event(words),
+            "hits" => self.check_hits(words),
             "pressure" => {
                 let choices = [("none", Pressure::None), ("sustained", Pressure::Sustained)];
                 let (_, pressure) =
@@ -178,22 +194,30 @@ impl Player {
                     return Err(format!("the reload was taken: {was_taken}"));
                 }
             }
+            "clock" => {
+                let unix_ms = instant::parse(words.at(1)?).map_err(|error| error.english())?;
+                self.epoch_ms = unix_ms - self.at.as_nanos() / 1_000_000;
+            }
             "remove" => {
                 self.files.remove(words.at(1)?).ok_or("there is no such file")?;
             }
             "mode" | "block" | "unblock" | "measured" => {
                 self.stage();
-                let (at, stage) = (self.at, self.stage.as_mut().expect("it was just made"));
+                let (now, stage) = (self.now(), self.stage.as_mut().expect("it was just made"));
                 match verb {
-                    "mode" => self.desk.mode(stage, at, words)?,
-                    "block" => self.desk.block(stage, at, words)?,
-                    "unblock" => self.desk.unblock(stage, at, words)?,
+                    "mode" => self.desk.mode(stage, now, words)?,
+                    "block" => self.desk.block(stage, now, words)?,
+                    "unblock" => self.desk.unblock(stage, now, words)?,
                     _ => self.desk.measured(words)?,
                 }
             }
             _ => return Err(format!("no such step: {verb:?}")),
         }
         Ok(())
+    }
+
+    fn now(&self) -> Now {
+        Now { at: self.at, unix_ms: self.epoch_ms + self.at.as_nanos() / 1_000_000 }
     }
 
     fn stage(&mut self) -> &mut Stage {
@@ -208,12 +232,12 @@ impl Player {
         let end = self.at.plus(time);
         while self.at < end {
             self.at = self.at.plus(TICK).min(end);
-            let at = self.at;
             self.stage();
+            let now = self.now();
             let stage = self.stage.as_mut().expect("it was just made");
-            self.desk.tick(stage, at);
+            self.desk.tick(stage, now);
             stage.workers[0].begin_batch();
-            stage.workers[0].on_tick(now(at), &mut stage.out);
+            stage.workers[0].on_tick(now, &mut stage.out);
             while stage.workers[0].take_rotated().is_some() {}
             self.deliver()?;
         }
@@ -250,7 +274,7 @@ impl Player {
     fn ask(&mut self, from: From, bytes: Vec<u8>) -> Result<(), Wrong> {
         let name = self.server_of(from);
         let probe = question_name(&bytes).is_empty();
-        let at = now(self.at);
+        let at = self.now();
         if probe {
             if !self.down.contains(&name) {
                 let stage = self.stage();
@@ -294,7 +318,7 @@ impl Player {
     }
 
     fn send(&mut self, client: Client, bytes: &[u8], waited: Duration) -> Result<(), Wrong> {
-        let at = now(self.at);
+        let at = self.now();
         let stage = self.stage();
         stage.workers[0].begin_batch();
         if stage.workers[0].is_late(client, waited) {
@@ -382,7 +406,7 @@ impl Player {
         let server = words.at(1)?;
         let held = self.take(server)?;
         let (bytes, elsewhere) = answer(words, 2, &held.bytes)?;
-        let at = now(self.at);
+        let at = self.now();
         let from = match held.from {
             From::Udp(mut link) if elsewhere => {
                 link.port = (link.port + 1) % 8;
@@ -402,11 +426,27 @@ impl Player {
 
     fn refuse(&mut self, words: Words<'_>) -> Result<(), Wrong> {
         let held = self.take(words.at(1)?)?;
-        let at = now(self.at);
+        let at = self.now();
         let stage = self.stage();
         stage.workers[0].begin_batch();
         stage.workers[0].on_unreachable(at, held.from, &mut stage.out);
         self.deliver()
+    }
+
+    /// `hits RULE N [monitored=N] [last=TIME]`
+    fn check_hits(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        words.only(3, &["monitored=", "last="])?;
+        let running = self.stage().shared.live.load();
+        let rule = running.counted_rules().find(|rule| Ok(&*rule.id) == words.at(1)).ok_or("no such rule")?;
+        let count = rule.hits.read().ok_or("it is not counted")?;
+        equal("hits", parse(words.at(2)?, "number")?, count.decided)?;
+        equal("monitored", words.number("monitored")?.map_or(0, u64::from), count.monitored)?;
+        match words.values("last").next() {
+            Some(last) if count.last_unix_ms != Some(instant::parse(last).map_err(|error| error.english())?) => {
+                Err(format!("the last hit was at {:?}", count.last_unix_ms.map(instant::show)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `reply ID words...`

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use weir::dns::query::Query;
 
 /// The words of an expectation. What is not named is expected to be absent: answers, TC, an extended error.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 24] = [
     "noerror",
     "formerr",
     "servfail",
@@ -30,6 +30,8 @@ const KNOWN: [&str; 22] = [
     "tsig",
     "cookie",
     "badcookie",
+    "https",
+    "more=",
 ];
 
 /// Holds a reply against what is expected.
@@ -55,6 +57,13 @@ pub(crate) fn hold(words: Words<'_>, from: usize, query: &[u8], reply: &[u8]) ->
         let len = reply.len();
         if len > limit as usize {
             return Err(format!("expected at most {limit} bytes, got {len}"));
+        }
+    }
+    if let Some(more) = words.number("more")? {
+        let is_address = |data: &RData| matches!(data, RData::A(_) | RData::AAAA(_));
+        let found = read(reply).additionals.iter().filter(|record| is_address(&record.data)).count();
+        if found != more as usize {
+            return Err(format!("expected {more} addresses in the additional section, got {found}"));
         }
     }
     if words.has("any") || expected == got {
@@ -92,10 +101,9 @@ struct Shape {
 
 impl Shape {
     fn expected(words: Words<'_>, from: usize) -> Result<Self, Wrong> {
-        let answers = words
-            .all()
-            .skip(from)
-            .filter(|word| ["A=", "AAAA=", "cname="].iter().any(|key| word.starts_with(key)) || *word == "txt");
+        let answers = words.all().skip(from).filter(|word| {
+            ["A=", "AAAA=", "cname="].iter().any(|key| word.starts_with(key)) || ["txt", "https"].contains(word)
+        });
         Ok(Self {
             rcode: words.all().skip(from).find_map(rcode).unwrap_or(0),
             truncated: words.has("tc"),
@@ -114,6 +122,7 @@ impl Shape {
             RData::AAAA(aaaa) => format!("AAAA={}", aaaa.0),
             RData::CNAME(name) => format!("cname={}", name.0.to_string().trim_end_matches('.')),
             RData::TXT(_) => "txt".to_owned(),
+            RData::HTTPS(_) => "https".to_owned(),
             other => format!("{other}"),
         };
         let soa = message.authorities.iter().any(|record| matches!(record.data, RData::SOA(_)));

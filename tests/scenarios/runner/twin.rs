@@ -17,6 +17,7 @@ pub(crate) fn agrees(text: &str, section: &str) -> Result<(), Wrong> {
         "source" => ("limits.toml", Some("[source]"), &[Reason::Source]),
         "rrl" => ("limits.toml", Some("[rrl]"), &[Reason::Rrl]),
         "storm" => ("limits.toml", Some("[storm]"), &[Reason::Storm, Reason::Subdomains]),
+        "rebinding" => ("limits.toml", Some("[rebinding]"), &[Reason::Rebinding]),
         "overload" => ("limits.toml", Some("[overload]"), &[Reason::Overload]),
         "access" => ("access.toml", None, &[Reason::Access]),
         "filter" => ("filters/10-test.toml", Some("[zone]"), &[Reason::Filter]),

@@ -1,11 +1,12 @@
 //! Which format a list has, from its first lines: a list is passed on under any file name, and its header says little.
 
+use crate::language::{Text, text};
 use std::fmt;
 
 /// Lines that are looked at: enough to outvote a strange beginning.
 const LINES_SEEN: usize = 200;
 
-/// The formats of lists that are known; see [`Format::is_read`].
+/// The formats of lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// A name on each line.
@@ -52,11 +53,6 @@ impl Format {
             Self::Rpz => "rpz",
         }
     }
-
-    /// Whether this version reads it.
-    pub const fn is_read(self) -> bool {
-        !matches!(self, Self::Rpz)
-    }
 }
 
 impl fmt::Display for Format {
@@ -74,38 +70,40 @@ pub enum Unreadable {
     Binary,
     /// UTF-16 text.
     Utf16,
-    /// A format that this version does not read.
-    NotYet(Format),
 }
 
 impl Unreadable {
     /// What to do about it.
-    pub const fn hint(self) -> &'static str {
+    pub fn hint(self) -> Text {
         match self {
-            Self::NotYet(_) => "a later version reads it as a zone of its own, filters/NN-name.rpz",
-            Self::WebPage => "fetch the list again and look at it; the last good one can stay meanwhile",
-            Self::Binary => "unpack it first",
-            Self::Utf16 => "convert it to UTF-8",
+            Self::WebPage => text!("fetch the list again and look at it; the last good one can stay meanwhile"),
+            Self::Binary => text!("unpack it first"),
+            Self::Utf16 => text!("convert it to UTF-8"),
+        }
+    }
+}
+
+impl Unreadable {
+    /// Why it is not read.
+    pub fn text(self) -> Text {
+        match self {
+            Self::WebPage => text!("the file is a web page, not a list"),
+            Self::Binary => text!("the file is compressed or binary, not a list"),
+            Self::Utf16 => text!("the file is UTF-16 text; lists are UTF-8"),
         }
     }
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::WebPage => f.write_str("the file is a web page, not a list"),
-            Self::Binary => f.write_str("the file is compressed or binary, not a list"),
-            Self::Utf16 => f.write_str("the file is UTF-16 text; lists are UTF-8"),
-            Self::NotYet(Format::Rpz) => f.write_str("it is a response policy zone, which this version does not read"),
-            Self::NotYet(format) => write!(f, "lists in {format} format are not read by this version"),
-        }
+        f.write_str(&self.text().english())
     }
 }
 
 impl std::error::Error for Unreadable {}
 
 /// Refuses what was never a list. `bytes` is without a UTF-8 byte-order mark.
-pub(super) fn refuse_what_is_no_list(bytes: &[u8]) -> Result<(), Unreadable> {
+pub(in crate::policy::filter) fn refuse_what_is_no_list(bytes: &[u8]) -> Result<(), Unreadable> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(Unreadable::Utf16);
     }

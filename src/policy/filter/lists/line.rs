@@ -186,16 +186,13 @@ impl Saying {
 
 impl<'b> Reader<'b> {
     pub(super) fn new(bytes: &'b [u8], format: Format, reading: Reading) -> Self {
-        let mut names = NameList::default();
-        // A name takes as much in wire form as in text with its line end, and two bytes before it.
-        names.reserve(bytes.len() + bytes.len() / 8);
         Self {
             bytes,
             format,
             reading,
             bare: reading.matches.reach(),
             wire: Wire { bytes: [0; 256], len: 0, labels: 0, last: 0 },
-            names,
+            names: NameList::default(),
             specials: Vec::new(),
             types: Vec::new(),
             holes: 0,

@@ -2,31 +2,42 @@
 //! counted and grouped, because every list of a million lines has bad ones and none of them is worth an outage.
 //!
 //! What is read: plain domains, hosts files and `*.x` lists, in each of them our own prefixes `=x` (x alone) and `*.x`
-//! (only below x); adblock lists, pieces of dnsmasq's and unbound's configurations, and v2fly's domain lists. In all of
-//! them comments (`#`, `!`, `;`), trailing dots, any letter case, letters beyond ASCII, CRLF and a byte-order mark.
+//! (only below x); adblock lists, pieces of dnsmasq's and unbound's configurations, v2fly's domain lists, and the names of
+//! response policy zones. In all of them comments (`#`, `!`, `;`), trailing dots, any letter case, letters beyond ASCII, CRLF and a byte-order mark.
 //!
 //! How a name is blocked is the rule's `action`, whatever address or zone type the list has for it. An exception frees
 //! names from the rule of its own list; see `resolve`.
 
 mod adblock;
+pub mod addresses;
 mod detect;
+mod kept;
 mod line;
 mod names;
 mod problem;
 mod report;
 mod resolve;
+mod rpz;
 mod settings;
 mod types;
 mod v2fly;
 mod write;
 
+pub(super) use detect::refuse_what_is_no_list;
 pub use detect::{Format, Unreadable};
+pub(super) use kept::{Kept, parse_beside};
+pub(super) use names::Meanings;
 pub use names::NameList;
+pub(super) use problem::classify;
 pub use problem::{Problem, Problems, Weight};
 pub use report::report;
+pub(super) use report::{report_budget, report_problems};
+pub use rpz::to_rpz;
 pub use types::Types;
+pub(super) use write::quoted;
 pub use write::{Unwritable, to_domains, to_toml};
 
+use super::rpz::RpzZone;
 use super::sets::{BELOW, SELF};
 use line::Reader;
 
@@ -41,7 +52,7 @@ const UNSUPPORTED_SHARE: usize = 2;
 const NULL_ADDRESSES: [&[u8]; 5] = [b"0.0.0.0", b"127.0.0.1", b"::", b"::1", b"0"];
 
 /// What some editors put before UTF-8 text.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What a bare name in a list means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -78,7 +89,7 @@ pub struct Reading {
 }
 
 /// What a list held.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// The names, in the order of the file, repetitions included.
     pub names: NameList,
@@ -104,9 +115,14 @@ impl Parsed {
     /// Whether there are more bad lines than a list may have: 1 % or 100, whichever is larger. Lines that are right in
     /// their format, and ask for what is not done here, may be half of the list.
     pub fn is_over_budget(&self) -> bool {
-        let (bad, unsupported) = (self.problems.bad(), self.problems.unsupported());
-        bad > BAD_LINES_FREE.max(self.lines / 100) || unsupported > BAD_LINES_FREE.max(self.lines / UNSUPPORTED_SHARE)
+        is_over_budget(&self.problems, self.lines)
     }
+}
+
+/// Whether these are more problems than a list of so many lines may have.
+pub(super) fn is_over_budget(problems: &Problems, lines: usize) -> bool {
+    let (bad, unsupported) = (problems.bad(), problems.unsupported());
+    bad > BAD_LINES_FREE.max(lines / 100) || unsupported > BAD_LINES_FREE.max(lines / UNSUPPORTED_SHARE)
 }
 
 /// Reads a list by itself; one that takes in others lacks them.
@@ -120,8 +136,8 @@ pub fn parse(bytes: &[u8], reading: Reading) -> Result<Parsed, Unreadable> {
 /// Reads a list. `other` gives the bytes of another by the name that `include:` has for it.
 ///
 /// # Errors
-/// [`Unreadable`] when it is no list at all (a web page, a compressed file) or in a format that is not read. Bad lines
-/// are no error here: see [`Parsed::is_over_budget`].
+/// [`Unreadable`] when it is no list at all (a web page, a compressed file). Bad lines are no error here: see
+/// [`Parsed::is_over_budget`].
 pub fn parse_with<'o>(
     bytes: &[u8],
     reading: Reading,
@@ -130,11 +146,12 @@ pub fn parse_with<'o>(
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     detect::refuse_what_is_no_list(text)?;
     let format = reading.format.unwrap_or_else(|| detect::format_of(text));
-    if !format.is_read() {
-        return Err(Unreadable::NotYet(format));
-    }
     let mut reader = Reader::new(bytes, format, reading);
-    reader.read();
+    if format == Format::Rpz {
+        reader.read_zone(&RpzZone::parse(bytes)?);
+    } else {
+        reader.read();
+    }
     reader.take_in_all(reading, other);
     Ok(reader.finish())
 }

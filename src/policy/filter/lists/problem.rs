@@ -1,7 +1,8 @@
 //! What can be wrong with a line of a list, and the count of it: a list has a million lines, its report has ten.
 
 use super::detect::{self, Format};
-use std::fmt;
+use crate::language::Text;
+use crate::policy::filter::rpz::Flaw;
 
 /// The longest piece of a bad line that is kept as an example, in bytes.
 const SAMPLE_MAX: usize = 60;
@@ -79,6 +80,8 @@ pub enum Problem {
     Trailing,
     /// Bytes that no name in a list has.
     Character,
+    /// Something about a record of a response policy zone.
+    Rpz(Flaw),
 }
 
 /// What becomes of a line with a problem.
@@ -93,6 +96,70 @@ pub enum Weight {
 }
 
 impl Problem {
+    /// All of them.
+    pub const ALL: [Self; 60] = [
+        Self::Address,
+        Self::ResponseAddress,
+        Self::Redirect,
+        Self::NoAddress,
+        Self::HostsLine,
+        Self::AdblockLine,
+        Self::DnsmasqLine,
+        Self::UnboundLine,
+        Self::V2flyLine,
+        Self::RpzLine,
+        Self::Url,
+        Self::AdblockUrl,
+        Self::Pattern,
+        Self::Keyword,
+        Self::InnerWildcard,
+        Self::Prefix,
+        Self::OpenEnd,
+        Self::Unanchored,
+        Self::Cosmetic,
+        Self::Modifier,
+        Self::Clients,
+        Self::Rewrite,
+        Self::TooManyTypes,
+        Self::DeniesNothing,
+        Self::TooManyHoles,
+        Self::Setting,
+        Self::Forward,
+        Self::Include,
+        Self::Unicode,
+        Self::PublicSuffix,
+        Self::EmptyLabel,
+        Self::LabelTooLong,
+        Self::NameTooLong,
+        Self::Trailing,
+        Self::Character,
+        Self::Rpz(Flaw::IpPrefix),
+        Self::Rpz(Flaw::Ip6Form),
+        Self::Rpz(Flaw::IpForm),
+        Self::Rpz(Flaw::HostBits),
+        Self::Rpz(Flaw::SuspectOwner),
+        Self::Rpz(Flaw::AddressOwner),
+        Self::Rpz(Flaw::OutOfZone),
+        Self::Rpz(Flaw::OutOfZoneData),
+        Self::Rpz(Flaw::Duplicate),
+        Self::Rpz(Flaw::SecondAction),
+        Self::Rpz(Flaw::TooManyRecords),
+        Self::Rpz(Flaw::UnknownAction),
+        Self::Rpz(Flaw::RelativeAction),
+        Self::Rpz(Flaw::NoType),
+        Self::Rpz(Flaw::Data),
+        Self::Rpz(Flaw::Type),
+        Self::Rpz(Flaw::Class),
+        Self::Rpz(Flaw::NoOwner),
+        Self::Rpz(Flaw::Quote),
+        Self::Rpz(Flaw::Parenthesis),
+        Self::Rpz(Flaw::Include),
+        Self::Rpz(Flaw::Generate),
+        Self::Rpz(Flaw::Directive),
+        Self::Rpz(Flaw::TooLarge),
+        Self::Rpz(Flaw::NoName),
+    ];
+
     /// Code, weight, words and hint.
     const fn row(self) -> (&'static str, Weight, &'static str, Option<&'static str>) {
         use Weight::{Bad, Taken, Unsupported};
@@ -151,9 +218,12 @@ impl Problem {
                 "a v2fly entry in a list of another format",
                 Some("format = \"v2fly\" reads such lines"),
             ),
-            Self::RpzLine => {
-                ("rpz-line", Bad, "a zone file record", Some("response policy zones are not in this version of weir"))
-            }
+            Self::RpzLine => (
+                "rpz-line",
+                Bad,
+                "a zone file record in a list of another format",
+                Some("format = \"rpz\" reads such lines"),
+            ),
             Self::Url => (
                 "url",
                 Bad,
@@ -199,9 +269,12 @@ impl Problem {
                 "an adblock rule without ||, taken as the name and all below",
                 Some("write \"||x^\""),
             ),
-            Self::Cosmetic => {
-                ("adblock-cosmetic", Unsupported, "an adblock rule for pieces of a page, which dns does not see", None)
-            }
+            Self::Cosmetic => (
+                "adblock-cosmetic",
+                Unsupported,
+                "an adblock rule for pieces of a page, which dns does not see",
+                Some("it is for browsers: nothing has to be done"),
+            ),
             Self::Modifier => (
                 "adblock-modifier",
                 Unsupported,
@@ -268,11 +341,31 @@ impl Problem {
                 "a whole public suffix",
                 Some("force = true takes whole public suffixes, if that is what you want"),
             ),
-            Self::EmptyLabel => ("empty-label", Bad, "a name with an empty label", None),
-            Self::LabelTooLong => ("label-too-long", Bad, "a label over 63 bytes", None),
-            Self::NameTooLong => ("name-too-long", Bad, "a name over 255 bytes", None),
-            Self::Trailing => ("trailing", Bad, "text behind the name that is no comment", None),
-            Self::Character => ("character", Bad, "a character that no name has", None),
+            Self::EmptyLabel => (
+                "empty-label",
+                Bad,
+                "a name with an empty label",
+                Some("one dot between labels, and none at the beginning"),
+            ),
+            Self::LabelTooLong => {
+                ("label-too-long", Bad, "a label over 63 bytes", Some("no domain has such a label: look at the line"))
+            }
+            Self::NameTooLong => {
+                ("name-too-long", Bad, "a name over 255 bytes", Some("no domain has such a name: look at the line"))
+            }
+            Self::Trailing => (
+                "trailing",
+                Bad,
+                "text behind the name that is no comment",
+                Some("one name on each line; a comment begins with #"),
+            ),
+            Self::Character => (
+                "character",
+                Bad,
+                "a character that no name has",
+                Some("letters, digits, '-' and '_', with dots between labels"),
+            ),
+            Self::Rpz(flaw) => flaw.row(),
         }
     }
 
@@ -286,15 +379,14 @@ impl Problem {
         self.row().1
     }
 
-    /// What to do about it, when there is something.
-    pub const fn hint(self) -> Option<&'static str> {
-        self.row().3
+    /// What is wrong.
+    pub fn text(self) -> Text {
+        Text::phrase(self.row().2)
     }
-}
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.row().2)
+    /// What to do about it, when there is something.
+    pub fn hint(self) -> Option<Text> {
+        self.row().3.map(Text::phrase)
     }
 }
 
@@ -311,6 +403,8 @@ pub struct Group {
     pub span: std::ops::Range<usize>,
     /// The first of them, cut to 60 bytes, unprintable bytes escaped.
     pub sample: String,
+    /// What was probably meant by the first of them, where that can be told.
+    pub meant: Option<String>,
 }
 
 /// All problems of a list, grouped; as many groups as there are kinds.
@@ -353,6 +447,22 @@ impl Problems {
         }
     }
 
+    /// Adds a problem, and what was probably meant.
+    pub(in crate::policy::filter) fn add_meant(
+        &mut self,
+        problem: Problem,
+        line: usize,
+        start: usize,
+        text: &[u8],
+        meant: Option<String>,
+    ) {
+        let known = self.groups.len();
+        self.add(problem, line, start, text);
+        if let Some(group) = self.groups.get_mut(known) {
+            group.meant = meant;
+        }
+    }
+
     /// Adds `count` problems that the line which begins at `start` stands for.
     pub(super) fn add_many(&mut self, problem: Problem, count: usize, (line, start): (usize, usize), text: &[u8]) {
         if let Some(group) = self.groups.iter_mut().find(|group| group.problem == problem) {
@@ -360,7 +470,7 @@ impl Problems {
             return;
         }
         let sample = text[..text.len().min(SAMPLE_MAX)].escape_ascii().to_string();
-        self.groups.push(Group { problem, count, line, span: start..start, sample });
+        self.groups.push(Group { problem, count, line, span: start..start, sample, meant: None });
     }
 
     /// Adds problems that only the whole list shows.
@@ -372,7 +482,7 @@ impl Problems {
 }
 
 /// What is wrong with a line that could not be read, or with the `word` of it that could not.
-pub(super) fn classify(line: &[u8], word: &[u8], format: Format) -> Problem {
+pub(in crate::policy::filter) fn classify(line: &[u8], word: &[u8], format: Format) -> Problem {
     match detect::format_of_line(line) {
         Some(seen) if seen == format => {}
         Some(Format::Adblock) => return Problem::AdblockLine,

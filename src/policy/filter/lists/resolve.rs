@@ -81,7 +81,6 @@ pub(super) fn resolve(plain: &NameList, specials: &[Special]) -> (NameList, Reso
     let mut lines = Lines::default();
     said.iter().for_each(|special| lines.add(special));
     let mut list = NameList::default();
-    list.reserve(plain.len() * 20);
     for (reach, wire) in plain.iter() {
         if cancels.take(Says::Named, reach, &Types::ALL, wire) {
             continue;

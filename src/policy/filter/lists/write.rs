@@ -5,6 +5,7 @@ use super::super::pattern::Pattern;
 use super::super::sets::{BELOW, FREED, SELF};
 use super::{NameList, Types};
 use crate::dns::name::Name;
+use crate::language::{Text, text};
 use crate::policy::document::words::TypeName;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -27,23 +28,30 @@ pub enum Unwritable {
 
 impl Unwritable {
     /// What to do about it.
-    pub const fn hint(self) -> &'static str {
+    pub fn hint(self) -> Text {
         match self {
-            Self::Exceptions | Self::Types => "--to toml keeps them",
-            Self::OtherTypes => "name the list itself in a rule: list = \"lists/...\"",
-            Self::TooManyNames => "take --to domains, and name the file in a rule: list = \"lists/...\"",
+            Self::Exceptions | Self::Types => text!("--to toml keeps them"),
+            Self::OtherTypes => text!("name the list itself in a rule: list = \"lists/...\""),
+            Self::TooManyNames => text!("take --to domains, and name the file in a rule: list = \"lists/...\""),
+        }
+    }
+}
+
+impl Unwritable {
+    /// Why it is not written.
+    pub fn text(self) -> Text {
+        match self {
+            Self::Exceptions => text!("the list has exceptions, which plain domains cannot say"),
+            Self::Types => text!("the list has names for some record types only, which plain domains cannot say"),
+            Self::OtherTypes => text!("the list has names for all record types but some, which no rule can say"),
+            Self::TooManyNames => text!("the list has more than {most} names, too many for a rule", most = NAMES_MAX),
         }
     }
 }
 
 impl fmt::Display for Unwritable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exceptions => f.write_str("the list has exceptions, which plain domains cannot say"),
-            Self::Types => f.write_str("the list has names for some record types only, which plain domains cannot say"),
-            Self::OtherTypes => f.write_str("the list has names for all record types but some, which no rule can say"),
-            Self::TooManyNames => write!(f, "the list has more than {NAMES_MAX} names, too many for a rule"),
-        }
+        f.write_str(&self.text().english())
     }
 }
 
@@ -61,7 +69,7 @@ fn spelled(reach: u8, wire: &[u8]) -> String {
 /// # Errors
 /// [`Unwritable`]
 pub fn to_domains(names: &NameList) -> Result<String, Unwritable> {
-    let mut text = String::with_capacity(names.packed().len());
+    let mut text = String::with_capacity(names.bytes());
     for entry in names.entries() {
         if entry.reach & FREED != 0 {
             return Err(Unwritable::Exceptions);
@@ -120,7 +128,7 @@ pub fn to_toml(names: &NameList, title: &str) -> Result<String, Unwritable> {
 }
 
 /// A basic string of TOML.
-fn quoted(text: &str) -> String {
+pub(in crate::policy::filter) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {

@@ -1,123 +1,104 @@
-//! Building a table: all names are hashed, sorted by their hashes and written one behind the other, so that a million
-//! names pass through the cache in order instead of each being looked for in a growing table.
+//! Building a table: all names are spread over parts by their hashes, each part is sorted where it lies in a core's cache,
+//! and written behind the one before it. A million names pass through the memory in order, twice, instead of each being
+//! looked for in a growing table; and as the table grows, what it is made of goes.
 
 use super::super::lists::NameList;
-use super::{BLOCK, Block, HEAD, Keys, Labels, Probe, Table, TooManyNames, mark_of, tag_of, value_of};
+use super::spread::{self, Parts, Spread, name_at};
+use super::{BLOCK, Block, HEAD, Keys, Labels, Probe, Table, TooManyNames, value_of};
 use crate::sys::pages::prefer_large_pages;
-use crate::sys::prefetch;
-
-/// Names whose places are fetched ahead of their use.
-const AHEAD: usize = 16;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Names that are looked for above in one go, each a few times.
 const BATCH: usize = 32;
 
-/// A name to be sorted: its hash, the number of its list (24 bits), its place there (32 bits), its marks (8 bits). Equal
-/// names stand together, in the order they were entered.
-type Key = u128;
+/// The most lists of a table: the number of a list has 24 bits.
+const LISTS_MAX: usize = 1 << 24;
 
-fn key_of(hash: u64, list: usize, at: usize, marks: u8) -> Key {
-    u128::from(hash) << 64 | (list as u128) << 40 | (at as u128) << 8 | u128::from(marks)
-}
-
-fn hash_of(key: Key) -> u64 {
-    (key >> 64) as u64
-}
-
-/// The lists of which a table is made.
-struct Lists<'l, L>(&'l [L]);
-
-impl<'l, L: AsRef<NameList>> Lists<'l, L> {
-    /// The wire form of a name, its length before it.
-    fn wire(&self, key: Key) -> &'l [u8] {
-        let packed = self.0[(key >> 40) as usize & 0xff_ffff].as_ref().packed();
-        let at = (key >> 8) as u32 as usize;
-        &packed[at + 2..at + 2 + usize::from(packed[at + 1])]
-    }
-
-    fn prefetch(&self, key: Key) {
-        prefetch(&self.0[(key >> 40) as usize & 0xff_ffff].as_ref().packed()[(key >> 8) as u32 as usize]);
-    }
-}
+/// The most bytes of a value.
+const WIDTH_MAX: usize = 4;
 
 impl Table {
-    /// Makes a table of all names of all lists. `merge` is given what a name has so far, the number of the list and the
-    /// name's marks, and returns what it has from now on; the names of one spelling come in the order of lists. `keep` is
-    /// given the value of each name and that of the nearest name above it, kept or not, and says whether it is kept.
-    /// `seed` is the secret of the hash.
+    /// Makes a table of all names of all lists; lists that nobody else holds are freed on the way. `merge` is given what a
+    /// name has so far, the number of the list and the name's marks, and returns what it has from now on; the names of one
+    /// spelling come in the order of lists. `keep` is given the value of each name and that of the nearest name above it,
+    /// kept or not, and says whether it is kept. `seed` is the secret of the hash.
     ///
     /// # Errors
     /// [`TooManyNames`]
     ///
     /// # Panics
     /// With more than 2^24 lists.
-    pub(in crate::policy::filter) fn build<L: AsRef<NameList>>(
-        lists: &[L],
+    pub(in crate::policy::filter) fn build(
+        lists: Vec<Arc<NameList>>,
         seed: u64,
-        mut merge: impl FnMut(Option<u32>, usize, u8) -> u32,
+        merge: impl FnMut(Option<u32>, usize, u8) -> u32,
         keep: impl FnMut(u32, Option<u32>) -> bool,
     ) -> Result<Self, TooManyNames> {
-        assert!(lists.len() < 1 << 24, "the number of a list has 24 bits");
-        let keys = Keys::new(seed);
-        let mut names = sorted(lists, keys)?;
-        let lists = Lists(lists);
-        let values = merged(&lists, &mut names, &mut merge);
-        let mut table = Self::of_sorted(&lists, keys, &names, &values)?;
-        drop((names, values));
+        let mut table = Self::unfolded(lists, seed, 1, merge)?;
         table.fold(keep);
+        table.arena.shrink_to_fit();
         Ok(table)
     }
 
-    /// Writes names with their values; both in the order of hashes.
-    fn of_sorted<L: AsRef<NameList>>(
-        lists: &Lists<'_, L>,
-        keys: Keys,
-        names: &[Key],
-        values: &[u32],
+    /// As [`Self::build`], for a table whose names are all kept, and whose values can become any with [`Self::revalue`].
+    pub(in crate::policy::filter) fn build_loose(
+        lists: Vec<Arc<NameList>>,
+        seed: u64,
+        merge: impl FnMut(Option<u32>, usize, u8) -> u32,
     ) -> Result<Self, TooManyNames> {
-        let greatest = values.iter().copied().max().unwrap_or(0);
-        let width = (4 - greatest.leading_zeros() as usize / 8).max(1);
-        let mut bytes = 0;
-        for (n, &name) in names.iter().enumerate() {
-            names.get(n + AHEAD).into_iter().for_each(|ahead| lists.prefetch(*ahead));
-            bytes += HEAD + width + lists.wire(name).len();
-        }
-        u32::try_from(bytes).map_err(|_| TooManyNames)?;
-        let blocks = names.len() / BLOCK + 1;
-        let mut table = Self {
+        let mut table = Self::unfolded(lists, seed, WIDTH_MAX, merge)?;
+        table.arena.shrink_to_fit();
+        Ok(table)
+    }
+
+    fn unfolded(
+        lists: Vec<Arc<NameList>>,
+        seed: u64,
+        width: usize,
+        merge: impl FnMut(Option<u32>, usize, u8) -> u32,
+    ) -> Result<Self, TooManyNames> {
+        assert!(lists.len() <= LISTS_MAX, "the number of a list has 24 bits");
+        let keys = Keys::new(seed);
+        let (names, bytes) = lists.iter().fold((0, 0), |(n, b), list| (n + list.len(), b + list.bytes()));
+        let blocks = names / BLOCK + 1;
+        let parts = Parts::of(lists, keys, blocks);
+        let table = Self {
             keys,
             blocks: vec![Block::default(); blocks + 1],
             arena: Vec::new(),
             width,
-            names: names.len(),
-            depths: 0,
+            names: 0,
+            depths: parts.depths,
         };
-        table.arena.reserve_exact(bytes);
-        prefer_large_pages(&mut table.arena);
-        let mut begun = 0;
-        for (n, (&name, value)) in names.iter().zip(values).enumerate() {
-            names.get(n + AHEAD).into_iter().for_each(|ahead| lists.prefetch(*ahead));
-            let (hash, wire) = (hash_of(name), lists.wire(name));
-            let home = table.home(hash);
-            // This block and those before it that have no names begin here, unless it has begun already.
-            if begun <= home {
-                table.begin(begun..home + 1);
-                begun = home + 1;
-            }
-            table.blocks[home].marks |= mark_of(hash);
-            table.arena.extend_from_slice(&[wire.len() as u8, tag_of(hash)]);
-            table.arena.extend_from_slice(&value.to_le_bytes()[..width]);
-            table.arena.extend_from_slice(wire);
-            table.depths |= 1 << Labels::of(wire).len;
-        }
-        table.begin(begun..blocks + 1);
-        Ok(table)
+        // What is reserved and not written takes no memory.
+        let mut writer = Writer { table, merge, bytes_max: bytes + names * WIDTH_MAX };
+        writer.reserve();
+        writer.write(parts)?;
+        Ok(writer.table)
     }
 
-    /// Lets blocks begin at the end of what is written.
-    fn begin(&mut self, blocks: std::ops::Range<usize>) {
-        let start = self.arena.len() as u32;
-        self.blocks[blocks].iter_mut().for_each(|block| block.start = start);
+    /// Gives each name another value, made of its wire form and the one it has, in a table of [`Self::build_loose`].
+    pub(in crate::policy::filter) fn revalue(&mut self, mut value: impl FnMut(&[u8], u32) -> u32) {
+        let mut at = 0;
+        while at < self.arena.len() {
+            let (start, after) = (at + HEAD, at + self.size_at(at));
+            let (values, wire) = self.arena[start..after].split_at_mut(self.width);
+            let new = value(wire, value_of(values)).to_le_bytes();
+            values.copy_from_slice(&new[..values.len()]);
+            at = after;
+        }
+    }
+
+    /// Each name in its wire form, with its value.
+    pub(in crate::policy::filter) fn iter(&self) -> impl Iterator<Item = (&[u8], u32)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let after = at + self.size_at((at < self.arena.len()).then_some(at)?);
+            let (values, wire) = self.arena[at + HEAD..after].split_at(self.width);
+            at = after;
+            Some((wire, value_of(values)))
+        })
     }
 
     /// The length of the name at `at` with all that is before it.
@@ -156,7 +137,7 @@ impl Table {
     }
 
     /// Fetches the blocks of all suffixes of the name at `at` that could be in the table, itself left out.
-    fn probe_above(&self, at: usize, of: usize, probes: &mut Vec<(usize, std::ops::Range<usize>, Probe)>) {
+    fn probe_above(&self, at: usize, of: usize, probes: &mut Vec<(usize, Range<usize>, Probe)>) {
         let (start, after) = (at + HEAD + self.width, at + self.size_at(at));
         let wire = &self.arena[start..after];
         let labels = Labels::of(wire);
@@ -193,54 +174,132 @@ impl Table {
         }
         self.blocks.last_mut().expect("the end of the last block is always there").start = to as u32;
         self.arena.truncate(to);
-        self.arena.shrink_to_fit();
     }
 }
 
-/// All names in the order of their hashes.
-fn sorted<L: AsRef<NameList>>(lists: &[L], keys: Keys) -> Result<Vec<Key>, TooManyNames> {
-    let count = lists.iter().map(|list| list.as_ref().len()).sum();
-    let mut names = Vec::with_capacity(count);
-    for (number, list) in lists.iter().enumerate() {
-        let packed = list.as_ref().packed();
-        u32::try_from(packed.len()).map_err(|_| TooManyNames)?;
+/// A table being written, block by block.
+struct Writer<M> {
+    table: Table,
+    merge: M,
+    /// More than all names can take.
+    bytes_max: usize,
+}
+
+impl<M: FnMut(Option<u32>, usize, u8) -> u32> Writer<M> {
+    /// Memory for all names; before the first is written.
+    fn reserve(&mut self) {
+        self.table.arena.reserve_exact(self.bytes_max);
+        prefer_large_pages(&mut self.table.arena);
+    }
+
+    fn write(&mut self, mut parts: Parts) -> Result<(), TooManyNames> {
+        let list_width = parts.list_width();
+        let mut order = Vec::new();
+        for number in 0..parts.len() {
+            let part = parts.take(number);
+            let ends = sort(&part, list_width, &mut order);
+            let first = number * spread::BLOCKS;
+            let mut names = order.iter();
+            let mut begin = 0;
+            for (block, end) in (first..self.table.blocks.len() - 1).zip(ends) {
+                self.table.blocks[block].start = self.table.arena.len() as u32;
+                for &at in names.by_ref().take((end - begin) as usize) {
+                    self.enter(block, &name_at(&part, at as usize, list_width).0);
+                }
+                begin = end;
+            }
+            u32::try_from(self.table.arena.len()).map_err(|_| TooManyNames)?;
+        }
+        self.table.blocks.last_mut().expect("the end of the last block").start = self.table.arena.len() as u32;
+        Ok(())
+    }
+
+    /// Enters a name into the block that is being written.
+    fn enter(&mut self, block: usize, name: &Spread<'_>) {
+        let start = self.table.blocks[block].start as usize;
+        let mut known = self.table.place_in(start, name.tag, name.wire);
+        let value = known.map(|at| value_of(&self.table.arena[at..at + self.table.width]));
+        let value = (self.merge)(value, name.list, name.marks);
+        let value_len = WIDTH_MAX - value.leading_zeros() as usize / 8;
+        if value_len > self.table.width {
+            self.widen(block, value_len);
+            known = self.table.place_in(self.table.blocks[block].start as usize, name.tag, name.wire);
+        }
+        let (width, bytes) = (self.table.width, value.to_le_bytes());
+        if let Some(at) = known {
+            return self.table.arena[at..at + width].copy_from_slice(&bytes[..width]);
+        }
+        self.table.blocks[block].marks |= 1 << name.mark;
+        self.table.arena.extend_from_slice(&[name.wire.len() as u8, name.tag]);
+        self.table.arena.extend_from_slice(&bytes[..width]);
+        self.table.arena.extend_from_slice(name.wire);
+        self.table.names += 1;
+    }
+
+    /// Gives all values more bytes, `block` being the last that has begun. Three times at most, and mostly early: it takes
+    /// many lists that overlap to have more than 255 different sets of rules.
+    fn widen(&mut self, block: usize, width: usize) {
+        let old = std::mem::take(&mut self.table.arena);
+        self.reserve();
+        let table = &mut self.table;
         let mut at = 0;
-        while let Some(&[marks, len]) = packed.get(at..at + 2) {
-            let next = at + 2 + usize::from(len);
-            names.push(key_of(keys.hash(&packed[at + 2..next]), number, at, marks));
-            at = next;
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-/// Leaves of each name the first key, and gives the values of what is left.
-fn merged<L: AsRef<NameList>>(
-    lists: &Lists<'_, L>,
-    names: &mut Vec<Key>,
-    merge: &mut impl FnMut(Option<u32>, usize, u8) -> u32,
-) -> Vec<u32> {
-    let mut values = Vec::with_capacity(names.len());
-    let mut kept = 0;
-    // Where those with the hash of the name before begin.
-    let mut run = 0;
-    for n in 0..names.len() {
-        let name = names[n];
-        if kept > run && hash_of(names[run]) != hash_of(name) {
-            run = kept;
-        }
-        let same = (run..kept).find(|known| lists.wire(names[*known]) == lists.wire(name));
-        let (list, marks) = ((name >> 40) as usize & 0xff_ffff, name as u8);
-        match same {
-            Some(known) => values[known] = merge(Some(values[known]), list, marks),
-            None => {
-                values.push(merge(None, list, marks));
-                names[kept] = name;
-                kept += 1;
+        for number in 0..=block {
+            let end = if number < block { table.blocks[number + 1].start as usize } else { old.len() };
+            table.blocks[number].start = table.arena.len() as u32;
+            while at < end {
+                let value = at + HEAD..at + HEAD + table.width;
+                let after = value.end + usize::from(old[at]);
+                table.arena.extend_from_slice(&old[at..value.end]);
+                table.arena.resize(table.arena.len() + width - table.width, 0);
+                table.arena.extend_from_slice(&old[value.end..after]);
+                at = after;
             }
         }
+        table.width = width;
     }
-    names.truncate(kept);
-    values
+}
+
+impl Table {
+    /// Where the value of a name stands, if it is in what is written from `start` on.
+    #[inline]
+    fn place_in(&self, start: usize, tag: u8, wire: &[u8]) -> Option<usize> {
+        let mut at = start;
+        while at < self.arena.len() {
+            let end = at + self.size_at(at);
+            let value = at + HEAD;
+            if self.arena[at + 1] == tag && self.arena[value + self.width..end] == *wire {
+                return Some(value);
+            }
+            at = end;
+        }
+        None
+    }
+}
+
+/// Fills `order` with the places of the names of a part in the order of their blocks, and within a block in the order they
+/// came; returns how many names there are up to the end of each block.
+fn sort(part: &[u8], list_width: usize, order: &mut Vec<u32>) -> [u32; spread::BLOCKS] {
+    let mut next = [0_u32; spread::BLOCKS];
+    let mut at = 0;
+    let mut names = 0;
+    while at < part.len() {
+        let (name, after) = name_at(part, at, list_width);
+        next[name.block] += 1;
+        names += 1;
+        at = after;
+    }
+    let mut begin = 0;
+    for next in &mut next {
+        begin += std::mem::replace(next, begin);
+    }
+    order.clear();
+    order.resize(names, 0);
+    at = 0;
+    while at < part.len() {
+        let (name, after) = name_at(part, at, list_width);
+        order[next[name.block] as usize] = at as u32;
+        next[name.block] += 1;
+        at = after;
+    }
+    next
 }

@@ -7,6 +7,7 @@ use crate::policy::filter::tests::seed;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 fn wire(text: &str) -> Vec<u8> {
     Name::from_text(text).unwrap().as_wire().to_vec()
@@ -44,8 +45,8 @@ fn random_wire(rng: &mut StdRng) -> Vec<u8> {
 
 /// A table of lists; the value of a name is made by `value` of the marks it was entered with last.
 fn table_of(lists: &[NameList], seed: u64, value: fn(u8) -> u32, keep: impl FnMut(u32, Option<u32>) -> bool) -> Table {
-    let lists: Vec<_> = lists.iter().collect();
-    Table::build(&lists, seed, |_, _, marks| value(marks), keep).unwrap()
+    let lists: Vec<_> = lists.iter().cloned().map(Arc::new).collect();
+    Table::build(lists, seed, |_, _, marks| value(marks), keep).unwrap()
 }
 
 fn list_of(names: &[&str]) -> NameList {
@@ -75,12 +76,11 @@ fn it_says_what_a_map_of_names_says_of_names() {
             }
         }
         let mut merges = 0;
-        let by_ref: Vec<_> = lists.iter().collect();
         let merge = |known: Option<u32>, _, marks| {
             merges += usize::from(known.is_none());
             value(marks)
         };
-        let table = Table::build(&by_ref, rng.random(), merge, |_, _| true).unwrap();
+        let table = Table::build(lists.into_iter().map(Arc::new).collect(), rng.random(), merge, |_, _| true).unwrap();
         assert_eq!((merges, table.len()), (names.len(), names.len()), "seed {seed}");
         let asked: Vec<_> = names.keys().cloned().chain((0..3_000).map(|_| random_wire(&mut rng))).collect();
         for name in &asked {
@@ -100,7 +100,7 @@ fn what_a_name_has_is_merged_in_the_order_of_lists() {
         seen.push((known, list, marks));
         known.unwrap_or(0) * 10 + u32::from(marks) + 1
     };
-    let table = Table::build(&[&one, &two], 5, merge, |_, _| true).unwrap();
+    let table = Table::build(vec![Arc::new(one), Arc::new(two)], 5, merge, |_, _| true).unwrap();
     assert_eq!(table.value_of(&wire("a.example")), Some(13));
     assert_eq!(table.value_of(&wire("b.example")), Some((2 * 10 + 8) * 10 + 1));
     assert_eq!(seen.len(), 5);
@@ -181,6 +181,53 @@ fn a_name_takes_few_bytes() {
     let table = table_of(&[list], 5, u32::from, |_, _| true);
     let arena: usize = names.iter().map(|name| name.len() + HEAD + 1).sum();
     assert_eq!(table.bytes(), arena + (20_000 / BLOCK + 2) * size_of::<Block>());
+}
+
+#[test]
+fn one_name_many_times_over_among_many_others_stays_in_the_order_of_lists() {
+    let mut many = NameList::default();
+    let names: Vec<_> = (0..40_000).map(|n| wire(&format!("name-{n}.example"))).collect();
+    names.iter().for_each(|name| many.push(1, name));
+    let mut same = NameList::default();
+    (0..60_000).for_each(|n| same.push((n % 250) as u8, &wire("same.example")));
+    let last = list_of(&["same.example"]);
+    let lists = [same.clone(), many, same, last].map(Arc::new).to_vec();
+    let mut seen = Vec::new();
+    let merge = |known: Option<u32>, list: usize, marks: u8| {
+        if list != 1 {
+            seen.push((list, marks));
+        }
+        known.unwrap_or(0) + 1
+    };
+    let table = Table::build(lists, 11, merge, |_, _| true).unwrap();
+    assert_eq!((table.len(), table.value_of(&wire("same.example"))), (40_001, Some(120_001)));
+    assert!(names.iter().all(|name| table.value_of(name) == Some(1)));
+    let once = (0..60_000).map(|n| (n % 250) as u8);
+    let expected: Vec<_> = once.clone().map(|n| (0, n)).chain(once.map(|n| (2, n))).chain([(3, 0)]).collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn what_is_foreseen_is_where_names_are_and_never_out_of_bounds() {
+    let names: Vec<_> = (0..5_000).map(|n| wire(&format!("name-{n}.example"))).collect();
+    let mut list = NameList::default();
+    names.iter().for_each(|name| list.push(1, name));
+    let table = table_of(&[list], 5, u32::from, |_, _| true);
+    for name in &names {
+        let foreseen = table.foresee(name);
+        // Only names of two labels are in the table.
+        assert_eq!(foreseen.len, 1);
+        let (home, mark) = foreseen.homes[0];
+        let block = table.blocks[home as usize];
+        let block_bytes = &table.arena[block.start as usize..table.blocks[home as usize + 1].start as usize];
+        assert!(block.marks >> mark & 1 == 1 && block_bytes.windows(name.len()).any(|bytes| bytes == name));
+    }
+    let small = table_of(&[list_of(&["a.example"])], 5, u32::from, |_, _| true);
+    let longest = wire(&format!("{}a", "a.".repeat(126)));
+    for foreseen in [table.foresee(&names[9]), table.foresee(&longest), small.foresee(&longest)] {
+        table.fetch_foreseen(&foreseen);
+        small.fetch_foreseen(&foreseen);
+    }
 }
 
 #[test]

@@ -19,7 +19,14 @@ fn of_lists(lists: &[(Rule, &str)]) -> Filter {
 
 fn whys(filter: &Filter, text: &str) -> Vec<(String, String, Why)> {
     let (name, groups) = (name(text), GroupSet::default());
-    let considered = filter.considered(&Subject { groups: &groups, name: &name, qtype: 1, tcp: false });
+    let considered = filter.considered(&Subject {
+        groups: &groups,
+        client: [192, 0, 2, 1].into(),
+        name: &name,
+        qtype: 1,
+        tcp: false,
+        active: &ActiveSet::EVERYTHING,
+    });
     considered.into_iter().map(|c| (c.rule.id.clone(), c.matched.trim_end_matches('.').to_owned(), c.why)).collect()
 }
 
@@ -70,7 +77,17 @@ fn what_is_listed_for_some_types_is_asked_about_them() {
     let filter = of_lists(&[(rule(0, "list", Action::Nodata), "||a.example^$dnstype=AAAA\n||x.a.example^\n")]);
     let decide = |text: &str, qtype: u16| {
         let (name, groups) = (name(text), GroupSet::default());
-        filter.decide(&Subject { groups: &groups, name: &name, qtype, tcp: false }).rule.is_some()
+        filter
+            .decide(&Subject {
+                groups: &groups,
+                client: [192, 0, 2, 1].into(),
+                name: &name,
+                qtype,
+                tcp: false,
+                active: &ActiveSet::EVERYTHING,
+            })
+            .rule
+            .is_some()
     };
     for (asked, qtype, blocked) in [
         ("a.example", 28, true),
@@ -151,7 +168,17 @@ fn a_list_decides_as_its_lines_read_one_by_one() {
             let rank = heard.map(|line| (line.important, line.excepts)).max();
             let expected = rank.is_some_and(|(_, excepts)| !excepts);
             let groups = GroupSet::default();
-            let found = filter.decide(&Subject { groups: &groups, name: &asked, qtype, tcp: false }).rule.is_some();
+            let found = filter
+                .decide(&Subject {
+                    groups: &groups,
+                    client: [192, 0, 2, 1].into(),
+                    name: &asked,
+                    qtype,
+                    tcp: false,
+                    active: &ActiveSet::EVERYTHING,
+                })
+                .rule
+                .is_some();
             assert_eq!(found, expected, "{asked} {qtype} of\n{text}");
         }
     }

@@ -1,7 +1,10 @@
 //! Tests of the filter as a whole, and what they share.
 
+mod answers;
 mod exceptions;
 mod four_formats;
+mod layers;
+mod policy_zones;
 mod precedence;
 mod property;
 mod reading;
@@ -44,18 +47,7 @@ pub(super) fn list_of(names: &[&str]) -> Arc<NameList> {
 }
 
 pub(super) fn rule(zone_number: usize, id: &str, action: Action) -> Rule {
-    Rule {
-        id: id.to_owned(),
-        zone: format!("zone {zone_number}"),
-        zone_number,
-        action,
-        ttl: 30,
-        mode: Mode::Enforce,
-        scope: Scope::default(),
-        owner: None,
-        ticket: None,
-        note: None,
-    }
+    Rule::new(id, &format!("zone {zone_number}"), zone_number, action)
 }
 
 /// A filter of rules with their names.
@@ -67,6 +59,13 @@ pub(super) fn filter(rules: &[(Rule, &[&str])]) -> Filter {
 /// The ids of the rule that decides and of the one that watched, about type A over UDP for a client without groups.
 pub(super) fn decided<'f>(filter: &'f Filter, text: &str) -> (Option<&'f str>, Option<&'f str>) {
     let (name, groups) = (name(text), GroupSet::default());
-    let decision = filter.decide(&Subject { groups: &groups, name: &name, qtype: 1, tcp: false });
+    let decision = filter.decide(&Subject {
+        groups: &groups,
+        client: [192, 0, 2, 1].into(),
+        name: &name,
+        qtype: 1,
+        tcp: false,
+        active: &ActiveSet::EVERYTHING,
+    });
     (decision.rule.map(|rule| rule.id.as_str()), decision.monitored.map(|rule| rule.id.as_str()))
 }

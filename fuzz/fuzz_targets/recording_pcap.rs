@@ -1,0 +1,12 @@
+//! No bytes panic the reader of packet captures, or make it take more than it says.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use weir::recordings::pcap;
+
+fuzz_target!(|data: &[u8]| {
+    let mut count = 0_u64;
+    if let Ok(tally) = pcap::read(data, 53, &mut |_| count += 1) {
+        assert_eq!(tally.queries, count);
+    }
+});

@@ -1,0 +1,117 @@
+//! `weir feed`: how the feeds are, and what a person does about them. A refresh stays in the foreground and shows how far
+//! it is, until each feed has been looked at.
+
+use super::ask::{carry_out, failed, sockets};
+use super::{Exit, FeedAcceptArguments, FeedArguments, FeedCommand, FeedRefreshArguments, output};
+use crate::control::client::{self, AskError, Connection};
+use crate::control::feeds::progress::{Phase, ProgressStatus};
+use crate::control::feeds::report::{FeedList, FeedStatus};
+use crate::control::protocol::Command;
+use crate::control::reload::Reloaded;
+use crate::language::text;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Between two looks at how far it is.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The longest that a refresh is waited for: the gateway itself gives up before.
+const PATIENCE: Duration = Duration::from_secs(40 * 60);
+
+/// `weir feed`
+pub(super) fn feed(arguments: FeedArguments) -> Exit {
+    match arguments.command {
+        None => carry_out::<FeedList>(&arguments.ask, &Command::Feeds {}, arguments.json),
+        Some(FeedCommand::Refresh(refresh_arguments)) => refresh(&refresh_arguments),
+        Some(FeedCommand::Accept(FeedAcceptArguments { name, json, ask })) => {
+            carry_out::<Reloaded>(&ask, &Command::FeedAccept { name }, json)
+        }
+    }
+}
+
+fn refresh(arguments: &FeedRefreshArguments) -> Exit {
+    match wait(arguments) {
+        Ok(list) => {
+            let is_well = list.feeds.iter().all(|feed| feed.last_error.is_none());
+            if arguments.json {
+                output::result(format_args!("{:#}", serde_json::json!(list)));
+            } else {
+                output::result(list);
+            }
+            if is_well { Exit::Ok } else { Exit::Failed }
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// Asks for a look, and waits until each feed that was meant has had one that began afterwards.
+fn wait(arguments: &FeedRefreshArguments) -> Result<FeedList, AskError> {
+    let sockets = sockets(arguments.ask.socket.as_ref());
+    let ask = |command: Command| -> Result<FeedList, AskError> {
+        let mut connection: Connection = client::connect(&sockets)?;
+        let socket = connection.socket().to_path_buf();
+        let value = connection.ask(&command)?;
+        serde_json::from_value(value)
+            .map_err(|error| AskError::Broken { socket, cause: text!("its answer is not understood: {error}", error) })
+    };
+    let before = ask(Command::FeedRefresh { name: arguments.name.clone() })?;
+    // One that was under way began before it was asked for: the one after it counts.
+    let wanted: BTreeMap<_, _> =
+        before.feeds.iter().map(|feed| (feed.name.clone(), feed.looks + 1 + u64::from(feed.is_looking))).collect();
+    let (begun, mut bars) = (Instant::now(), Bars::new());
+    loop {
+        let mut list = ask(Command::Feeds {})?;
+        list.feeds.retain(|feed| wanted.contains_key(&feed.name));
+        let is_done = |feed: &FeedStatus| feed.looks >= wanted.get(&feed.name).copied().unwrap_or(0);
+        bars.show(&list, is_done);
+        if list.feeds.iter().all(is_done) || begun.elapsed() > PATIENCE {
+            bars.clear();
+            return Ok(list);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// A bar for each feed, on standard error, where that is a terminal.
+struct Bars {
+    all: MultiProgress,
+    bars: BTreeMap<String, ProgressBar>,
+}
+
+impl Bars {
+    fn new() -> Self {
+        Self { all: MultiProgress::new(), bars: BTreeMap::new() }
+    }
+
+    fn show(&mut self, list: &FeedList, is_done: impl Fn(&FeedStatus) -> bool) {
+        for feed in &list.feeds {
+            let bar = self.bars.entry(feed.name.clone()).or_insert_with(|| {
+                let bar = self.all.add(ProgressBar::no_length());
+                bar.set_prefix(feed.name.clone());
+                bar
+            });
+            let ProgressStatus { phase, bytes, total } = feed.progress;
+            let has_total = total > 0 && phase == Phase::Receiving;
+            bar.set_style(style(has_total));
+            bar.set_length(if has_total { total } else { bytes });
+            bar.set_position(bytes);
+            bar.set_message(if is_done(feed) { "done" } else { phase.name() });
+            bar.tick();
+        }
+    }
+
+    fn clear(&self) {
+        // A terminal that is gone needs no clearing.
+        let _ = self.all.clear();
+    }
+}
+
+fn style(has_total: bool) -> ProgressStyle {
+    let template = if has_total {
+        "{prefix:>16}  {wide_bar}  {percent:>3} %  {bytes} of {total_bytes}  {msg}"
+    } else {
+        "{prefix:>16}  {spinner}  {bytes}  {msg}"
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,180 @@
+//! `weir plan`: what another policy would change. The running gateway is asked, which remembers the queries of the last
+//! minutes; or two directories are compared without one. Queries of a file are tried here and not in the gateway: its bytes
+//! are from anywhere.
+
+use super::{Exit, OFFLINE_SEED, PlanArguments, ask, output, undo};
+use crate::clock::Clock;
+use crate::control::client::AskError;
+use crate::control::origin::{self, Origin};
+use crate::control::plan::verdicts::{Comparison, Tried, Verdicts};
+use crate::control::plan::{Plan, PlanRequest};
+use crate::control::protocol::Command;
+use crate::control::status::Status;
+use crate::policy::Policy;
+use crate::policy::document::Report;
+use crate::policy::explain::Besides;
+use crate::recordings::{Recorded, Tally, Unreadable, dnstap, lines, pcap};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf, absolute};
+
+/// `weir plan`
+pub(super) fn plan(arguments: &PlanArguments) -> Exit {
+    let made = match (&arguments.against, Recording::of(arguments)) {
+        (None, None) => online(arguments),
+        (Some(old), recording) => offline(arguments, old, recording.as_ref()),
+        (None, Some(recording)) => {
+            running_directory(arguments).and_then(|old| offline(arguments, &old, Some(&recording)))
+        }
+    };
+    let plan = match made {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
+    };
+    match serde_json::to_value(&plan) {
+        Ok(value) if arguments.json => output::result(format_args!("{value:#}")),
+        _ => output::result(&plan),
+    }
+    if plan.is_refused() { Exit::Failed } else { Exit::Ok }
+}
+
+/// Asks the running gateway.
+fn online(arguments: &PlanArguments) -> Result<Plan, Exit> {
+    let policy = match undo::directory(&arguments.policy) {
+        Some(directory) => {
+            require(&directory)?;
+            absolute(&directory).unwrap_or(directory).display().to_string()
+        }
+        None => arguments.policy.clone(),
+    };
+    let value = match ask::ask(arguments.ask.socket.as_ref(), &Command::Plan(PlanRequest { policy })) {
+        Ok(value) => value,
+        Err(error) => return Err(refused(&error)),
+    };
+    serde_json::from_value(value).map_err(|error| {
+        output::error(format_args!("the gateway is of another version: its answer is not understood: {error}"));
+        Exit::Failed
+    })
+}
+
+fn refused(error: &AskError) -> Exit {
+    let exit = ask::failed(error);
+    if matches!(error, AskError::NoGateway { .. }) {
+        output::note(
+            "  without a gateway: `weir plan NEW --against OLD`, with --queries, --dnstap or --pcap to try queries",
+        );
+    }
+    exit
+}
+
+/// The directory of the running gateway, when what runs is what lies there.
+fn running_directory(arguments: &PlanArguments) -> Result<PathBuf, Exit> {
+    let value = ask::ask(arguments.ask.socket.as_ref(), &Command::Status {}).map_err(|error| refused(&error))?;
+    let Ok(status) = serde_json::from_value::<Status>(value) else {
+        output::error("the gateway is of another version: its status is not understood");
+        return Err(Exit::Failed);
+    };
+    // The gateway may have another working directory: what is not found there is not guessed at.
+    let directory = PathBuf::from(&status.policy.origin);
+    let files = crate::policy::load::read_directory(&directory).map(|(files, _)| files);
+    let lies = files.ok().map(|files| crate::policy::PolicyId::of(&files).to_string());
+    if lies.as_ref() == Some(&status.policy.id) {
+        return Ok(directory);
+    }
+    output::error(format_args!(
+        "policy {} runs, and it is not what lies in {}: the queries of a file are tried on directories\n  name what to \
+         compare with: `--against DIR`",
+        status.policy.id,
+        directory.display()
+    ));
+    Err(Exit::Failed)
+}
+
+/// Compares two directories.
+fn offline(arguments: &PlanArguments, old: &Path, recording: Option<&Recording<'_>>) -> Result<Plan, Exit> {
+    let new = Path::new(&arguments.policy);
+    let (old_policy, _) = load(old, arguments)?;
+    let (new_policy, report) = load(new, arguments)?;
+    let tried = recording.map(|recording| recording.try_on(&old_policy, &new_policy)).transpose()?;
+    let (verdicts, tally) = tried.map_or((None, None), |(verdicts, tally)| (Some(verdicts), Some(tally)));
+    let side = |directory: &Path| directory.display().to_string();
+    let mut plan = Plan::new((side(old), &old_policy), (side(new), &new_policy), &report, verdicts);
+    plan.queries_note = match tally {
+        Some(tally) => Some(tally.to_string()).filter(|text| !text.is_empty()),
+        None => Some("none: try some with --queries, --dnstap or --pcap".to_owned()),
+    };
+    Ok(plan)
+}
+
+fn require(directory: &Path) -> Result<(), Exit> {
+    origin::require_directory(directory).map_err(|missing| {
+        output::error(missing);
+        Exit::Faults
+    })
+}
+
+fn load(directory: &Path, arguments: &PlanArguments) -> Result<(Policy, Report), Exit> {
+    require(directory)?;
+    let options = origin::load_options(&arguments.system.resolv_conf, OFFLINE_SEED);
+    Origin::Directory(directory.to_path_buf()).load(&options).map_err(|report| {
+        output::note(report.human(&directory.display().to_string(), output::note_takes_colour()));
+        output::error(format_args!("the policy of {} has faults: it would be refused", directory.display()));
+        Exit::Faults
+    })
+}
+
+/// A file of queries.
+#[derive(Clone, Copy, Debug)]
+enum Recording<'a> {
+    Lines(&'a Path),
+    Dnstap(&'a Path),
+    Pcap(&'a Path, u16),
+}
+
+impl<'a> Recording<'a> {
+    fn of(arguments: &'a PlanArguments) -> Option<Self> {
+        let PlanArguments { queries, dnstap, pcap, port, .. } = arguments;
+        let lines = queries.as_deref().map(Self::Lines);
+        lines.or(dnstap.as_deref().map(Self::Dnstap)).or(pcap.as_deref().map(|path| Self::Pcap(path, *port)))
+    }
+
+    fn path(&self) -> &'a Path {
+        match *self {
+            Self::Lines(path) | Self::Dnstap(path) | Self::Pcap(path, _) => path,
+        }
+    }
+
+    /// Tries all of its queries on both policies.
+    fn try_on(&self, old: &Policy, new: &Policy) -> Result<(Verdicts, Tally), Exit> {
+        let mut comparison = Comparison::new(old, new, Besides::default(), Clock::start().now().unix_ms);
+        let mut take = |recorded: &Recorded| {
+            let Recorded { client, name, qtype, tcp } = *recorded;
+            comparison.try_on(&Tried { client, name, qtype, tcp, weight: 1.0 });
+        };
+        let tally = self.read(&mut take).map_err(|error| {
+            output::error(format_args!("{}: {error}", self.path().display()));
+            Exit::Faults
+        })?;
+        if tally.queries == 0 {
+            let tally = tally.to_string();
+            let left_out = if tally.is_empty() { String::new() } else { format!("; {tally}") };
+            output::error(format_args!("{}: no queries are in it{left_out}", self.path().display()));
+            return Err(Exit::Faults);
+        }
+        Ok((comparison.end(format!("of {}", self.path().display())), tally))
+    }
+
+    fn read(&self, take: &mut dyn FnMut(&Recorded)) -> Result<Tally, Unreadable> {
+        let open = || File::open(self.path()).map(|file| BufReader::with_capacity(1 << 18, file));
+        match *self {
+            Self::Lines(_) => lines::read(&mut open()?, take),
+            Self::Pcap(_, port) => pcap::read(open()?, port, take),
+            Self::Dnstap(_) => {
+                let tally = dnstap::read(&mut open()?, dnstap::Taken::Queries, take)?;
+                // Many servers log the responses alone.
+                let only_responses = tally.queries == 0 && tally.responses > 0;
+                if only_responses { dnstap::read(&mut open()?, dnstap::Taken::Responses, take) } else { Ok(tally) }
+            }
+        }
+    }
+}

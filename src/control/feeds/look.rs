@@ -1,0 +1,293 @@
+//! One look at a feed, from the source to the policy: fetch or transfer, check, judge, publish. And the task that looks
+//! again and again.
+
+use super::fetch::{self, Got};
+use super::judge::{Judgement, entries_of, judge};
+use super::progress::Phase;
+use super::schedule::Interval;
+use super::store::Store;
+use super::transfer::{self, transfer};
+use super::zone::Zone;
+use super::{ERROR_MAX, Feed, lock, publish, random, signature};
+use crate::clock::Clock;
+use crate::control::incidents::Who;
+use crate::control::protocol::Failure;
+use crate::control::reload::Asker;
+use crate::policy::feeds::{Copy, FeedSource, Manifest, Pin, UrlFeed, ZoneFeed};
+use hyper::Uri;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One who looks.
+struct Looker {
+    feed: Arc<Feed>,
+    store: Arc<Store>,
+    clock: Clock,
+    asker: Asker,
+    /// The zone that is in force, so that a change need not read it from the disk; with the hash of its text.
+    zone: Option<(String, Zone)>,
+}
+
+/// Looks whenever it is time, for ever.
+pub(super) async fn keep(feed: Arc<Feed>, store: Arc<Store>, clock: Clock, asker: Asker) -> Infallible {
+    let mut looker = Looker { feed, store, clock, asker, zone: None };
+    loop {
+        looker.wait().await;
+        {
+            let mut state = lock(&looker.feed.state);
+            state.schedule.begin(clock.moment());
+            state.is_looking = true;
+        }
+        let outcome = match &Arc::clone(&looker.feed.settings).source {
+            FeedSource::Url(url) => looker.look_at_url(url).await,
+            FeedSource::Zone(zone) => looker.look_at_zone(zone).await,
+        };
+        looker.note(outcome);
+    }
+}
+
+/// What became of a copy that is new.
+enum Taken {
+    InForce,
+    /// It waits; why.
+    Held(String),
+}
+
+impl Looker {
+    async fn wait(&self) {
+        loop {
+            let left = lock(&self.feed.state).schedule.next.since(self.clock.moment());
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                () = self.feed.wake.notified() => {}
+            }
+        }
+    }
+
+    /// Keeps how it went.
+    fn note(&self, outcome: Result<(), String>) {
+        let (now, feed) = (self.clock.moment(), &self.feed);
+        feed.progress.enter(Phase::Idle);
+        feed.note_in_force(&self.store);
+        let mut state = lock(&feed.state);
+        let interval = state.interval;
+        state.is_looking = false;
+        state.looks += 1;
+        match outcome {
+            Ok(()) => {
+                if state.schedule.failures > 0 {
+                    tracing::info!(feed = feed.settings.name, "feed comes again");
+                }
+                state.looks_ok += 1;
+                state.last_error = None;
+                state.schedule.succeeded(now, interval, random());
+            }
+            Err(why) => {
+                let why = one_line(&why);
+                tracing::warn!(feed = feed.settings.name, why, "feed did not come; the last good copy stays in force");
+                state.last_error = Some(why);
+                state.schedule.failed(now, interval, random());
+            }
+        }
+    }
+
+    async fn look_at_url(&mut self, of: &UrlFeed) -> Result<(), String> {
+        let (settings, source) = (Arc::clone(&self.feed.settings), of.url.to_string());
+        let name = &settings.name;
+        let of_source = |manifest: &Manifest| manifest.source == source;
+        let last = self.store.manifest(name)?.filter(of_source);
+        // What waits is what the server had last.
+        let held = self.store.held_manifest(name).filter(of_source);
+        let known = held.as_ref().or(last.as_ref());
+        let wanted = fetch::Wanted {
+            url: of.url.clone(),
+            ca: of.ca.clone(),
+            size_max: settings.size_max,
+            etag: known.and_then(|known| known.etag.clone()),
+            last_modified: known.and_then(|known| known.last_modified.clone()),
+        };
+        let (bytes, etag, last_modified) = match fetch::get(&wanted, &self.feed.progress).await? {
+            Got::Unchanged => return self.unchanged(last, held.is_some()),
+            Got::Content { bytes, etag, last_modified } => (bytes, etag, last_modified),
+        };
+        let signature = self.signature(of).await?;
+        self.feed.progress.enter(Phase::Checking);
+        let (pin, unix_ms) = (of.pin.clone(), self.clock.now().unix_ms);
+        let checking = tokio::task::spawn_blocking(move || {
+            signature::verify(&pin, &bytes, signature.as_deref())?;
+            let manifest = Manifest { entries: entries_of(&bytes), ..Manifest::of(&bytes, source, unix_ms) };
+            Ok::<_, String>(Copy { bytes, manifest })
+        });
+        let mut copy = checking.await.map_err(|error| format!("checking broke off: {error}"))??;
+        (copy.manifest.etag, copy.manifest.last_modified) = (etag, last_modified);
+        if self.is_in_force(&copy)? {
+            let fetched_unix_ms = last.map_or(unix_ms, |last| last.fetched_unix_ms);
+            let manifest = Manifest { fetched_unix_ms, ..copy.manifest };
+            self.store.release(name);
+            return self.store.confirm(name, manifest).map_err(|error| error.to_string());
+        }
+        match self.take(Arc::new(copy)).await? {
+            Taken::InForce => Ok(()),
+            Taken::Held(why) => Err(why),
+        }
+    }
+
+    /// The server has what is here.
+    fn unchanged(&self, last: Option<Manifest>, is_held: bool) -> Result<(), String> {
+        let name = &self.feed.settings.name;
+        if is_held {
+            let held = lock(&self.feed.state).held.as_ref().map(|(_, why)| why.clone()).unwrap_or_default();
+            return Err(waits(name, &held));
+        }
+        let Some(mut manifest) = last else {
+            return Err("it says that nothing has changed, and nothing is here".into());
+        };
+        manifest.confirmed_unix_ms = self.clock.now().unix_ms;
+        self.store.confirm(name, manifest).map_err(|error| error.to_string())
+    }
+
+    /// The signature file, where the pin is a key.
+    async fn signature(&self, of: &UrlFeed) -> Result<Option<Vec<u8>>, String> {
+        if !matches!(of.pin, Pin::Minisign(_)) {
+            return Ok(None);
+        }
+        let wanted = fetch::Wanted {
+            url: beside(&of.url, ".minisig")?,
+            ca: of.ca.clone(),
+            size_max: signature::SIGNATURE_MAX,
+            etag: None,
+            last_modified: None,
+        };
+        // Its few bytes are no progress to speak of.
+        match fetch::get(&wanted, &super::Progress::default()).await? {
+            Got::Content { bytes, .. } => Ok(Some(bytes)),
+            Got::Unchanged => Err("its signature does not come".to_owned()),
+        }
+    }
+
+    async fn look_at_zone(&mut self, of: &ZoneFeed) -> Result<(), String> {
+        let settings = Arc::clone(&self.feed.settings);
+        let source = format!("{} of {}", of.zone, of.primary);
+        let before = self.zone_in_force(&source).await;
+        let wanted = transfer::Wanted {
+            primary: of.primary,
+            apex: of.zone.as_wire().to_vec(),
+            key: of.key.as_ref().map(|key| Arc::clone(key.key())),
+            size_max: settings.size_max,
+        };
+        let (zone, has_changed) = transfer(&wanted, before, || random() as u16, &self.feed.progress).await?;
+        self.follow_soa(&zone);
+        let unix_ms = self.clock.now().unix_ms;
+        if !has_changed && let Some(mut manifest) = self.store.manifest(&settings.name)? {
+            manifest.confirmed_unix_ms = unix_ms;
+            self.zone = Some((manifest.sha256.clone(), zone));
+            return self.store.confirm(&settings.name, manifest).map_err(|error| error.to_string());
+        }
+        self.feed.progress.enter(Phase::Checking);
+        let writing = tokio::task::spawn_blocking(move || {
+            let bytes = zone.to_text().into_bytes();
+            let of_text = Manifest::of(&bytes, source, unix_ms);
+            let manifest = Manifest { entries: zone.entries(), serial: Some(zone.soa.serial), ..of_text };
+            (zone, Arc::new(Copy { bytes, manifest }))
+        });
+        let (zone, copy) = writing.await.map_err(|error| format!("writing the zone broke off: {error}"))?;
+        let sha256 = copy.manifest.sha256.clone();
+        if self.is_in_force(&copy)? {
+            self.zone = Some((sha256, zone));
+            return self.store.confirm(&settings.name, copy.manifest.clone()).map_err(|error| error.to_string());
+        }
+        match self.take(copy).await? {
+            Taken::InForce => self.zone = Some((sha256, zone)),
+            Taken::Held(why) => return Err(why),
+        }
+        Ok(())
+    }
+
+    /// The zone that is in force: what a change is made on. None where it is not of this source, or cannot be read.
+    async fn zone_in_force(&mut self, source: &str) -> Option<Zone> {
+        let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.feed.settings));
+        let manifest = store.manifest(&settings.name).ok().flatten().filter(|manifest| manifest.source == source)?;
+        match self.zone.take() {
+            Some((sha256, zone)) if sha256 == manifest.sha256 => return Some(zone),
+            _ => {}
+        }
+        let reading = tokio::task::spawn_blocking(move || {
+            let copy = store.last(&settings).ok().flatten()?;
+            Zone::from_text(str::from_utf8(&copy.bytes).ok()?).ok()
+        });
+        reading.await.ok().flatten()
+    }
+
+    fn follow_soa(&self, zone: &Zone) {
+        let mut state = lock(&self.feed.state);
+        state.interval = Interval::of_soa(zone.soa.refresh, zone.soa.retry);
+        state.expire = Some(Duration::from_secs(zone.soa.expire.into()));
+    }
+
+    fn is_in_force(&self, copy: &Copy) -> Result<bool, String> {
+        let last = self.store.manifest(&self.feed.settings.name)?;
+        Ok(last.is_some_and(|last| last.sha256 == copy.manifest.sha256))
+    }
+
+    /// Puts a copy that is new in force, or keeps it until somebody has looked.
+    async fn take(&self, copy: Arc<Copy>) -> Result<Taken, String> {
+        let settings = &self.feed.settings;
+        // An entry of another source is no measure, but the shrinking of what protects is the same.
+        let before = self.store.manifest(&settings.name)?.map(|manifest| manifest.entries);
+        if let Judgement::Hold(why) = judge(settings, before, copy.manifest.entries)? {
+            self.store.hold(&settings.name, &copy).map_err(|error| error.to_string())?;
+            lock(&self.feed.state).held = Some((copy.manifest.clone(), why.clone()));
+            return Ok(Taken::Held(waits(&settings.name, &why)));
+        }
+        let published = publish(&self.asker, &self.feed, copy, Who::named("feed")).await;
+        published.map_err(|failure| refused(&failure))?;
+        self.store.release(&settings.name);
+        Ok(Taken::InForce)
+    }
+}
+
+/// A message that may repeat what a server sent: bounded, and nothing in it that a terminal obeys.
+fn one_line(why: &str) -> String {
+    let why: String = why.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let end = (0..=ERROR_MAX.min(why.len())).rev().find(|end| why.is_char_boundary(*end));
+    why[..end.unwrap_or(0)].to_owned()
+}
+
+fn waits(name: &str, why: &str) -> String {
+    format!("a copy waits for `weir feed accept {name}`: {why}")
+}
+
+/// The policy cannot be compiled with what came.
+fn refused(failure: &Failure) -> String {
+    let first = |text: &str| text.lines().find(|line| line.starts_with("error")).map(str::to_owned);
+    let fault = failure.report.as_deref().and_then(first);
+    fault.unwrap_or_else(|| failure.message.clone())
+}
+
+/// The URL of a file whose name has more at its end.
+fn beside(url: &Uri, ending: &str) -> Result<Uri, String> {
+    let mut parts = url.clone().into_parts();
+    let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+    let path = format!("{}{ending}{query}", url.path()).parse();
+    parts.path_and_query = Some(path.map_err(|error| format!("its signature has no URL: {error}"))?);
+    Uri::from_parts(parts).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_lies_beside_the_list() {
+        for (url, signature) in [
+            ("https://a.example/x.txt", "https://a.example/x.txt.minisig"),
+            ("https://a.example:8443/x?y=z", "https://a.example:8443/x.minisig?y=z"),
+        ] {
+            assert_eq!(beside(&url.parse().unwrap(), ".minisig").unwrap().to_string(), signature);
+        }
+    }
+}

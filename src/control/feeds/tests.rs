@@ -1,0 +1,75 @@
+//! The age of feeds, and when they are looked at first, in virtual time.
+
+use super::*;
+
+const DAY_MS: u64 = 86_400_000;
+
+fn at(unix_ms: u64) -> Now {
+    Now { at: Moment::from_nanos(0), unix_ms }
+}
+
+/// A feed whose copy in force was confirmed at `confirmed`, if there is one.
+fn feed(text: &str, confirmed: Option<u64>, now: u64) -> Feed {
+    let (settings, store) = (Arc::new(test_feed("x", text)), Store::open(None));
+    if let Some(confirmed) = confirmed {
+        let manifest = Manifest { entries: 1, serial: Some(7), ..Manifest::of(b"x", "https://a/".into(), confirmed) };
+        store.commit("x", &Arc::new(Copy { bytes: b"x".to_vec(), manifest })).unwrap();
+    }
+    Feed::new(&settings, &store, at(now))
+}
+
+const URL: &str = "url = \"https://a.example/\"\nage_max = \"2d\"\nrefresh = \"1h\"\n";
+const ZONE: &str = "primary = \"192.0.2.1\"\nzone = \"a.example\"\nage_max = \"2d\"\n";
+
+#[test]
+fn a_copy_that_nobody_confirms_grows_old() {
+    let feed = feed(URL, Some(DAY_MS), DAY_MS);
+    assert!(!feed.status(at(3 * DAY_MS)).is_old, "two days are what it may be");
+    let old = feed.status(at(3 * DAY_MS + 1));
+    assert!(old.is_old && old.entries == Some(1), "it stays in force: {old:#?}");
+    assert!(old.warnings()[0].contains("was confirmed 2 d ago"), "{:?}", old.warnings());
+    assert!(old.to_string().starts_with("OLD"), "{old}");
+    assert!(!feed.status(at(0)).is_old, "a clock that was set back makes nothing old");
+}
+
+#[test]
+fn what_never_came_is_missed_after_the_same_time() {
+    let feed = feed(URL, None, DAY_MS);
+    assert!(!feed.status(at(2 * DAY_MS)).is_old);
+    let missed = feed.status(at(4 * DAY_MS));
+    assert!(missed.warnings()[0].contains("has never come"), "{:?}", missed.warnings());
+}
+
+#[test]
+fn a_zone_is_as_good_as_its_soa_says() {
+    let feed = feed(ZONE, Some(DAY_MS), DAY_MS);
+    assert!(!feed.status(at(3 * DAY_MS)).is_old);
+    lock(&feed.state).expire = Some(Duration::from_secs(3_600));
+    assert!(feed.status(at(DAY_MS + 3_600_001)).is_old, "its primary was not reached for longer than expire");
+    lock(&feed.state).expire = Some(Duration::from_secs(86_400 * 30));
+    assert!(feed.status(at(3 * DAY_MS + 1)).is_old, "age_max holds as well");
+    lock(&feed.state).expire = Some(Duration::ZERO);
+    assert!(!feed.status(at(3 * DAY_MS)).is_old, "an expire of 0 is a mistake, not a wish");
+}
+
+#[test]
+fn a_start_is_no_reason_to_fetch_a_list_again() {
+    let waits = |text: &str, confirmed, now| feed(text, confirmed, now).status(at(now)).next_s;
+    assert_eq!(waits(URL, Some(DAY_MS), DAY_MS + 600_000), 3_000, "it would have been due in 50 minutes");
+    assert_eq!(waits(URL, Some(DAY_MS), 2 * DAY_MS), 0, "it is overdue");
+    assert_eq!(waits(URL, None, DAY_MS), 0, "there is none");
+    assert_eq!(waits(ZONE, Some(DAY_MS), DAY_MS), 0, "a NOTIFY may have been missed");
+}
+
+#[test]
+fn the_state_of_each_is_one_word_and_its_numbers() {
+    let zone = feed(ZONE, Some(DAY_MS), DAY_MS);
+    let text = zone.status(at(DAY_MS)).to_string();
+    assert!(text.starts_with("ok, a.example of 192.0.2.1:53, 1 entries in 1 B, confirmed 0 s ago, serial 7"), "{text}");
+    zone.progress.enter(Phase::Receiving);
+    zone.progress.expect(2048);
+    zone.progress.add(1024);
+    assert!(zone.status(at(DAY_MS)).to_string().contains("receiving (1 KiB of 2 KiB)"));
+    lock(&zone.state).last_error = Some("no route".into());
+    assert!(zone.status(at(DAY_MS)).to_string().contains("FAILING"), "a failure is told before it is old");
+}

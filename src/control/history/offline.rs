@@ -1,0 +1,152 @@
+//! The history while no gateway runs: what there is, and the way back, so that a directory with which none starts is
+//! repaired. The state directory is held meanwhile, as a gateway would.
+
+use super::replace::{self, Marker, keep_secrets};
+use super::report::HistoryList;
+use super::{Bounds, DIRECTORY, Entry, History, How};
+use crate::clock::Clock;
+use crate::control::incidents::Who;
+use crate::control::incidents::audit::{Event, Record};
+use crate::control::incidents::state::StateDirectory;
+use crate::policy::PolicyId;
+use crate::policy::document::Files;
+use crate::policy::load::read_directory;
+use crate::telemetry::query_log::utc;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// See above.
+#[derive(Debug)]
+pub struct Offline {
+    state: StateDirectory,
+    history: History,
+}
+
+/// A policy of the history that is to lie in a directory.
+#[derive(Debug)]
+pub struct Way {
+    /// Its id, with the secrets of the directory.
+    pub id: PolicyId,
+    /// Its files, with those secrets.
+    pub files: Files,
+    /// Its id in the history.
+    target: PolicyId,
+    /// Why this one, when none was named.
+    why: &'static str,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct Restored {
+    way: Way,
+    dir: PathBuf,
+    /// Files that were written or removed.
+    changed: usize,
+    /// What lay there before, where that was no policy of the history yet.
+    aside: Option<PolicyId>,
+}
+
+impl fmt::Display for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { way: Way { id, target, why, .. }, dir, changed, aside } = self;
+        let dir = dir.display();
+        writeln!(f, "policy {target}{why} lies in {dir} again: {changed} files were written or removed")?;
+        if id != target {
+            writeln!(f, "its secrets are those of {dir}, so that it will run as policy {id}")?;
+        }
+        if let Some(aside) = aside {
+            writeln!(f, "what lay there is set aside as policy {aside}")?;
+        }
+        writeln!(f, "start the gateway with `weir run {dir}`")
+    }
+}
+
+impl Offline {
+    /// Opens the history of a state directory.
+    ///
+    /// # Errors
+    /// The message for the user: there is none, or a gateway holds it.
+    pub fn open(state: &Path) -> Result<Self, String> {
+        let name = state.display();
+        // A name with a typing error must not become a new directory.
+        if !state.join(DIRECTORY).is_dir() {
+            return Err(format!(
+                "{name} holds no history\n  name the directory that `weir run --state` was given, or that it told as its state"
+            ));
+        }
+        let state = StateDirectory::open(&[state.to_path_buf()]).map_err(|error| match error.is_held {
+            true => format!("{}: a gateway runs: ask it, without --state", error.message),
+            false => error.message,
+        })?;
+        let history = History::open(state.path(), Bounds::default()).map_err(|error| format!("{name}: {error}"))?;
+        Ok(Self { state, history })
+    }
+
+    /// The policies that came to run.
+    ///
+    /// # Errors
+    /// The message for the user.
+    pub fn list(&self) -> Result<HistoryList, String> {
+        let waiting = self.history.unconfirmed()?;
+        let mut list = HistoryList::of(&self.history, None, waiting.as_ref());
+        list.entries.iter_mut().for_each(|row| row.running = false);
+        Ok(list)
+    }
+
+    /// What is to lie in `dir`: the policy that `id` begins; without one what comes back for an apply that nobody confirmed,
+    /// else what ran last, else what ran before that.
+    ///
+    /// # Errors
+    /// The message for the user: it cannot be had.
+    pub fn way_back(&self, dir: &Path, id: Option<&str>) -> Result<Way, String> {
+        let lies = read_directory(dir).map(|(files, _)| PolicyId::of(&files)).ok();
+        let is_half = dir.join(replace::MARKER).exists();
+        let waiting =
+            self.history.unconfirmed()?.filter(|waiting| dir.canonicalize().is_ok_and(|dir| dir == waiting.directory));
+        let (target, why) = match (id, waiting, self.history.last()) {
+            (Some(id), ..) => (self.history.resolve(id)?, ""),
+            (None, Some(waiting), _) => (waiting.back_to, ", from before the apply that nobody confirmed,"),
+            (None, None, None) => return Err("no policy has run yet, as far as the history goes".to_owned()),
+            (None, None, Some(last)) if is_half || lies != Some(last.id) => (last.id, ", which ran last,"),
+            (None, None, Some(last)) => (self.history.before(last.id)?, ", which ran before the last,"),
+        };
+        let mut files = self.history.load(target)?.files;
+        keep_secrets(&mut files, dir);
+        Ok(Way { id: PolicyId::of(&files), files, target, why })
+    }
+
+    /// Makes `dir` that policy. What lies there is kept in the history first; a crash in the middle is completed by the next
+    /// start.
+    ///
+    /// # Errors
+    /// The message for the user.
+    pub fn restore(&self, dir: &Path, way: Way, reason: &str) -> Result<Restored, String> {
+        let (who, now) = (Who::this_process(), Clock::start().now());
+        let disk = |error: std::io::Error| format!("{}: {error}", dir.display());
+        let entry = |id: PolicyId, how: How, before| {
+            let (who, reason) = (who.clone(), reason.to_owned());
+            Entry { time: utc(now.unix_ms), id, how, who, reason, before }
+        };
+        let lies = read_directory(dir).map(|(files, _)| files).unwrap_or_default();
+        let lies_id = PolicyId::of(&lies);
+        let mut aside = None;
+        if lies.iter().next().is_some() && lies_id != way.id && !self.history.is_kept(lies_id) {
+            self.history.keep(&lies).map_err(disk)?;
+            self.history.note(entry(lies_id, How::SetAside, None), &[way.target, lies_id]).map_err(disk)?;
+            aside = Some(lies_id);
+        }
+        self.history.keep(&way.files).map_err(disk)?;
+        let marker = Marker { settle_on: way.id, state: self.state.path().to_path_buf() };
+        replace::begin(dir, &marker).map_err(disk)?;
+        let changed = replace::put(dir, &way.files).map_err(disk)?;
+        if self.history.last().is_none_or(|last| last.id != way.id) {
+            let before = self.history.before(way.target).ok();
+            self.history.note(entry(way.id, How::Rollback, before), &[way.id]).map_err(disk)?;
+        }
+        self.history.set_unconfirmed(None).map_err(disk)?;
+        replace::end(dir).map_err(disk)?;
+        let what = format!("ok: policy {}, while no gateway ran", way.id);
+        self.state.audit(&[Record::new(now, &who, Event::Rollback, what, reason)]).map_err(disk)?;
+        Ok(Restored { way, dir: dir.to_path_buf(), changed, aside })
+    }
+}

@@ -1,0 +1,129 @@
+//! What a change would do to what runs: for `weir plan`, and for the guard before a policy comes to run. Waits for the disk
+//! and compiles, so it is called where that holds up nobody.
+
+use super::recipe::Recipe;
+use super::{Site, history};
+use crate::control::history::request::{Order, Source};
+use crate::control::plan::verdicts::{Comparison, Tried, Verdicts};
+use crate::control::plan::written::lists_between;
+use crate::control::plan::{Plan, PlanRequest, guard};
+use crate::control::protocol::{Failure, FailureCode};
+use crate::control::reload::Cause;
+use crate::control::status::seconds_text;
+use crate::language::text;
+use crate::ledger::recent::Remembered;
+use crate::live_policy::Running;
+use crate::policy::explain::Besides;
+use crate::policy::{Mode, Policy};
+use std::path::Path;
+use std::sync::PoisonError;
+
+/// What would change, if the policy of another directory or of the history came to run.
+///
+/// # Errors
+/// That policy cannot be had, or has faults; or another plan is being made just now.
+pub(super) fn plan(site: &Site, recipe: &Recipe, request: &PlanRequest) -> Result<Plan, Failure> {
+    // A policy takes memory while it is compiled: one at a time beside the one that runs.
+    let Ok(_turn) = site.planning.try_lock() else {
+        return Err(Failure::new(FailureCode::Busy, text!("another plan is being made; try again in a moment")));
+    };
+    let fetched = site.history.fetch_named(recipe.origin.directory(), &request.policy)?;
+    let history::Fetched { coming, faults, name, notes } = fetched;
+    let (policy, report) = recipe.compile(&coming.files, faults).map_err(|report| {
+        let sum = report.sum();
+        Failure::of_faults(
+            text!("the policy of {name} has faults ({sum}): it would be refused", name, sum),
+            &name,
+            report,
+        )
+    })?;
+    let running = site.shared.live.load();
+    let remembered = site.remembered();
+    let verdicts = compare(&running, &policy, &remembered, site.clock.now().unix_ms);
+    let old = (format!("the gateway, generation {}", running.generation), &*running.base);
+    let mut plan = Plan::new(old, (name, &policy), &report, verdicts);
+    plan.warnings.splice(0..0, notes);
+    plan.queries_note = note(&running, &remembered);
+    Ok(plan)
+}
+
+/// The verdicts of both policies on what was asked lately; `None` when nothing was.
+fn compare(running: &Running, policy: &Policy, remembered: &Remembered, unix_ms: u64) -> Option<Verdicts> {
+    let besides = Besides { mode: None, emergency: Some(&running.emergency) };
+    let mut comparison = Comparison::new(&running.base, policy, besides, unix_ms);
+    for query in &remembered.queries {
+        let crate::ledger::recent::Asked { client, name, qtype, tcp, weight } = *query;
+        comparison.try_on(&Tried { client: client.to_canonical(), name, qtype, tcp, weight });
+    }
+    let which = format!("of the last {}", seconds_text(remembered.reach.as_secs()));
+    (!remembered.queries.is_empty()).then(|| comparison.end(which))
+}
+
+/// What is to be known about the queries that a plan was tried on.
+fn note(running: &Running, remembered: &Remembered) -> Option<String> {
+    let server = &running.policy.server;
+    if server.guard.queries == 0 || server.top.samples == 0 {
+        let key = if server.top.samples == 0 { "[top] samples" } else { "[guard] queries" };
+        return Some(format!("none are remembered: {key} is 0; try a file with --queries, --dnstap or --pcap"));
+    }
+    let few = remembered.queries.len() < server.guard.queries_min;
+    few.then(|| {
+        let (len, min) = (remembered.queries.len(), server.guard.queries_min);
+        format!("{len} were asked lately, fewer than the {min} that the guard needs to judge by")
+    })
+}
+
+/// Holds a policy that is to run against what runs; returns what it only warns of.
+///
+/// # Errors
+/// [`FailureCode::Guarded`]: the change is so large that somebody has to say that it is meant.
+pub(super) fn hold(
+    site: &Site,
+    running: &Running,
+    policy: &Policy,
+    order: &Order,
+    origin: Option<&Path>,
+) -> Result<Vec<String>, Failure> {
+    let settings = &running.base.server.guard;
+    // The way back from what nobody confirmed is never barred.
+    if settings.mode == Mode::Off || order.force || order.cause == Cause::Unconfirmed {
+        return Ok(Vec::new());
+    }
+    let lists = lists_between(&running.base.outline, &policy.outline);
+    let verdicts = compare(running, policy, &site.remembered(), site.clock.now().unix_ms);
+    let objections = guard::objections(settings, &lists, verdicts.as_ref());
+    if objections.is_empty() {
+        return Ok(Vec::new());
+    }
+    if settings.mode == Mode::Monitor {
+        return Ok(objections.into_iter().map(|objection| format!("the guard would object: {objection}")).collect());
+    }
+    let (shown, forced) = commands(order, origin);
+    let message = text!(
+        "the guard objects: {objections}; `weir plan {shown}` shows what would change, `weir {forced} --force` makes it all the \
+         same",
+        objections = objections.join("; "),
+        shown,
+        forced
+    );
+    Err(Failure::new(FailureCode::Guarded, message))
+}
+
+/// What to plan with, and the command that is to be forced.
+fn commands(order: &Order, origin: Option<&Path>) -> (String, String) {
+    let origin = origin.map_or_else(|| "DIR".to_owned(), |path| path.display().to_string());
+    match &order.source {
+        // A feed has bounds of its own, and the policy stays the same: it comes here with a policy that changed meanwhile.
+        Source::Running | Source::Same => (origin, "reload".to_owned()),
+        Source::Directory(directory) => (directory.display().to_string(), format!("apply {}", directory.display())),
+        Source::Kept(Some(id)) => (id.clone(), format!("rollback {id}")),
+        Source::Kept(None) => ("ID".to_owned(), "rollback".to_owned()),
+    }
+}
+
+impl Site {
+    /// The queries of the last minutes.
+    fn remembered(&self) -> Remembered {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).remembered(self.clock.moment())
+    }
+}

@@ -1,0 +1,95 @@
+//! NOTIFY (RFC 1996) for the zone of a feed, from whom the feed names: heard here, answered here, and left for the control
+//! side to look. Every other NOTIFY goes the way of all messages.
+//!
+//! Where the feed has a key the message must be signed with it, and so is the answer (RFC 8945). This is the one place on
+//! the path of a message that allocates: it comes seldom, and a source that sends it often is over its limit.
+
+use super::outbox::Outbox;
+use super::{Case, Desk, View};
+use crate::dns::edns::ExtendedError;
+use crate::dns::reply::Body;
+use crate::dns::{class, opcode, rcode, rtype};
+use crate::ledger::notices::Notice;
+use crate::policy::feeds::TsigKey;
+use crate::verdict::{Outcome, Reason};
+use domain::base::iana::Rcode;
+use domain::base::message_builder::PushError;
+use domain::base::{Message, MessageBuilder};
+use domain::rdata::tsig::Time48;
+use domain::tsig::ServerTransaction;
+
+/// What a NOTIFY gets.
+enum Reply {
+    /// Heard, with a signed answer or none of it.
+    Heard(Vec<u8>),
+    /// Not to be believed; the answer says why.
+    Wrong(Vec<u8>),
+}
+
+impl Desk {
+    /// Hears a NOTIFY that is for a feed; false when it is none, and goes on as any message.
+    pub(super) fn hear_notify(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+        let query = case.query;
+        if query.opcode != opcode::NOTIFY {
+            return false;
+        }
+        let Some(feed) = view.running.base.feeds.notified(case.client.peer.ip(), &query.name) else { return false };
+        if !self.pass_source(view, case, out) {
+            return true;
+        }
+        let refused = (Outcome::Denied, Reason::Notify);
+        let prohibited = Some((ExtendedError::Prohibited, ""));
+        // RFC 1996 section 3.7: the question of a changed zone is its SOA.
+        let is_right = query.qtype == rtype::SOA && query.qclass == class::IN;
+        if !is_right || query.signed != feed.key.is_some() {
+            self.say(view, case, Body::Rcode(rcode::REFUSED), prohibited, refused, out);
+            return true;
+        }
+        let reply = match &feed.key {
+            None => plain(query.packet),
+            Some(key) => signed(query.packet, key, view.now.unix_ms / 1000),
+        };
+        let (ending, message) = match reply {
+            Ok(Reply::Heard(message)) => {
+                view.shared.notices.leave(Notice { zone: query.name });
+                ((Outcome::Notified, Reason::None), message)
+            }
+            Ok(Reply::Wrong(message)) => (refused, message),
+            Err(_) => {
+                self.drop_query(view, case, Reason::Notify, None, out);
+                return true;
+            }
+        };
+        let ending = if out.push(case.client.to(), &message) { ending } else { (Outcome::Failed, Reason::Overload) };
+        self.finish(view, case, ending.0, ending.1, None);
+        true
+    }
+}
+
+fn plain(packet: &[u8]) -> Result<Reply, PushError> {
+    let message = Message::from_octets(packet).map_err(|_| PushError::ShortBuf)?;
+    let mut answer = MessageBuilder::new_vec().start_answer(&message, Rcode::NOERROR)?;
+    answer.header_mut().set_aa(true);
+    Ok(Reply::Heard(answer.additional().finish()))
+}
+
+fn signed(packet: &[u8], key: &TsigKey, unix_s: u64) -> Result<Reply, PushError> {
+    let now = Time48::from_u64(unix_s);
+    let mut message = Message::from_octets(packet.to_vec()).map_err(|_| PushError::ShortBuf)?;
+    let transaction = match ServerTransaction::request(key.key(), &mut message, now) {
+        Ok(Some(transaction)) => transaction,
+        Ok(None) => {
+            let refused = MessageBuilder::new_vec().start_answer(&message, Rcode::REFUSED)?;
+            return Ok(Reply::Wrong(refused.additional().finish()));
+        }
+        Err(error) => {
+            let wrong = error.build_message(&message, MessageBuilder::new_vec())?;
+            return Ok(Reply::Wrong(wrong.finish()));
+        }
+    };
+    let mut answer = MessageBuilder::new_vec().start_answer(&message, Rcode::NOERROR)?;
+    answer.header_mut().set_aa(true);
+    let mut answer = answer.additional();
+    transaction.answer(&mut answer, now)?;
+    Ok(Reply::Heard(answer.finish()))
+}

@@ -1,0 +1,91 @@
+//! The Chinese words by the English ones: `zh.txt`, read when the first Chinese message is shown and never on the path of a
+//! query.
+//!
+//! A line of English, the line of Chinese below it, an empty line. `#` begins a comment. A line end within a text is `\\n`;
+//! there are no other escapes, so that a text is found by searching for it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// The catalogue as it is written.
+const ZH: &str = include_str!("zh.txt");
+
+/// Pairs of texts.
+#[derive(Debug)]
+pub struct Catalogue {
+    pairs: HashMap<Cow<'static, str>, Cow<'static, str>>,
+}
+
+impl Catalogue {
+    /// The Chinese one.
+    pub fn zh() -> &'static Self {
+        static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue { pairs: Catalogue::pairs().collect() });
+        &CATALOGUE
+    }
+
+    /// All pairs as they are written, one that is there twice twice.
+    pub fn pairs() -> impl Iterator<Item = (Cow<'static, str>, Cow<'static, str>)> {
+        let mut lines = ZH.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        std::iter::from_fn(move || Some((unescaped(lines.next()?), unescaped(lines.next()?))))
+    }
+
+    /// The words for a template.
+    pub fn of(&'static self, template: &str) -> Option<&'static str> {
+        self.pairs.get(template).map(|words| &**words)
+    }
+
+    /// A template that reads like this.
+    pub(super) fn known(&'static self, words: &str) -> Option<&'static str> {
+        self.pairs.get_key_value(words).map(|(template, _)| &**template)
+    }
+}
+
+fn unescaped(line: &'static str) -> Cow<'static, str> {
+    if line.contains("\\n") { line.replace("\\n", "\n").into() } else { line.into() }
+}
+
+/// The placeholders of a template, sorted, quoted ones with their `:?`.
+pub fn placeholders(template: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = template;
+    while let Some(at) = rest.find('{') {
+        if rest[at..].starts_with("{{") {
+            rest = &rest[at + 2..];
+            continue;
+        }
+        let end = rest[at..].find('}').map_or(rest.len(), |end| at + end);
+        found.push(&rest[at + 1..end]);
+        rest = &rest[end..];
+    }
+    found.sort_unstable();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_pair_is_whole_and_there_once() {
+        let mut seen = HashSet::new();
+        for (en, zh) in Catalogue::pairs() {
+            // Ideographs, and the marks that are set with them.
+            let is_chinese =
+                |c: char| matches!(c, '\u{3000}'..='\u{303f}' | '\u{4e00}'..='\u{9fff}' | '\u{ff00}'..='\u{ffef}');
+            assert!(en.is_ascii() && !en.contains(is_chinese), "{en:?} is English");
+            assert!(zh.contains(is_chinese), "{zh:?} is Chinese: the lines of a pair have slipped");
+            assert_eq!(placeholders(&en), placeholders(&zh), "{en:?} and {zh:?} show the same");
+            assert!(!zh.ends_with('。'), "{zh:?} ends with a full stop");
+            assert!(seen.insert(en.clone()), "{en:?} is there twice");
+        }
+        assert!(seen.len() > 100);
+    }
+
+    #[test]
+    fn placeholders_are_found_and_braces_are_none() {
+        assert_eq!(placeholders("{b:?} is {{x}} in {a}"), ["a", "b:?"]);
+        assert_eq!(placeholders("nothing"), [""; 0]);
+    }
+}

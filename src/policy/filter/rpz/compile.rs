@@ -1,0 +1,362 @@
+//! A policy zone as rules that run: one for each kind of trigger and each action. Names and networks go into the tables of
+//! the filter like those of every other rule, so a name of a zone costs what a name of a list costs.
+
+use super::store::{Policy, Record};
+use super::trigger::{Kind, Trigger};
+use super::{RpzZone, is_wide};
+use crate::dns::name::Name;
+use crate::dns::rtype;
+use crate::policy::document::network::Depths;
+use crate::policy::filter::data::{Alias, DataOwner, DataSet, LocalData, LocalRecord};
+use crate::policy::filter::lists::{NameList, Types};
+use crate::policy::filter::sets::{BELOW, SELF};
+use crate::policy::filter::{self, Action, TriggerKind};
+use crate::policy::networks::canonical;
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Different local data of name servers in one zone: each is a rule of its own.
+const NS_DATA_MAX: usize = 1_000;
+
+/// From what of a name is named to what is freed.
+const FREE_SHIFT: u32 = 2;
+
+/// A rule in the making.
+pub(in crate::policy::filter) struct Part {
+    pub(in crate::policy::filter) kind: TriggerKind,
+    pub(in crate::policy::filter) action: Action,
+    /// Which of several rules of this kind and action it is, from 0.
+    pub(in crate::policy::filter) number: usize,
+    names: NameList,
+    networks: Vec<IpNet>,
+    /// How many records it was made of.
+    pub(in crate::policy::filter) records: usize,
+}
+
+impl Part {
+    /// What the rule is set off by.
+    pub(in crate::policy::filter) fn trigger(&mut self) -> filter::Trigger {
+        if self.kind == TriggerKind::Name || self.kind == TriggerKind::NsName {
+            self.names.shrink();
+            return filter::Trigger::Names(Arc::new(std::mem::take(&mut self.names)));
+        }
+        let entries = self.networks.iter().map(|net| canonical(*net)).map(|net| (net, (net.prefix_len(), true)));
+        filter::Trigger::Networks(Arc::new(Depths::new(entries)))
+    }
+}
+
+/// The parts of a zone while they are made.
+struct Parts<'z> {
+    parts: Vec<Part>,
+    /// The names of wildcards, without their `*`, and the part that each is in.
+    wildcards: HashMap<(TriggerKind, &'z [u8]), usize, ahash::RandomState>,
+    /// The part that a name was put into last, and the name's place: `x` and `*.x` become one.
+    last: Option<(usize, &'z [u8], u8)>,
+    left_out: LeftOut,
+}
+
+/// What of a name below a wildcard has records of its own.
+#[derive(Default)]
+struct Below {
+    /// The parts of all wildcards above it.
+    parts: Vec<usize>,
+    reach: u8,
+}
+
+impl<'z> Parts<'z> {
+    /// Takes names out of the reach of wildcards as any DNS zone does (RFC 4592 section 2.2.1; the draft's section 5.3 has
+    /// "the same as that used by DNS servers"): a wildcard speaks about no name that is in the zone, be it only for one
+    /// below it, and about none below such a name.
+    fn keep_from_wildcards(&mut self, records: impl Iterator<Item = Record<'z>>) {
+        if self.wildcards.is_empty() {
+            return;
+        }
+        let mut below: HashMap<(TriggerKind, &[u8]), Below, _> = HashMap::with_hasher(ahash::RandomState::new());
+        for record in records {
+            let Trigger::Name(kind, reach, wire) = record.trigger else { continue };
+            let kind = kind_of(kind);
+            // What stands directly below the nearest wildcard: what is further below is taken out with it.
+            let mut found: Option<&mut Below> = None;
+            let mut child = wire;
+            while let Some(parent) = parent_of(child) {
+                if let Some(&part) = self.wildcards.get(&(kind, parent)) {
+                    let below = match found {
+                        Some(found) => found,
+                        None => {
+                            let below = below.entry((kind, child)).or_default();
+                            below.reach |= if child.len() == wire.len() { reach } else { 0 };
+                            below
+                        }
+                    };
+                    if !below.parts.contains(&part) {
+                        below.parts.push(part);
+                    }
+                    found = Some(below);
+                }
+                child = parent;
+            }
+        }
+        for ((_, name), Below { parts, reach }) in below {
+            // What has a record of its own is decided by that before a shorter wildcard is heard.
+            let freed = (SELF | BELOW) & !reach;
+            for part in parts.into_iter().filter(|_| freed != 0) {
+                // For all types, which takes no room of those that a list can tell apart.
+                let _ = self.parts[part].names.push_for(freed << FREE_SHIFT, &Types::ALL, name);
+            }
+        }
+    }
+}
+
+/// A name without its first label; `None` for the root.
+fn parent_of(wire: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = wire.split_first().filter(|(len, _)| **len != 0)?;
+    rest.get(usize::from(*len)..)
+}
+
+/// Records that were made into no rule.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::policy::filter) struct LeftOut {
+    /// They would block a public suffix.
+    pub(in crate::policy::filter) wide: usize,
+    /// Their name servers have other data than [`NS_DATA_MAX`] before them.
+    pub(in crate::policy::filter) name_servers: usize,
+}
+
+impl<'z> Parts<'z> {
+    fn of(&mut self, kind: TriggerKind, action: &Action, number: usize) -> usize {
+        let same = |part: &Part| part.kind == kind && part.number == number && part.action.name() == action.name();
+        self.parts.iter().position(same).unwrap_or_else(|| {
+            let (names, networks) = (NameList::default(), Vec::new());
+            self.parts.push(Part { kind, action: action.clone(), number, names, networks, records: 0 });
+            self.parts.len() - 1
+        })
+    }
+
+    fn add(&mut self, part: usize, trigger: Trigger<'z>) {
+        self.parts[part].records += 1;
+        match trigger {
+            Trigger::Apex => {}
+            Trigger::Network(_, network) => self.parts[part].networks.push(network),
+            Trigger::Name(_, reach, wire) => {
+                if reach & BELOW != 0 {
+                    self.wildcards.insert((self.parts[part].kind, wire), part);
+                }
+                match &mut self.last {
+                    Some((known, before, so_far)) if *known == part && *before == wire => *so_far |= reach,
+                    _ => {
+                        self.flush();
+                        self.last = Some((part, wire, reach));
+                    }
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some((part, wire, reach)) = self.last.take() {
+            self.parts[part].names.push(reach, wire);
+        }
+    }
+}
+
+/// What is done in place of what the records of a zone say.
+#[derive(Clone, Debug)]
+pub(in crate::policy::filter) enum Override {
+    /// Nothing: they are followed.
+    Given,
+    /// The same for all.
+    All(Action),
+}
+
+fn kind_of(kind: Kind) -> TriggerKind {
+    match kind {
+        Kind::ClientIp => TriggerKind::Client,
+        Kind::Apex | Kind::Qname => TriggerKind::Name,
+        Kind::Ip => TriggerKind::ResponseAddress,
+        Kind::NsDname => TriggerKind::NsName,
+        Kind::NsIp => TriggerKind::NsAddress,
+    }
+}
+
+impl RpzZone {
+    /// The rules of the zone. Names that are public suffixes are left out where they would be blocked, unless `force`.
+    pub(in crate::policy::filter) fn compile(&self, instead: &Override, force: bool) -> (Vec<Part>, LeftOut) {
+        let wildcards = HashMap::with_hasher(ahash::RandomState::new());
+        let mut parts = Parts { parts: Vec::new(), wildcards, last: None, left_out: LeftOut::default() };
+        for record in self.records() {
+            if record.trigger == Trigger::Apex {
+                continue;
+            }
+            let kind = kind_of(record.trigger.kind());
+            let action = match instead {
+                Override::All(action) => action.clone(),
+                Override::Given => match record.policy {
+                    Policy::Nxdomain => Action::Nxdomain,
+                    Policy::Nodata => Action::Nodata,
+                    Policy::Passthru | Policy::PassthruSelf => Action::Allow,
+                    Policy::Drop => Action::Drop,
+                    Policy::TcpOnly => Action::Truncate,
+                    Policy::Data if force || !is_wide(record.trigger) => continue,
+                    Policy::Data => {
+                        parts.left_out.wide += 1;
+                        continue;
+                    }
+                },
+            };
+            if action.blocks() && !force && is_wide(record.trigger) {
+                parts.left_out.wide += 1;
+                continue;
+            }
+            let part = parts.of(kind, &action, 0);
+            parts.add(part, record.trigger);
+        }
+        if matches!(instead, Override::Given) {
+            self.compile_data(force, &mut parts);
+        }
+        parts.flush();
+        parts.keep_from_wildcards(self.records());
+        (parts.parts, parts.left_out)
+    }
+
+    /// How many records let something pass, and how many are local data.
+    pub(in crate::policy::filter) fn passed_and_data(&self) -> (usize, usize) {
+        let (mut passed, mut data) = (0, 0);
+        for record in self.records().filter(|record| record.trigger != Trigger::Apex) {
+            match record.policy {
+                Policy::Passthru | Policy::PassthruSelf => passed += 1,
+                Policy::Data => data += 1,
+                _ => {}
+            }
+        }
+        (passed, data)
+    }
+}
+
+/// A record as it is told apart: TTL, type and data.
+type Signature<'z> = (u32, Option<(u16, &'z [u8])>);
+
+impl RpzZone {
+    /// Makes the rules of local data. What most triggers of a kind have, such as a CNAME to one garden, is kept once for all
+    /// of them; few triggers have more than one record.
+    fn compile_data<'z>(&'z self, force: bool, parts: &mut Parts<'z>) {
+        let data = || {
+            let records = self.store.with_places();
+            records.filter(|(.., record)| {
+                record.policy == Policy::Data && record.trigger != Trigger::Apex && (force || !is_wide(record.trigger))
+            })
+        };
+        let hasher = ahash::RandomState::new;
+        let mut several: HashMap<u32, Vec<Record<'z>>, _> = HashMap::with_hasher(hasher());
+        several.extend(data().filter(|(_, chained, _)| *chained).map(|(first, ..)| (first, Vec::new())));
+        let mut counts: HashMap<(TriggerKind, Signature<'z>), usize, _> = HashMap::with_hasher(hasher());
+        let mut sets: HashMap<TriggerKind, DataSet> = HashMap::new();
+        for (first, _, record) in data() {
+            sets.entry(kind_of(record.trigger.kind())).or_default();
+            match several.get_mut(&first) {
+                Some(records) => records.push(record),
+                None => *counts.entry((kind_of(record.trigger.kind()), signature(&record))).or_default() += 1,
+            }
+        }
+        let common = |kind| {
+            let of_kind = counts.iter().filter(|((own, _), _)| *own == kind);
+            of_kind.max_by_key(|((_, signature), count)| (**count, *signature)).map(|((_, signature), _)| *signature)
+        };
+        let common: HashMap<TriggerKind, Signature<'z>> =
+            sets.keys().filter_map(|kind| Some((*kind, common(*kind)?))).collect();
+        sets.remove(&TriggerKind::NsName);
+        for (kind, set) in &mut sets {
+            if let Some((ttl, data)) = common.get(kind) {
+                *set = DataSet::of_all(local_data(&[(*ttl, *data)]));
+            }
+        }
+        let mut servers = HashMap::new();
+        for (first, chained, record) in data() {
+            let kind = kind_of(record.trigger.kind());
+            let one = [signature(&record)];
+            let all: Vec<_> =
+                several.get(&first).map(|records| records.iter().map(signature).collect()).unwrap_or_default();
+            let signatures = if all.is_empty() { &one[..] } else { &all };
+            match sets.get_mut(&kind) {
+                _ if chained => {}
+                Some(_) if all.is_empty() && common.get(&kind) == Some(&one[0]) => {}
+                Some(set) => add_owner(set, record.trigger, local_data(signatures)),
+                None => add_server(&mut servers, record.trigger, signatures, parts),
+            }
+        }
+        let mut sets: Vec<_> = sets.into_iter().collect();
+        sets.sort_by_key(|(kind, _)| *kind);
+        for (kind, set) in sets {
+            let part = parts.of(kind, &Action::Data(Arc::new(set)), 0);
+            for (_, chained, record) in data().filter(|(.., record)| kind_of(record.trigger.kind()) == kind) {
+                if chained {
+                    parts.parts[part].records += 1;
+                } else {
+                    parts.add(part, record.trigger);
+                }
+            }
+        }
+    }
+}
+
+/// Keeps what is answered for one trigger.
+fn add_owner(set: &mut DataSet, trigger: Trigger<'_>, data: LocalData) {
+    let owner = match trigger {
+        Trigger::Name(_, reach, wire) => DataOwner::Name(reach, wire),
+        Trigger::Network(_, network) => DataOwner::Network(canonical(network)),
+        Trigger::Apex => return,
+    };
+    if let Some(alias) = data.alias {
+        set.alias(owner, alias);
+    }
+    for record in data.records {
+        // The store has no more than an owner may have.
+        let _ = set.add(owner, record);
+    }
+}
+
+/// Data of name servers: the name that sets a rule off is not the one that is answered about, so each data has a rule.
+fn add_server<'z>(
+    known: &mut HashMap<Vec<Signature<'z>>, usize>,
+    trigger: Trigger<'z>,
+    signatures: &[Signature<'z>],
+    parts: &mut Parts<'z>,
+) {
+    let part = match known.get(signatures) {
+        Some(&part) => part,
+        None if known.len() == NS_DATA_MAX => {
+            parts.left_out.name_servers += signatures.len();
+            return;
+        }
+        None => {
+            let action = Action::Data(Arc::new(DataSet::of_all(local_data(signatures))));
+            let part = parts.of(TriggerKind::NsName, &action, known.len());
+            known.insert(signatures.to_vec(), part);
+            part
+        }
+    };
+    parts.add(part, trigger);
+    parts.parts[part].records += signatures.len() - 1;
+}
+
+fn signature<'z>(record: &Record<'z>) -> Signature<'z> {
+    (record.ttl, record.data)
+}
+
+fn local_data(records: &[Signature<'_>]) -> LocalData {
+    let mut data = LocalData::default();
+    for (ttl, record) in records {
+        let (rtype, rdata) = record.unwrap_or_default();
+        let ttl = Some(*ttl);
+        match (rtype, rdata) {
+            (rtype::CNAME, [1, b'*', rest @ ..]) => data.alias = alias(rest, true, ttl),
+            (rtype::CNAME, target) => data.alias = alias(target, false, ttl),
+            _ => data.records.push(LocalRecord { rtype, ttl, rdata: rdata.into() }),
+        }
+    }
+    data
+}
+
+fn alias(target: &[u8], below: bool, ttl: Option<u32>) -> Option<Alias> {
+    Some(Alias { target: Name::from_wire(target).ok()?, below, ttl })
+}

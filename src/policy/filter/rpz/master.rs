@@ -1,0 +1,274 @@
+//! Master files (RFC 1035 section 5.1) cut into entries and words. What is wrong with one entry ends with its line: an open
+//! quote or parenthesis must not swallow the records behind it.
+
+use super::flaw::Flaw;
+use std::ops::Range;
+
+/// Lines that one entry may be spread over in parentheses: a large key takes 20.
+const LINES_MAX: usize = 100;
+
+/// Bytes of one entry: a record has at most 65 535 of data, in hexadecimal and with blanks.
+const ENTRY_MAX: usize = 256 << 10;
+
+/// What a byte is between words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Blank,
+    End,
+    Comment,
+    Open,
+    Close,
+    Quote,
+    Escape,
+}
+
+const KINDS: [Kind; 256] = {
+    let mut table = [Kind::Word; 256];
+    table[b' ' as usize] = Kind::Blank;
+    table[b'\t' as usize] = Kind::Blank;
+    table[b'\r' as usize] = Kind::Blank;
+    table[0x0b] = Kind::Blank;
+    table[0x0c] = Kind::Blank;
+    table[b'\n' as usize] = Kind::End;
+    table[b';' as usize] = Kind::Comment;
+    table[b'(' as usize] = Kind::Open;
+    table[b')' as usize] = Kind::Close;
+    table[b'"' as usize] = Kind::Quote;
+    table[b'\\' as usize] = Kind::Escape;
+    table
+};
+
+/// A word of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Word<'b> {
+    /// Without quotes, escapes as written.
+    pub(super) text: &'b [u8],
+    pub(super) quoted: bool,
+}
+
+/// The entries of a master file, one at a time.
+pub(super) struct Entries<'b> {
+    bytes: &'b [u8],
+    at: usize,
+    next_line: usize,
+    words: Vec<Word<'b>>,
+    /// The number of the line where the entry last returned begins, from 1.
+    pub(super) line: usize,
+    /// Its place in the bytes; without the line end.
+    pub(super) span: Range<usize>,
+    /// It begins with a blank: its owner is that of the entry before.
+    pub(super) inherits: bool,
+}
+
+impl<'b> Entries<'b> {
+    pub(super) fn new(bytes: &'b [u8]) -> Self {
+        let at = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        Self { bytes, at, next_line: 1, words: Vec::new(), line: 0, span: 0..0, inherits: false }
+    }
+
+    /// The words of the entry last returned; at least one.
+    pub(super) fn words(&self) -> &[Word<'b>] {
+        &self.words
+    }
+
+    /// Those words, to be given back: their room is used for the next entry.
+    pub(super) fn take_words(&mut self) -> Vec<Word<'b>> {
+        std::mem::take(&mut self.words)
+    }
+
+    pub(super) fn give_back(&mut self, words: Vec<Word<'b>>) {
+        self.words = words;
+    }
+
+    /// Goes to the next entry; `None` at the end of the file.
+    pub(super) fn step(&mut self) -> Option<Result<(), Flaw>> {
+        while let Some(&first) = self.bytes.get(self.at) {
+            // No master file has comments of these kinds, but half of the lists do.
+            let foreign = matches!(first, b'#' | b'!') || self.bytes[self.at..].starts_with(b"//");
+            (self.line, self.inherits) = (self.next_line, KINDS[usize::from(first)] == Kind::Blank);
+            let start = self.at;
+            if foreign {
+                self.skip_line(start);
+                continue;
+            }
+            match self.entry(start) {
+                Ok(()) if self.words.is_empty() => {}
+                Ok(()) => return Some(Ok(())),
+                Err(flaw) => {
+                    self.next_line = self.line;
+                    self.skip_line(start);
+                    self.span = start..self.at;
+                    return Some(Err(flaw));
+                }
+            }
+        }
+        None
+    }
+
+    /// The entry last returned was bad: goes back to the first line in its parentheses that begins like a record of its
+    /// own, if there is one.
+    pub(super) fn recover(&mut self) {
+        let text = &self.bytes[self.span.clone()];
+        let mut line = self.line;
+        for (at, pair) in text.windows(2).enumerate() {
+            if pair[0] == b'\n' {
+                line += 1;
+                if matches!(KINDS[usize::from(pair[1])], Kind::Word | Kind::Escape) {
+                    self.span.end = self.span.start + at;
+                    (self.at, self.next_line) = (self.span.end + 1, line);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn skip_line(&mut self, start: usize) {
+        let rest = &self.bytes[start..];
+        self.at = start + rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+        self.next_line += 1;
+    }
+
+    /// Reads the words of one entry.
+    fn entry(&mut self, start: usize) -> Result<(), Flaw> {
+        self.words.clear();
+        let (bytes, mut at, mut depth) = (self.bytes, start, 0_usize);
+        loop {
+            let Some(&byte) = bytes.get(at) else {
+                if depth > 0 {
+                    return Err(Flaw::Parenthesis);
+                }
+                break;
+            };
+            match KINDS[usize::from(byte)] {
+                Kind::Blank => at += 1,
+                Kind::Word | Kind::Escape => {
+                    let end = word_end(bytes, at);
+                    self.words.push(Word { text: &bytes[at..end], quoted: false });
+                    at = end;
+                }
+                Kind::End if depth == 0 => break,
+                Kind::End => {
+                    self.next_line += 1;
+                    at += 1;
+                    if self.next_line - self.line > LINES_MAX || at - start > ENTRY_MAX {
+                        return Err(Flaw::Parenthesis);
+                    }
+                }
+                Kind::Comment => {
+                    at += bytes[at..].iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len() - at);
+                }
+                Kind::Open => (depth, at) = (depth + 1, at + 1),
+                Kind::Close => {
+                    depth = depth.checked_sub(1).ok_or(Flaw::Parenthesis)?;
+                    at += 1;
+                }
+                Kind::Quote => {
+                    let end = quote_end(bytes, at + 1).ok_or(Flaw::Quote)?;
+                    self.words.push(Word { text: &bytes[at + 1..end], quoted: true });
+                    at = end + 1;
+                }
+            }
+        }
+        self.span = start..at;
+        self.at = (at + 1).min(bytes.len());
+        self.next_line += 1;
+        Ok(())
+    }
+}
+
+/// Where the word that begins at `at` ends.
+#[inline]
+fn word_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(&byte) = bytes.get(at) {
+        match KINDS[usize::from(byte)] {
+            Kind::Word => at += 1,
+            // The character behind a backslash is part of the word, unless the line ends there.
+            Kind::Escape if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => at += 2,
+            Kind::Escape => at += 1,
+            _ => return at,
+        }
+    }
+    bytes.len()
+}
+
+/// Where the quote that was opened before `at` is closed; `None` when it is not on this line.
+fn quote_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some(at),
+            b'\n' => return None,
+            b'\\' if bytes.get(at + 1) != Some(&b'\n') => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(text: &str) -> Vec<(usize, Result<Vec<String>, Flaw>)> {
+        let mut entries = Entries::new(text.as_bytes());
+        let mut found = Vec::new();
+        while let Some(step) = entries.step() {
+            let words = entries.words().iter().map(|word| {
+                let text = String::from_utf8_lossy(word.text);
+                if word.quoted { format!("\"{text}\"") } else { text.into_owned() }
+            });
+            found.push((entries.line, step.map(|()| words.collect())));
+        }
+        found
+    }
+
+    fn words(line: usize, words: &[&str]) -> (usize, Result<Vec<String>, Flaw>) {
+        (line, Ok(words.iter().map(|word| (*word).to_owned()).collect()))
+    }
+
+    #[test]
+    fn entries_are_lines_unless_in_parentheses() {
+        let text = "\u{feff}; a comment\n# another\n\n@ SOA ns. host. ( 1 ; serial\n  2\t3\n 4 5 )\r\n a TXT \"x; (y\" z\\;q;c\n$TTL 2h;\n";
+        assert_eq!(
+            cut(text),
+            [
+                words(4, &["@", "SOA", "ns.", "host.", "1", "2", "3", "4", "5"]),
+                words(7, &["a", "TXT", "\"x; (y\"", "z\\;q"]),
+                words(8, &["$TTL", "2h"]),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_entry_that_took_in_others_gives_them_back() {
+        let mut entries = Entries::new(b"a SOA ( x\n 1\nb A 1\nc A 2 )\nd A 3\n");
+        assert_eq!(entries.step(), Some(Ok(())));
+        entries.recover();
+        assert_eq!(entries.span, 0..12);
+        let mut next = || entries.step().map(|step| (step.map(|()| entries.words()[0].text.to_vec()), entries.line));
+        assert_eq!(next(), Some((Ok(b"b".to_vec()), 3)));
+        assert_eq!(next(), Some((Err(Flaw::Parenthesis), 4)));
+        assert_eq!(next(), Some((Ok(b"d".to_vec()), 5)));
+        assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn what_is_left_open_costs_one_line() {
+        let open = "a TXT \"x\nb A 192.0.2.1\nc SOA ( 1 2\nd A 192.0.2.2\ne A 1)\nf CNAME .";
+        assert_eq!(
+            cut(open),
+            [
+                (1, Err(Flaw::Quote)),
+                words(2, &["b", "A", "192.0.2.1"]),
+                words(3, &["c", "SOA", "1", "2", "d", "A", "192.0.2.2", "e", "A", "1"]),
+                words(6, &["f", "CNAME", "."]),
+            ]
+        );
+        let never = format!("c SOA ( 1 2\n{}", "d A 192.0.2.2\n".repeat(3));
+        let found = cut(&never);
+        assert_eq!(found[0], (1, Err(Flaw::Parenthesis)));
+        assert_eq!(found[1..], [2, 3, 4].map(|line| words(line, &["d", "A", "192.0.2.2"])));
+        assert_eq!(cut("a )\nb CNAME ."), [(1, Err(Flaw::Parenthesis)), words(2, &["b", "CNAME", "."])]);
+        let long = format!("c SOA ( 1 2\n{})\n", "d A 192.0.2.2\n".repeat(200));
+        assert_eq!(cut(&long).len(), 202, "parentheses over more lines than there may be");
+    }
+}

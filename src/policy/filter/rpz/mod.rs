@@ -1,0 +1,192 @@
+//! Response policy zones (draft-vixie-dnsop-dns-rpz): a block list as a DNS zone, which many servers and publishers speak.
+//!
+//! ```text
+//! $ORIGIN rpz.example.
+//! @                          SOA  localhost. root.localhost. 1 3600 600 86400 60
+//! a.example                  CNAME .                a name: NXDOMAIN
+//! *.a.example                CNAME *.               what is below a name: NODATA
+//! b.example                  CNAME rpz-passthru.    as if no later zone were there
+//! c.example                  CNAME *.garden.test.   c.example is sent to c.example.garden.test
+//! d.example                  A     192.0.2.1        records of our own
+//! 24.0.2.0.192.rpz-ip        CNAME .                an address in an answer
+//! 32.1.0.0.10.rpz-client-ip  CNAME rpz-drop.        a client
+//! ns.e.example.rpz-nsdname   CNAME rpz-tcp-only.    a name server
+//! 48.zz.db8.2001.rpz-nsip    CNAME .                the address of one
+//! ```
+//!
+//! A zone is read from master-file text or made of the records of a transfer, and written as text again. Bad records are
+//! counted and grouped like the bad lines of lists; a record never costs another. What is left out: `$INCLUDE`,
+//! `$GENERATE`, and the records of a signed zone (RRSIG, NSEC and the like), which say nothing about policy.
+
+mod compile;
+mod flaw;
+mod master;
+mod rdata;
+mod reader;
+mod rules;
+mod spelling;
+mod store;
+mod transfer;
+mod trigger;
+mod write;
+
+pub(super) use compile::{Override, Part};
+pub use flaw::Flaw;
+pub(super) use spelling::write_labels as write_name;
+pub use store::{Policy, Record};
+pub use transfer::RpzBuilder;
+pub use trigger::{Kind, Trigger};
+pub(super) use write::write_trigger_name;
+
+use super::lists::{self, Format, Problems, Unreadable};
+use super::sets::BELOW;
+use crate::dns::name::Name;
+use crate::dns::registrable::{PublicSuffix, public_suffix};
+use crate::dns::rtype;
+use crate::language::text;
+use crate::policy::document::Faults;
+use std::fmt;
+use std::sync::Arc;
+use store::Store;
+
+/// The most labels of a suffix below which a registry registers: `pvt.k12.ma.us`.
+const REGISTRY_LABELS: usize = 4;
+
+/// A response policy zone in memory: every record that is good, in the order of the file, and what was wrong with the
+/// others.
+#[derive(Clone, Debug)]
+pub struct RpzZone {
+    apex: Name,
+    store: Store,
+    problems: Problems,
+    /// Records that block a public suffix, or everything.
+    wide: Problems,
+    lines: usize,
+}
+
+/// A zone that the policy runs, for whoever wants to see what became of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The file of it in `filters/`.
+    pub file: String,
+    /// The name of the zone in its master file.
+    pub zone: String,
+    /// Records that set off something.
+    pub records: usize,
+    /// What is done in place of what they say.
+    pub instead: Option<String>,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} records of the response policy zone {}", self.file, self.records, self.zone)?;
+        self.instead.as_ref().map_or(Ok(()), |instead| write!(f, ", with {instead} in place of what they say"))
+    }
+}
+
+/// Whether a trigger is about all names of a registry, of a top-level domain, or all there are.
+fn is_wide(trigger: Trigger<'_>) -> bool {
+    let Trigger::Name(Kind::Qname, reach, wire) = trigger else { return false };
+    match spelling::label_starts(wire).take(REGISTRY_LABELS + 1).count() {
+        0 | 1 => true,
+        2..=REGISTRY_LABELS if reach & BELOW != 0 => public_suffix(wire) == Some(PublicSuffix::Registry),
+        _ => false,
+    }
+}
+
+impl RpzZone {
+    /// Reads master-file text. A million records take a few tenths of a second, and about the memory of their text.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when it is no text at all (a web page, a compressed file).
+    pub fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
+        lists::refuse_what_is_no_list(bytes.strip_prefix(lists::BYTE_ORDER_MARK).unwrap_or(bytes))?;
+        Ok(reader::Reader::new(bytes).read())
+    }
+
+    /// Makes a zone of the records of a transfer: see [`RpzBuilder`].
+    pub fn from_records<'r>(apex: &Name, records: impl IntoIterator<Item = &'r hickory_proto::rr::Record>) -> Self {
+        let mut builder = RpzBuilder::new(apex);
+        records.into_iter().for_each(|record| builder.hickory_record(record));
+        builder.finish()
+    }
+
+    /// Its name; the root when nothing in the text says another.
+    pub fn apex(&self) -> &Name {
+        &self.apex
+    }
+
+    /// How many records were kept.
+    pub fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.store.len() == 0
+    }
+
+    /// All records that were kept, in the order of the file.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.store.iter()
+    }
+
+    /// What was wrong with the others, and what is doubtful about some.
+    pub fn problems(&self) -> &Problems {
+        &self.problems
+    }
+
+    /// Records and directives that were read, good and bad.
+    pub fn lines(&self) -> usize {
+        self.lines
+    }
+
+    /// Memory of the records, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.store.bytes()
+    }
+
+    /// Whether there are more bad records than a zone may have: 1 % or 100, whichever is larger.
+    pub fn is_over_budget(&self) -> bool {
+        lists::is_over_budget(&self.problems, self.lines)
+    }
+
+    /// Data and TTL of the zone's SOA.
+    fn soa(&self) -> Option<(u32, &[u8])> {
+        self.records().find_map(|record| match record {
+            Record { trigger: Trigger::Apex, data: Some((rtype::SOA, data)), ttl, .. } => Some((ttl, data)),
+            _ => None,
+        })
+    }
+
+    /// Says what of the zone, read from `file`, was left out or is doubtful, and whether that is too much.
+    pub fn report(&self, file: &Arc<str>, faults: &Faults) {
+        let records = text!("{records} records did load", records = self.len());
+        lists::report_problems(file, &self.problems, &records, faults);
+        if self.is_over_budget() {
+            lists::report_budget(file, &self.problems, self.lines, Format::Rpz, faults);
+        }
+    }
+
+    /// Says which records that block public suffixes were left out for it.
+    pub(super) fn report_wide(&self, file: &Arc<str>, faults: &Faults) {
+        let records = text!("{records} records did load", records = self.len());
+        lists::report_problems(file, &self.wide, &records, faults);
+    }
+
+    /// The serial number of its SOA.
+    pub fn serial(&self) -> Option<u32> {
+        let (_, data) = self.soa()?;
+        Some(u32::from_be_bytes(*data.get(data.len().checked_sub(20)?..)?.first_chunk()?))
+    }
+
+    /// How long its negative answers may be kept, in seconds (RFC 2308 section 5: the smaller of the TTL of its SOA and of
+    /// the field MINIMUM).
+    pub fn negative_ttl(&self) -> Option<u32> {
+        let (ttl, data) = self.soa()?;
+        Some(ttl.min(u32::from_be_bytes(*data.last_chunk()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! Queries from files, so that a policy can be tried on what was asked elsewhere or earlier: text, weir's own query log,
+//! dnstap, packet captures. The bytes are from anywhere: every reader streams in fixed memory, takes what it understands,
+//! and counts what it leaves out.
+
+mod capture;
+pub mod dnstap;
+pub mod lines;
+mod packet;
+pub mod pcap;
+#[cfg(test)]
+mod tests;
+
+use crate::dns::name::Name;
+use crate::dns::query::Query;
+use crate::dns::{class, rtype};
+use std::fmt;
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Who asks where a file does not say.
+pub const CLIENT_DEFAULT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A query that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Who asked.
+    pub client: IpAddr,
+    /// The name asked for.
+    pub name: Name,
+    /// The type asked for.
+    pub qtype: u16,
+    /// Over TCP, or what is carried over it.
+    pub tcp: bool,
+}
+
+/// What was in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Queries that were taken.
+    pub queries: u64,
+    /// Responses: no queries.
+    pub responses: u64,
+    /// What is of no concern: other protocols, ports, kinds of message, comments.
+    pub others: u64,
+    /// Transfers, NOTIFY, UPDATE, classes other than IN: no rule by name speaks about them.
+    pub no_questions: u64,
+    /// What could not be read.
+    pub bad: u64,
+    /// Pieces of something larger: fragments, segments in the middle, packets that were cut off when they were captured.
+    pub pieces: u64,
+    /// The file ends in the middle.
+    pub is_cut: bool,
+}
+
+/// Why a file cannot be read at all, or not further.
+#[derive(Debug)]
+pub enum Unreadable {
+    /// The system said no.
+    Io(io::Error),
+    /// It is no such file; what was expected.
+    NotOne(String),
+    /// Something in it is larger than anything that belongs there.
+    TooLarge(String),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::NotOne(why) | Self::TooLarge(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Fills as much of a buffer as there is to read.
+fn fill(input: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < buffer.len() {
+        match input.read(&mut buffer[len..]) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
+}
+
+impl fmt::Display for Tally {
+    /// What was left out, and why: `left out: 12 responses, 3 that cannot be read`; empty when nothing was.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { responses, others, no_questions, bad, pieces, is_cut, .. } = *self;
+        let kinds = [
+            (responses, "responses"),
+            (others, "of other kinds"),
+            (no_questions, "transfers, notifications, updates or of other classes"),
+            (pieces, "pieces of larger ones"),
+            (bad, "that cannot be read"),
+        ];
+        let told: Vec<_> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        if !told.is_empty() {
+            write!(f, "left out: {}", told.join(", "))?;
+        }
+        match (is_cut, told.is_empty()) {
+            (true, true) => f.write_str("the file ends in the middle"),
+            (true, false) => f.write_str("; the file ends in the middle"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts a message that was sent to a server, and passes it on when it is an ordinary question.
+    fn message(&mut self, message: &[u8], client: IpAddr, tcp: bool, take: &mut dyn FnMut(&Recorded)) {
+        match Query::scan(message) {
+            Ok(query) if query.asks_for_records() => {
+                let Query { name, qtype, qclass, .. } = query;
+                self.question((name, qtype, qclass), client, tcp, take);
+            }
+            Ok(_) => self.no_questions += 1,
+            Err(crate::dns::query::Malformed::NotAQuery) => self.responses += 1,
+            Err(_) => self.bad += 1,
+        }
+    }
+
+    /// Counts a question, and passes it on when it is an ordinary one.
+    fn question(
+        &mut self,
+        (name, qtype, qclass): (Name, u16, u16),
+        client: IpAddr,
+        tcp: bool,
+        take: &mut dyn FnMut(&Recorded),
+    ) {
+        if qclass != class::IN || matches!(qtype, rtype::AXFR | rtype::IXFR) {
+            self.no_questions += 1;
+            return;
+        }
+        self.queries += 1;
+        take(&Recorded { client: client.to_canonical(), name, qtype, tcp });
+    }
+}

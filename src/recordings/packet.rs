@@ -1,0 +1,76 @@
+//! From a captured packet to what was sent to the DNS port in it: link layers as tcpdump meets them, VLAN tags, IPv4, IPv6
+//! and its extension headers, UDP and TCP. Checksums are not looked at: of what the machine itself has sent they are not
+//! filled in yet.
+
+use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use std::net::IpAddr;
+
+/// Link layers, by their numbers in captures (draft-ietf-opsawg-pcaplinktype).
+mod link_type {
+    pub(super) const NULL: u32 = 0;
+    pub(super) const ETHERNET: u32 = 1;
+    pub(super) const RAW: u32 = 101;
+    pub(super) const LOOP: u32 = 108;
+    pub(super) const LINUX_SLL: u32 = 113;
+    pub(super) const IPV4: u32 = 228;
+    pub(super) const IPV6: u32 = 229;
+    pub(super) const LINUX_SLL2: u32 = 276;
+}
+
+/// What a packet is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found<'p> {
+    /// A datagram to the port: who sent it, and its message.
+    Datagram(IpAddr, &'p [u8]),
+    /// A TCP segment with data to the port.
+    Segment(IpAddr, &'p [u8]),
+    /// A fragment, or cut off when it was captured.
+    Piece,
+    /// Something else.
+    Other,
+    /// Nothing that can be read.
+    Bad,
+}
+
+/// Looks into a packet of this link layer for something that was sent to `port`.
+pub(super) fn find(link: u32, packet: &[u8], port: u16) -> Found<'_> {
+    let sliced = match link {
+        link_type::ETHERNET => LaxSlicedPacket::from_ethernet(packet).ok(),
+        // 12 and 14 are what some systems write for it.
+        link_type::RAW | link_type::IPV4 | link_type::IPV6 | 12 | 14 => LaxSlicedPacket::from_ip(packet).ok(),
+        // Four bytes of an address family in either byte order; the version of IP says it too.
+        link_type::NULL | link_type::LOOP => packet.get(4..).and_then(|ip| LaxSlicedPacket::from_ip(ip).ok()),
+        // 16 bytes, the protocol last; 20 bytes, the protocol first.
+        link_type::LINUX_SLL => of_ether_type(packet, 14, 16),
+        link_type::LINUX_SLL2 => of_ether_type(packet, 0, 20),
+        _ => return Found::Other,
+    };
+    sliced.map_or(Found::Bad, |sliced| of_ip(&sliced, port))
+}
+
+fn of_ether_type(packet: &[u8], type_at: usize, header: usize) -> Option<LaxSlicedPacket<'_>> {
+    let ether_type = crate::dns::u16_at(packet, type_at)?;
+    Some(LaxSlicedPacket::from_ether_type(EtherType(ether_type), packet.get(header..)?))
+}
+
+fn of_ip<'p>(sliced: &LaxSlicedPacket<'p>, port: u16) -> Found<'p> {
+    let (client, payload) = match &sliced.net {
+        Some(LaxNetSlice::Ipv4(ip)) => (IpAddr::from(ip.header().source_addr()), ip.payload()),
+        Some(LaxNetSlice::Ipv6(ip)) => (IpAddr::from(ip.header().source_addr()), ip.payload()),
+        _ => return Found::Other,
+    };
+    match &sliced.transport {
+        Some(TransportSlice::Udp(udp)) if udp.destination_port() == port => {
+            let is_cut = usize::from(udp.length()) > udp.slice().len();
+            if is_cut { Found::Piece } else { Found::Datagram(client, udp.payload()) }
+        }
+        Some(TransportSlice::Tcp(tcp)) if tcp.destination_port() == port => match tcp.payload() {
+            [] => Found::Other,
+            _ if payload.incomplete => Found::Piece,
+            data => Found::Segment(client, data),
+        },
+        Some(_) => Found::Other,
+        None if payload.fragmented || payload.incomplete => Found::Piece,
+        None => Found::Other,
+    }
+}

@@ -1,0 +1,269 @@
+//! Lists of a web server: they come over https, act when they are right and whole, and whatever is wrong with one leaves
+//! the last good copy in force, over a restart too.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly; clippy knows only test functions as tests")]
+
+use super::place::{Place, Running, free_address, rcode, wait_until};
+use super::web::{Page, Web};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::fmt::Write as _;
+use std::io::Write;
+use std::net::SocketAddr;
+use weir::control::feeds::report::{FeedList, FeedStatus};
+
+const RULE: &str = "[zone]\ntitle = \"from elsewhere\"\n[[rule]]\nid = \"phishing\"\nlist = \"feed:phishing\"\n\
+                    action = \"refused\"\n";
+
+/// Its public key is the one below; it signs `MAIL`.
+const SIGNATURE: &str = "untrusted comment: signature from weir feed test key\n\
+    RUR3ZWlyZmVlZLLcc1unGXDoT8TlyGXOpgbNdWupRrUKwNIJN4SumIBNSbLs+zXlfkhtzizZibOVr1R4gBDlzgmYU1scOyfCoAc=\n\
+    trusted comment: timestamp:1798200000\tfile:list.txt\n\
+    oUXJGkXH+S1MN7GoNR164vSKSxZpaCmTbVEDN7jrPNd7oRblzKyfm6gLrM5N0JMa7u++/kRrldu49tmUCDexBQ==\n";
+const KEY: &str = "RWR3ZWlyZmVlZPQYOs7T3jjEC2DKIKoMyukTv1CeLdJHsluZimkM1CCC";
+
+const MAIL: &str = "mail.lab.example\n";
+const TEXT: &str = "text.lab.example\n";
+
+struct Stand {
+    web: Web,
+    place: Place,
+    address: SocketAddr,
+    running: Option<Running>,
+}
+
+impl Stand {
+    /// A gateway with one feed at `/list.txt`, these lines with it.
+    fn new(page: Page, lines: &str) -> Self {
+        let (web, place, address) = (Web::start(), Place::new(), free_address());
+        web.put("/list.txt", page);
+        let feed =
+            format!("[[feed]]\nname = \"phishing\"\nurl = \"{}\"\nca = \"house.pem\"\n{lines}", web.url("/list.txt"));
+        place.write_gateway(&[address], false, &feed);
+        place.write("policies/house.pem", &web.ca);
+        place.write("policies/filters/10-feed.toml", RULE);
+        let running = Some(place.start_lab_with_state());
+        Self { web, place, address, running }
+    }
+
+    /// Which of the two names is refused.
+    fn refused(&self) -> [bool; 2] {
+        ["mail.lab.example", "text.lab.example"].map(|name| rcode(self.address, name) == 5)
+    }
+
+    fn feed(&self) -> FeedStatus {
+        let ended = self.place.ask(&["feed", "--json"]);
+        let list: FeedList = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:#?}"));
+        list.feeds.into_iter().next().expect("one feed")
+    }
+
+    fn wait_for_first(&self) {
+        wait_until("the first look has ended", || {
+            let list: FeedList = serde_json::from_str(&self.place.ask(&["feed", "--json"]).out).unwrap();
+            list.feeds.first().is_some_and(|feed| feed.looks > 0)
+        });
+    }
+
+    /// Looks now; it has to fail for this reason.
+    #[track_caller]
+    fn fails(&self, why: &str) {
+        let ended = self.place.ask(&["feed", "refresh", "phishing"]);
+        assert_eq!(ended.code, Some(1), "{ended:#?}");
+        assert!(ended.out.contains(why), "{why:?} is missing in {ended:#?}");
+    }
+
+    #[track_caller]
+    fn comes(&self) {
+        self.place.ask(&["feed", "refresh", "phishing"]).works(&["phishing  ok"]);
+    }
+
+    fn restart(&mut self) {
+        self.running = None;
+        self.running = Some(self.place.start_lab_with_state());
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    packer.write_all(bytes).unwrap();
+    packer.finish().unwrap()
+}
+
+#[test]
+fn a_list_acts_once_it_has_come_and_is_not_fetched_again() {
+    let mut stand = Stand::new(Page::new(MAIL).with("etag", "\"one\""), "");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    let generation = |stand: &Stand| stand.place.ask(&["status", "--json"]).out;
+    let seen = stand.feed();
+    assert_eq!((seen.etag.as_deref(), seen.entries, seen.looks_ok), (Some("\"one\""), Some(1), 1), "{seen:#?}");
+    let before: weir::control::status::Status = serde_json::from_str(&generation(&stand)).unwrap();
+    stand.web.take_asked();
+    stand.comes();
+    let asked = stand.web.take_asked();
+    assert_eq!(asked, [("/list.txt".to_owned(), Some("\"one\"".to_owned()), 304)]);
+    let after: weir::control::status::Status = serde_json::from_str(&generation(&stand)).unwrap();
+    assert_eq!(before.policy, after.policy, "the same copy is no other policy");
+
+    stand
+        .web
+        .put("/list.txt", Page::new(gzip(TEXT.as_bytes())).with("etag", "\"two\"").with("content-encoding", "gzip"));
+    stand.comes();
+    assert_eq!(stand.refused(), [false, true], "it was packed, and acts");
+    let changed: weir::control::status::Status = serde_json::from_str(&generation(&stand)).unwrap();
+    assert_eq!(changed.policy.id, before.policy.id, "the directory is the same");
+    assert_eq!(changed.policy.generation, before.policy.generation + 1);
+    stand.place.ask(&["status"]).works(&["feeds       phishing  ok"]);
+
+    // The server is down: the last copy acts from the first query, and the next look is not before its time.
+    let state = stand.place.path("state");
+    let state = state.to_str().unwrap();
+    stand.web = Web::start();
+    stand.restart();
+    assert_eq!(stand.refused(), [false, true]);
+    stand.fails("no connection");
+    assert_eq!(stand.refused(), [false, true]);
+    let status = stand.place.ask(&["status"]);
+    status.works(&["phishing  FAILING", "warning     feed phishing did not come"]);
+
+    stand.place.weir(&["check", "policies"]).works(&["W-FEED-ABSENT", "cannot be looked at"]);
+    let checked = stand.place.weir(&["check", "policies", "--state", state, "--strict"]);
+    checked.works(&["policy"]);
+}
+
+#[test]
+fn what_is_wrong_leaves_the_last_good_copy_in_force() {
+    let stand = Stand::new(Page::new(MAIL), "size_max = \"64KiB\"\n");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    let large = TEXT.repeat(10_000);
+    let bomb = gzip(&vec![b'a'; 64 << 20]);
+    assert!(bomb.len() < 1 << 17);
+    let to = |page: Page, location: &str| Page { status: 302, ..page.with("location", location) };
+    let loops = stand.web.url("/list.txt");
+    let cases = [
+        (Page::new(large.as_bytes()), "larger than 65536 bytes"),
+        (Page::new(bomb).with("content-encoding", "gzip"), "larger than 65536 bytes"),
+        (Page::new(&gzip(TEXT.as_bytes())[..20]).with("content-encoding", "gzip"), "cannot be unpacked"),
+        (Page::new(TEXT).with("content-encoding", "br"), "packed as \"br\""),
+        (Page { status: 500, ..Page::new("") }, "500"),
+        (Page { status: 404, ..Page::new("") }, "404"),
+        (Page { status: 304, ..Page::new("") }, "304"),
+        (to(Page::new(""), "http://lists.example/"), "over https"),
+        (to(Page::new(""), "http://127.0.0.1:9/"), "from https to"),
+        (to(Page::new(""), "x"), "it redirects to x"),
+        (to(Page::new(""), &loops), "more than 5 redirects"),
+        (Page::new("# nothing\n"), "entries_min"),
+        (Page::new("<!DOCTYPE html>\n<html><body>Log in</body></html>\n"), "feed:phishing"),
+    ];
+    for (page, why) in cases {
+        stand.web.put("/list.txt", page);
+        stand.fails(why);
+        assert_eq!(stand.refused(), [true, false], "{why}");
+    }
+    let seen = stand.feed();
+    assert_eq!((seen.failures, seen.entries), (13, Some(1)), "{seen:#?}");
+
+    // A redirect within https leads to it, and all is well again.
+    stand.web.put("/list.txt", to(Page::new(""), "/moved.txt"));
+    stand.web.put("/moved.txt", Page::new(TEXT));
+    stand.comes();
+    assert_eq!((stand.refused(), stand.feed().failures), ([false, true], 0));
+}
+
+#[test]
+fn a_server_that_nobody_vouches_for_is_not_believed() {
+    let (stand, other) = (Stand::new(Page::new(MAIL), ""), Web::start());
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.place.write("policies/house.pem", &other.ca);
+    stand.place.ask(&["reload"]).works(&["generation"]);
+    wait_until("the feed is another now", || stand.feed().looks == 0 || stand.feed().last_error.is_some());
+    stand.fails("no TLS");
+    assert_eq!(stand.refused(), [true, false]);
+}
+
+#[test]
+fn a_pinned_list_is_taken_only_as_it_was_pinned() {
+    let hash = "sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\n";
+    let stand = Stand::new(Page::new(MAIL), hash);
+    stand.wait_for_first();
+    assert!(stand.feed().last_error.is_some_and(|why| why.contains("not the one that is pinned")));
+    assert_eq!(stand.refused(), [false, false]);
+    assert!(stand.place.ask(&["status"]).out.contains("has not come yet"));
+
+    let found = weir::policy::feeds::hex(&weir::policy::feeds::digest_of(MAIL.as_bytes()));
+    let stand = Stand::new(Page::new(MAIL), &format!("sha256 = \"{found}\"\n"));
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.web.put("/list.txt", Page::new(TEXT));
+    stand.fails("not the one that is pinned");
+}
+
+#[test]
+fn a_signed_list_is_taken_only_with_its_signature() {
+    let stand = Stand::new(Page::new(MAIL), &format!("minisign = \"{KEY}\"\n"));
+    stand.wait_for_first();
+    assert!(stand.feed().last_error.is_some_and(|why| why.contains("404")), "there is no signature yet");
+    stand.web.put("/list.txt.minisig", Page::new(SIGNATURE.replace("list.txt", "lust.txt")));
+    stand.fails("its signature does not hold");
+    stand.web.put("/list.txt.minisig", Page::new(vec![0xff; 200]));
+    stand.fails("its signature is not the text");
+    stand.web.put("/list.txt.minisig", Page::new(SIGNATURE.repeat(100)));
+    stand.fails("larger than 8192 bytes");
+    assert_eq!(stand.refused(), [false, false]);
+    stand.web.put("/list.txt.minisig", Page::new(SIGNATURE));
+    stand.comes();
+    assert_eq!(stand.refused(), [true, false]);
+    stand.web.put("/list.txt", Page::new(TEXT));
+    stand.fails("its signature does not hold");
+    assert_eq!(stand.refused(), [true, false]);
+}
+
+#[test]
+fn a_list_that_shrinks_much_waits_until_somebody_accepts_it() {
+    let mut long = MAIL.to_owned();
+    (0..99).for_each(|n| writeln!(long, "n{n}.example").unwrap());
+    let mut stand = Stand::new(Page::new(long.clone()).with("etag", "\"long\""), "change_max = 0.5\n");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.place.ask(&["feed", "accept", "phishing"]).fails(2, &["no copy of feed phishing waits"]);
+    stand.place.ask(&["feed", "accept", "fishing"]).fails(2, &["there is no feed \"fishing\""]);
+
+    stand.web.put("/list.txt", Page::new(TEXT).with("etag", "\"short\""));
+    stand.fails("weir feed accept phishing");
+    assert_eq!(stand.refused(), [true, false], "it waits");
+    stand.web.take_asked();
+    stand.fails("weir feed accept phishing");
+    assert_eq!(stand.web.take_asked()[0].2, 304, "what waits is not fetched again");
+    stand.restart();
+    assert_eq!(stand.refused(), [true, false], "it waits over a restart");
+    stand.place.ask(&["feed"]).works(&["phishing  HELD"]);
+    stand.place.ask(&["feed", "accept", "phishing"]).works(&["generation 2"]);
+    assert_eq!(stand.refused(), [false, true]);
+    stand.comes();
+    let seen = stand.feed();
+    assert_eq!((seen.entries, seen.held), (Some(1), None));
+
+    // The publisher mends it himself: what waits is forgotten.
+    stand.web.put("/list.txt", Page::new(long).with("etag", "\"long\""));
+    stand.fails("weir feed accept phishing");
+    stand.web.put("/list.txt", Page::new(TEXT).with("etag", "\"short\""));
+    stand.comes();
+    assert_eq!((stand.feed().held, stand.refused()), (None, [false, true]));
+}
+
+#[test]
+fn edits_that_nobody_loaded_do_not_come_with_a_feed() {
+    let stand = Stand::new(Page::new(MAIL), "");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.place.write("policies/filters/20-edit.toml", "[zone]\ntitle = \"half an edit\n");
+    stand.web.put("/list.txt", Page::new(TEXT));
+    stand.comes();
+    assert_eq!(stand.refused(), [false, true], "with the files of what runs, which were kept");
+    stand.place.ask(&["reload"]).fails(2, &["E-SYNTAX"]);
+    stand.place.write("policies/filters/20-edit.toml", "[zone]\ntitle = \"an edit\"\n");
+    stand.place.ask(&["reload"]).works(&["generation 4"]);
+    assert_eq!(stand.refused(), [false, true], "and what came is there after it");
+}
