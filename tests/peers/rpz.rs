@@ -6,8 +6,8 @@
 //! that have records; a client's address as the source of the query; an answer with the address for RPZ-IP; for NSDNAME
 //! and NSIP a zone of its own whose name server has the name or the address, which NSD shows beside its answer. BIND, as
 //! it forwards here, was seen to heed name servers in its cache alone, not beside the answer: it is asked for them first.
-//! Unbound is not asked about name servers: it knows those that it follows itself, and
-//! here it forwards. [`TIES`] has what Unbound's zones have not, rules that only the last steps of the order tell apart.
+//! Unbound is not asked about name servers: it heeds those that it follows itself (`services/rpz.c`), and here it forwards.
+//! [`TIES`] has what Unbound's zones have not, rules that only the last steps of the order tell apart.
 //!
 //! What differs is listed with its reason in [`UNBOUND`] and [`BIND`], and a difference that is listed and does not show
 //! fails the test as well.
@@ -56,8 +56,8 @@ const UNBOUND: &[(&str, &str, &str)] = &[
     (
         "rpz_respip",
         "tcp: true",
-        "seen here, not explained by its documentation: the same question over UDP gets silence, as it should, and the \
-         one over TCP after it an answer (issue 580, open, says that drop by rpz-ip has no effect)",
+        "Unbound 1.17 drops an answer when it fetches it, over either transport, and gives it out from its cache to \
+         whoever asks again, here over TCP; asked alone it was seen to do so (its issue 580, open, is of the same kind)",
     ),
     ("rpz_respip_override", "tcp: true", "as before"),
     ("rpz_respip_tcponly", "tcp: true", "as before"),
