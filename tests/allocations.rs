@@ -219,6 +219,10 @@ id = "server"
 ns_name = ["ns.bad.test"]
 action = "nodata"
 [[rule]]
+id = "servers"
+ns_name = ["good.test"]
+action = "monitor"
+[[rule]]
 id = "server-address"
 ns_ip = ["203.0.113.0/24"]
 action = "nodata"
@@ -260,7 +264,7 @@ fn address(octets: [u8; 4]) -> Vec<u8> {
 
 #[test]
 fn an_answer_that_rules_look_into() {
-    // Its address, its name servers with theirs, and a hint beside it; each name is new, so nothing is cached.
+    // Its address, its name servers, of which the smallest is first, with theirs, and a hint beside it; each name is new, so nothing is cached.
     let (good, bad) = (address([192, 0, 2, 1]), address([198, 51, 100, 7]));
     let hint = [&[0, 1, 0, 0, 4, 0, 4][..], &[192, 0, 2, 1]].concat();
     let shown = Message::query(0, "x", A)
@@ -268,6 +272,7 @@ fn an_answer_that_rules_look_into() {
         .record(ANSWER, &[0xC0, 12], A, 300, &[192, 0, 2, 1])
         .record(ANSWER, &[0xC0, 12], HTTPS, 300, &hint)
         .record(AUTHORITY, b"\x04test\0", NS, 300, b"\x02ns\x04good\x04test\0")
+        .record(AUTHORITY, b"\x04test\0", NS, 300, b"\x01n\x04good\x04test\0")
         .record(ADDITIONAL, b"\x02ns\x04good\x04test\0", A, 300, &[198, 51, 100, 53])
         .opt(1232, false, b"")
         .bytes();

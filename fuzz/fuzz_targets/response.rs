@@ -39,7 +39,10 @@ fn offsets_are_in_bounds(response: &Response<'_>) {
     response.additional_addresses(&mut |_| beside += 1);
     response.service_targets(&mut |_| beside += 1);
     let name = Name::root();
-    response.name_servers(&name, &mut |_| beside += 1);
+    response.name_servers(&name, &mut |server, at| {
+        assert!(response.name_at(at).is_some_and(|again| again.canonical_cmp(server).is_eq() && again == *server));
+        beside += 1;
+    });
     response.name_server_addresses(&name, &mut |_| beside += 1);
     assert!(response.additionals_at <= message.len() && (0..response.chain_len).all(|n| response.target(n).is_some()));
     if let Some(edns) = &response.edns {

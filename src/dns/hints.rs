@@ -104,8 +104,9 @@ impl Response<'_> {
         self.ns_owner.is_some() || records.any(|(_, record)| record.rtype == rtype::NS)
     }
 
-    /// Calls `visit` with the name of each name server of a zone that `name` is in, at most 32 of them.
-    pub fn name_servers(&self, name: &Name, visit: &mut dyn FnMut(&Name)) {
+    /// Calls `visit` with the name of each name server of a zone that `name` is in, at most 32 of them, and where it stands
+    /// in the message: [`Self::name_at`] reads it there again.
+    pub fn name_servers(&self, name: &Name, visit: &mut dyn FnMut(&Name, usize)) {
         let records = self.records().take_while(|(section, _)| *section != Section::Additional);
         let servers = records.filter(|(_, record)| record.rtype == rtype::NS && record.class == class::IN);
         for (_, record) in servers.take(NAME_SERVERS_MAX) {
@@ -113,14 +114,19 @@ impl Response<'_> {
                 && name.is_within(&owner)
                 && let Ok((server, _)) = Name::read(self.message, record.data.start)
             {
-                visit(&server);
+                visit(&server, record.data.start);
             }
         }
     }
 
+    /// The name at `at` of the message; `None` where none stands.
+    pub fn name_at(&self, at: usize) -> Option<Name> {
+        Name::read(self.message, at).ok().map(|(name, _)| name)
+    }
+
     /// Calls `visit` with each address that the additional section has for such a name server; of 128 records at most.
     pub fn name_server_addresses(&self, name: &Name, visit: &mut dyn FnMut(IpAddr)) {
-        self.name_servers(name, &mut |server| {
+        self.name_servers(name, &mut |server, _| {
             let glue = self.records().filter(|(section, _)| *section == Section::Additional);
             for (_, record) in glue.take(GLUE_MAX) {
                 if let Some(address) = address_of(self.message, &record)
@@ -134,7 +140,7 @@ impl Response<'_> {
 
     /// The target of the CNAME number `n` that was followed from the name asked for.
     pub fn target(&self, n: usize) -> Option<Name> {
-        self.target_at(n).and_then(|at| Name::read(self.message, at).ok()).map(|(name, _)| name)
+        self.target_at(n).and_then(|at| self.name_at(at))
     }
 }
 
@@ -192,7 +198,10 @@ mod tests {
         response.additional_addresses(&mut |ip| more.push(ip.to_string()));
         response.service_targets(&mut |name| targets.push(name.to_string()));
         let name = Name::from_text("a.example").unwrap();
-        response.name_servers(&name, &mut |name| servers.push(name.to_string()));
+        response.name_servers(&name, &mut |name, at| {
+            assert_eq!(response.name_at(at).as_ref(), Some(name));
+            servers.push(name.to_string());
+        });
         response.name_server_addresses(&name, &mut |ip| glue.push(ip.to_string()));
         assert_eq!(addresses(&message), ["192.0.2.1"]);
         assert_eq!(more, ["192.0.2.53", "192.0.2.2"]);

@@ -4,6 +4,7 @@
 
 use super::walk::walk;
 use crate::language::{Text, text};
+use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 
 /// The longest name in wire form, root label included (RFC 1035 section 2.3.4).
@@ -11,6 +12,9 @@ pub const NAME_MAX: usize = 255;
 
 /// The longest label (RFC 1035 section 2.3.4).
 const LABEL_MAX: usize = 63;
+
+/// The most labels of a name, without the root: each takes two bytes at least.
+const LABELS_MAX: usize = 127;
 
 /// A valid, uncompressed, lower-cased name in wire form: length-prefixed labels and the root's zero byte.
 #[derive(Clone, Copy)]
@@ -184,6 +188,36 @@ impl Name {
             .is_some_and(|suffix| suffix == zone.as_wire())
     }
 
+    /// Which of two names comes first in the canonical order of DNSSEC (RFC 4034 section 6.1): label by label from the
+    /// last, each as a string of bytes. No allocation; the cost is bounded by the length of both.
+    pub fn canonical_cmp(&self, other: &Self) -> Ordering {
+        let (mut own, mut others) = ([0; LABELS_MAX], [0; LABELS_MAX]);
+        let (own, others) = (self.label_starts(&mut own), other.label_starts(&mut others));
+        let pairs = own.iter().rev().zip(others.iter().rev());
+        let mut orders = pairs.map(|(own, others)| self.label_at(*own).cmp(other.label_at(*others)));
+        orders.find(|order| order.is_ne()).unwrap_or_else(|| own.len().cmp(&others.len()))
+    }
+
+    /// Where each label begins, first to last, without the root.
+    fn label_starts<'s>(&self, starts: &'s mut [u8; LABELS_MAX]) -> &'s [u8] {
+        let (mut at, mut len) = (0, 0);
+        while let (Some(&label), Some(start)) = (self.wire.get(usize::from(at)), starts.get_mut(len))
+            && label != 0
+        {
+            *start = at;
+            at += 1 + label;
+            len += 1;
+        }
+        starts.get(..len).unwrap_or_default()
+    }
+
+    /// The label that begins at `at`, without its length byte.
+    fn label_at(&self, at: u8) -> &[u8] {
+        let at = usize::from(at);
+        let end = self.wire.get(at).map_or(0, |len| at + 1 + usize::from(*len));
+        self.wire.get(at + 1..end).unwrap_or_default()
+    }
+
     /// Whether the first label is `*` (RFC 4592).
     pub fn is_wildcard(&self) -> bool {
         self.as_wire().starts_with(b"\x01*")
@@ -312,6 +346,30 @@ mod tests {
         assert_eq!(name("."), Name::root());
         assert_eq!(name(r"a\.b.\099"), Name::from_wire(b"\x03a.b\x01c\0").unwrap());
         assert_eq!(name(r"\065.x"), name("a.x"), "an escaped letter is still a letter (RFC 4343 section 2.1)");
+    }
+
+    #[test]
+    fn the_canonical_order_is_that_of_rfc_4034() {
+        // The example of section 6.1, and the root before all.
+        let texts = [
+            ".",
+            "example",
+            "a.example",
+            "yljkjljk.a.example",
+            "Z.a.example",
+            "zABC.a.EXAMPLE",
+            "z.example",
+            r"\001.z.example",
+        ];
+        let names: Vec<Name> = texts.into_iter().chain(["*.z.example", r"\200.z.example"]).map(name).collect();
+        for (n, first) in names.iter().enumerate() {
+            for (m, second) in names.iter().enumerate() {
+                assert_eq!(first.canonical_cmp(second), n.cmp(&m), "{first} {second}");
+            }
+        }
+        let longest = name(&["a"; 127].join("."));
+        assert_eq!(longest.canonical_cmp(&longest.parent().unwrap()), Ordering::Greater);
+        assert_eq!(longest.canonical_cmp(&longest), Ordering::Equal);
     }
 
     #[test]

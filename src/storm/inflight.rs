@@ -1,7 +1,8 @@
 //! How many questions for each zone wait for an upstream, over all workers: counted exactly or too high, never too low, in
 //! fixed memory, so that no zone is ever over its share however the zones are spread over workers.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 /// Counters in each row.
 const COLUMNS: usize = 8192;
@@ -25,8 +26,12 @@ impl InFlight {
     /// Takes a place for the zone with this hash; false, and nothing is taken, when it holds `share` already. Two workers
     /// that come at the same time may both be refused the last place.
     pub fn enter(&self, zone: u64, share: u32) -> bool {
-        let counts = self.counters(zone).map(|counter| counter.fetch_add(1, Relaxed) + 1);
-        let within = counts[0].min(counts[1]) <= share;
+        let [first, second] = self.counters(zone);
+        // Everyone is in the second row before the first, and who finds the first full looks into the second only then: of
+        // share + 1 that are in, the last in the first row sees all others in both. Each row's count as it was at one's own
+        // turn would not do: workers may come in another order to either, and one more be let in.
+        second.fetch_add(1, Relaxed);
+        let within = first.fetch_add(1, AcqRel) < share || second.load(Relaxed) <= share;
         if !within {
             self.leave(zone);
         }
@@ -80,7 +85,7 @@ mod tests {
         let worker = || {
             let (inflight, now, most) = (Arc::clone(&inflight), Arc::clone(&now), Arc::clone(&most));
             std::thread::spawn(move || {
-                for _ in 0..20_000 {
+                for _ in 0..200_000 {
                     if inflight.enter(42, 2) {
                         most.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
                         now.fetch_sub(1, Relaxed);
@@ -89,7 +94,7 @@ mod tests {
                 }
             })
         };
-        let workers: Vec<_> = (0..4).map(|_| worker()).collect();
+        let workers: Vec<_> = (0..8).map(|_| worker()).collect();
         workers.into_iter().for_each(|worker| worker.join().unwrap());
         assert!((1..=2).contains(&most.load(Relaxed)), "{most:?}");
         assert_eq!((inflight.of(42), inflight.total()), (0, 0));

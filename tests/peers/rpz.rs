@@ -3,8 +3,14 @@
 //! them, for it refuses a zone for one bad record.
 //!
 //! Of each set of zones every trigger is tried: the name itself, a name below and the name above for QNAME, by all types
-//! that have records; a client's address as the source of the query; an answer with the address for RPZ-IP. What differs
-//! is listed with its reason in [`UNBOUND`] and [`BIND`], and a difference that is listed and does not show fails the test as well.
+//! that have records; a client's address as the source of the query; an answer with the address for RPZ-IP; for NSDNAME
+//! and NSIP a zone of its own whose name server has the name or the address, which NSD shows beside its answer. BIND, as
+//! it forwards here, was seen to heed name servers in its cache alone, not beside the answer: it is asked for them first.
+//! Unbound is not asked about name servers: it heeds those that it follows itself (`services/rpz.c`), and here it forwards.
+//! [`TIES`] has what Unbound's zones have not, rules that only the last steps of the order tell apart.
+//!
+//! What differs is listed with its reason in [`UNBOUND`] and [`BIND`], and a difference that is listed and does not show
+//! fails the test as well.
 
 use super::ask;
 use super::harness::{Daemon, Scratch, free_address};
@@ -25,24 +31,54 @@ const ZONES: &str = include_str!("../rpz/unbound/rpl-embedded-zones.txt");
 const SILENCE: Duration = Duration::from_millis(400);
 
 /// Differences to BIND 9.18: as [`UNBOUND`].
-const BIND: &[(&str, &str, &str)] = &[];
+const BIND: &[(&str, &str, &str)] = &[
+    (
+        "ties",
+        "servers.ties",
+        "BIND keeps the largest name of several servers, where its manual and the remark in its code say the smallest",
+    ),
+    ("ties", "text.ties", "BIND compares the names of the triggers, byte by byte, where its manual says addresses"),
+];
 
-/// Differences to Unbound 1.17, each with the set of zones, a part of the question, and why.
+/// Differences to Unbound 1.17, each with the set of zones, a part of the question, and why. What later versions do was
+/// read in their source (`services/rpz.c`), and was not run.
 const UNBOUND: &[(&str, &str, &str)] = &[
     (
         "rpz_clientip_override",
         "from: 127.0.5.",
-        "Unbound 1.17 overrides nothing for clients; its later versions do, and the draft says so",
+        "Unbound 1.17 does what the record of a client says, whatever the zone's override; later versions heed it",
     ),
     (
         "rpz_passthru_clientip",
         "from: 127.0.5.1,",
-        "the client comes before the name, and passthru ends it; Unbound 1.17 heard the name",
+        "Unbound 1.17 goes on to the name after a client's passthru; mended in 2024 (issue 1029 of NLnetLabs/unbound)",
     ),
-    ("rpz_respip", "tcp: true", "Unbound drops an answer when it fetches it, and gives it out from its cache"),
+    (
+        "rpz_respip",
+        "tcp: true",
+        "Unbound 1.17 drops an answer when it fetches it, over either transport, and gives it out from its cache to \
+         whoever asks again, here over TCP; asked alone it was seen to do so (its issue 580, open, is of the same kind)",
+    ),
     ("rpz_respip_override", "tcp: true", "as before"),
     ("rpz_respip_tcponly", "tcp: true", "as before"),
     ("serve_expired_rpz_drop", "tcp: true", "as before"),
+];
+
+/// A policy zone in which several rules are set off by one answer: two servers, two addresses of servers, two of answers;
+/// and networks whose order as text, octets reversed, is not that of their addresses.
+const TIES: &str = "$ORIGIN ties.rpz.\n@ 3600 IN SOA ns.ties.rpz. host.ties.rpz. 1 3600 900 86400 3600\n\
+    ns.zoo.ties.rpz-nsdname CNAME *.\nns.ant.ties.rpz-nsdname CNAME .\n\
+    24.0.2.113.203.rpz-nsip CNAME *.\n24.0.1.113.203.rpz-nsip CNAME .\n\
+    24.0.30.51.198.rpz-ip CNAME *.\n24.0.4.51.198.rpz-ip CNAME .\n\
+    24.0.100.1.192.rpz-ip CNAME *.\n24.0.200.0.192.rpz-ip CNAME .\n";
+
+/// The zones that set them off.
+const TIES_BEHIND: &[(&str, &str)] = &[
+    ("servers.ties", "@ NS ns.zoo.ties.\n@ NS ns.ant.ties.\nwww A 198.18.0.1\nwww TXT \"tied\"\n"),
+    ("glue.ties", "@ NS a\n@ NS b\na A 203.113.2.1\nb A 203.113.1.1\nwww A 198.18.0.1\nwww TXT \"tied\"\n"),
+    ("addresses.ties", "@ NS ns.test.\nwww A 198.51.30.1\nwww A 198.51.4.1\nwww TXT \"tied\"\n"),
+    ("text.ties", "@ NS ns.test.\nwww A 192.1.100.1\nwww A 192.0.200.1\nwww TXT \"tied\"\n"),
+    ("longer.ties", "@ NS ns.zoo.ties.\nwww A 198.51.30.1\nwww TXT \"tied\"\n"),
 ];
 
 /// A policy zone of a set, in the order of the set.
@@ -75,6 +111,9 @@ fn sets() -> BTreeMap<&'static str, Vec<PolicyZone>> {
         let instead = if set.ends_with("_override") { OVERRIDES[zones.len()] } else { None };
         zones.push(PolicyZone { name: name.to_owned(), text, zone, instead });
     }
+    let zone = RpzZone::parse(TIES.as_bytes()).expect("it is text");
+    let ties = PolicyZone { name: "ties.rpz".to_owned(), text: TIES.to_owned(), zone, instead: None };
+    sets.insert("ties", vec![ties]);
     sets
 }
 
@@ -93,10 +132,80 @@ fn host_of(network: &str) -> String {
     format!("at-{label}.hosts.test")
 }
 
-/// All questions about a set, and the records that NSD needs for them.
-fn questions(zones: &[PolicyZone]) -> (BTreeSet<Question>, String) {
+/// The questions about a set, and what NSD needs for them.
+#[derive(Default)]
+struct Questions {
+    all: BTreeSet<Question>,
+    /// Those about name servers and ties, which not every peer can be asked.
+    of_servers: BTreeSet<Question>,
+    /// Records below the root.
+    hosts: String,
+    /// Zones by name, with their records.
+    served: BTreeMap<String, String>,
+}
+
+impl Questions {
+    /// What a cache has to hold about the servers of those zones.
+    fn before(&self) -> impl Iterator<Item = Question> {
+        let of_zone = |(zone, records): (&String, &String)| {
+            let zone = zone.clone();
+            let records: Vec<_> = records.lines().filter(|line| !line.starts_with("www")).map(str::to_owned).collect();
+            records.into_iter().map(move |line| {
+                let mut words = line.split(' ');
+                let name = match words.next() {
+                    Some("@") | None => zone.clone(),
+                    Some(label) => format!("{label}.{zone}"),
+                };
+                let rtype = words.next().and_then(|word| word.parse().ok()).expect("a record has a type");
+                Question { from: IpAddr::V4(Ipv4Addr::LOCALHOST), name, rtype, tcp: false }
+            })
+        };
+        self.served.iter().flat_map(of_zone)
+    }
+}
+
+/// The name of a zone behind a trigger for its name server.
+fn served_by(trigger: &str) -> String {
+    host_of(trigger).replace("at-", "by-").replace(".hosts.test", ".served.test")
+}
+
+/// The zones that set a trigger of name servers off, and the questions.
+fn ask_of_servers(zones: &[PolicyZone], found: &mut Questions) {
+    for record in zones.iter().flat_map(|zone| zone.zone.records()) {
+        let (zone, records) = match record.trigger {
+            Trigger::Name(Kind::NsDname, _, wire) => {
+                let name = weir::dns::name::Name::from_wire(wire).expect("names of triggers are valid").to_string();
+                let server = name.replace('*', "some");
+                (served_by(&name), format!("@ NS {server}.\n"))
+            }
+            Trigger::Network(Kind::NsIp, network) => {
+                let address = network.hosts().last().expect("a network has an address");
+                let rtype = if address.is_ipv4() { "A" } else { "AAAA" };
+                (served_by(&network.to_string()), format!("@ NS ns\nns {rtype} {address}\n"))
+            }
+            _ => continue,
+        };
+        found.served.insert(zone, records + "www A 198.18.0.1\nwww TXT \"served\"\n");
+    }
+    if zones.iter().any(|zone| zone.name == "ties.rpz") {
+        found.served.extend(TIES_BEHIND.iter().map(|(zone, records)| ((*zone).to_owned(), (*records).to_owned())));
+    }
+    for zone in found.served.keys() {
+        let asked = [(RecordType::A, false), (RecordType::A, true), (RecordType::TXT, false)];
+        found.of_servers.extend(asked.map(|(rtype, tcp)| Question {
+            from: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            name: format!("www.{zone}"),
+            rtype,
+            tcp,
+        }));
+    }
+}
+
+/// All questions about a set.
+fn questions(zones: &[PolicyZone]) -> Questions {
     let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let (mut questions, mut hosts) = (BTreeSet::new(), String::new());
+    let mut found = Questions::default();
+    let (questions, hosts) = (&mut found.all, &mut found.hosts);
     let mut ask = |from: IpAddr, name: &str, rtype: RecordType| {
         for tcp in [false, true] {
             if !tcp || from == home {
@@ -143,11 +252,12 @@ fn questions(zones: &[PolicyZone]) -> (BTreeSet<Question>, String) {
             _ => {}
         }
     }
-    (questions, hosts)
+    ask_of_servers(zones, &mut found);
+    found
 }
 
-/// NSD with the root: every name has an address, a text and an alias that others lead to.
-fn nsd(scratch: &Scratch, hosts: &str) -> Server {
+/// NSD with the root, where every name has addresses and a text, and with zones of their own.
+fn nsd(scratch: &Scratch, hosts: &str, served: &BTreeMap<&str, &str>) -> Server {
     let address = free_address();
     let home = scratch.directory(&format!("nsd-{}", address.port()));
     let mut lines: Vec<&str> = hosts.lines().collect();
@@ -160,12 +270,18 @@ fn nsd(scratch: &Scratch, hosts: &str) -> Server {
         lines.join("\n")
     );
     std::fs::write(home.join("root.zone"), zone).expect("a zone file can be written");
+    let mut own = String::new();
+    for (zone, records) in served {
+        let text = format!("$ORIGIN {zone}.\n$TTL 300\n@ SOA ns.test. host.test. 1 3600 600 86400 60\n{records}");
+        std::fs::write(home.join(zone), text).expect("a zone file can be written");
+        let _ = write!(own, "zone:\n name: {zone}\n zonefile: {zone}\n");
+    }
     let home = home.display();
     let config = format!(
         "server:\n ip-address: {}@{}\n username: \"\"\n chroot: \"\"\n zonesdir: \"{home}\"\n database: \"\"\n\
          \x20pidfile: \"{home}/pid\"\n zonelistfile: \"{home}/list\"\n xfrdfile: \"{home}/xfrd\"\n xfrdir: \"{home}\"\n\
-         \x20server-count: 1\n rrl-ratelimit: 0\n rrl-whitelist-ratelimit: 0\n minimal-responses: yes\n\
-         remote-control:\n control-enable: no\nzone:\n name: .\n zonefile: root.zone\n",
+         \x20server-count: 1\n rrl-ratelimit: 0\n rrl-whitelist-ratelimit: 0\n minimal-responses: no\n\
+         remote-control:\n control-enable: no\nzone:\n name: .\n zonefile: root.zone\n{own}",
         address.ip(),
         address.port()
     );
@@ -289,8 +405,9 @@ fn bind(scratch: &Scratch, upstream: SocketAddr, zones: &[PolicyZone]) -> Server
         "options {{ directory \"{}\"; pid-file none; session-keyfile none; listen-on port {} {{ {}; }};\n\
          listen-on-v6 {{ none; }}; recursion yes; allow-query {{ any; }}; allow-recursion {{ any; }};\n\
          dnssec-validation no; forward only; forwarders {{ {} port {}; }}; empty-zones-enable no;\n\
+         notify no;\n\
          minimal-responses yes; response-policy {{ {policies} }} qname-wait-recurse no break-dnssec yes\n\
-         recursive-only no nsip-enable no nsdname-enable no; }};\ncontrols {{ }};\n{files}",
+         recursive-only no nsip-enable yes nsdname-enable yes; }};\ncontrols {{ }};\n{files}",
         home.display(),
         address.port(),
         address.ip(),
@@ -310,17 +427,22 @@ fn bind(scratch: &Scratch, upstream: SocketAddr, zones: &[PolicyZone]) -> Server
 fn compare(
     peer: &str,
     start: impl Fn(&Scratch, SocketAddr, &[PolicyZone]) -> Server,
+    of_servers: bool,
     differences: &[(&str, &str, &str)],
 ) {
     let scratch = Scratch::new(peer);
     let sets = sets();
     let all: Vec<_> = sets.iter().map(|(set, zones)| (*set, zones, questions(zones))).collect();
-    let hosts: String = all.iter().map(|(_, _, (_, hosts))| hosts.as_str()).collect();
-    let nsd = nsd(&scratch, &hosts);
-    let (mut asked, mut differ) = (0, Vec::new());
-    for (set, zones, (questions, _)) in &all {
+    let hosts: String = all.iter().map(|(_, _, questions)| questions.hosts.as_str()).collect();
+    let served = all.iter().flat_map(|(_, _, questions)| &questions.served);
+    let nsd = nsd(&scratch, &hosts, &served.map(|(zone, records)| (zone.as_str(), records.as_str())).collect());
+    let (mut asked, mut about_servers, mut differ) = (0, 0, Vec::new());
+    for (set, zones, questions) in &all {
         let (server, weir) = (start(&scratch, nsd.address, zones), gateway(&scratch, nsd.address, zones));
-        for question in questions {
+        let more = questions.of_servers.iter().filter(|_| of_servers);
+        about_servers += more.clone().count();
+        questions.before().filter(|_| of_servers).for_each(|question| drop(seen(server.address, &question)));
+        for question in questions.all.iter().chain(more) {
             let (theirs, ours) = (seen(server.address, question), seen(weir.address, question));
             asked += 1;
             if theirs != ours {
@@ -330,21 +452,22 @@ fn compare(
         weir.stop();
         server.daemon.stop();
     }
-    println!("{asked} questions about {} sets, {} differ", all.len(), differ.len());
+    println!("{asked} questions about {} sets, {about_servers} with servers, {} differ", all.len(), differ.len());
+    differ.iter().for_each(|line| println!("  {line}"));
     let is_listed =
         |line: &str, (set, part, _): &(&str, &str, &str)| line.starts_with(&format!("{set}:")) && line.contains(part);
     let new: Vec<_> = differ.iter().filter(|line| !differences.iter().any(|row| is_listed(line, row))).collect();
     let gone: Vec<_> = differences.iter().filter(|row| !differ.iter().any(|line| is_listed(line, row))).collect();
-    assert!(asked > 1000, "{asked} questions are not all");
+    assert!(asked > 1000 && (about_servers > 100) == of_servers, "{asked}, {about_servers} questions are not all");
     assert!(new.is_empty() && gone.is_empty(), "{asked} questions\nnew:\n{new:#?}\ngone:\n{gone:#?}");
 }
 
 #[test]
 fn unbound_gives_the_same_verdicts_from_its_own_zones() {
-    compare("unbound", unbound, UNBOUND);
+    compare("unbound", unbound, false, UNBOUND);
 }
 
 #[test]
 fn bind_gives_the_same_verdicts() {
-    compare("bind", bind, BIND);
+    compare("bind", bind, true, BIND);
 }

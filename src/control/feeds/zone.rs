@@ -5,6 +5,7 @@
 //! a TTL is not part of it. The SOA stands apart, as it changes with every step.
 
 use bytes::Bytes;
+use domain::base::iana::Class;
 use domain::base::name::{Name, ToName};
 use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
 use domain::base::{Message, ParsedName, Rtype, Serial};
@@ -268,16 +269,39 @@ fn only_record(message: &Message<Bytes>) -> Option<ParsedRecord> {
     records.next()?.ok()
 }
 
-/// `owner class type data` of a record, and its TTL.
+/// `owner class type data` of a record, and its TTL; `None` for one that is not of class IN, as all of a zone are, or that
+/// does not fit a line.
 fn row(record: &ParsedRecord) -> Option<(String, u32)> {
+    if record.class() != Class::IN {
+        return None;
+    }
     let mut owner: Name<Vec<u8>> = record.owner().to_name();
     owner.make_canonical();
     let mut key = String::with_capacity(96);
-    let (class, rtype) = (record.class(), record.rtype());
-    write!(key, "{} {class} {rtype} ", owner.fmt_with_dot()).ok()?;
+    write!(key, "{} IN {} ", owner.fmt_with_dot(), record.rtype()).ok()?;
     write!(key, "{}", record.data().display_zonefile(DisplayKind::Simple)).ok()?;
+    let key = spaces_as_numbers(key);
     // A line of its own, whatever is in it.
     (!key.contains(['\n', '\r'])).then_some((key, record.ttl().as_secs()))
+}
+
+/// A space in a name is written as its number: lines are taken apart at their spaces.
+fn spaces_as_numbers(text: String) -> String {
+    if !text.contains("\\ ") {
+        return text;
+    }
+    let mut written = String::with_capacity(text.len() + 8);
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (c, if c == '\\' { chars.next() } else { None }) {
+            (_, Some(' ')) => written.push_str("\\032"),
+            (c, behind) => {
+                written.push(c);
+                written.extend(behind);
+            }
+        }
+    }
+    written
 }
 
 /// Whether serial `a` comes after `b` (RFC 1982 section 3.2).

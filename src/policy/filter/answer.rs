@@ -11,6 +11,7 @@ use super::{Action, Decision, Filter, Matched, Rule, Subject};
 use crate::dns::name::Name;
 use crate::dns::response::Response;
 use crate::policy::Mode;
+use std::cmp::Ordering;
 use std::net::IpAddr;
 
 /// What one answer shows, for the look-ups of a stage.
@@ -29,9 +30,18 @@ impl Shown<'_, '_> {
         }
     }
 
-    /// Calls `visit` with the name of each name server of the zones around `name`.
-    pub(super) fn name_servers(&self, name: &Name, visit: &mut dyn FnMut(&Name)) {
+    /// Calls `visit` with the name of each name server of the zones around `name`, and where in the answer it stands.
+    pub(super) fn name_servers(&self, name: &Name, visit: &mut dyn FnMut(&Name, usize)) {
         self.response.name_servers(name, visit);
+    }
+
+    /// The canonical order of two such names, by where they stand.
+    pub(super) fn order_of_servers(&self, one: usize, other: usize) -> Ordering {
+        match (self.response.name_at(one), self.response.name_at(other)) {
+            (Some(one), Some(other)) => one.canonical_cmp(&other),
+            // They have been read there before.
+            _ => Ordering::Equal,
+        }
     }
 
     /// Calls `visit` with each address of a name server of the zones around `name`.

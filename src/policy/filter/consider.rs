@@ -1,8 +1,9 @@
 //! Every rule that names a name, and why it speaks or not: for a person who asks why. Not on the path of a query.
 
-use super::decide::{Named, key_of, labels_from};
+use super::decide::{Named, labels_from};
+use super::order::{By, Key};
 use super::sets::{BELOW, SELF};
-use super::{Action, Decision, Filter, Matched, Rule, Subject, TriggerKind};
+use super::{Action, Decision, Filter, Matched, Rule, Subject};
 use crate::dns::name::Name;
 use std::fmt;
 
@@ -72,12 +73,12 @@ impl Filter {
     /// Every rule that speaks about a question, or may speak about its answer, in order of precedence, and why it speaks or
     /// not. Names that said nothing new beside a shorter one of the same rule were folded, so the shorter is shown.
     pub fn considered(&self, subject: &Subject<'_>) -> Vec<Considered<'_>> {
-        let mut found: Vec<(u64, &Rule, String, Option<Why>, Matched)> = Vec::new();
+        let mut found: Vec<(Key, &Rule, String, Option<Why>, Matched)> = Vec::new();
         for held in self.besides.clients.of(subject.client) {
             let (number, network) = (held.rule as usize, held.network(subject.client));
             let rule = &self.rules[number];
             found.push((
-                key_of(rule, number, 128 - held.bits),
+                Key::of(rule, number, 128 - held.bits, By::Stage),
                 rule,
                 network.to_string(),
                 None,
@@ -88,22 +89,21 @@ impl Filter {
             let rule = &self.rules[member.rule()];
             let suffix = &subject.name.as_wire()[usize::from(at)..];
             let name = Name::from_wire(suffix).unwrap_or_else(|_| Name::root());
-            let key = key_of(rule, member.rule(), 127 - labels_from(subject.name, at));
+            let key = Key::of(rule, member.rule(), 127 - labels_from(subject.name, at), By::Stage);
             let matched = Matched::Name { at, reach: member.named() };
             found.push((key, rule, spelled(member.reach() & (BELOW | SELF), &name), silent, matched));
             false
         });
         for (number, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.trigger.is_of_the_answer()) {
-            let fit = u8::from(rule.trigger == TriggerKind::NsName);
             found.push((
-                key_of(rule, number, fit),
+                Key::of(rule, number, 0, By::Stage),
                 rule,
                 rule.trigger.key().to_owned(),
                 Some(Why::Answer),
                 Matched::default(),
             ));
         }
-        found.sort_by_key(|(key, ..)| *key);
+        found.sort_by(|(one, ..), (other, ..)| one.cmp(other, None));
         let mut decision = Decision::default();
         let mut considered = Vec::new();
         for (_, rule, matched, silent, by) in found {

@@ -5,6 +5,7 @@ use super::answer::Shown;
 use super::consider::Why;
 use super::index::{Index, freeing, wanted};
 use super::networks::Holders;
+use super::order::{By, Key};
 use super::rule::Applies;
 use super::sets::RuleRef;
 use super::{Action, Decision, Filter, Matched, Rule, Subject};
@@ -27,20 +28,10 @@ pub(super) struct Named {
 /// The best of what speaks at one stage of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
-    /// Its place in the order of precedence; the least comes first.
-    pub(super) key: u64,
+    pub(super) key: Key,
     /// The number of the rule.
     pub(super) rule: usize,
     pub(super) matched: Matched,
-}
-
-/// The place of a rule that speaks in the order of precedence at one stage: zone, kind of trigger, how closely it fits
-/// (0: best), `allow` first, line.
-pub(super) fn key_of(rule: &Rule, number: usize, fit: u8) -> u64 {
-    let zone = (rule.zone_number as u64) << 40;
-    let kind = (rule.trigger as u64) << 32;
-    let tie = u64::from(rule.action != Action::Allow) << 23;
-    zone | kind | u64::from(fit) << 24 | tie | number as u64
 }
 
 /// What a stage of an answer is, beside its name.
@@ -151,14 +142,14 @@ impl Filter {
         &self,
         subject: &Subject<'_>,
         stage: Stage<'_, '_>,
-        floor: Option<u64>,
+        floor: Option<Key>,
         decision: &Decision<'_>,
     ) -> Option<Candidate> {
         let mut best: Option<Candidate> = None;
         // Whether the rule was the one looked for: then those behind it in its own order need not be asked.
-        let mut offer = |number: usize, fit: u8, matched: &mut dyn FnMut() -> Matched| {
+        let mut offer = |number: usize, (short, by): (u8, By), matched: &mut dyn FnMut() -> Matched| {
             let rule = &self.rules[number];
-            let key = key_of(rule, number, fit);
+            let key = Key::of(rule, number, short, by);
             let adds = match (rule.watches(), &rule.action) {
                 (true, _) => decision.monitored.is_none(),
                 (false, Action::Ttl(_)) => decision.ttl.is_none(),
@@ -170,10 +161,14 @@ impl Filter {
                 && rule.watches()
                 && !rule.trigger.is_of_the_answer()
                 && !matches!(rule.action, Action::Expect(_));
-            if floor.is_some_and(|floor| key <= floor) || !adds || counted || !rule.speaks(subject) {
+            if !adds
+                || counted
+                || floor.is_some_and(|floor| key.cmp(&floor, stage.shown).is_le())
+                || !rule.speaks(subject)
+            {
                 return false;
             }
-            if best.is_none_or(|best| key < best.key) {
+            if best.is_none_or(|best| key.cmp(&best.key, stage.shown).is_lt()) {
                 best = Some(Candidate { key, rule: number, matched: matched() });
             }
             true
@@ -182,14 +177,14 @@ impl Filter {
         if stage.first {
             offer_holders(&besides.clients, subject.client, &mut offer);
         }
-        offer_names(self, &self.index, subject, &mut offer);
+        offer_names(self, &self.index, subject, By::Stage, &mut offer);
         if let Some(shown) = stage.shown {
             if !besides.responses.is_empty() {
                 shown.addresses(&mut |address| offer_holders(&besides.responses, address, &mut offer));
             }
             if let Some(index) = &besides.ns_names {
-                shown.name_servers(subject.name, &mut |name| {
-                    offer_names(self, index, &Subject { name, ..*subject }, &mut offer);
+                shown.name_servers(subject.name, &mut |name, at| {
+                    offer_names(self, index, &Subject { name, ..*subject }, By::Server(at), &mut offer);
                 });
             }
             if !besides.ns_addresses.is_empty() {
@@ -253,27 +248,28 @@ fn is_freed(index: &Index, member: RuleRef, longer: &[(u8, u32, usize)], qtype: 
     })
 }
 
-/// Is given a rule by number, how closely it fits, and what by: says whether it was taken.
-type Offer<'o> = &'o mut dyn FnMut(usize, u8, &mut dyn FnMut() -> Matched) -> bool;
+/// Is given a rule by number, how closely it fits (0: best) what set it off, and by what of it: says whether it was taken.
+type Offer<'o> = &'o mut dyn FnMut(usize, (u8, By), &mut dyn FnMut() -> Matched) -> bool;
 
 /// Offers the rules that hold an address, in order, until one is taken.
 fn offer_holders(holders: &Holders, address: IpAddr, offer: Offer<'_>) {
     for held in holders.of(address) {
-        if offer(held.rule as usize, 128 - held.bits, &mut || Matched::Network(held.network(address))) {
+        let fit = (128 - held.bits, By::address(address));
+        if offer(held.rule as usize, fit, &mut || Matched::Network(held.network(address))) {
             return;
         }
     }
 }
 
 /// Offers the rules that name the subject's name, in order, until one is taken.
-fn offer_names(filter: &Filter, index: &Index, subject: &Subject<'_>, offer: Offer<'_>) {
+fn offer_names(filter: &Filter, index: &Index, subject: &Subject<'_>, by: By, offer: Offer<'_>) {
     filter.in_order(index, subject, |Named { at, member, silent }| {
         if silent.is_some() {
             return false;
         }
         // Names of any length are compared: the more labels, the better.
         let labels = labels_from(subject.name, at);
-        offer(member.rule(), 127 - labels, &mut || Matched::Name { at, reach: member.named() })
+        offer(member.rule(), (127 - labels, by), &mut || Matched::Name { at, reach: member.named() })
     });
 }
 

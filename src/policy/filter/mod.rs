@@ -4,7 +4,8 @@
 //! uses another resolver. A rule has one trigger: the client, the name (asked for, or a CNAME target), an address of the
 //! answer, the name or the address of a name server that the answer shows. Precedence is that of response policy zones
 //! (draft-vixie-dnsop-dns-rpz section 5): the earlier CNAME stage, then zone order, then the kind of trigger in the order
-//! above, then exact before longer before shorter names and longer before shorter prefixes, then `allow`, then the earlier
+//! above, then exact before longer before shorter names and longer before shorter prefixes (of several name servers the
+//! smallest name comes first, of equally long prefixes the smallest address: see `order`), then `allow`, then the earlier
 //! line. A rule of a later zone does not decide on the question while a rule of an earlier one may still decide on the
 //! answer: the question is asked first.
 //!
@@ -23,6 +24,7 @@ mod index;
 mod layers;
 pub mod lists;
 mod networks;
+mod order;
 mod pattern;
 pub mod rpz;
 mod rule;

@@ -81,8 +81,10 @@ pub(crate) fn answer(words: Words<'_>, from: usize, asked: &[u8]) -> Result<(Vec
         message = message.soa("example", soa);
     }
     for zone in words.values("ns") {
-        let server = words.values("server").next().unwrap_or("ns.example");
-        message = message.record(AUTHORITY, &wire(zone), NS, ttl, &wire(server));
+        let given = words.values("server").next().is_some();
+        for server in words.values("server").chain((!given).then_some("ns.example")) {
+            message = message.record(AUTHORITY, &wire(zone), NS, ttl, &wire(server));
+        }
     }
     for (server, address) in words.values("server").zip(words.values("glue")) {
         message = additional(message, server, ttl, address)?;

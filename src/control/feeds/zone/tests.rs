@@ -11,6 +11,8 @@ use std::str::FromStr;
 enum Rr {
     Soa(u32),
     A(&'static str, u8),
+    /// In another class.
+    Chaos(&'static str),
     Cname(&'static str, &'static str),
 }
 
@@ -43,6 +45,9 @@ fn message(rtype: Rtype, records: &[Rr]) -> Vec<u8> {
             }
             Rr::A(owner, last) => {
                 answer.push((name(owner), Class::IN, ttl, A::from_octets(192, 0, 2, *last))).unwrap();
+            }
+            Rr::Chaos(owner) => {
+                answer.push((name(owner), Class::CH, ttl, A::from_octets(192, 0, 2, 1))).unwrap();
             }
             Rr::Cname(owner, target) => {
                 answer.push((name(owner), Class::IN, ttl, Cname::new(name(target)))).unwrap();
@@ -158,17 +163,38 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
+fn spaces_in_names_part_no_words_and_other_classes_are_refused() {
+    let spaces = Rr::Cname(r"a\032b.rpz.example.", r"c\\.x\032y.");
+    let zone = put_together(None, 1000, [message(Rtype::AXFR, &[Rr::Soa(1), spaces, Rr::Soa(1)])]);
+    let Ok(Some(Assembled::Changed(zone))) = zone else { panic!("{zone:?}") };
+    let text = zone.to_text();
+    assert!(text.ends_with("a\\032b.rpz.example. 60 IN CNAME c\\\\.x\\032y.\n"), "{text}");
+    assert_eq!(Zone::from_text(&text).unwrap().to_text(), text);
+    let chaos = [Rr::Soa(1), Rr::Chaos("a.rpz.example."), Rr::Soa(1)];
+    let why = put_together(None, 1000, [message(Rtype::AXFR, &chaos)]).unwrap_err();
+    assert!(why.contains("cannot be written"), "{why}");
+}
+
+#[test]
 fn serials_are_compared_around_the_end_of_their_numbers() {
     assert!(is_newer(0, u32::MAX) && is_newer(1, 0) && is_newer(0x7fff_ffff, 0));
     assert!(!is_newer(u32::MAX, 0) && !is_newer(0, 0) && !is_newer(0x8000_0000, 0), "neither way at half of them");
 }
 
 fn any_rr() -> impl Strategy<Value = Rr> {
-    let owners = ["a.rpz.example.", "b.rpz.example.", "*.b.rpz.example.", "rpz.example.", "other.example."];
+    let owners = [
+        "a.rpz.example.",
+        "b.rpz.example.",
+        "*.b.rpz.example.",
+        "rpz.example.",
+        "other.example.",
+        r"a\032b.rpz.example.",
+    ];
     prop_oneof![
         (0..4_u32).prop_map(Rr::Soa),
         (prop::sample::select(owners.to_vec()), 0..3_u8).prop_map(|(owner, last)| Rr::A(owner, last)),
         prop::sample::select(owners.to_vec()).prop_map(|owner| Rr::Cname(owner, ".")),
+        prop::sample::select(owners.to_vec()).prop_map(Rr::Chaos),
     ]
 }
 

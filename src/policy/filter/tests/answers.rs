@@ -127,7 +127,7 @@ fn random_answer(rng: &mut StdRng) -> (Said, Vec<u8>) {
         stages.push(next);
     }
     let addresses: Vec<_> = (0..rng.random_range(0..4)).map(|_| random_address(rng)).collect();
-    let servers = (0..rng.random_range(0..3))
+    let servers = (0..rng.random_range(0..4))
         .map(|_| (name(LABELS[rng.random_range(0..3_usize)]), name(&random_text(rng)), random_address(rng)));
     let servers: Vec<_> = servers.collect();
     let mut sample = Sample::response(stages[0].to_string().trim_end_matches('.'), rtype::A);
@@ -158,24 +158,44 @@ fn random_answer(rng: &mut StdRng) -> (Said, Vec<u8>) {
     (Said { stages, addresses, servers }, sample.bytes())
 }
 
-/// How closely a rule fits at a stage, if it is set off there. `answer`: what it shows may be looked at.
-fn fit(written: &Written, said: &Said, stage: usize, client: IpAddr, answer: bool) -> Option<usize> {
+/// The place of a rule among those of its zone and kind, the least first: how far from the longest prefix or name, the
+/// address, the labels of the name server from the last to the first, how far from the longest name for that server.
+type Place = (usize, u128, Vec<Vec<u8>>, usize);
+
+/// As of draft-vixie-dnsop-dns-rpz sections 5.6 and 5.7: longest prefix, then smallest address.
+fn address_place(written: &Written, address: IpAddr) -> Option<Place> {
+    let bits = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    written.holds(address).map(|held| (128 - held, bits, Vec::new(), 0))
+}
+
+/// As of sections 5.5 and 5.3: smallest server, then longest name that is about it.
+fn server_place(written: &Written, server: &Name) -> Option<Place> {
+    let text = server.to_string();
+    let labels = text.split('.').rev().map(|label| label.as_bytes().to_vec()).collect();
+    written.names_it(server).map(|named| (0, 0, labels, 127 - named))
+}
+
+/// The first place of a rule at a stage, if it is set off there. `answer`: what it shows may be looked at.
+fn place(written: &Written, said: &Said, stage: usize, client: IpAddr, answer: bool) -> Option<Place> {
     let here = &said.stages[stage];
     let around = || said.servers.iter().filter(|(zone, ..)| here.is_within(zone));
     match written.rule.trigger {
-        TriggerKind::Client => (stage == 0).then(|| written.holds(client)).flatten(),
-        TriggerKind::Name => written.names_it(here),
+        TriggerKind::Client => (stage == 0).then(|| address_place(written, client)).flatten(),
+        TriggerKind::Name => written.names_it(here).map(|named| (127 - named, 0, Vec::new(), 0)),
         _ if !answer => None,
         TriggerKind::ResponseAddress if stage + 1 == said.stages.len() => {
-            said.addresses.iter().filter_map(|address| written.holds(*address)).max()
+            said.addresses.iter().filter_map(|address| address_place(written, *address)).min()
         }
         TriggerKind::ResponseAddress => None,
-        TriggerKind::NsName => around().filter_map(|(_, server, _)| written.names_it(server)).max(),
+        TriggerKind::NsName => around().filter_map(|(_, server, _)| server_place(written, server)).min(),
         // Addresses belong to every server of that name.
         TriggerKind::NsAddress => {
             let all =
                 around().flat_map(|(_, server, _)| said.servers.iter().filter(move |(_, other, _)| other == server));
-            all.filter_map(|(_, _, address)| written.holds(*address)).max()
+            all.filter_map(|(_, _, address)| address_place(written, *address)).min()
         }
     }
 }
@@ -200,10 +220,10 @@ fn naive<'w>(rules: &'w [Written], said: &Said, client: IpAddr, qtype: u16, answ
             .filter(|(_, w)| {
                 w.rule.mode != Mode::Off && w.rule.scope.qtypes.as_ref().is_none_or(|q| q.contains(&qtype))
             })
-            .filter_map(|(number, w)| fit(w, said, stage, client, answer).map(|fit| (w, fit, number)))
+            .filter_map(|(number, w)| place(w, said, stage, client, answer).map(|place| (w, place, number)))
             .collect();
-        heard.sort_by_key(|(w, fit, number)| {
-            (w.rule.zone_number, w.rule.trigger, usize::MAX - fit, w.rule.action != Action::Allow, *number)
+        heard.sort_by_key(|(w, place, number)| {
+            (w.rule.zone_number, w.rule.trigger, place.clone(), w.rule.action != Action::Allow, *number)
         });
         for (written, ..) in heard {
             let rule = &written.rule;
