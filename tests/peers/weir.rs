@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+/// Tries to start a gateway whose port somebody else has for a moment.
+const STARTS_MAX: usize = 5;
+
 /// What a test says about its gateway; the rest is the same for all.
 pub(crate) struct Setup<'a> {
     /// `recursive` or `authoritative`.
@@ -107,10 +110,15 @@ impl Weir {
         for (name, text) in &setup.files {
             weir.write(name, text);
         }
-        let child = weir.run(scratch, setup.arguments);
-        weir.child = Some(child);
-        weir.wait_ready();
-        weir
+        // Servers of other tests ask from ports of chance, which may be the one that was free a moment ago.
+        for _ in 0..STARTS_MAX {
+            let child = weir.run(scratch, setup.arguments);
+            weir.child = Some(child);
+            if weir.is_ready() {
+                return weir;
+            }
+        }
+        panic!("something keeps the port of the gateway:\n{}", weir.log());
     }
 
     fn run(&self, scratch: &Scratch, arguments: &[&str]) -> Child {
@@ -148,16 +156,20 @@ impl Weir {
         text + setup.gateway
     }
 
-    /// Waits for the control socket, the metrics page and any answer over UDP: also a refusal shows that it serves.
-    fn wait_ready(&mut self) {
+    /// Waits for the control socket, the metrics page and any answer over UDP: also a refusal shows that it serves. `false`
+    /// when its port was taken meanwhile.
+    fn is_ready(&mut self) -> bool {
         let end = Instant::now() + PATIENCE;
         loop {
             let beside = self.socket.exists() && TcpStream::connect(self.metrics).is_ok();
             if beside && ask::answers(self.address, "ready.invalid", RecordType::A) {
-                return;
+                return true;
             }
             let child = self.child.as_mut().expect("it was started");
             if let Some(status) = child.try_wait().expect("a child can be asked") {
+                if self.log().contains("address in use") {
+                    return false;
+                }
                 panic!("weir run ended with {status}:\n{}", self.log());
             }
             assert!(Instant::now() < end, "the gateway does not answer:\n{}", self.log());
@@ -180,7 +192,7 @@ impl Weir {
         self.signal("TERM");
         self.wait_end();
         self.child = Some(self.run(scratch, &[]));
-        self.wait_ready();
+        assert!(self.is_ready(), "its port was taken:\n{}", self.log());
         self
     }
 
