@@ -88,7 +88,7 @@ fn every_decision_is_that_of_the_naive_filter() {
     let seed = seed();
     let mut rng = StdRng::seed_from_u64(seed);
     let (mut decisions, mut shadowed) = (0, 0);
-    for _ in 0..150 {
+    for _ in 0..450 {
         let count = rng.random_range(1..12);
         let mut zone = 0;
         let rules: Vec<_> = (0..count)
@@ -136,5 +136,5 @@ fn every_decision_is_that_of_the_naive_filter() {
         }
     }
     assert!(decisions > 1_000, "the policies are too thin to show anything: {decisions}");
-    assert!(shadowed > 2, "too few rules are never reached to show anything: {shadowed}");
+    assert!(shadowed > 10, "too few rules are never reached to show anything: {shadowed}");
 }
