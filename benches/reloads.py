@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """A reload each second under load, with a million names: what queries feel of it, and whether memory comes back.
 
-usage: benches/reloads.py [--seconds 60] [--names 1000000] [--rate 5000] [--every 1.0] [--beside]
+usage: benches/reloads.py [--seconds 60] [--block 10] [--names 1000000] [--rate 5000] [--every 1.0] [--beside]
 
 A gateway with two workers and a list of --names names is asked --rate queries a second by dnsperf on loopback: cached,
-listed, and below listed names. First without reloads for a quarter of --seconds, then with one every --every seconds for
---seconds, then without again. Each reload changes the list by one name, added and taken out by turns; with --beside, a
-list of its own beside the large one. Printed: queries lost, latency in the middle, at 99 and 99.9 of a hundred, with and
-without reloads; the time a reload takes; memory before, at most, and after. The exit status is 1 when a query
-was lost, p99 with reloads is over 1.2 times that without, or memory afterwards is over 1.05 times that before.
-600 reloads in 600 s: benches/reloads.py --seconds 600
+listed, and below listed names. Blocks of --block seconds with a reload every --every seconds, for --seconds in all, lie
+between blocks of the same length without (half of it first and last), in which `weir status` is called as often: so that
+what is compared is the reload and not that a command is started. Each reload changes the list by one name, added and
+taken out by turns; with --beside, a list of its own beside the large one. Printed: queries lost, latency in the middle,
+at 99 and 99.9 of a hundred, with and without reloads; the time a reload takes; memory before, at most, and after. The
+exit status is 1 when a query was lost, p99 with reloads is over 1.2 times that without, or memory afterwards is over 1.05
+times that before. 600 reloads in 600 s: benches/reloads.py --seconds 600 --block 600
 """
-import argparse, pathlib, random, re, statistics, subprocess, sys, tempfile, threading, time
+import argparse, pathlib, random, re, statistics, subprocess, sys, tempfile, time
 
 sys.dont_write_bytecode = True
 from blocklist import WEIR, made, program, stop, wait
@@ -69,45 +70,68 @@ class Gateway:
         self.reloads += 1
         self.took.append(int(loaded[1]))
 
-    def reload_until(self, over, every):
+    def ask_status(self):
+        subprocess.run([WEIR, "status", "--socket", f"{self.folder}/sock"], capture_output=True, check=True)
+
+    def command_through(self, blocks, every):
+        """Reloads in each block that says so, asks for the status in the others."""
         due = time.monotonic()
-        while not over.is_set():
-            self.reload()
-            due = max(due + every, time.monotonic())
-            over.wait(max(0, due - time.monotonic()))
+        for reloading, seconds in blocks:
+            end = due + seconds
+            while due < end - every / 2:
+                time.sleep(max(0, due - time.monotonic()))
+                self.reload() if reloading else self.ask_status()
+                due += every
 
 
-def load(file, seconds, rate):
-    """dnsperf for so long: latencies in us of each window, how many were asked and lost."""
+def load(folder, file, seconds, rate, beside=lambda: None):
+    """dnsperf for so long, and `beside` meanwhile: latencies in us in the order of the answers, how many were asked and lost."""
     command = [program("dnsperf"), "-s", "127.0.0.1", "-p", str(PORT), "-d", str(file), "-l", str(seconds), "-Q", str(rate),
                "-c", "10", "-q", "1000", "-t", "5", "-v"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    windows, summary, end = [[]], [], time.monotonic() + WINDOW
-    for line in process.stdout:
-        if line.startswith("> "):
-            if not line.startswith(("> NOERROR", "> NXDOMAIN")):
-                sys.exit(f"a wrong answer: {line}")
-            windows[-1].append(round(float(line.rsplit(" ", 1)[1]) * 1e6))
-            if len(windows[-1]) % 256 == 0 and time.monotonic() > end:
-                windows.append([])
-                end += WINDOW
-        else:
-            summary.append(line)
-    process.wait()
+    # To a file, read when it is over: whoever reads along takes a core from those that are measured.
+    with open(folder / "answers", "w+") as answers:
+        process = subprocess.Popen(command, stdout=answers, stderr=subprocess.DEVNULL)
+        beside()
+        process.wait()
+        answers.seek(0)
+        latencies, summary = [], []
+        for line in answers:
+            if line.startswith("> "):
+                if not line.startswith(("> NOERROR", "> NXDOMAIN")):
+                    sys.exit(f"a wrong answer: {line}")
+                latencies.append(round(float(line.rsplit(" ", 1)[1]) * 1e6))
+            else:
+                summary.append(line)
     number = lambda label: int(re.search(rf"{label}:\s+(\d+)", "".join(summary))[1])
-    # The rest of a window says little about one in a hundred.
-    whole = [window for window in windows if len(window) > rate * WINDOW / 2] or windows
-    return whole, number("Queries sent"), number("Queries lost")
+    return latencies, number("Queries sent"), number("Queries lost")
 
 
 def quantile(latencies, share):
-    latencies.sort()
+    latencies = sorted(latencies)
     return latencies[min(len(latencies) - 1, int(len(latencies) * share))]
+
+
+def blocks_of(seconds, block):
+    """Blocks with reloads, each between two without."""
+    count = max(1, round(seconds / block))
+    return [(False, block / 2)] + [(True, block), (False, block)] * (count - 1) + [(True, block), (False, block / 2)]
+
+
+def windows_of(latencies, blocks, rate):
+    """The answers of each block, in windows; what is left over at the end of a block says little about one in a hundred."""
+    at, windows = 0.0, {True: [], False: []}
+    for reloading, seconds in blocks:
+        for first in range(int(seconds / WINDOW)):
+            begin = int((at + first * WINDOW) * rate)
+            windows[reloading].append(latencies[begin:begin + int(WINDOW * rate)])
+        at += seconds
+    return windows
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--block", type=float, default=10)
     parser.add_argument("--names", type=int, default=1_000_000)
     parser.add_argument("--rate", type=int, default=5000)
     parser.add_argument("--every", type=float, default=1.0)
@@ -123,39 +147,31 @@ def main():
         gateway = Gateway(folder, names, given.beside)
         del names
         try:
-            load(questions, 3, given.rate)
+            load(folder, questions, 3, given.rate)
             gateway.reload()
             time.sleep(2)
             before = gateway.memory("VmRSS")
             gateway.forget_the_most()
-            phases = []
-            for reloading, seconds in ((False, max(given.seconds / 4, 5)), (True, given.seconds), (False, max(given.seconds / 4, 5))):
-                over = threading.Event()
-                reloader = threading.Thread(target=gateway.reload_until, args=(over, given.every))
-                first = gateway.reloads
-                if reloading:
-                    reloader.start()
-                windows, sent, lost = load(questions, seconds, given.rate)
-                over.set()
-                if reloading:
-                    reloader.join()
-                p99s = [quantile(window, 0.99) for window in windows]
-                latencies = [latency for window in windows for latency in window]
-                phases.append((reloading, lost, p99s))
-                print(f"{gateway.reloads - first} reloads: {sent} queries, {lost} lost; latency {quantile(latencies, 0.5)} us, "
-                      f"p99 {quantile(latencies, 0.99)} us, p99.9 {quantile(latencies, 0.999)} us, most {latencies[-1]} us; "
-                      f"p99 of {WINDOW} s {min(p99s)}-{max(p99s)} us, in the middle {statistics.median(p99s):.0f}", flush=True)
+            blocks = blocks_of(given.seconds, given.block)
+            first = gateway.reloads
+            latencies, sent, lost = load(folder, questions, sum(seconds for _, seconds in blocks), given.rate,
+                                         lambda: gateway.command_through(blocks, given.every))
+            reloads = gateway.reloads - first
             most = gateway.memory("VmHWM")
             time.sleep(2)
             after = gateway.memory("VmRSS")
         finally:
             stop(gateway.process)
-    with_reloads, without = (statistics.median(p99 for reloads, _, p99s in phases for p99 in p99s if reloads == reloading)
-                             for reloading in (True, False))
-    ratio = with_reloads / without
-    lost = sum(lost for _, lost, _ in phases)
+    p99s = {}
+    for reloading, windows in windows_of(latencies, blocks, given.rate).items():
+        p99s[reloading] = [quantile(window, 0.99) for window in windows]
+        all_of = sorted(latency for window in windows for latency in window)
+        print(f"{reloads if reloading else 'no'} reloads: {len(all_of)} answers; latency {quantile(all_of, 0.5)} us, p99 "
+              f"{quantile(all_of, 0.99)} us, p99.9 {quantile(all_of, 0.999)} us, most {all_of[-1]} us; p99 of {WINDOW} s "
+              f"{min(p99s[reloading])}-{max(p99s[reloading])} us, in the middle {statistics.median(p99s[reloading]):.0f}")
+    ratio = statistics.median(p99s[True]) / statistics.median(p99s[False])
     took = sorted(gateway.took)
-    print(f"p99 with reloads {ratio:.2f} times that without; {lost} queries lost; a reload {statistics.median(took):.0f} ms "
+    print(f"p99 with reloads {ratio:.2f} times that without; {sent} queries, {lost} lost; a reload {statistics.median(took):.0f} ms "
           f"({took[0]}-{took[-1]})\nmemory {before:.1f} MiB before, {most:.1f} at most ({most / before:.2f} times), {after:.1f} after")
     sys.exit(lost > 0 or ratio > RATIO_MAX or after > before * MEMORY_MAX)
 
