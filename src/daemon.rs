@@ -41,6 +41,7 @@ use crate::listen::{Event, Tally};
 use crate::live_policy::{LivePolicy, Running, Shared};
 use crate::policy::Policy;
 use crate::policy::cookies::{CookieJar, Secret};
+use crate::policy::document::files;
 use crate::policy::filter::Budgets;
 use crate::policy::regulars::Regulars;
 use crate::policy::rrl::RrlTable;
@@ -322,7 +323,9 @@ fn raise_descriptors(running: &Running, workers: usize) -> Option<String> {
     // An incident mode may let more connections in.
     let modes = policy.modes.iter().map(|mode| mode.limits.tcp.connections);
     let connections = modes.fold(policy.tcp.connections, usize::max);
-    let need = (workers * per_worker + connections + OTHER_FILES) as u64;
+    // Of the policy that runs until it is kept, and of the one that is to come.
+    let lists = 2 * files::ON_DISK_MAX;
+    let need = (workers * per_worker + connections + lists + OTHER_FILES) as u64;
     match sys::raise_open_files(need) {
         Ok(limit) if limit >= need => None,
         Ok(limit) => Some(format!(

@@ -48,7 +48,7 @@ pub struct Expectation {
 /// Reads all files of tests/.
 pub fn read(files: &Files, faults: &Faults) -> Vec<Expectation> {
     let mut all = Vec::new();
-    for (path, _) in files.within("tests", "toml") {
+    for path in files.within("tests", "toml") {
         let Some(text) = TomlText::of(files, path, faults) else { continue };
         let file = TomlFile::parse(&text, faults);
         let root = file.root(faults);

@@ -146,7 +146,7 @@ type Tables = (usize, usize, usize);
 
 /// Compiles all modes, each over `limits`, the file limits.toml where there is one.
 pub fn read(context: &Context<'_>, limits: Option<&TomlFile<'_>>, tables: Tables) -> Vec<IncidentMode> {
-    let paths: Vec<_> = context.files.within("modes", "toml").map(|(path, _)| path).collect();
+    let paths: Vec<_> = context.files.within("modes", "toml").collect();
     if paths.len() > MODES_MAX {
         let message = text!("more than {most} modes", most = MODES_MAX);
         context.faults.add(Code::TooMany, &Place::whole(paths[MODES_MAX]), message, text!("remove some"));

@@ -1,13 +1,10 @@
 //! What a policy was written as, kept with it in outline: rule files whole, lists by their sizes and marks. So that a policy
 //! that runs can be compared with one that is to come, without its lists being held in memory a second time.
 
-use super::document::Files;
+use super::document::{Contents, Files};
 use super::load::is_secrets;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Seeds of the marks: they only tell whether two files of this process are alike.
-const SEEDS: [u64; 4] = [0x77_65_69_72, 0x6f_75_74_6c, 0x69_6e_65_31, 0x6d_61_72_6b];
 
 /// See above.
 #[derive(Clone, Debug, Default)]
@@ -28,15 +25,15 @@ pub struct Bulk {
 impl Outline {
     /// The outline of a directory; `sizes` are the names that its lists were read to have.
     pub fn of(files: &Files, sizes: &BTreeMap<String, usize>) -> Self {
-        let hash = ahash::RandomState::with_seeds(SEEDS[0], SEEDS[1], SEEDS[2], SEEDS[3]);
         let mut outline = Self::default();
-        for (path, bytes) in files.iter() {
-            if path.ends_with(".toml") {
+        for (path, contents) in files.iter() {
+            if let (true, Some(bytes)) = (path.ends_with(".toml"), contents.in_memory()) {
                 outline.texts.insert(Arc::clone(path), String::from_utf8_lossy(bytes).into_owned());
                 continue;
             }
-            let entries = sizes.get(&**path).copied().unwrap_or_else(|| lines(bytes));
-            outline.bulk.insert(Arc::clone(path), Bulk { entries, mark: hash.hash_one(bytes) });
+            let entries = sizes.get(&**path).copied().unwrap_or_else(|| lines(contents));
+            let mark = contents.sha256().first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+            outline.bulk.insert(Arc::clone(path), Bulk { entries, mark });
         }
         outline
     }
@@ -62,10 +59,15 @@ impl Outline {
     }
 }
 
-/// Lines, whatever is in them: a few milliseconds for a million.
-fn lines(bytes: &[u8]) -> usize {
-    let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
-    ends + usize::from(bytes.last().is_some_and(|last| *last != b'\n'))
+/// Lines, whatever is in them: a few milliseconds for a million. Of what cannot be read any more, as far as it goes.
+fn lines(contents: &Contents) -> usize {
+    let (mut ends, mut last) = (0, b'\n');
+    let _ = contents.read_through(|piece| {
+        ends += piece.iter().filter(|byte| **byte == b'\n').count();
+        last = piece.last().copied().unwrap_or(last);
+        Ok(())
+    });
+    ends + usize::from(last != b'\n')
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl Looker {
         let checking = tokio::task::spawn_blocking(move || {
             signature::verify(&pin, &bytes, signature.as_deref())?;
             let manifest = Manifest { entries: entries_of(&bytes), ..Manifest::of(&bytes, source, unix_ms) };
-            Ok::<_, String>(Copy { bytes, manifest })
+            Ok::<_, String>(Copy { content: bytes.into(), manifest })
         });
         let mut copy = checking.await.map_err(|error| format!("checking broke off: {error}"))??;
         (copy.manifest.etag, copy.manifest.last_modified) = (etag, last_modified);
@@ -192,7 +192,7 @@ impl Looker {
             let bytes = zone.to_text().into_bytes();
             let of_text = Manifest::of(&bytes, source, unix_ms);
             let manifest = Manifest { entries: zone.entries(), serial: Some(zone.soa.serial), ..of_text };
-            (zone, Arc::new(Copy { bytes, manifest }))
+            (zone, Arc::new(Copy { content: bytes.into(), manifest }))
         });
         let (zone, copy) = writing.await.map_err(|error| format!("writing the zone broke off: {error}"))?;
         let sha256 = copy.manifest.sha256.clone();
@@ -217,7 +217,7 @@ impl Looker {
         }
         let reading = tokio::task::spawn_blocking(move || {
             let copy = store.last(&settings).ok().flatten()?;
-            Zone::from_text(str::from_utf8(&copy.bytes).ok()?).ok()
+            Zone::from_text(str::from_utf8(&copy.content.whole().ok()?).ok()?).ok()
         });
         reading.await.ok().flatten()
     }

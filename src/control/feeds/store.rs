@@ -91,8 +91,8 @@ impl Store {
             return whole_file::write(&directory.join(name).join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?);
         }
         if let Some(copy) = self.memory()[0].get_mut(name) {
-            let bytes = copy.bytes.clone();
-            *copy = Arc::new(Copy { bytes, manifest });
+            let content = copy.content.clone();
+            *copy = Arc::new(Copy { content, manifest });
         }
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Store {
         let before = read_manifest(&directory.join(MANIFEST)).ok().flatten();
         let content = directory.join(content_file(&copy.manifest.sha256));
         if !content.exists() {
-            whole_file::write(&content, &copy.bytes)?;
+            whole_file::copy(&content, &copy.content)?;
         }
         whole_file::write(&directory.join(manifest), &serde_json::to_vec_pretty(&copy.manifest)?)?;
         let manifests = [MANIFEST, HELD].map(|file| read_manifest(&directory.join(file)).ok().flatten());
@@ -168,7 +168,7 @@ mod tests {
 
     fn copy(text: &str) -> Arc<Copy> {
         let manifest = Manifest { entries: 1, ..Manifest::of(text.as_bytes(), "https://a/".into(), 5) };
-        Arc::new(Copy { bytes: text.into(), manifest })
+        Arc::new(Copy { content: text.into(), manifest })
     }
 
     #[test]

@@ -13,7 +13,7 @@ fn feed(text: &str, confirmed: Option<u64>, now: u64) -> Feed {
     let (settings, store) = (Arc::new(test_feed("x", text)), Store::open(None));
     if let Some(confirmed) = confirmed {
         let manifest = Manifest { entries: 1, serial: Some(7), ..Manifest::of(b"x", "https://a/".into(), confirmed) };
-        store.commit("x", &Arc::new(Copy { bytes: b"x".to_vec(), manifest })).unwrap();
+        store.commit("x", &Arc::new(Copy { content: b"x".to_vec().into(), manifest })).unwrap();
     }
     Feed::new(&settings, &store, at(now))
 }

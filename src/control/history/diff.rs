@@ -1,13 +1,16 @@
 //! What differs between two policies: a unified diff of each file, and how many rules and names that is. Files of secrets
 //! are named and never shown.
 
-use super::objects::{Kept, sha256};
-use crate::policy::document::Files;
+use super::objects::Kept;
+use crate::policy::document::{Contents, Files};
+use crate::policy::feeds::hex;
 use crate::policy::load::is_secrets;
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
+use std::io;
 use std::time::Duration;
 
 /// The most text of a diff, in bytes: it is one answer over the control socket, and nobody reads more.
@@ -99,7 +102,7 @@ impl From<Files> for Kept {
     /// A directory as the history would keep it.
     fn from(mut files: Files) -> Self {
         let of_secrets = files.iter().filter(|(path, _)| is_secrets(path));
-        let secrets = of_secrets.map(|(path, bytes)| (path.to_string(), sha256(bytes))).collect();
+        let secrets = of_secrets.map(|(path, bytes)| (path.to_string(), hex(&bytes.sha256()))).collect();
         files.take_over(&Files::default(), is_secrets);
         Self { files, secrets }
     }
@@ -116,7 +119,7 @@ pub fn diff(a: (&str, &Kept), b: (&str, &Kept)) -> Diff {
     }
     let paths: BTreeSet<_> = a.files.iter().chain(b.files.iter()).map(|(path, _)| path).collect();
     for path in paths {
-        let (old, new) = (a.files.bytes(path), b.files.bytes(path));
+        let (old, new) = (a.files.contents(path), b.files.contents(path));
         if old == new {
             continue;
         }
@@ -125,7 +128,10 @@ pub fn diff(a: (&str, &Kept), b: (&str, &Kept)) -> Diff {
             (_, None) => Counts { removed: 1, ..Counts::default() },
             _ => Counts { changed: 1, ..Counts::default() },
         });
-        let (old_text, new_text) = (text(old), text(new));
+        let (Ok(old_text), Ok(new_text)) = (text(old), text(new)) else {
+            diff.push(&format!("{path} differs, and changed while it was read\n"));
+            continue;
+        };
         if path.starts_with("filters/") && path.ends_with(".toml") {
             diff.rules.add(Counts::between(&rules(&old_text), &rules(&new_text)));
         }
@@ -133,7 +139,7 @@ pub fn diff(a: (&str, &Kept), b: (&str, &Kept)) -> Diff {
         if let Some(lines) = &lines {
             diff.list_lines.add(Counts { added: lines.added.len(), removed: lines.removed.len(), changed: 0 });
         }
-        let name = |side: &str, there: Option<&[u8]>| {
+        let name = |side: &str, there: Option<&Contents>| {
             there.map_or_else(|| "/dev/null".to_owned(), |_| format!("{side}/{path}"))
         };
         let headers = (name(a_name, old), name(b_name, new));
@@ -145,8 +151,9 @@ pub fn diff(a: (&str, &Kept), b: (&str, &Kept)) -> Diff {
     diff
 }
 
-fn text(bytes: Option<&[u8]>) -> String {
-    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+fn text(contents: Option<&Contents>) -> io::Result<String> {
+    let bytes = contents.map_or(Ok(Cow::default()), Contents::whole)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The rules of a file by their ids; none when it cannot be read, which the check has told.

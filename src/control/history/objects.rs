@@ -4,17 +4,18 @@
 use super::Bounds;
 use crate::control::whole_file;
 use crate::policy::PolicyId;
-use crate::policy::document::Files;
+use crate::policy::document::contents::LARGE;
 use crate::policy::document::files::LIST_MAX;
+use crate::policy::document::{Contents, Files};
+use crate::policy::feeds::{digest_of, hex};
 use crate::policy::load::is_secrets;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -55,19 +56,18 @@ pub struct Objects {
 
 /// SHA-256 in hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest_of(bytes))
 }
 
-/// The contents of a regular file, where it has this length.
-fn read_of_length(path: &Path, bytes: u64) -> Option<Vec<u8>> {
+/// The contents of a regular file, where it has this length; left there when they are large, in memory else.
+fn read_of_length(path: &Path, bytes: u64) -> Option<Contents> {
     let file = File::open(path).ok()?;
     let metadata = file.metadata().ok()?;
     if !metadata.is_file() || metadata.len() != bytes || bytes > LIST_MAX {
         return None;
     }
-    let mut found = Vec::with_capacity(usize::try_from(bytes).ok()?);
-    file.take(bytes + 1).read_to_end(&mut found).ok()?;
-    Some(found)
+    let contents = Contents::on_disk(file, bytes).ok()??;
+    if bytes < LARGE { contents.whole().ok().map(|bytes| bytes.into_owned().into()) } else { Some(contents) }
 }
 
 impl Objects {
@@ -106,14 +106,17 @@ impl Objects {
             return Ok(id);
         }
         let mut manifest = Manifest { weir_policy: VERSION, files: Vec::new() };
-        for (path, bytes) in files.iter() {
-            let sha256 = sha256(bytes);
+        for (path, contents) in files.iter() {
+            let sha256 = hex(&contents.sha256());
             if !is_secrets(path) && !self.contents(&sha256).exists() {
-                let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-                packed.write_all(bytes)?;
-                whole_file::write(&self.contents(&sha256), &packed.finish()?)?;
+                // What is on the disk is held against its digest while it is read: what is kept is what was compiled.
+                whole_file::write_by(&self.contents(&sha256), |file| {
+                    let mut packed = GzEncoder::new(BufWriter::new(file), Compression::fast());
+                    contents.read_through(|piece| packed.write_all(piece))?;
+                    packed.finish()?.flush()
+                })?;
             }
-            manifest.files.push(Item { path: path.to_string(), sha256, bytes: bytes.len() as u64 });
+            manifest.files.push(Item { path: path.to_string(), sha256, bytes: contents.len() });
         }
         whole_file::write(&self.manifest(id), &serde_json::to_vec_pretty(&manifest)?)?;
         Ok(id)
@@ -143,7 +146,7 @@ impl Objects {
                 continue;
             }
             let lies = dir.and_then(|dir| read_of_length(&dir.join(&path), bytes));
-            if let Some(found) = lies.filter(|found| self::sha256(found) == sha256) {
+            if let Some(found) = lies.filter(|found| hex(&found.sha256()) == sha256) {
                 kept.files.insert(&path, found);
                 continue;
             }

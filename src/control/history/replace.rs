@@ -8,11 +8,11 @@
 use super::History;
 use crate::control::whole_file;
 use crate::policy::PolicyId;
-use crate::policy::document::{Faults, Files, files};
+use crate::policy::document::{Contents, Faults, Files, files};
 use crate::policy::load::{belongs, is_secrets};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -95,19 +95,19 @@ pub fn put(dir: &Path, files: &Files) -> io::Result<usize> {
     let dir = dir.canonicalize()?;
     let mut touched: BTreeSet<PathBuf> = BTreeSet::new();
     let mut changed = 0;
-    for (path, bytes) in files.iter().filter(|(path, _)| !is_secrets(path)) {
+    for (path, contents) in files.iter().filter(|(path, _)| !is_secrets(path)) {
         let target = dir.join(&**path);
-        if fs::read(&target).is_ok_and(|found| found == bytes) {
+        if lies_there(&target, contents) {
             continue;
         }
         let within = target.parent().unwrap_or(&dir);
         make_directories(&dir, within)?;
-        write(&dir, within, &target, bytes).map_err(|error| about(path, &error))?;
+        write(&dir, within, &target, contents).map_err(|error| about(path, &error))?;
         touched.insert(within.to_path_buf());
         changed += 1;
     }
     for path in files::paths(&dir)? {
-        if belongs(&path) && !is_secrets(&path) && files.bytes(&path).is_none() {
+        if belongs(&path) && !is_secrets(&path) && files.contents(&path).is_none() {
             let target = dir.join(&path);
             fs::remove_file(&target).map_err(|error| about(&path, &error))?;
             touched.insert(target.parent().unwrap_or(&dir).to_path_buf());
@@ -147,12 +147,19 @@ fn make_directories(dir: &Path, within: &Path) -> io::Result<()> {
     whole_file::sync_directory(above)
 }
 
-fn write(dir: &Path, within: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Whether a file has these contents already.
+fn lies_there(target: &Path, contents: &Contents) -> bool {
+    let Ok(file) = File::open(target) else { return false };
+    let is_as_long = file.metadata().is_ok_and(|metadata| metadata.len() == contents.len());
+    is_as_long && Contents::on_disk(file, contents.len()).is_ok_and(|found| found.as_ref() == Some(contents))
+}
+
+fn write(dir: &Path, within: &Path, target: &Path, contents: &Contents) -> io::Result<()> {
     let like = fs::metadata(target).or_else(|_| fs::metadata(dir.join("gateway.toml")));
     let fresh = within.join(FRESH);
     let _ = fs::remove_file(&fresh);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(bytes)?;
+    contents.read_through(|piece| file.write_all(piece))?;
     if let Ok(like) = like {
         give(&fresh, &like)?;
     }

@@ -306,3 +306,35 @@ fn files_that_lie_there_as_they_are_kept_need_no_unpacking_and_others_are_unpack
     assert_eq!(kept.files.bytes("gateway.toml"), Some(&b"one"[..]), "what lies there is not taken for what is kept");
     assert_eq!(kept.files.bytes("lists/all.txt").map(<[u8]>::len), Some(10_000));
 }
+
+#[test]
+fn what_is_written_into_while_it_is_to_be_kept_is_not_kept() {
+    let place = Place::new("written-into");
+    let history = place.open(Bounds::default());
+    let list = |name: &str| format!("{name}.example\n").repeat(200_000);
+    place.write("policy/gateway.toml", "schema = 1\n");
+    place.write("policy/lists/all.txt", &list("a"));
+    let dir = place.0.join("policy");
+    let read = || read_directory(&dir).unwrap().0;
+    let files = read();
+    assert!(files.contents("lists/all.txt").unwrap().in_memory().is_none(), "it stays on the disk");
+    // One moved over it is another file: what was read is kept.
+    place.write("policy/lists/fresh.txt", &list("b"));
+    fs::rename(dir.join("lists/fresh.txt"), dir.join("lists/all.txt")).unwrap();
+    let id = history.keep(&files).unwrap();
+    assert_eq!(history.load(id).unwrap().files.digest(), files.digest());
+    assert_eq!(
+        history.load(id).unwrap().files.contents("lists/all.txt").unwrap().whole().unwrap(),
+        list("a").as_bytes()
+    );
+    // Written into, nobody knows any more what it was.
+    let files = read();
+    place.write("policy/lists/all.txt", &list("c"));
+    let error = history.keep(&files).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert!(!history.is_kept(PolicyId::of(&files)));
+    let hidden = |name: &String| name.starts_with('.');
+    assert!(!stored(&place, "files").iter().any(hidden), "nothing is left half written");
+    let id = history.keep(&read()).unwrap();
+    assert_eq!(PolicyId::of(&history.load(id).unwrap().files), id);
+}

@@ -10,7 +10,7 @@ use crate::control::origin;
 use crate::control::protocol::{Failure, FailureCode};
 use crate::language::{Text, text};
 use crate::policy::PolicyId;
-use crate::policy::document::{Faults, Files};
+use crate::policy::document::{Contents, Faults, Files};
 use crate::policy::load::{is_secrets, read_directory};
 use std::path::Path;
 use std::sync::Arc;
@@ -174,13 +174,13 @@ fn fetch_directory(from: &Path, dir: &Path) -> Result<Fetched, Failure> {
         files
             .iter()
             .filter(|(path, _)| is_secrets(path))
-            .map(|(path, bytes)| (path.to_string(), bytes.to_vec()))
+            .map(|(path, contents)| (path.to_string(), contents.clone()))
             .collect()
     };
-    let theirs: Vec<(String, Vec<u8>)> = of_secrets(&files);
+    let theirs: Vec<(String, Contents)> = of_secrets(&files);
     keep_secrets(&mut files, dir);
     let mut notes = Vec::new();
-    if theirs.iter().any(|(path, bytes)| files.bytes(path) != Some(bytes)) {
+    if theirs.iter().any(|(path, contents)| files.contents(path) != Some(contents)) {
         notes.push(format!(
             "the secrets of {name} are not taken over: those of {} stay until you replace them there",
             dir.display()

@@ -1,7 +1,8 @@
-//! The files of a policy directory with their bytes. A map and not a path: tests, fuzzing and the built-in policy need no
-//! disk, and a reload sees one moment of the directory and not several.
+//! The files of a policy directory with what is in them. A map and not a path: tests, fuzzing and the built-in policy need no
+//! disk, and a reload sees one moment of the directory and not several. Large lists stay on the disk: see `contents`.
 
-use super::{Code, Faults, Place};
+use super::contents::LARGE;
+use super::{Code, Contents, Faults, Place};
 use crate::language::{Text, text};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,21 +21,32 @@ pub const LIST_MAX: u64 = 256 << 20;
 /// The most files of a directory.
 pub const FILES_MAX: usize = 4_096;
 
+/// The directory whose large files are left on the disk; all else is held in memory.
+const LISTS: &str = "lists/";
+
+/// The most files that are left on the disk, each of which stays open: more of them are held in memory.
+pub const ON_DISK_MAX: usize = 64;
+
 /// The deepest nesting of directories.
 const DEPTH_MAX: usize = 4;
 
 /// Path within the directory (with `/`) to contents.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
-    files: BTreeMap<Arc<str>, Vec<u8>>,
+    files: BTreeMap<Arc<str>, Contents>,
     /// Those on disk that every user may read or write.
     open: BTreeSet<Arc<str>>,
 }
 
 impl Files {
     /// The contents of a file.
+    pub fn contents(&self, path: &str) -> Option<&Contents> {
+        self.files.get(path)
+    }
+
+    /// The contents of a file that is never left on the disk: of any but a list.
     pub fn bytes(&self, path: &str) -> Option<&[u8]> {
-        self.files.get(path).map(Vec::as_slice)
+        self.files.get(path)?.in_memory()
     }
 
     /// Whether every user of the machine may read or write a file, which matters for one that holds secrets.
@@ -48,21 +60,21 @@ impl Files {
     }
 
     /// All files, sorted by path.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &[u8])> {
-        self.files.iter().map(|(path, bytes)| (path, bytes.as_slice()))
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Contents)> {
+        self.files.iter()
     }
 
     /// The files directly within a directory whose names end in `.extension`, sorted.
-    pub fn within<'f>(&'f self, dir: &str, extension: &str) -> impl Iterator<Item = (&'f Arc<str>, &'f [u8])> {
+    pub fn within<'f>(&'f self, dir: &str, extension: &str) -> impl Iterator<Item = &'f Arc<str>> {
         let (dir, extension) = (format!("{dir}/"), format!(".{extension}"));
-        self.iter().filter(move |(path, _)| {
+        self.files.keys().filter(move |path| {
             path.strip_prefix(dir.as_str()).is_some_and(|name| !name.contains('/') && name.ends_with(&extension))
         })
     }
 
     /// Takes a file in, or replaces it.
-    pub fn insert(&mut self, path: &str, bytes: impl Into<Vec<u8>>) {
-        self.files.insert(path.into(), bytes.into());
+    pub fn insert(&mut self, path: &str, contents: impl Into<Contents>) {
+        self.files.insert(path.into(), contents.into());
     }
 
     /// Takes a file out.
@@ -75,19 +87,23 @@ impl Files {
     pub fn take_over(&mut self, other: &Self, wanted: impl Fn(&str) -> bool) {
         self.files.retain(|path, _| !wanted(path));
         self.open.retain(|path| !wanted(path));
-        for (path, bytes) in other.files.iter().filter(|(path, _)| wanted(path)) {
-            self.files.insert(Arc::clone(path), bytes.clone());
+        for (path, contents) in other.files.iter().filter(|(path, _)| wanted(path)) {
+            self.files.insert(Arc::clone(path), contents.clone());
         }
         self.open.extend(other.open.iter().filter(|path| wanted(path)).cloned());
     }
 
-    /// SHA-256 over all paths and contents, each with its length, so that no two directories can look alike.
+    /// SHA-256 over all paths and contents, each with its length, so that no two directories can look alike. What is large
+    /// counts by its own SHA-256, wherever it is, so that it is not read for this once more.
     pub fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
-        for (path, bytes) in &self.files {
-            for part in [path.as_bytes(), bytes] {
-                digest.update((part.len() as u64).to_be_bytes());
-                digest.update(part);
+        for (path, contents) in &self.files {
+            digest.update((path.len() as u64).to_be_bytes());
+            digest.update(path.as_bytes());
+            digest.update(contents.len().to_be_bytes());
+            match contents.in_memory() {
+                Some(bytes) if contents.len() < LARGE => digest.update(bytes),
+                _ => digest.update(contents.sha256()),
             }
         }
         digest.finalize().into()
@@ -108,15 +124,15 @@ impl Files {
     /// As there.
     pub fn read_those(dir: &Path, faults: &Faults, wanted: fn(&str) -> bool) -> io::Result<Self> {
         let root = dir.canonicalize()?;
-        let mut reader = Reader { root: &root, faults, wanted, files: Self::default() };
+        let mut reader = Reader { root: &root, faults, wanted, files: Self::default(), on_disk: 0 };
         reader.directory(&root, "", 0)?;
         Ok(reader.files)
     }
 }
 
-impl<P: Into<Arc<str>>, B: Into<Vec<u8>>> FromIterator<(P, B)> for Files {
+impl<P: Into<Arc<str>>, B: Into<Contents>> FromIterator<(P, B)> for Files {
     fn from_iter<I: IntoIterator<Item = (P, B)>>(files: I) -> Self {
-        let files = files.into_iter().map(|(path, bytes)| (path.into(), bytes.into())).collect();
+        let files = files.into_iter().map(|(path, contents)| (path.into(), contents.into())).collect();
         Self { files, open: BTreeSet::new() }
     }
 }
@@ -161,6 +177,8 @@ struct Reader<'r> {
     faults: &'r Faults,
     wanted: fn(&str) -> bool,
     files: Files,
+    /// How many of them were left on the disk.
+    on_disk: usize,
 }
 
 impl Reader<'_> {
@@ -239,9 +257,11 @@ impl Reader<'_> {
             );
         }
         let limit = if path.ends_with(".toml") { TOML_MAX } else { LIST_MAX };
-        match read_bounded(&real, limit) {
-            Ok(Some((bytes, is_open))) => {
-                self.files.insert(path, bytes);
+        let stays = path.starts_with(LISTS) && !path.ends_with(".toml") && self.on_disk < ON_DISK_MAX;
+        match read_bounded(&real, limit, stays) {
+            Ok(Some((contents, is_open))) => {
+                self.on_disk += usize::from(contents.in_memory().is_none());
+                self.files.insert(path, contents);
                 if is_open {
                     self.files.open.insert(path.into());
                 }
@@ -268,14 +288,18 @@ impl Reader<'_> {
 const OTHERS: u32 = 0o006;
 
 /// The contents, and whether every user may read or write them; `None` when there are more than `limit` bytes. Only
-/// regular files: a pipe would wait for ever.
-fn read_bounded(path: &Path, limit: u64) -> io::Result<Option<(Vec<u8>, bool)>> {
+/// regular files: a pipe would wait for ever. One that is large and `stays` is left where it is.
+fn read_bounded(path: &Path, limit: u64, stays: bool) -> io::Result<Option<(Contents, bool)>> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    let file = fs::File::open(path)?;
     let is_open = metadata.permissions().mode() & OTHERS != 0;
-    Ok((bytes.len() as u64 <= limit).then_some((bytes, is_open)))
+    if stays && metadata.len() >= LARGE {
+        return Ok(Contents::on_disk(file, limit)?.map(|contents| (contents, is_open)));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then(|| (bytes.into(), is_open)))
 }

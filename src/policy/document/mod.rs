@@ -17,6 +17,7 @@
 //! A section that is absent is a table without keys: it reads as its defaults. Keys that nobody asked for are reported
 //! when the table goes out of scope.
 
+pub mod contents;
 mod excerpt;
 pub mod fault;
 pub mod files;
@@ -24,6 +25,7 @@ pub mod instant;
 pub mod meaning;
 pub mod nearest;
 pub mod network;
+mod passage;
 #[cfg(test)]
 pub(crate) mod probe;
 pub mod report;
@@ -34,6 +36,7 @@ pub mod units;
 pub mod values;
 pub mod words;
 
+pub use contents::Contents;
 pub use fault::{At, Code, Fault, Faults, Place, Severity};
 pub use files::Files;
 pub use nearest::nearest;

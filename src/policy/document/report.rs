@@ -2,6 +2,7 @@
 //! what is alike grouped) and for programs.
 
 use super::excerpt::{self, line_around};
+use super::passage::{Passage, Passages};
 use super::{Code, Fault, Faults, Files, Place, Severity, sarif};
 use crate::language::{Lang, Text, text};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -65,7 +66,9 @@ impl Report {
     pub fn new(faults: Faults, files: &Files) -> Self {
         let (mut faults, more) = faults.into_parts();
         faults.sort_by(|a, b| order(&a.place).cmp(&order(&b.place)));
-        let faults = without_echoes(faults, files).iter().map(|fault| locate(fault, files)).collect();
+        let faults = without_echoes(faults, files);
+        let passages = Passages::of(&faults, files);
+        let faults = faults.iter().map(|fault| locate(fault, &passages.of_place(&fault.place, files))).collect();
         Self { faults, more, lang: Lang::En }
     }
 
@@ -291,7 +294,7 @@ fn text_of<'f>(files: &'f Files, place: &Place) -> &'f [u8] {
     files.bytes(&place.file).unwrap_or_default()
 }
 
-fn locate(fault: &Fault, files: &Files) -> Located {
+fn locate(fault: &Fault, passage: &Passage<'_>) -> Located {
     let severity = match fault.code.severity() {
         Severity::Error => "error",
         Severity::Warning => "warning",
@@ -311,21 +314,22 @@ fn locate(fault: &Fault, files: &Files) -> Located {
         utf16: None,
         said: (fault.message.clone(), fault.hint.clone()),
     };
-    let text = text_of(files, &fault.place);
+    let text = &*passage.text;
     if fault.place.span == (0..0) && fault.code != Code::Syntax || text.is_empty() {
         return located;
     }
-    let at = fault.place.span.start.min(text.len());
-    let end = fault.place.span.end.clamp(at, text.len());
+    let within = |place: usize| place.saturating_sub(passage.start);
+    let at = within(fault.place.span.start).min(text.len());
+    let end = within(fault.place.span.end).clamp(at, text.len());
     let line = line_around(text, at);
     let lines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
-    located.line = lines(&text[..line.start]) + 1;
+    located.line = passage.lines_before + lines(&text[..line.start]) + 1;
     located.end_line = located.line + lines(&text[at..end]);
     let before = |at: usize| String::from_utf8_lossy(&text[line_around(text, at).start..at]).into_owned();
     let (start, end) = (before(at), before(end));
     let (characters, units) = (|t: &str| t.chars().count() + 1, |t: &str| t.encode_utf16().count() + 1);
     (located.column, located.end_column) = (characters(&start), characters(&end));
     located.utf16 = Some((units(&start), units(&end)));
-    (located.excerpt, located.underline) = excerpt::excerpt(text, &line, at..fault.place.span.end.max(at));
+    (located.excerpt, located.underline) = excerpt::excerpt(text, &line, at..within(fault.place.span.end).max(at));
     located
 }

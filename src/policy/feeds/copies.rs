@@ -3,6 +3,7 @@
 //! or damaged file is no list with half of its names.
 
 use super::{FeedSettings, Feeds};
+use crate::policy::document::Contents;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -82,8 +83,8 @@ impl Manifest {
 /// The content of a feed at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copy {
-    /// The list, or the zone as master-file text.
-    pub bytes: Vec<u8>,
+    /// The list, or the zone as master-file text; left on the disk where it comes from there.
+    pub content: Contents,
     /// What is known of it.
     pub manifest: Manifest,
 }
@@ -123,7 +124,7 @@ impl Copies {
         !self.come
     }
 
-    /// The copy of a feed; `None` when there never was one. Reads up to `size_max` bytes from the disk and hashes them.
+    /// The copy of a feed; `None` when there never was one. Reads up to `size_max` bytes from the disk, in pieces, and hashes them.
     ///
     /// # Errors
     /// The message for the user: why the copy that should be there cannot be used.
@@ -158,11 +159,13 @@ impl Copies {
 pub fn read_content(directory: &Path, manifest: Manifest) -> Result<Copy, String> {
     let path = directory.join(content_file(&manifest.sha256));
     let told = |cause: String| format!("{}: {cause}", path.display());
-    let bytes = read_bounded(&path, manifest.bytes).map_err(|error| told(error.to_string()))?;
-    if bytes.len() as u64 != manifest.bytes || hex(&digest_of(&bytes)) != manifest.sha256 {
-        return Err(told("it is not what was fetched: its hash is another".to_owned()));
+    let read = File::open(&path).and_then(|file| Contents::on_disk(file, manifest.bytes));
+    match read.map_err(|error| told(error.to_string()))? {
+        Some(content) if content.len() == manifest.bytes && hex(&content.sha256()) == manifest.sha256 => {
+            Ok(Copy { content, manifest })
+        }
+        _ => Err(told("it is not what was fetched: its hash is another".to_owned())),
     }
-    Ok(Copy { bytes, manifest })
 }
 
 /// Reads a manifest; `None` when there is none.

@@ -11,7 +11,7 @@
 
 mod policy_zone;
 
-use super::lists::addresses;
+use super::lists::addresses::{self, ParsedAddresses};
 use super::lists::{self, NameList, Parsed, Reading, Unreadable};
 use super::rpz::Summary;
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
@@ -20,10 +20,11 @@ use super::written::{WrittenRule, WrittenTrigger, is_wide, read_groups, read_tim
 use super::{Action, Filter, Folded, RULES_MAX, Rule, RuleHits, Trigger, TriggerKind};
 use crate::language::text;
 use crate::policy::Mode;
+use crate::policy::document::contents::Source;
 use crate::policy::document::network::{self, Entry, Member};
 use crate::policy::document::table::nearest;
 use crate::policy::document::toml_file::{TomlFile, TomlText};
-use crate::policy::document::{At, Code, Context, Place, Table};
+use crate::policy::document::{At, Code, Contents, Context, Place, Table};
 use crate::policy::feeds::{self, Copy};
 use ipnet::IpNet;
 use policy_zone::read_taking;
@@ -47,7 +48,7 @@ pub fn read(context: &Context<'_>, seed: u64, running: Option<&Filter>) -> Filte
 fn read_all(context: &Context<'_>, seed: u64, running: Option<&Filter>) -> Option<Filter> {
     let (rules, triggers, origins, lists, summaries) = Default::default();
     let mut zones = Zones { context, running, rules, triggers, origins, lists, summaries };
-    let of = |ending| context.files.within("filters", ending).map(|(path, _)| path);
+    let of = |ending| context.files.within("filters", ending);
     let mut paths: Vec<_> = of("toml").chain(of("rpz")).collect();
     paths.sort_unstable();
     for (number, path) in paths.into_iter().enumerate() {
@@ -114,12 +115,12 @@ impl Zones<'_> {
             if let Some(name) = file.value.strip_prefix(feeds::PREFIX) {
                 let name = At { value: name, place: file.place.clone() };
                 if let Some(copy) = last_copy(self.context, &name) {
-                    self.policy_zone((&file.value.into(), &copy.bytes), &taking);
+                    self.policy_zone((&file.value.into(), &copy.content), &taking);
                 }
                 return;
             }
-            return match (self.context.files.path(file.value), self.context.files.bytes(file.value)) {
-                (Some(list), Some(bytes)) => self.policy_zone((list, bytes), &taking),
+            return match (self.context.files.path(file.value), self.context.files.contents(file.value)) {
+                (Some(list), Some(contents)) => self.policy_zone((list, contents), &taking),
                 _ => self.report_missing(&file),
             };
         }
@@ -228,15 +229,14 @@ impl Zones<'_> {
             self.lists.insert(key, Arc::clone(&list));
             return list;
         }
-        let list = match (files.path(path.value), files.bytes(path.value)) {
-            (Some(file), Some(bytes)) => match self.parse(file, bytes, reading) {
+        let list = match (files.path(path.value), files.contents(path.value)) {
+            (Some(file), Some(contents)) => match self.parse(file, contents, reading) {
                 Ok(parsed) => {
                     lists::report(file, &parsed, faults);
                     Arc::new(parsed.names)
                 }
                 Err(error) => {
-                    let message = text!("{path} cannot be read: {error}", path = path.value, error = error.text());
-                    faults.add(Code::List, &path.place, message, error.hint());
+                    self.report_unreadable(path.value, error, &path.place);
                     Arc::default()
                 }
             },
@@ -250,9 +250,9 @@ impl Zones<'_> {
     }
 
     /// Reads a list; its names are absent if they are in the table of the filter that runs.
-    fn parse(&self, file: &str, bytes: &[u8], reading: Reading) -> Result<Parsed, Unreadable> {
+    fn parse(&self, file: &str, list: &Contents, reading: Reading) -> Result<Parsed, Unreadable> {
         let known = self.running.into_iter().flat_map(Filter::kept);
-        lists::parse_beside(bytes, reading, &mut |name| self.beside(file, name), known)
+        lists::parse_beside(list, reading, &mut |name| self.beside(file, name), known)
     }
 
     /// The names of a feed's last copy; none, with a warning, while there is no copy yet.
@@ -260,18 +260,13 @@ impl Zones<'_> {
         let faults = self.context.faults;
         let Some(copy) = last_copy(self.context, name) else { return Arc::default() };
         let file = format!("{}{}", feeds::PREFIX, name.value);
-        match self.parse(&file, &copy.bytes, reading) {
+        match self.parse(&file, &copy.content, reading) {
             Ok(parsed) => {
                 lists::report(&file.as_str().into(), &parsed, faults);
                 Arc::new(parsed.names)
             }
             Err(error) => {
-                faults.add(
-                    Code::List,
-                    &name.place,
-                    text!("{path} cannot be read: {error}", path = file, error = error.text()),
-                    error.hint(),
-                );
+                self.report_unreadable(&file, error, &name.place);
                 Arc::default()
             }
         }
@@ -300,17 +295,13 @@ impl Zones<'_> {
                 let Some(copy) = last_copy(self.context, &At { value: name, place: path.place.clone() }) else {
                     continue;
                 };
-                let parsed = addresses::parse(&copy.bytes);
-                addresses::report(&path.value.into(), &parsed, path, faults);
-                parsed
+                self.addresses(&path.value.into(), copy.content.source(), path)
             } else {
-                let (Some(file), Some(bytes)) = (files.path(path.value), files.bytes(path.value)) else {
+                let (Some(file), Some(contents)) = (files.path(path.value), files.contents(path.value)) else {
                     self.report_missing(path);
                     continue;
                 };
-                let parsed = addresses::parse(bytes);
-                addresses::report(file, &parsed, path, faults);
-                parsed
+                self.addresses(file, contents.source(), path)
             };
             if let Some(net) = parsed.networks.iter().find(|net| refuse_wide && is_wide(**net)) {
                 let message = text!("{file} would have this rule act on all of {net}", file = path.value, net);
@@ -321,11 +312,30 @@ impl Zones<'_> {
         Trigger::Networks(Arc::new(network::depths(all, self.context.groups)))
     }
 
+    /// The addresses of a file, which is named at `path`; none, with a fault, when it cannot be read.
+    fn addresses(&self, file: &Arc<str>, source: Source<'_>, path: &At<&str>) -> ParsedAddresses {
+        match addresses::parse_source(source) {
+            Ok(parsed) => {
+                addresses::report(file, &parsed, path, self.context.faults);
+                parsed
+            }
+            Err(error) => {
+                self.report_unreadable(path.value, error, &path.place);
+                ParsedAddresses::default()
+            }
+        }
+    }
+
+    fn report_unreadable(&self, path: &str, error: Unreadable, place: &Place) {
+        let message = text!("{path} cannot be read: {error}", path, error = error.text());
+        self.context.faults.add(Code::List, place, message, error.hint());
+    }
+
     /// The list that `include:name` in another one means.
-    fn beside(&self, file: &str, name: &str) -> Option<&[u8]> {
+    fn beside(&self, file: &str, name: &str) -> Option<Source<'_>> {
         let directory = &file[..=file.rfind('/')?];
-        let bytes = self.context.files.bytes(&format!("{directory}{name}"));
-        bytes.or_else(|| self.context.files.bytes(&format!("{directory}{name}.txt")))
+        let list = self.context.files.contents(&format!("{directory}{name}"));
+        list.or_else(|| self.context.files.contents(&format!("{directory}{name}.txt"))).map(Contents::source)
     }
 
     fn finish(self, seed: u64) -> Option<Filter> {

@@ -266,3 +266,38 @@ fn a_directory_on_disk_is_read_whole_and_never_left() {
     assert_eq!(gone.faults[0].code, "E-IO");
     assert!(gone.faults[0].message.contains("policies"), "{}", gone.faults[0].message);
 }
+
+/// A list of three pieces of what is read at once, with bad lines in the first, the second and the last.
+fn large_list() -> String {
+    let mut list = "a.example\nb ad.example\n".to_owned();
+    for n in 0..160_000 {
+        list.push_str(&if n == 90_000 { "b..ad.example\n".to_owned() } else { format!("name{n}.example\n") });
+    }
+    list + "  *.b*d.example"
+}
+
+#[test]
+fn a_list_on_the_disk_is_told_of_and_known_as_one_in_memory() {
+    let list = large_list();
+    let rule = "[[rule]]\nid = \"all\"\nlist = \"lists/all.txt\"\naction = \"nxdomain\"\n";
+    let files: &[(&str, &str)] = &[
+        ("gateway.toml", "schema = 1\n[[upstream]]\naddress = \"192.0.2.1\"\n"),
+        ("filters/10-all.toml", rule),
+        ("lists/all.txt", &list),
+    ];
+    let dir = std::env::temp_dir().join(format!("weir-load-large-{}", std::process::id()));
+    for (path, text) in files {
+        std::fs::create_dir_all(dir.join(path).parent().unwrap()).unwrap();
+        std::fs::write(dir.join(path), text).unwrap();
+    }
+    let there = super::load(&dir, &options()).unwrap_or_else(|report| panic!("{}", report.human("", false)));
+    let stays = read_directory(&dir).unwrap().0.contents("lists/all.txt").unwrap().in_memory().is_none();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let here = load(files).unwrap();
+    assert!(stays);
+    assert_eq!(there.0.id, here.0.id);
+    assert_eq!(there.0.filter.names(), here.0.filter.names());
+    assert_eq!(there.1.human("", false), here.1.human("", false));
+    let lines: Vec<_> = here.1.faults.iter().map(|fault| (fault.line, fault.column, &*fault.excerpt)).collect();
+    assert_eq!(lines, [(2, 1, "b ad.example"), (90_003, 1, "b..ad.example"), (160_003, 3, "  *.b*d.example")]);
+}

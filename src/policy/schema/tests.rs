@@ -19,7 +19,7 @@ fn directory(path: &str) -> Files {
     let files =
         Files::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path), &faults).expect("part of the repository");
     // Who may read a secret is not kept in a repository.
-    files.iter().map(|(path, bytes)| (Arc::clone(path), bytes.to_vec())).collect()
+    files.iter().map(|(path, contents)| (Arc::clone(path), contents.whole().unwrap().into_owned())).collect()
 }
 
 fn load(files: Files) -> Report {
@@ -134,7 +134,7 @@ fn with(kind: Kind, path: &str, value: &Value) -> Files {
 fn document_with(files: &Files, kind: Kind, path: &str) -> (String, toml::Table) {
     let of_kind = files.iter().filter(|(path, _)| Kind::of(path) == Some(kind));
     let mut documents = of_kind.map(|(path, bytes)| {
-        let text = std::str::from_utf8(bytes).expect("UTF-8");
+        let text = std::str::from_utf8(bytes.in_memory().unwrap()).expect("UTF-8");
         (path.to_string(), text.parse::<toml::Table>().expect("TOML"))
     });
     let first = documents.next().expect("a file");
@@ -350,9 +350,12 @@ fn json_of(value: &toml::Value) -> Value {
 /// What is wrong with the files of a directory by their schemas.
 fn checked(files: &Files) -> Vec<String> {
     let mut found = Vec::new();
-    for (path, bytes) in files.iter() {
+    for (path, _) in files.iter() {
         let Some(kind) = Kind::of(path) else { continue };
-        let Ok(document) = std::str::from_utf8(bytes).unwrap_or_default().parse::<toml::Table>() else { continue };
+        let Ok(document) = std::str::from_utf8(files.bytes(path).unwrap()).unwrap_or_default().parse::<toml::Table>()
+        else {
+            continue;
+        };
         let value = json_of(&toml::Value::Table(document));
         let schema = kind.schema();
         misfits(&schema, &schema, &value, path, &mut found);

@@ -1,7 +1,9 @@
 //! Lists of addresses as they are found in the world: one address or network on each line, dnsmasq's `bogus-nxdomain=` and
 //! `ignore-address=` lines, hosts files' comments. Read in one pass over bytes that may be anything.
 
+use super::Unreadable;
 use crate::language::text;
+use crate::policy::document::contents::Source;
 use crate::policy::document::{At, Code, Faults, Place};
 use crate::policy::networks::canonical;
 use ipnet::IpNet;
@@ -32,28 +34,51 @@ pub struct ParsedAddresses {
     pub too_many: bool,
 }
 
-/// Reads a file.
+/// Reads what is in memory.
 pub fn parse(bytes: &[u8]) -> ParsedAddresses {
     let mut parsed = ParsedAddresses::default();
-    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let line = String::from_utf8_lossy(line);
-        let line = line.split(['#', ';']).next().unwrap_or_default().trim().trim_start_matches('\u{feff}');
-        if line.is_empty() {
-            continue;
-        }
-        parsed.lines += 1;
-        match network_of(line) {
-            Some(_) if parsed.networks.len() == ADDRESSES_MAX => parsed.too_many = true,
-            Some(net) => parsed.networks.push(net),
-            None => {
-                parsed.bad += 1;
-                if parsed.bad == 1 {
-                    parsed.first_bad = number + 1;
+    parsed.read(bytes, 1);
+    parsed
+}
+
+/// Reads a file, wherever it is.
+///
+/// # Errors
+/// [`Unreadable`] when it cannot be read from the disk.
+pub fn parse_source(file: Source<'_>) -> Result<ParsedAddresses, Unreadable> {
+    let (mut parsed, mut pieces, mut line) = (ParsedAddresses::default(), file.pieces(), 1);
+    while let Some(piece) = pieces.next()? {
+        line = parsed.read(piece, line);
+    }
+    Ok(parsed)
+}
+
+impl ParsedAddresses {
+    /// Reads a piece whose first line has number `first`; returns the number of the line that follows.
+    fn read(&mut self, piece: &[u8], first: usize) -> usize {
+        let mut next = first;
+        for line in piece.split_inclusive(|byte| *byte == b'\n') {
+            let number = next;
+            next += 1;
+            let line = String::from_utf8_lossy(line);
+            let line = line.split(['#', ';']).next().unwrap_or_default().trim().trim_start_matches('\u{feff}');
+            if line.is_empty() {
+                continue;
+            }
+            self.lines += 1;
+            match network_of(line) {
+                Some(_) if self.networks.len() == ADDRESSES_MAX => self.too_many = true,
+                Some(net) => self.networks.push(net),
+                None => {
+                    self.bad += 1;
+                    if self.bad == 1 {
+                        self.first_bad = number;
+                    }
                 }
             }
         }
+        next
     }
-    parsed
 }
 
 fn network_of(line: &str) -> Option<IpNet> {

@@ -1,7 +1,8 @@
 //! Which format a list has, from its first lines: a list is passed on under any file name, and its header says little.
 
 use crate::language::{Text, text};
-use std::fmt;
+use crate::policy::document::contents::Source;
+use std::{fmt, io};
 
 /// Lines that are looked at: enough to outvote a strange beginning.
 const LINES_SEEN: usize = 200;
@@ -70,6 +71,19 @@ pub enum Unreadable {
     Binary,
     /// UTF-16 text.
     Utf16,
+    /// It was written into while it was read.
+    Changed,
+    /// What the system said.
+    Disk(io::ErrorKind),
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::InvalidData => Self::Changed,
+            kind => Self::Disk(kind),
+        }
+    }
 }
 
 impl Unreadable {
@@ -79,6 +93,10 @@ impl Unreadable {
             Self::WebPage => text!("fetch the list again and look at it; the last good one can stay meanwhile"),
             Self::Binary => text!("unpack it first"),
             Self::Utf16 => text!("convert it to UTF-8"),
+            Self::Changed => {
+                text!("load it again; a file that is written beside it and moved over it is never half there")
+            }
+            Self::Disk(_) => text!("the gateway must be able to read every file of the directory"),
         }
     }
 }
@@ -90,6 +108,8 @@ impl Unreadable {
             Self::WebPage => text!("the file is a web page, not a list"),
             Self::Binary => text!("the file is compressed or binary, not a list"),
             Self::Utf16 => text!("the file is UTF-16 text; lists are UTF-8"),
+            Self::Changed => text!("the file changed while it was read"),
+            Self::Disk(kind) => Text::of_io(&kind.into()),
         }
     }
 }
@@ -122,13 +142,41 @@ pub(in crate::policy::filter) fn refuse_what_is_no_list(bytes: &[u8]) -> Result<
     if is_page { Err(Unreadable::WebPage) } else { Ok(()) }
 }
 
-/// The format that most of the first lines have; plain domains when none speaks.
-pub(super) fn format_of(bytes: &[u8]) -> Format {
-    let mut votes = [0_usize; Format::ALL.len()];
-    let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
-    for format in lines.filter_map(|line| format_of_line(line.trim_ascii())).take(LINES_SEEN) {
-        votes[format as usize] += 1;
+/// Looks at the beginning of a list: the format that most of the first lines have, or the one `given`; plain domains when
+/// none speaks.
+///
+/// # Errors
+/// [`Unreadable`]
+pub(super) fn look_at(list: Source<'_>, given: Option<Format>) -> Result<Format, Unreadable> {
+    let mut pieces = list.pieces();
+    let first = pieces.next()?.unwrap_or_default();
+    let text = first.strip_prefix(super::BYTE_ORDER_MARK).unwrap_or(first);
+    refuse_what_is_no_list(text)?;
+    if let Some(format) = given {
+        return Ok(format);
     }
+    let (mut votes, mut left) = ([0; Format::ALL.len()], LINES_SEEN);
+    vote(text, &mut votes, &mut left);
+    // What begins with a book of comments.
+    while left > 0
+        && let Some(piece) = pieces.next()?
+    {
+        vote(piece, &mut votes, &mut left);
+    }
+    Ok(elected(votes))
+}
+
+/// Counts the formats that the lines of a piece look like, until as many as are `left` have spoken.
+fn vote(piece: &[u8], votes: &mut [usize; Format::ALL.len()], left: &mut usize) {
+    let lines = piece.split(|byte| matches!(byte, b'\n' | b'\r'));
+    for format in lines.filter_map(|line| format_of_line(line.trim_ascii())).take(*left) {
+        votes[format as usize] += 1;
+        *left -= 1;
+    }
+}
+
+/// The format that has the most votes.
+fn elected(mut votes: [usize; Format::ALL.len()]) -> Format {
     // Bare names are right in v2fly's lists too, and adblock lists have them beside their rules.
     if votes[Format::Domains as usize] > 0 && votes[Format::V2fly as usize] > 0 {
         votes[Format::V2fly as usize] += std::mem::take(&mut votes[Format::Domains as usize]);

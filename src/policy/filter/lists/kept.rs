@@ -1,12 +1,13 @@
 //! Lists that are in the running policy already: a reload mostly has them again, byte for byte, and then neither reads them
 //! nor makes a table of them anew.
 
-use super::{NameList, Parsed, Reading, Unreadable, parse_with};
-use sha2::{Digest as _, Sha256};
+use super::{NameList, Parsed, Reading, Unreadable, parse_source};
+use crate::policy::document::Contents;
+use crate::policy::document::contents::Source;
 use std::sync::Arc;
 
 /// Shorter lists are read again: it takes a few milliseconds.
-const WORTH_BYTES: usize = 256 << 10;
+const WORTH_BYTES: u64 = 256 << 10;
 
 /// What is kept of a list whose names are in a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,28 +25,28 @@ impl Kept {
     }
 }
 
-/// Reads a list as [`parse_with`] does, or takes it from `known`: then its names are absent, and are in the table of which
+/// Reads a list as [`parse_source`] does, or takes it from `known`: then its names are absent, and are in the table of which
 /// `known` tells.
 ///
 /// # Errors
-/// As [`parse_with`].
+/// As [`parse_source`].
 pub(in super::super) fn parse_beside<'o, 'k>(
-    bytes: &[u8],
+    list: &Contents,
     reading: Reading,
-    other: &mut dyn FnMut(&str) -> Option<&'o [u8]>,
+    other: &mut dyn FnMut(&str) -> Option<Source<'o>>,
     known: impl IntoIterator<Item = &'k Arc<Kept>>,
 ) -> Result<Parsed, Unreadable> {
-    if bytes.len() < WORTH_BYTES {
-        return parse_with(bytes, reading, other);
+    if list.len() < WORTH_BYTES {
+        return parse_source(list.source(), reading, other);
     }
-    let digest = Sha256::digest(bytes).into();
+    let digest = list.sha256();
     if let Some(kept) = known.into_iter().find(|kept| kept.is_of(&digest, reading)) {
         let mut parsed = kept.parsed.clone();
         parsed.names.keep(Arc::clone(kept));
         return Ok(parsed);
     }
     let mut takes_in_others = false;
-    let mut parsed = parse_with(bytes, reading, &mut |name| {
+    let mut parsed = parse_source(list.source(), reading, &mut |name| {
         takes_in_others = true;
         other(name)
     })?;

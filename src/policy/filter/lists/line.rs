@@ -5,8 +5,9 @@ use super::names::TYPES_MAX;
 use super::problem::{Problem, Problems, classify};
 use super::resolve::{Says, Special, resolve};
 use super::v2fly::Include;
-use super::{BELOW, Format, NameList, Parsed, Reading, SELF, Types, detect};
+use super::{BELOW, Format, NameList, Parsed, Reading, SELF, Types, Unreadable, detect};
 use crate::dns::registrable::{PublicSuffix, public_suffix};
+use crate::policy::document::contents::Source;
 
 /// What each byte of a name becomes; 0: it cannot stand in one. Digits, letters, hyphen, and the underscore that service
 /// names have (RFC 8552).
@@ -139,7 +140,10 @@ fn is_within(mut wire: &[u8], zone: &[u8]) -> bool {
 
 /// A list being read.
 pub(super) struct Reader<'b> {
+    /// The piece of it that is read now, of whole lines.
     bytes: &'b [u8],
+    /// What came before that piece.
+    before: usize,
     pub(super) format: Format,
     pub(super) reading: Reading,
     pub(super) bare: u8,
@@ -158,9 +162,9 @@ pub(super) struct Reader<'b> {
     pub(super) problems: Problems,
     pub(super) lines: usize,
     local_names: usize,
-    /// Number and place of the line being read.
+    /// Number of the line being read, and its place in the piece.
     pub(super) line: usize,
-    pub(super) start: usize,
+    start: usize,
 }
 
 /// What a line says of a name.
@@ -185,9 +189,10 @@ impl Saying {
 }
 
 impl<'b> Reader<'b> {
-    pub(super) fn new(bytes: &'b [u8], format: Format, reading: Reading) -> Self {
+    pub(super) fn new(format: Format, reading: Reading) -> Self {
         Self {
-            bytes,
+            bytes: &[],
+            before: 0,
             format,
             reading,
             bare: reading.matches.reach(),
@@ -206,9 +211,50 @@ impl<'b> Reader<'b> {
         }
     }
 
-    pub(super) fn read(&mut self) {
+    /// Reads all of a list, each piece of it gone before the next is read.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when it cannot be read from the disk.
+    pub(super) fn read(mut self, list: Source<'_>) -> Result<Self, Unreadable> {
+        let mut pieces = list.pieces();
+        while let Some(piece) = pieces.next()? {
+            let mut reader = self.at(piece);
+            reader.read_piece();
+            self = reader.at(&[]);
+        }
+        Ok(self)
+    }
+
+    /// The same reader at the piece that follows.
+    fn at<'p>(self, piece: &'p [u8]) -> Reader<'p> {
+        let Self { bytes, before, format, reading, bare, wire, names, specials, types, holes, .. } = self;
+        let Self { includes, selection, problems, lines, local_names, line, start, .. } = self;
+        let before = before + bytes.len();
+        Reader {
+            bytes: piece,
+            before,
+            format,
+            reading,
+            bare,
+            wire,
+            names,
+            specials,
+            types,
+            holes,
+            includes,
+            selection,
+            problems,
+            lines,
+            local_names,
+            line,
+            start,
+        }
+    }
+
+    fn read_piece(&mut self) {
         // A byte-order mark is no part of the first line; places count it.
-        let mut at = if self.bytes.starts_with(super::BYTE_ORDER_MARK) { super::BYTE_ORDER_MARK.len() } else { 0 };
+        let is_marked = self.before == 0 && self.bytes.starts_with(super::BYTE_ORDER_MARK);
+        let mut at = if is_marked { super::BYTE_ORDER_MARK.len() } else { 0 };
         while at < self.bytes.len() {
             self.line += 1;
             self.start = at;
@@ -319,6 +365,11 @@ impl<'b> Reader<'b> {
     /// Makes the root the name just read.
     pub(super) fn root(&mut self) {
         self.wire = Wire { bytes: [0; 256], len: 1, labels: 0, last: 0 };
+    }
+
+    /// Where in the list the line being read begins.
+    pub(super) fn place(&self) -> usize {
+        self.before + self.start
     }
 
     /// A line in the middle of another format that names addresses and names.
@@ -483,7 +534,7 @@ impl<'b> Reader<'b> {
     fn bad(&mut self, start: usize, problem: Problem) {
         let line = self.line_at(start);
         let blanks = self.bytes[start..].len() - skip_blanks(&self.bytes[start..]).len();
-        self.problems.add(problem, self.line, start + blanks, line);
+        self.problems.add(problem, self.line, self.before + start + blanks, line);
     }
 
     /// The line that begins at `start`, without its end and the blanks around it.

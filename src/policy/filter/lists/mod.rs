@@ -39,6 +39,7 @@ pub use write::{Unwritable, to_domains, to_toml};
 
 use super::rpz::RpzZone;
 use super::sets::{BELOW, SELF};
+use crate::policy::document::contents::Source;
 use line::Reader;
 
 /// Bad lines that any list may have, however short it is; a longer one may have 1 %.
@@ -143,16 +144,27 @@ pub fn parse_with<'o>(
     reading: Reading,
     other: &mut dyn FnMut(&str) -> Option<&'o [u8]>,
 ) -> Result<Parsed, Unreadable> {
-    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    detect::refuse_what_is_no_list(text)?;
-    let format = reading.format.unwrap_or_else(|| detect::format_of(text));
-    let mut reader = Reader::new(bytes, format, reading);
+    parse_source(Source::Memory(bytes), reading, &mut |name| other(name).map(Source::Memory))
+}
+
+/// As [`parse_with`], from wherever the list is; the text of one on the disk is never in memory as a whole, unless it is a
+/// zone.
+///
+/// # Errors
+/// As there, and when it cannot be read from the disk.
+pub fn parse_source<'o>(
+    list: Source<'_>,
+    reading: Reading,
+    other: &mut dyn FnMut(&str) -> Option<Source<'o>>,
+) -> Result<Parsed, Unreadable> {
+    let format = detect::look_at(list, reading.format)?;
+    let mut reader = Reader::new(format, reading);
     if format == Format::Rpz {
-        reader.read_zone(&RpzZone::parse(bytes)?);
+        reader.read_zone(&RpzZone::parse(&list.whole()?)?);
     } else {
-        reader.read();
+        reader = reader.read(list)?;
     }
-    reader.take_in_all(reading, other);
+    reader.take_in_all(reading, other)?;
     Ok(reader.finish())
 }
 

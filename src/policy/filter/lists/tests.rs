@@ -6,6 +6,7 @@ mod malformed;
 use super::super::sets::FREED;
 use super::*;
 use crate::dns::name::Name;
+use crate::policy::document::Contents;
 
 fn read(text: &str, reading: Reading) -> Parsed {
     parse(text.as_bytes(), reading).unwrap()
@@ -216,7 +217,7 @@ fn formats_are_detected_by_what_most_lines_are() {
         ("a.example\nb.example @ads\nc.example\n", Format::V2fly),
         ("include:other\n", Format::V2fly),
     ] {
-        assert_eq!(detect::format_of(text.as_bytes()), format, "{text}");
+        assert_eq!(detect::look_at(Source::Memory(text.as_bytes()), None), Ok(format), "{text}");
         assert_eq!(parse(text.as_bytes(), Reading::default()).map(|parsed| parsed.format), Ok(format), "{text}");
     }
 }
@@ -258,4 +259,35 @@ fn places_of_problems_count_the_byte_order_mark() {
     let parsed = read(text, Reading::default());
     let span = parsed.problems.groups()[0].span.clone();
     assert_eq!(&text[span], "bad/url  # x");
+}
+
+/// A list of each format, longer than a piece of what is read from the disk, with bad lines in the first and the last piece.
+#[test]
+fn a_list_on_the_disk_reads_as_one_in_memory() {
+    for (good, bad) in [
+        ("name{n}.example", "b ad.example"),
+        ("0.0.0.0 a{n}.example b{n}.example # x", "0.0.0.0 b..ad"),
+        ("*.w{n}.example", "*.b*d.example"),
+        ("||a{n}.example^$dnstype=~TXT", "||a.example^$client=x"),
+        ("@@||free{n}.example^", "/b.d/"),
+        ("address=/d{n}.example/", "address=/d.example/10.0.0.1"),
+        ("local-zone: \"u{n}.example\" always_nxdomain", "local-zone: \"u.example\" nonsense"),
+        ("full:v{n}.example @ads", "regexp:x"),
+        ("z{n}.example CNAME .", "z.example CNAME other.example. x"),
+    ] {
+        let mut text = format!("{bad}\n");
+        for n in 0..(2_500_000 / good.len()) {
+            text.push_str(&good.replace("{n}", &n.to_string()));
+            text.push_str(if n % 5 == 0 { "\r\n" } else { "\n" });
+        }
+        text.push_str(bad);
+        let path = std::env::temp_dir().join(format!("weir-list-on-disk-{}", std::process::id()));
+        std::fs::write(&path, &text).unwrap();
+        let contents = Contents::on_disk(std::fs::File::open(&path).unwrap(), 1 << 30).unwrap().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let read = |source| parse_source(source, Reading::default(), &mut |_| None).unwrap();
+        let (there, here) = (read(contents.source()), read(Source::Memory(text.as_bytes())));
+        assert_eq!(there, here, "{good}");
+        assert!(here.names.len() > 1_000 && here.problems.count() > 0, "{good}: {here:?}");
+    }
 }

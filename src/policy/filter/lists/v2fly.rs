@@ -4,7 +4,8 @@
 
 use super::line::{Reader, Saying, is_blank};
 use super::problem::Problem;
-use super::{BELOW, Format, Reading, SELF};
+use super::{BELOW, Format, Reading, SELF, Unreadable};
+use crate::policy::document::contents::Source;
 use std::collections::HashSet;
 
 /// Lists that one list may take in, those taken in by them included; also how many may wait to be taken in.
@@ -66,7 +67,7 @@ impl Reader<'_> {
                     None => include.with.push(attribute.to_owned()),
                 }
             }
-            self.includes.push((include.within(&self.selection), self.line, self.start));
+            self.includes.push((include.within(&self.selection), self.line, self.place()));
             return Ok(());
         }
         let bare = match kind {
@@ -81,8 +82,15 @@ impl Reader<'_> {
         if self.selection.takes(&attributes) { self.say(reach, Saying::NAMED) } else { self.no_line() }
     }
 
-    /// Takes in all lists that this one names, and those that they name. `other` gives the bytes of a list by its name.
-    pub(super) fn take_in_all<'o>(&mut self, reading: Reading, other: &mut dyn FnMut(&str) -> Option<&'o [u8]>) {
+    /// Takes in all lists that this one names, and those that they name. `other` gives a list by its name.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when one of them cannot be read from the disk.
+    pub(super) fn take_in_all<'o>(
+        &mut self,
+        reading: Reading,
+        other: &mut dyn FnMut(&str) -> Option<Source<'o>>,
+    ) -> Result<(), Unreadable> {
         let mut pending: Vec<_> = std::mem::take(&mut self.includes);
         pending.reverse();
         let mut known = HashSet::new();
@@ -94,14 +102,14 @@ impl Reader<'_> {
             }
             let is_name =
                 include.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'!'));
-            let bytes = if is_name && known.len() <= INCLUDES_MAX { other(&include.name) } else { None };
-            let Some(bytes) = bytes.filter(|bytes| super::detect::refuse_what_is_no_list(bytes).is_ok()) else {
+            let list = if is_name && known.len() <= INCLUDES_MAX { other(&include.name) } else { None };
+            let Some(list) = list.filter(|list| super::detect::look_at(*list, Some(Format::V2fly)).is_ok()) else {
                 self.problems.add_many(Problem::Include, 1, (line, start), sample.as_bytes());
                 continue;
             };
-            let mut reader = Reader::new(bytes, Format::V2fly, reading);
+            let mut reader = Reader::new(Format::V2fly, reading);
             reader.selection = include.clone();
-            reader.read();
+            let mut reader = reader.read(list)?;
             let mut inner = std::mem::take(&mut reader.includes);
             inner.retain(|(include, ..)| !known.contains(include));
             let room = INCLUDES_MAX.saturating_sub(pending.len());
@@ -112,6 +120,7 @@ impl Reader<'_> {
             pending.extend(inner.into_iter().rev().map(|(include, ..)| (include, line, start)));
             self.take_in(&reader, line, start, &include.name);
         }
+        Ok(())
     }
 }
 

@@ -13,14 +13,16 @@
 //! An override replaces every action of the zone, `rpz-passthru.` and local data among them, as in other servers.
 
 use super::super::data::{Alias, DataSet, LocalData};
+use super::super::lists::Unreadable;
 use super::super::rpz::{Override, RpzZone, Summary};
 use super::super::{Action, RULES_MAX, Rule, Scope, TTL_DEFAULT, TriggerKind};
 use super::{Origin, Zones};
 use crate::language::text;
 use crate::policy::Mode;
 use crate::policy::clients::GroupSet;
-use crate::policy::document::{At, Code, Place, Table};
+use crate::policy::document::{At, Code, Contents, Place, Table};
 use crate::policy::schedules::ScheduleSet;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The longest name of a file without its ending, in bytes: ids of its rules begin with it, and go into answers and labels.
@@ -148,10 +150,10 @@ fn read_cname(zone: &Table<'_>, word: Word) -> Option<(String, Alias)> {
 impl Zones<'_> {
     /// A master file in `filters/`.
     pub(super) fn master_file(&mut self, path: &Arc<str>, number: usize) {
-        let Some(bytes) = self.context.files.bytes(path) else { return };
+        let Some(contents) = self.context.files.contents(path) else { return };
         let title = stem_of(path).to_owned();
         self.policy_zone(
-            (path, bytes),
+            (path, contents),
             &Taking {
                 path,
                 title,
@@ -168,7 +170,7 @@ impl Zones<'_> {
     }
 
     /// Reads a policy zone and makes its rules.
-    pub(super) fn policy_zone(&mut self, (file, bytes): (&Arc<str>, &[u8]), taking: &Taking<'_>) {
+    pub(super) fn policy_zone(&mut self, (file, contents): (&Arc<str>, &Contents), taking: &Taking<'_>) {
         let faults = self.context.faults;
         let stem = stem_of(taking.path);
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -179,14 +181,12 @@ impl Zones<'_> {
             faults.add(Code::Path, &Place::whole(taking.path), message, hint);
             return;
         }
-        let zone = match RpzZone::parse(bytes) {
-            Ok(zone) => zone,
-            Err(error) => {
-                let message = text!("{path} cannot be read: {error}", path = file, error = error.text());
-                faults.add(Code::List, &taking.place, message, error.hint());
-                return;
-            }
-        };
+        // Text that is not in memory is gone as soon as it is parsed.
+        let zone =
+            match contents.whole().map_err(Unreadable::from).and_then(|text: Cow<'_, [u8]>| RpzZone::parse(&text)) {
+                Ok(zone) => zone,
+                Err(error) => return self.report_unreadable(file, error, &taking.place),
+            };
         zone.report(file, faults);
         let (mut parts, left_out) = zone.compile(&taking.action, taking.force);
         if left_out.wide > 0 {
