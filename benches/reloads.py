@@ -5,12 +5,12 @@ usage: benches/reloads.py [--seconds 60] [--block 10] [--names 1000000] [--rate 
 
 A gateway with two workers and a list of --names names is asked --rate queries a second by dnsperf on loopback: cached,
 listed, and below listed names. Blocks of --block seconds with a reload every --every seconds, for --seconds in all, lie
-between blocks of the same length without (half of it first and last), in which `weir status` is called as often: so that
-what is compared is the reload and not that a command is started. Each reload changes the list by one name, added and
-taken out by turns; with --beside, a list of its own beside the large one. Printed: queries lost, latency in the middle,
-at 99 and 99.9 of a hundred, with and without reloads; the time a reload takes; memory before, at most, and after. The
-exit status is 1 when a query was lost, p99 with reloads is over 1.2 times that without, or memory afterwards is over 1.05
-times that before. 600 reloads in 600 s: benches/reloads.py --seconds 600 --block 600
+between blocks of the same length without (first and last half of it, at most a minute). In those, `weir status` is
+called as often: so that what is compared is the reload and not that a command is started. Each reload changes the list
+by one name, added and taken out by turns; with --beside, a list of its own beside the large one. Printed: queries lost,
+latency in the middle, at 99 and 99.9 of a hundred, with and without reloads; the time a reload takes; memory before, at
+most, and after. The exit status is 1 when a query was lost, p99 with reloads is over 1.2 times that without, or memory
+afterwards is over 1.05 times that before. 600 reloads in 600 s: benches/reloads.py --seconds 600 --block 600
 """
 import argparse, pathlib, random, re, statistics, subprocess, sys, tempfile, time
 
@@ -113,8 +113,8 @@ def quantile(latencies, share):
 
 def blocks_of(seconds, block):
     """Blocks with reloads, each between two without."""
-    count = max(1, round(seconds / block))
-    return [(False, block / 2)] + [(True, block), (False, block)] * (count - 1) + [(True, block), (False, block / 2)]
+    outermost = (False, min(block / 2, 60))
+    return [outermost] + [(True, block), (False, block)] * (max(1, round(seconds / block)) - 1) + [(True, block), outermost]
 
 
 def windows_of(latencies, blocks, rate):
