@@ -1,6 +1,8 @@
 //! Who goes first: a thread that loads a policy of a million names must not keep a query waiting (sched_setattr(2)).
 
-/// How much nicer than others a thread is that lets them go first: on a core that is wanted all the time it still gets a
+use std::io;
+
+/// How much nicer than others a thread is that goes after them: on a core that is wanted all the time it still gets a
 /// tenth, so that what it does comes to an end.
 #[cfg(target_os = "linux")]
 const NICER: i32 = 10;
@@ -10,17 +12,79 @@ const NICER: i32 = 10;
 #[cfg(target_os = "linux")]
 const SLICE_NS: u64 = 100_000;
 
-/// Lets all other threads go before this one, for the rest of its life. What the system does not know changes nothing.
-pub fn let_others_go_first() {
+/// The number by which the system knows the calling thread.
+pub fn own_id() -> i32 {
     #[cfg(target_os = "linux")]
+    // SAFETY: it takes nothing and cannot fail.
+    let id = unsafe { libc::gettid() };
+    #[cfg(not(target_os = "linux"))]
+    let id = 0;
+    id
+}
+
+/// Lets the thread have a core when others want it too, but as the nicer one. `0` is the calling thread.
+///
+/// # Errors
+/// The system does not allow it: a thread that waits for an idle core may come back only with CAP_SYS_NICE or an
+/// RLIMIT_NICE of 10 or more.
+pub fn go_after_others(id: i32) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    return set(id, libc::SCHED_OTHER, NICER);
+    #[cfg(not(target_os = "linux"))]
+    Ok(())
+}
+
+/// Lets the calling thread have a core that nobody else wants: whoever wakes up takes it at once. Where none is ever idle
+/// it does not get on, see [`go_after_others`].
+///
+/// # Errors
+/// The system does not know it.
+pub fn wait_for_an_idle_core() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        // First this: it is what counts for coming back.
+        set(0, libc::SCHED_OTHER, NICER)?;
+        set(0, libc::SCHED_IDLE, NICER)?;
+    }
+    Ok(())
+}
+
+/// Whether the calling thread waits for a core that nobody else wants.
+pub fn waits_for_an_idle_core() -> bool {
+    #[cfg(target_os = "linux")]
+    // SAFETY: it only reads, for the calling thread.
+    return unsafe { libc::sched_getscheduler(0) } == libc::SCHED_IDLE;
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
+#[cfg(target_os = "linux")]
+fn set(id: i32, class: libc::c_int, nice: i32) -> io::Result<()> {
+    // SAFETY: all of its fields are numbers, for which zero is a value.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    attributes.size = size_of::<libc::sched_attr>() as u32;
+    attributes.sched_policy = class as u32;
+    attributes.sched_nice = nice;
+    attributes.sched_runtime = SLICE_NS;
     // SAFETY: the structure is ours, lives through the call and says its size, which is that of its first version; the call
-    // only reads it and concerns the calling thread, which 0 stands for.
-    unsafe {
-        let mut attributes: libc::sched_attr = std::mem::zeroed();
-        attributes.size = size_of::<libc::sched_attr>() as u32;
-        attributes.sched_policy = libc::SCHED_OTHER as u32;
-        attributes.sched_nice = NICER;
-        attributes.sched_runtime = SLICE_NS;
-        libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0);
+    // only reads it. Of which thread it speaks matters to no memory.
+    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, id, &raw const attributes, 0) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_waits_for_an_idle_core_and_comes_back_where_that_is_allowed() {
+        std::thread::spawn(|| {
+            wait_for_an_idle_core().unwrap();
+            assert!(waits_for_an_idle_core());
+            let back = go_after_others(own_id());
+            assert_eq!(waits_for_an_idle_core(), back.is_err());
+        })
+        .join()
+        .unwrap();
     }
 }

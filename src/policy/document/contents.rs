@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub const LARGE: u64 = 1 << 20;
 
 /// Bytes that are read at once. A line that is longer is read whole all the same.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 1 << 18;
 
 /// See above. A clone shares what is on the disk.
 #[derive(Clone, Debug)]
