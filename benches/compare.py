@@ -19,11 +19,11 @@ cases: local    an answer of the server's own                          floor: a 
 
 CPU and throughput: a closed loop of 64 queries, or a flood as fast as a core sends, of which those count that were
 received. Latency, in `cached` and `forward`: an open loop at half of weir's throughput; servers that cannot take as much
-show it. A server without means for a case gets a –.
+show it (median over short slices by turns). A server without means for a case gets a –.
 
 --workers: floor and weir with one thread and with two, in `cached` and `forward`, by turns.
 """
-import argparse, json, os, pathlib, platform, random, socket, statistics, struct, subprocess, sys, tempfile, time
+import argparse, json, os, pathlib, platform, random, signal, socket, statistics, struct, subprocess, sys, tempfile, time
 
 import plot, servers
 
@@ -39,6 +39,9 @@ CASES = {
 }
 TIMED = ("cached", "forward")
 P99_ADDED_MAX_US = 50
+
+# Latency is the median over short slices by turns: what else the machine does spoils some of them, and not all.
+SLICES, SLICE_S = 8, 0.25
 
 
 class Cores:
@@ -227,9 +230,10 @@ def run_case(case, chosen, given, folder, upstream, listed, threads=(1,)):
             weir = next(server for server in running if server.name == "weir")
             rate = round(statistics.median(result["qps"] for result in weir.figures) / 2)
             for number in range(given.rounds):
-                for server in running:
-                    result = load(server.cores, server.port, given.seconds, *how, "--rate", str(rate))
-                    server.figures[number]["half"] = {"rate": rate, **result}
+                slices = [[load(server.cores, server.port, SLICE_S, *how, "--rate", str(rate)) for server in running] for _ in range(SLICES)]
+                for server, parts in zip(running, zip(*slices)):
+                    late = {key: statistics.median(part[key] for part in parts) for key in ("p50_us", "p99_us", "p999_us")}
+                    server.figures[number]["half"] = {"rate": rate, "lost": sum(part["lost"] for part in parts), **late}
         for server in running:
             figures[server.label] = server.figures or None
     finally:
@@ -307,6 +311,8 @@ def main():
     parser.add_argument("--svg")
     parser.add_argument("--workers", action="store_true")
     given = parser.parse_args()
+    # So that what was started is ended then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cases = given.cases.split(",")
     if unknown := [case for case in cases if case not in CASES]:
         parser.error(f"no such case: {', '.join(unknown)}")
