@@ -1,0 +1,356 @@
+#!/usr/bin/env python3
+"""weir beside the floors and its peers: one table of ratios, from one run (A B A B, medians, spread).
+
+usage: benches/compare.py [--cases local,cached,...] [--servers weir,dnsdist,...] [--rounds 5] [--seconds 2]
+                          [--names 1000000] [--json FILE] [--svg FILE] [--workers]
+
+Builds the floors (benches/floors), and weir if it is not there; starts the floor, weir and each peer that is installed,
+as benches/servers.py configures them; and gives the same load to each by turns. Servers run on one core, load and
+upstream on others. CPU time of the server (all its threads, to the nanosecond) is divided by the queries: that is
+steadier than throughput on a shared machine. Loopback only; all that was started is ended.
+
+cases: local    an answer of the server's own                          floor: a reflector
+       cached   one of 1000 answers in the cache                       floor: a reflector
+       blocked  NXDOMAIN for names of a list of a million              floor: a reflector
+       refused  REFUSED for a client that may not ask                  floor: a reflector
+       forward  names that never come twice, sent on to an upstream    floor: a relay that swaps ids
+       denied   silence for a client that may not ask, in a flood      floor: receiving alone
+       over     silence for clients over the limit of 1 a second       floor: receiving alone
+
+CPU and throughput: a closed loop of 64 queries, or a flood as fast as a core sends, of which those count that were
+received. Latency, in `cached` and `forward`: an open loop at half of weir's throughput; servers that cannot take as much
+show it (median over short slices by turns). A server without means for a case gets a –.
+
+--workers: floor and weir with one thread and with two, in `cached` and `forward`, by turns.
+"""
+import argparse, json, os, pathlib, platform, random, signal, socket, statistics, struct, subprocess, sys, tempfile, time
+
+import plot, servers
+
+PORT = 20700
+PAGE = os.sysconf("SC_PAGE_SIZE")
+START_MAX_S = 300
+LISTED_ASKED = 100_000
+
+# The most that weir may take in times the floor, and what an answer of each case is.
+CASES = {
+    "local": (1.10, "noerror"), "cached": (1.10, "noerror"), "blocked": (1.10, "nxdomain"), "refused": (1.10, "refused"),
+    "forward": (1.10, "noerror"), "denied": (1.15, None), "over": (1.15, None),
+}
+TIMED = ("cached", "forward")
+P99_ADDED_MAX_US = 50
+
+# Latency is the median over short slices by turns: what else the machine does spoils some of them, and not all.
+SLICES, SLICE_S = 8, 0.25
+
+
+class Cores:
+    """Servers first, load last, the upstream beside the load unless there is a core for it."""
+
+    def __init__(self, workers):
+        free = sorted(os.sched_getaffinity(0))
+        self.server = free[:workers]
+        rest = free[workers:] or free
+        self.load, self.upstream = rest[-1:], rest[-2:-1] or rest[-1:]
+        self.apart = len(free) > workers
+
+    def on(self, cores, command):
+        return ["taskset", "-c", ",".join(map(str, cores)), *command]
+
+
+def cpu_us(pid):
+    """CPU time that all threads have had. A thread that ends takes its share along: servers here keep theirs."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        total += int(pathlib.Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
+    return total / 1e3
+
+
+def resident_mib(pid):
+    return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20
+
+
+def queue(port):
+    """Bytes that wait in the UDP sockets at a port, and datagrams that they lost."""
+    waiting = lost = 0
+    for line in pathlib.Path("/proc/net/udp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].split(":")[1], 16) == port:
+            waiting += int(fields[4].split(":")[1], 16)
+            lost += int(fields[-1])
+    return waiting, lost
+
+
+def ask(name, port, source=servers.GUEST):
+    """The code of the answer and how many records it has, asked from a client that is served; None: silence."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.3)
+        try:
+            sock.bind((source, 0))
+            sock.connect(("127.0.0.1", port))
+            sock.send(struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1")
+            answer = sock.recv(512)
+            return answer[3] & 15, answer[7]
+        except OSError:
+            return None
+
+
+class Server:
+    """One that runs, for one case."""
+
+    def __init__(self, name, case, command, port, cores, home):
+        self.name, self.case, self.port, self.figures = name, case, port, []
+        self.log = home / "out"
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(cores.on(cores.server, command), cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait(self, listed):
+        """Until it does what the case is about."""
+        begun = time.monotonic()
+        while not self.serves(listed):
+            if self.process.poll() is not None or time.monotonic() - begun > START_MAX_S:
+                raise RuntimeError(f"{self.name} does not serve {self.case}: {self.log.read_text()[-1500:]}")
+            time.sleep(0.05)
+
+    def serves(self, listed):
+        if self.name == "floor" and self.case in ("denied", "over"):
+            return any(f":{self.port:04X} " in line for line in open("/proc/net/udp"))
+        if self.case == "blocked" and self.name != "floor":
+            answer = ask(listed, self.port)
+            return answer is not None and answer[1] == 0 and answer[0] in (0, 3)
+        if self.case == "over" and ask("host1.example.com", self.port):
+            return True
+        answer = ask("host1.example.com", self.port)
+        return answer is not None and answer[0] == 0 and answer[1] > 0
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def load(cores, port, seconds, *how):
+    command = [str(servers.FLOORS), "load", f"127.0.0.1:{port}", "--seconds", str(seconds), *how]
+    ran = subprocess.run(cores.on(cores.load, command), capture_output=True, text=True)
+    if ran.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {ran.stderr}")
+    return json.loads(ran.stdout)
+
+
+def measure(server, cores, seconds, how):
+    """CPU a query, throughput, latency, memory; raises when what came is not what the case is about."""
+    expected = servers.ANSWERS.get((server.name, server.case), CASES[server.case][1])
+    if expected is None:
+        how = (*how, "--flood", "1")
+    load(cores, server.port, 0.2, *how)
+    while queue(server.port)[0]:
+        time.sleep(0.01)
+    spent, lost = cpu_us(server.process.pid), queue(server.port)[1]
+    result = load(cores, server.port, seconds, *how)
+    while queue(server.port)[0]:
+        time.sleep(0.001)
+    spent = cpu_us(server.process.pid) - spent
+    lost = queue(server.port)[1] - lost
+    if expected is None:
+        queries = result["sent"] - lost
+        wrong = result["answered"] > result["sent"] / 1000
+    else:
+        queries = result["answered"]
+        wrong = result["lost"] > result["sent"] / 200 or result[expected] < queries * 0.999
+    if queries < 1000 or wrong:
+        raise RuntimeError(f"{server.name} {server.case}: not a measurement: {result}")
+    return {"cpu_us": spent / queries, "qps": queries / seconds, "dropped": lost, "mib": resident_mib(server.process.pid),
+            **{key: result[key] for key in ("p50_us", "p99_us", "p999_us")}}
+
+
+def names_of(case, folder, listed):
+    if case == "forward":
+        return ("--pattern", "%x.example.com")
+    path = folder / f"asked-{case}"
+    if case == "blocked":
+        rng = random.Random(2)
+        path.write_text("".join(f"{'' if n % 2 else 'www.'}{rng.choice(listed)} A\n" for n in range(LISTED_ASKED)))
+    else:
+        path.write_text("".join(f"host{n}.example.com A\n" for n in range(1000)))
+    return ("--names", str(path))
+
+
+def made(count):
+    """Names as long as those of published lists."""
+    rng, letters, names = random.Random(1), "abcdefghijklmnopqrstuvwxyz", {}
+    while len(names) < count:
+        name = "".join(rng.choices(letters, k=rng.randrange(6, 16))) + rng.choice([".com", ".net", ".org", ".info", ".co.uk"])
+        names["".join(rng.choices(letters, k=5)) + "." + name if rng.random() < 0.4 else name] = None
+    return list(names)
+
+
+def run_case(case, chosen, given, folder, upstream, listed, threads=(1,)):
+    """The figures of each round, by server; None for one that has no means for the case or does not do it."""
+    running, figures = [], {}
+    how = names_of(case, folder, listed)
+    try:
+        for count in threads:
+            cores = Cores(count)
+            for name in chosen:
+                port = PORT + 1 + len(running)
+                label = name if len(threads) == 1 else f"{name} x{count}"
+                home = folder / f"{case}-{label.replace(' ', '-')}"
+                home.mkdir()
+                command = servers.SERVERS[name](case, home, port, upstream, count, str(folder / "listed"))
+                if command is None:
+                    figures[label] = None
+                    continue
+                server = Server(name, case, command, port, cores, home)
+                server.label, server.cores = label, cores
+                running.append(server)
+        for server in list(running):
+            try:
+                server.wait(listed[0] if listed else "")
+            except RuntimeError as why:
+                print(why, file=sys.stderr)
+                figures[server.label] = None
+                running.remove(server)
+                server.stop()
+        for number in range(given.rounds):
+            for server in list(running):
+                try:
+                    result = measure(server, server.cores, given.seconds, how)
+                    server.figures.append(result)
+                    print(f"{case} round {number + 1} {server.label:10} {result['cpu_us']:7.2f} us CPU, {result['qps']:8.0f}/s", flush=True)
+                except RuntimeError as why:
+                    print(why, file=sys.stderr)
+                    running.remove(server)
+                    server.figures = []
+                    server.stop()
+        if case in TIMED and len(threads) == 1 and "weir" in [server.name for server in running]:
+            weir = next(server for server in running if server.name == "weir")
+            rate = round(statistics.median(result["qps"] for result in weir.figures) / 2)
+            for number in range(given.rounds):
+                slices = [[load(server.cores, server.port, SLICE_S, *how, "--rate", str(rate)) for server in running] for _ in range(SLICES)]
+                for server, parts in zip(running, zip(*slices)):
+                    late = {key: statistics.median(part[key] for part in parts) for key in ("p50_us", "p99_us", "p999_us")}
+                    server.figures[number]["half"] = {"rate": rate, "lost": sum(part["lost"] for part in parts), **late}
+        for server in running:
+            figures[server.label] = server.figures or None
+    finally:
+        for server in running:
+            server.stop()
+    labels = [name if len(threads) == 1 else f"{name} x{count}" for count in threads for name in chosen]
+    return {label: figures.get(label) for label in labels}
+
+
+def middle(values, digits):
+    values = list(values)
+    return f"{statistics.median(values):.{digits}f}"
+
+
+def ratios(figures, floor):
+    return [one["cpu_us"] / other["cpu_us"] for one, other in zip(figures, floor)]
+
+
+def table(results):
+    print(f"\n{'case':8} {'server':9} {'CPU us':>7} {'x floor':>8} {'(spread)':>13} {'goal':>5} {'queries/s':>10}"
+          f" {'p50 us':>8} {'p99 us':>8} {'p99.9 us':>9} {'MiB':>6}")
+    for case, by_server in results.items():
+        for name, rounds in by_server.items():
+            if not rounds:
+                print(f"{case:8} {name:9} {'–':>7}")
+                continue
+            of_floor = sorted(ratios(rounds, by_server["floor"])) if by_server.get("floor") else []
+            ratio = f"{statistics.median(of_floor):8.2f} ({of_floor[0]:5.2f}-{of_floor[-1]:5.2f})" if of_floor else f"{'–':>8} {'':13}"
+            goal = f"{CASES[case][0]:.2f}" if name == "weir" else ""
+            halves = [one["half"] for one in rounds if "half" in one]
+            late = [f"{middle((half[key] for half in halves), 0)}" if halves else "" for key in ("p50_us", "p99_us", "p999_us")]
+            print(f"{case:8} {name:9} {middle((one['cpu_us'] for one in rounds), 2):>7} {ratio} {goal:>5}"
+                  f" {middle((one['qps'] for one in rounds), 0):>10} {late[0]:>8} {late[1]:>8} {late[2]:>9}"
+                  f" {middle((one['mib'] for one in rounds), 0):>6}")
+    for case in TIMED:
+        rows = results.get(case, {})
+        if rows.get("weir") and rows.get("floor") and "half" in rows["weir"][0]:
+            added = [one["half"]["p99_us"] - floor["half"]["p99_us"] for one, floor in zip(rows["weir"], rows["floor"])]
+            print(f"{case}: at {rows['weir'][0]['half']['rate']}/s, half of what weir does, it adds {middle(added, 0)} us to the floor's p99"
+                  f" ({min(added):.0f} to {max(added):.0f}); the goal is {P99_ADDED_MAX_US} at most")
+
+
+def workers_table(results, apart):
+    print()
+    for case, by_server in results.items():
+        for name in ("floor", "weir"):
+            one, two = by_server.get(f"{name} x1"), by_server.get(f"{name} x2")
+            if not one or not two:
+                print(f"{case} {name}: –")
+                continue
+            cost = sorted(b["cpu_us"] / a["cpu_us"] for a, b in zip(one, two))
+            gain = sorted(b["qps"] / a["qps"] for a, b in zip(one, two))
+            print(f"{case:8} {name:6} two threads take {statistics.median(cost):.2f} ({cost[0]:.2f}-{cost[-1]:.2f}) times the CPU a query"
+                  f" of one, and answer {statistics.median(gain):.2f} ({gain[0]:.2f}-{gain[-1]:.2f}) times as many")
+    if not apart:
+        print("This machine has two cores: with two threads the load shares them, so that the second figure says nothing here. From the"
+              "\nfirst follows what two free cores give: 2 divided by it.")
+
+
+def drawn(results):
+    groups = {case: {name: statistics.median(ratios(rounds, by_server["floor"])) if rounds else None
+                     for name, rounds in by_server.items() if name != "floor"}
+              for case, by_server in results.items() if by_server.get("floor")}
+    return plot.bars("weir and its peers beside the floor", groups, {case: CASES[case][0] for case in groups}, list(servers.SERVERS))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--servers", default=",".join(servers.SERVERS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--names", type=int, default=1_000_000)
+    parser.add_argument("--json")
+    parser.add_argument("--svg")
+    parser.add_argument("--workers", action="store_true")
+    given = parser.parse_args()
+    # So that what was started is ended then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cases = given.cases.split(",")
+    if unknown := [case for case in cases if case not in CASES]:
+        parser.error(f"no such case: {', '.join(unknown)}")
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", servers.ROOT / "benches/floors/Cargo.toml"], check=True)
+    if not os.path.exists(servers.WEIR):
+        subprocess.run(["cargo", "build", "--release", "--locked"], cwd=servers.ROOT, check=True)
+    chosen, versions = ["floor"], {}
+    for name in (name for name in given.servers.split(",") if name != "floor"):
+        versions[name] = servers.version(name)
+        print(f"{name} {versions[name]}" if versions[name] else f"{name} is not installed and left out", flush=True)
+        if versions[name]:
+            chosen.append(name)
+    threads, results = (1,), {}
+    if given.workers:
+        threads, chosen, cases = (1, 2), ["floor", "weir"], [case for case in cases if case in TIMED]
+    with tempfile.TemporaryDirectory(prefix="weir-compare-") as path:
+        folder = pathlib.Path(path)
+        listed = made(given.names) if "blocked" in cases else []
+        (folder / "listed").write_text("".join(f"{name}\n" for name in listed))
+        cores = Cores(max(threads))
+        upstream = subprocess.Popen(cores.on(cores.upstream, [str(servers.FLOORS), "reflect", f"127.0.0.1:{PORT}"]))
+        try:
+            for case in cases:
+                results[case] = run_case(case, chosen, given, folder, PORT, listed, threads)
+        finally:
+            upstream.terminate()
+            upstream.wait()
+    if given.workers:
+        workers_table(results, Cores(2).apart)
+    else:
+        table(results)
+    if given.json:
+        machine = {"cores": os.cpu_count(), "system": platform.release(), "machine": platform.machine()}
+        document = {"machine": machine, "versions": versions, "rounds": given.rounds, "seconds": given.seconds, "results": results}
+        pathlib.Path(given.json).write_text(json.dumps(document, indent=1) + "\n")
+    if given.svg and not given.workers:
+        pathlib.Path(given.svg).write_text(drawn(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+//! What the socket alone costs: programs that do the least that a DNS server, a relay and a sink can do, and the load to
+//! measure them and others with. They are what weir and its peers are held against (benches/compare.py).
+//!
+//! ```text
+//! floors reflect ADDRESS:PORT [threads]          answers each query from the query itself; UDP and TCP
+//! floors relay   ADDRESS:PORT ADDRESS:PORT [threads]  sends queries on and answers back, with other ids; UDP
+//! floors sink    ADDRESS:PORT [threads]          receives and does nothing; UDP
+//! floors load    ADDRESS:PORT [--option value]   see load.rs
+//! ```
+
+mod batch;
+mod load;
+mod reflect;
+mod relay;
+
+use std::net::SocketAddrV4;
+use std::process::exit;
+use std::thread;
+
+const USAGE: &str = "usage: floors reflect ADDRESS:PORT [threads] | relay ADDRESS:PORT ADDRESS:PORT [threads] | \
+sink ADDRESS:PORT [threads] | load ADDRESS:PORT [--option value]...";
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["reflect", at, ref rest @ ..] => {
+            let at = address(at);
+            thread::spawn(move || reflect::serve_streams(at));
+            run(threads(rest), move || reflect::serve_datagrams(at));
+        }
+        ["relay", at, to, ref rest @ ..] => {
+            let (at, to) = (address(at), address(to));
+            run(threads(rest), move || relay::serve(at, to));
+        }
+        ["sink", at, ref rest @ ..] => {
+            let at = address(at);
+            run(threads(rest), move || sink(at));
+        }
+        ["load", to, ref options @ ..] => {
+            let load = load::Load::read(options).unwrap_or_else(|wrong| fail(&wrong));
+            println!("{}", load.run(address(to)));
+        }
+        _ => fail(USAGE),
+    }
+}
+
+fn fail(why: &str) -> ! {
+    eprintln!("{why}");
+    exit(2)
+}
+
+fn address(word: &str) -> SocketAddrV4 {
+    word.parse().unwrap_or_else(|_| fail(&format!("{word:?} is no IPv4 address with a port")))
+}
+
+fn threads(rest: &[&str]) -> usize {
+    match rest {
+        [] => 1,
+        [count] => count.parse().ok().filter(|count| (1..=256).contains(count)).unwrap_or_else(|| fail(USAGE)),
+        _ => fail(USAGE),
+    }
+}
+
+/// Each thread has a socket of its own at the same address, between which the kernel deals out the clients.
+fn run(threads: usize, serve: impl Fn() + Clone + Send + 'static) {
+    (1..threads).for_each(|_| drop(thread::spawn(serve.clone())));
+    serve();
+}
+
+fn sink(at: SocketAddrV4) {
+    let socket = batch::socket(Some(at));
+    let mut ring = batch::Ring::new();
+    loop {
+        ring.receive(&socket, batch::Wait::ForOne);
+    }
+}
