@@ -22,6 +22,7 @@ pub use state::StatePlace;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::control::beside::beside;
 use crate::control::feeds::FeedDesk;
 use crate::control::feeds::store::Store;
 use crate::control::history::replace;
@@ -240,7 +241,7 @@ async fn serve(
     {
         let site = Arc::clone(&site);
         // It serves already; a policy that is new to the history takes a while to be kept.
-        let _ = tokio::task::spawn_blocking(move || site.history.started(id, files)).await;
+        let _ = beside(move || site.history.started(id, files)).await;
     }
     announce::announce(&site, &recipe, &running, socket.as_ref(), say);
     drop(running);
