@@ -1,6 +1,7 @@
 //! The wiring: policy in, workers out, signals. The main thread becomes the control side and never touches a query.
 
 mod announce;
+mod answers;
 mod engine;
 mod error;
 mod history;
@@ -120,6 +121,8 @@ struct Site {
     watch: Mutex<Watch>,
     /// What was asked lately: as above, and read by plans and the guard.
     recent: Mutex<Recent>,
+    /// Where the cache is looked into for a plan.
+    control: tokio::runtime::Handle,
     /// Held while a plan is made.
     planning: Mutex<()>,
 }
@@ -235,6 +238,7 @@ async fn serve(
         feeds: Arc::new(FeedDesk::new(Arc::clone(&recipe.store), clock)),
         watch: Mutex::new(Watch::new(clock.now().at)),
         recent: Mutex::new(recent),
+        control: tokio::runtime::Handle::current(),
         planning: Mutex::default(),
     });
     let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
