@@ -1,6 +1,7 @@
 //! The wiring: policy in, workers out, signals. The main thread becomes the control side and never touches a query.
 
 mod announce;
+mod answers;
 mod engine;
 mod error;
 mod history;
@@ -22,6 +23,7 @@ pub use state::StatePlace;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::control::beside::beside;
 use crate::control::feeds::FeedDesk;
 use crate::control::feeds::store::Store;
 use crate::control::history::replace;
@@ -120,6 +122,8 @@ struct Site {
     watch: Mutex<Watch>,
     /// What was asked lately: as above, and read by plans and the guard.
     recent: Mutex<Recent>,
+    /// Where the cache is looked into for a plan.
+    control: tokio::runtime::Handle,
     /// Held while a plan is made.
     planning: Mutex<()>,
 }
@@ -235,13 +239,14 @@ async fn serve(
         feeds: Arc::new(FeedDesk::new(Arc::clone(&recipe.store), clock)),
         watch: Mutex::new(Watch::new(clock.now().at)),
         recent: Mutex::new(recent),
+        control: tokio::runtime::Handle::current(),
         planning: Mutex::default(),
     });
     let engine = GatewayEngine::new(recipe.clone(), Arc::clone(&site), started, log).await?;
     {
         let site = Arc::clone(&site);
         // It serves already; a policy that is new to the history takes a while to be kept.
-        let _ = tokio::task::spawn_blocking(move || site.history.started(id, files)).await;
+        let _ = beside(move || site.history.started(id, files)).await;
     }
     announce::announce(&site, &recipe, &running, socket.as_ref(), say);
     drop(running);

@@ -2,7 +2,6 @@
 
 use crate::cache::Cache;
 use crate::dns::name::Name;
-use crate::dns::response::Response;
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
 use crate::ledger::notices::Notices;
@@ -11,10 +10,11 @@ use crate::policy::Policy;
 use crate::policy::cookies::CookieJar;
 use crate::policy::emergency::{self, Emergency};
 use crate::policy::filter::hits::COUNTED_MAX;
-use crate::policy::filter::{Action, Budgets, Decision, Matched, Rule, RuleHits, Subject};
+use crate::policy::filter::{Budgets, Decision, Matched, Rule, RuleHits, Subject};
 use crate::policy::regulars::Regulars;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
+use crate::policy::word::Filters;
 use crate::storm;
 use crate::upstream::{Registry, RegistryFull, Routing};
 use arc_swap::ArcSwap;
@@ -42,13 +42,16 @@ pub struct Running {
 }
 
 impl Running {
+    /// What has a say about names and answers.
+    #[inline]
+    pub fn filters(&self) -> Filters<'_> {
+        Filters { policy: &self.policy, emergency: &self.emergency }
+    }
+
     /// What the filters say about a name: emergency rules first, whatever any zone allows.
     #[inline]
     pub fn decide(&self, subject: &Subject<'_>) -> Decision<'_> {
-        match self.emergency_rule(subject) {
-            Some(rule) => Decision { rule: Some(rule), ..Decision::default() },
-            None => self.policy.filter.decide(subject),
-        }
+        self.filters().decide(subject)
     }
 
     /// As [`Self::decide`], for a question that is asked now: `is_spent` says whether the budget of a rule is used up, and
@@ -65,17 +68,10 @@ impl Running {
         }
     }
 
-    /// The emergency rule that decides. Over TCP there is nothing to truncate: then it is as if there were no such rule.
+    /// The emergency rule that decides.
     #[inline]
     pub fn emergency_rule(&self, subject: &Subject<'_>) -> Option<&Rule> {
-        let passes = |rule: &Rule| subject.tcp && rule.action == Action::Truncate;
-        self.emergency.decide(subject).rule.filter(|rule| !passes(rule))
-    }
-
-    /// Whether any filter has a rule.
-    #[inline]
-    pub fn has_rules(&self) -> bool {
-        !self.emergency.is_empty() || !self.policy.filter.rules().is_empty()
+        self.filters().emergency_rule(subject)
     }
 
     /// The rules that are counted, in the order in which they are heard.
@@ -101,17 +97,6 @@ impl Running {
     #[inline]
     pub fn is_untouched(&self, name: &Name) -> bool {
         self.emergency.is_untouched(name) && self.policy.filter.is_untouched(name)
-    }
-
-    /// Whether no rule of any filter could ever speak about an answer to `name`, for any client, apart from rules that
-    /// decide on the question.
-    #[inline]
-    pub fn is_answer_untouched(&self, name: &Name, response: &Response<'_>) -> bool {
-        let mut untouched = self.policy.filter.is_answer_untouched(name, response);
-        if !self.emergency.is_empty() {
-            response.chain(&mut |target| untouched = untouched && self.emergency.is_untouched(target));
-        }
-        untouched
     }
 
     /// The one that follows when `change` is made to this one.

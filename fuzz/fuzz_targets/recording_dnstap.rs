@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir::recordings::dnstap;
+use weir::recordings::{Taken, dnstap};
 
 fuzz_target!(|data: &[u8]| {
-    for taken in [dnstap::Taken::Queries, dnstap::Taken::Responses] {
+    for taken in [Taken::Queries, Taken::Responses] {
         let mut count = 0_u64;
         if let Ok(tally) = dnstap::read(&mut &data[..], taken, &mut |_| count += 1) {
             assert_eq!(tally.queries, count);

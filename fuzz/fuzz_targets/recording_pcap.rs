@@ -2,11 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir::recordings::pcap;
+use weir::recordings::{Taken, pcap};
 
 fuzz_target!(|data: &[u8]| {
-    let mut count = 0_u64;
-    if let Ok(tally) = pcap::read(data, 53, &mut |_| count += 1) {
-        assert_eq!(tally.queries, count);
+    for taken in [Taken::Queries, Taken::Responses] {
+        let mut count = 0_u64;
+        if let Ok(tally) = pcap::read(data, 53, taken, &mut |_| count += 1) {
+            assert_eq!(tally.queries, count);
+        }
     }
 });

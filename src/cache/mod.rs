@@ -282,6 +282,20 @@ impl Cache {
         self.answers(hash).map_or(Found::Miss, |mut answers| answers.shard.get(now, hash, key, out))
     }
 
+    /// Adds the body of an answer to `out` as it was kept, whatever its age, when it is one of at most `room` bytes; false when
+    /// there is none. Counts and marks nothing. For the control side: it waits for the lock, and must not be kept from a
+    /// processor by whoever looks something up meanwhile.
+    pub fn look(&self, key: &Key<'_>, room: usize, out: &mut Vec<u8>) -> bool {
+        let hash = self.hash(key);
+        let Some(cell) = self.cell(hash) else { return false };
+        let answers = wait(&cell.answers);
+        let body = answers.shard.look(hash, key).filter(|body| body.len() <= room);
+        body.is_some_and(|body| {
+            out.extend_from_slice(body);
+            true
+        })
+    }
+
     /// Keeps an answer in place of the one that was kept for `key`. Skipped, and counted, when it is too long, not to
     /// the question of `key`, or another worker holds the shard.
     pub fn insert(&self, now: Moment, key: &Key<'_>, answer: &Answer<'_>) {

@@ -102,6 +102,12 @@ impl Shard {
         })
     }
 
+    /// See [`super::Cache::look`].
+    pub(super) fn look(&self, hash: u64, key: &Key<'_>) -> Option<&[u8]> {
+        let at = self.find(hash, key)?;
+        Some(&self.ring[Header::read(&self.ring, at).body_at(at)])
+    }
+
     /// See [`super::Cache::insert`].
     pub(super) fn insert(&mut self, now: Moment, hash: u64, key: &Key<'_>, answer: &Answer<'_>) {
         if self.index.is_off() {

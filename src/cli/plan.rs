@@ -13,7 +13,7 @@ use crate::control::status::Status;
 use crate::policy::Policy;
 use crate::policy::document::Report;
 use crate::policy::explain::Besides;
-use crate::recordings::{Recorded, Tally, Unreadable, dnstap, lines, pcap};
+use crate::recordings::{Recorded, Taken, Tally, Unreadable, dnstap, lines, pcap};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf, absolute};
@@ -147,9 +147,9 @@ impl<'a> Recording<'a> {
     /// Tries all of its queries on both policies.
     fn try_on(&self, old: &Policy, new: &Policy) -> Result<(Verdicts, Tally), Exit> {
         let mut comparison = Comparison::new(old, new, Besides::default(), Clock::start().now().unix_ms);
-        let mut take = |recorded: &Recorded| {
-            let Recorded { client, name, qtype, tcp } = *recorded;
-            comparison.try_on(&Tried { client, name, qtype, tcp, weight: 1.0 });
+        let mut take = |recorded: &Recorded<'_>| {
+            let Recorded { client, name, qtype, tcp, answer } = *recorded;
+            comparison.try_on(&Tried { client, name, qtype, tcp, weight: 1.0, answer });
         };
         let tally = self.read(&mut take).map_err(|error| {
             output::error(format_args!("{}: {error}", self.path().display()));
@@ -164,17 +164,19 @@ impl<'a> Recording<'a> {
         Ok((comparison.end(format!("of {}", self.path().display())), tally))
     }
 
-    fn read(&self, take: &mut dyn FnMut(&Recorded)) -> Result<Tally, Unreadable> {
+    fn read(&self, take: &mut dyn FnMut(&Recorded<'_>)) -> Result<Tally, Unreadable> {
+        let tally = self.read_messages(Taken::Queries, take)?;
+        // Many servers log the responses alone.
+        let only_responses = tally.queries == 0 && tally.responses > 0;
+        if only_responses { self.read_messages(Taken::Responses, take) } else { Ok(tally) }
+    }
+
+    fn read_messages(&self, taken: Taken, take: &mut dyn FnMut(&Recorded<'_>)) -> Result<Tally, Unreadable> {
         let open = || File::open(self.path()).map(|file| BufReader::with_capacity(1 << 18, file));
         match *self {
             Self::Lines(_) => lines::read(&mut open()?, take),
-            Self::Pcap(_, port) => pcap::read(open()?, port, take),
-            Self::Dnstap(_) => {
-                let tally = dnstap::read(&mut open()?, dnstap::Taken::Queries, take)?;
-                // Many servers log the responses alone.
-                let only_responses = tally.queries == 0 && tally.responses > 0;
-                if only_responses { dnstap::read(&mut open()?, dnstap::Taken::Responses, take) } else { Ok(tally) }
-            }
+            Self::Pcap(_, port) => pcap::read(open()?, port, taken, take),
+            Self::Dnstap(_) => dnstap::read(&mut open()?, taken, take),
         }
     }
 }

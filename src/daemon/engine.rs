@@ -267,7 +267,8 @@ impl Engine for GatewayEngine {
         }
         if cache_bytes != previous.policy.server.cache.size_bytes {
             let (shared, at) = (Arc::clone(&self.site.shared), self.site.clock.now().at);
-            // Both sizes exist until it is done: on a thread that may take its time.
+            // Both sizes exist until it is done. Not beside the workers: it holds the locks of all shards, and
+            // look-ups miss for as long as it does.
             let _ = tokio::task::spawn_blocking(move || shared.cache.resize(at, cache_bytes)).await;
         }
         self.replaced.push(previous);

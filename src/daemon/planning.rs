@@ -2,7 +2,7 @@
 //! and compiles, so it is called where that holds up nobody.
 
 use super::recipe::Recipe;
-use super::{Site, history};
+use super::{Site, answers, history};
 use crate::control::history::request::{Order, Source};
 use crate::control::plan::verdicts::{Comparison, Tried, Verdicts};
 use crate::control::plan::written::lists_between;
@@ -11,12 +11,12 @@ use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Cause;
 use crate::control::status::seconds_text;
 use crate::language::text;
-use crate::ledger::recent::Remembered;
+use crate::ledger::recent::{Asked, Remembered};
 use crate::live_policy::Running;
 use crate::policy::explain::Besides;
 use crate::policy::{Mode, Policy};
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// What would change, if the policy of another directory or of the history came to run.
 ///
@@ -39,24 +39,32 @@ pub(super) fn plan(site: &Site, recipe: &Recipe, request: &PlanRequest) -> Resul
     })?;
     let running = site.shared.live.load();
     let remembered = site.remembered();
-    let verdicts = compare(&running, &policy, &remembered, site.clock.now().unix_ms);
+    let note = note(&running, &remembered);
+    let verdicts = compare(site, &running, &policy, remembered);
     let old = (format!("the gateway, generation {}", running.generation), &*running.base);
     let mut plan = Plan::new(old, (name, &policy), &report, verdicts);
     plan.warnings.splice(0..0, notes);
-    plan.queries_note = note(&running, &remembered);
+    plan.queries_note = note;
     Ok(plan)
 }
 
-/// The verdicts of both policies on what was asked lately; `None` when nothing was.
-fn compare(running: &Running, policy: &Policy, remembered: &Remembered, unix_ms: u64) -> Option<Verdicts> {
+/// The verdicts of both policies on what was asked lately, and on what the cache has of the answers; `None` when nothing was.
+fn compare(site: &Site, running: &Running, policy: &Policy, remembered: Remembered) -> Option<Verdicts> {
+    let Remembered { queries, reach } = remembered;
+    if queries.is_empty() {
+        return None;
+    }
+    let queries = Arc::new(queries);
+    let answers = answers::gather(&site.control, &site.shared, &queries);
+    let unix_ms = site.clock.now().unix_ms;
     let besides = Besides { mode: None, emergency: Some(&running.emergency) };
     let mut comparison = Comparison::new(&running.base, policy, besides, unix_ms);
-    for query in &remembered.queries {
-        let crate::ledger::recent::Asked { client, name, qtype, tcp, weight } = *query;
-        comparison.try_on(&Tried { client: client.to_canonical(), name, qtype, tcp, weight });
+    for (number, query) in queries.iter().enumerate() {
+        let Asked { client, name, qtype, tcp, weight } = *query;
+        let client = client.to_canonical();
+        comparison.try_on(&Tried { client, name, qtype, tcp, weight, answer: answers.of(number) });
     }
-    let which = format!("of the last {}", seconds_text(remembered.reach.as_secs()));
-    (!remembered.queries.is_empty()).then(|| comparison.end(which))
+    Some(comparison.end(format!("of the last {}", seconds_text(reach.as_secs()))))
 }
 
 /// What is to be known about the queries that a plan was tried on.
@@ -90,7 +98,7 @@ pub(super) fn hold(
         return Ok(Vec::new());
     }
     let lists = lists_between(&running.base.outline, &policy.outline);
-    let verdicts = compare(running, policy, &site.remembered(), site.clock.now().unix_ms);
+    let verdicts = compare(site, running, policy, site.remembered());
     let objections = guard::objections(settings, &lists, verdicts.as_ref());
     if objections.is_empty() {
         return Ok(Vec::new());

@@ -2,6 +2,7 @@
 
 use super::recipe::Recipe;
 use super::{Site, planning, survey};
+use crate::control::beside::beside;
 use crate::control::history::request::Order;
 use crate::control::incidents::{Event, Who};
 use crate::control::protocol::{Command, Failure, FailureCode};
@@ -33,14 +34,14 @@ pub(super) async fn answer(
         Command::History {} => value(&site.history.list()?),
         Command::Diff(request) => {
             let compare = move || site.history.diff(&request);
-            value(&tokio::task::spawn_blocking(compare).await.map_err(|error| {
+            value(&beside(compare).await.map_err(|error| {
                 Failure::new(FailureCode::Unavailable, text!("comparing broke off: {error}", error))
             })??)
         }
         Command::Plan(request) => {
             let (site, recipe) = (Arc::clone(&site), Arc::clone(recipe));
             let plan = move || planning::plan(&site, &recipe, &request);
-            value(&tokio::task::spawn_blocking(plan).await.map_err(|error| {
+            value(&beside(plan).await.map_err(|error| {
                 Failure::new(FailureCode::Unavailable, text!("making the plan broke off: {error}", error))
             })??)
         }

@@ -2,7 +2,6 @@
 
 use super::admit::Kind;
 use super::guard::Ended;
-use super::judge::Pass;
 use super::memory::{bound_ttls, key_of};
 use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
@@ -19,6 +18,7 @@ use crate::ledger::UpstreamEvent;
 use crate::policy::Profile;
 use crate::policy::cookies::CookieMode;
 use crate::policy::rrl::{ResponseClass, RrlVerdict};
+use crate::policy::word::Pass;
 use crate::upstream::flights::{Attempt, Doubt, Flight, FlightId, Route};
 use crate::verdict::{Outcome, Reason};
 

@@ -7,7 +7,8 @@ use super::document::instant;
 use super::document::words::TypeName;
 use super::emergency::Emergency;
 use super::filter::data::LocalRecord;
-use super::filter::{self, Action, Decision, HitCount, Otherwise, Rule};
+use super::filter::{self, Action, HitCount, Otherwise, Rule};
+use super::foresee::{Foreseen, foresee_answer};
 use super::schedules::{ActiveSet, Schedules};
 use super::{Mode, Policy};
 use crate::dns::name::Name;
@@ -18,6 +19,7 @@ use crate::verdict::Reason;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 /// What is asked, by whom and how.
 #[derive(Clone, Copy, Debug)]
@@ -254,6 +256,14 @@ pub struct Besides<'r> {
     pub emergency: Option<&'r Emergency>,
 }
 
+impl<'r> Besides<'r> {
+    /// The names that are blocked by command, if only none.
+    pub(super) fn emergency(&self) -> &'r Emergency {
+        static NONE: LazyLock<Emergency> = LazyLock::new(Emergency::none);
+        self.emergency.unwrap_or(&NONE)
+    }
+}
+
 /// Explains what becomes of a question. Limits are named and not applied: they depend on what came before.
 pub fn explain(policy: &Policy, subject: &Subject) -> Explanation {
     explain_with(policy, Besides::default(), subject)
@@ -303,8 +313,7 @@ pub fn explain_answer(policy: &Policy, subject: &Subject, records: &[LocalRecord
     let mut explanation = explain(policy, subject);
     let goes_on = explanation.waits || matches!(explanation.answer, Answer::Forward | Answer::Allow);
     if goes_on && explanation.pool.is_some() {
-        let groups = policy.groups.of(subject.client);
-        explanation.ask_about(policy, subject, &groups, records);
+        explanation.ask_about(policy, subject, records);
     }
     explanation
 }
@@ -452,23 +461,13 @@ impl Explanation {
         self.decided(decision.rule, tcp) && !decision.waits
     }
 
-    /// Goes through the rules of the answer, and puts what they decide in the place of what the question alone had.
-    fn ask_about(&mut self, policy: &Policy, subject: &Subject, groups: &GroupSet, records: &[LocalRecord]) {
-        let Subject { client, name, qtype, tcp, ref active, .. } = *subject;
-        let message = answer_of(&name, (qtype, subject.qclass), records);
+    /// Puts what is decided about the answer in the place of what the question alone had.
+    fn ask_about(&mut self, policy: &Policy, subject: &Subject, records: &[LocalRecord]) {
+        let message = answer_of(&subject.name, (subject.qtype, subject.qclass), records);
         let Ok(response) = Response::scan(&message) else { return };
-        let Decision { rule, .. } =
-            policy.filter.judge(&filter::Subject { groups, client, name: &name, qtype, tcp, active }, &response);
-        (self.answer, self.reason, self.waits) = (Answer::Forward, Reason::None.name(), false);
-        (self.rule, self.zone) = (None, None);
-        if self.decided(rule, tcp) {
-            return;
-        }
-        let mut inside = false;
-        response.addresses(&mut |address| inside |= policy.rebinding.is_private(address));
-        if inside && policy.rebinding.mode == Mode::Enforce && !policy.rebinding.allows(&name) {
-            (self.answer, self.reason) = (Answer::Nodata, Reason::Rebinding.name());
-        }
+        let Foreseen { answer, reason, rule, .. } = foresee_answer(policy, Besides::default(), subject, &response);
+        (self.answer, self.reason, self.waits) = (answer, reason.name(), false);
+        (self.rule, self.zone) = (rule.map(|rule| rule.id.clone()), rule.map(|rule| rule.zone.clone()));
     }
 
     fn name_pool(&mut self, policy: &Policy, name: &Name) {

@@ -1,10 +1,12 @@
-//! What would become of a question under a policy, in short: for many questions at once, where [`super::explain`] tells of
-//! one at length. The same functions decide in both and on the path of a query. No allocation.
+//! What would become of a question under a policy, and of an answer to it, in short: for many at once, where
+//! [`super::explain`] tells of one at length. The same functions decide in both and on the path of a query. No allocation.
 
 use super::Policy;
 use super::access::{AccessVerdict, Asked};
 use super::explain::{Answer, Besides, Subject};
-use super::filter::{self, Decision, Rule};
+use super::filter::{self, Decision, Rule, TtlBounds};
+use super::word::{Filters, Heard, Pass, Word};
+use crate::dns::response::Response;
 use crate::dns::{opcode, rtype};
 use crate::verdict::Reason;
 
@@ -19,12 +21,21 @@ pub struct Foreseen<'p> {
     pub rule: Option<&'p Rule>,
     /// The first rule in monitor mode that would have decided.
     pub monitored: Option<&'p Rule>,
+    /// The rule that bounds the TTLs of the answer.
+    pub ttl: Option<&'p Rule>,
+    /// A rule of an earlier zone may decide otherwise once the answer is there.
+    pub waits: bool,
 }
 
 impl<'p> Foreseen<'p> {
     /// The rule that decides, else the name of the policy.
     pub fn by(&self) -> &'p str {
         self.rule.map_or(self.reason.name(), |rule| &rule.id)
+    }
+
+    /// The bounds of the TTLs that the client gets.
+    pub fn bounds(&self) -> TtlBounds {
+        Pass { untouched: false, ttl: self.ttl, cut: false, rule: None }.bounds()
     }
 }
 
@@ -40,7 +51,7 @@ pub fn foresee<'p>(policy: &'p Policy, besides: Besides<'p>, subject: &Subject) 
     let Subject { client, ref name, qtype, qclass, tcp, ref active } = *subject;
     let judged = policy.access.judge(client, tcp, Asked { opcode: opcode::QUERY, qtype, qclass });
     let (answer, reason) = Answer::of_access(judged.verdict);
-    let passed = Foreseen { answer, reason, rule: None, monitored: None };
+    let passed = Foreseen { answer, reason, rule: None, monitored: None, ttl: None, waits: false };
     // Transfers pass the filter by: they are for those whom [transfer] names.
     if judged.verdict != AccessVerdict::Admit || matches!(qtype, rtype::AXFR | rtype::IXFR) {
         return passed;
@@ -48,14 +59,48 @@ pub fn foresee<'p>(policy: &'p Policy, besides: Besides<'p>, subject: &Subject) 
     let groups = policy.groups.of(client);
     let subject = filter::Subject { groups: &groups, client, name, qtype, tcp, active };
     let emergency = besides.emergency.map(|emergency| emergency.decide(&subject)).unwrap_or_default();
-    let decided = |Decision { rule, monitored, .. }: Decision<'p>| match rule {
-        Some(rule) => {
-            Foreseen { answer: Answer::of_rule(rule, tcp), reason: Reason::Filter, rule: Some(rule), monitored }
+    let decided = |Decision { rule, monitored, waits, .. }: Decision<'p>| match rule {
+        Some(_) => {
+            let answer = rule.map_or(passed.answer, |rule| Answer::of_rule(rule, tcp));
+            Foreseen { answer, reason: Reason::Filter, rule, monitored, waits, ..passed }
         }
         None => Foreseen { monitored, ..passed },
     };
     let first = decided(emergency);
     if first.answer.passes() { decided(policy.filter.decide(&subject)) } else { first }
+}
+
+/// As [`foresee`], for a question to which an upstream would answer so.
+pub fn foresee_answer<'p>(
+    policy: &'p Policy,
+    besides: Besides<'p>,
+    subject: &Subject,
+    response: &Response<'_>,
+) -> Foreseen<'p> {
+    let asked = foresee(policy, besides, subject);
+    // Transfers pass the filter by.
+    if !(asked.answer.passes() || asked.waits) || matches!(subject.qtype, rtype::AXFR | rtype::IXFR) {
+        return asked;
+    }
+    let Subject { client, ref name, qtype, tcp, ref active, .. } = *subject;
+    let groups = policy.groups.of(client);
+    let subject = filter::Subject { groups: &groups, client, name, qtype, tcp, active };
+    let filters = Filters { policy, emergency: besides.emergency() };
+    let Heard { word, monitored, .. } = filters.judge(&subject, response);
+    let monitored = asked.monitored.or(monitored);
+    let foreseen = |answer, reason, rule| Foreseen { answer, reason, rule, monitored, ttl: None, waits: false };
+    match word {
+        Word::Pass(Pass { rule, ttl, .. }) => {
+            let answer = rule.map_or(Answer::Forward, |rule| Answer::of_rule(rule, tcp));
+            let reason = if rule.is_some() { Reason::Filter } else { Reason::None };
+            Foreseen { ttl, ..foreseen(answer, reason, rule) }
+        }
+        Word::Rule(Decision { rule, .. }, _) => {
+            foreseen(rule.map_or(Answer::Forward, |rule| Answer::of_rule(rule, tcp)), Reason::Filter, rule)
+        }
+        Word::Rebinding => foreseen(Answer::Nodata, Reason::Rebinding, None),
+        Word::Unread => foreseen(Answer::Servfail, Reason::Filter, None),
+    }
 }
 
 #[cfg(test)]

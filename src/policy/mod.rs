@@ -28,6 +28,7 @@ pub mod server;
 pub mod shares;
 pub mod source;
 pub mod storm;
+pub mod word;
 
 use document::Files;
 pub use load::{Options, default_policy, load, load_files};

@@ -1,13 +1,12 @@
 //! dnstap files: protobuf messages (dnstap.proto of dnstap.info) in Frame Streams (fstrm), as BIND, Unbound, Knot, dnsdist,
-//! CoreDNS and PowerDNS write them. Queries of clients are taken; of a file that holds only the responses to clients, what
-//! they repeat of the question.
+//! CoreDNS and PowerDNS write them. Queries of clients are taken, with their responses; of a file that holds only the responses,
+//! these and what they repeat of the question.
 //!
-//! The six fields that matter are read by hand: the schema has been stable for ten years, and a reader that skips what it
+//! The seven fields that matter are read by hand: the schema has been stable for ten years, and a reader that skips what it
 //! does not know needs no generated code. Nothing is allocated but one frame of at most [`FRAME_MAX`] bytes.
 
-use super::{CLIENT_DEFAULT, Recorded, Tally, Unreadable, fill};
-use crate::dns::name::Name;
-use crate::dns::{HEADER_LEN, u16_at};
+use super::pairs::{Pairs, Take};
+use super::{Asker, CLIENT_DEFAULT, Recorded, Taken, Tally, Unreadable, fill};
 use std::io::Read;
 use std::net::IpAddr;
 
@@ -25,21 +24,12 @@ const START: u32 = 2;
 const STOP: u32 = 3;
 const FIELD_CONTENT_TYPE: u32 = 1;
 
-/// Which messages of a file are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// Queries of clients, to a resolver or an authoritative server.
-    Queries,
-    /// Responses to them.
-    Responses,
-}
-
-/// Reads a file; what was asked goes to `take`. `tally.responses` are the other half, which may be read instead.
+/// Reads a file; what was asked goes to `take`. `tally.responses` had no query there, and may be read instead.
 ///
 /// # Errors
 /// The system's; [`Unreadable::NotOne`] when it is no dnstap file; [`Unreadable::TooLarge`] when a frame is.
-pub fn read(input: &mut dyn Read, taken: Taken, take: &mut dyn FnMut(&Recorded)) -> Result<Tally, Unreadable> {
-    let mut tally = Tally::default();
+pub fn read(input: &mut dyn Read, taken: Taken, take: &mut dyn FnMut(&Recorded<'_>)) -> Result<Tally, Unreadable> {
+    let (mut tally, mut pairs) = (Tally::default(), Pairs::new(taken));
     let mut frame = Vec::new();
     let mut is_started = false;
     loop {
@@ -55,13 +45,14 @@ pub fn read(input: &mut dyn Read, taken: Taken, take: &mut dyn FnMut(&Recorded))
             }
             Frame::Control(STOP) => break,
             Frame::Control(_) => {}
-            Frame::Data if is_started => message(&frame, taken, &mut tally, take),
+            Frame::Data if is_started => message(&frame, &mut pairs, &mut tally, take),
             Frame::Data => return Err(no_dnstap()),
         }
         if !is_started {
             return Err(no_dnstap());
         }
     }
+    pairs.end(take);
     if is_started { Ok(tally) } else { Err(no_dnstap()) }
 }
 
@@ -177,6 +168,7 @@ struct Message<'m> {
     kind: u64,
     transport: u64,
     client: Option<&'m [u8]>,
+    port: u64,
     query: Option<&'m [u8]>,
     response: Option<&'m [u8]>,
 }
@@ -197,6 +189,7 @@ impl<'m> Message<'m> {
                 (1, Value::Number(kind)) => message.kind = kind,
                 (3, Value::Number(transport)) => message.transport = transport,
                 (4, Value::Bytes(address)) => message.client = Some(address),
+                (6, Value::Number(port)) => message.port = port,
                 (10, Value::Bytes(query)) => message.query = Some(query),
                 (14, Value::Bytes(response)) => message.response = Some(response),
                 _ => {}
@@ -226,33 +219,23 @@ impl<'m> Message<'m> {
 const QUERIES: [u64; 2] = [1, 5];
 const RESPONSES: [u64; 2] = [2, 6];
 
-fn message(frame: &[u8], taken: Taken, tally: &mut Tally, take: &mut dyn FnMut(&Recorded)) {
+fn message(frame: &[u8], pairs: &mut Pairs, tally: &mut Tally, take: Take<'_>) {
     let Some(message) = Message::read(frame) else {
         tally.bad += 1;
         return;
     };
     let (is_query, is_response) = (QUERIES.contains(&message.kind), RESPONSES.contains(&message.kind));
-    if is_response && taken == Taken::Queries {
-        tally.responses += 1;
-    } else if is_query && taken == Taken::Responses || !is_query && !is_response {
+    if !is_query && !is_response {
         tally.others += 1;
-    } else if let Some(client) = message.client() {
-        let tcp = message.is_over_stream();
-        match (message.query, message.response.and_then(question)) {
-            (Some(query), _) if is_query => tally.message(query, client, tcp, take),
-            (_, Some(question)) if is_response => tally.question(question, client, tcp, take),
-            _ => tally.bad += 1,
-        }
-    } else {
-        tally.bad += 1;
+        return;
     }
-}
-
-/// The question that a response repeats: name, type and class.
-fn question(response: &[u8]) -> Option<(Name, u16, u16)> {
-    if u16_at(response, 4)? != 1 {
-        return None;
+    let asker = message.client().map(|client| {
+        let port = u16::try_from(message.port).unwrap_or_default();
+        Asker { client: client.to_canonical(), port, tcp: message.is_over_stream() }
+    });
+    match (asker, message.query, message.response) {
+        (Some(asker), Some(query), _) if is_query => pairs.query(query, asker, tally, take),
+        (Some(asker), _, Some(response)) if is_response => pairs.response(response, asker, tally, take),
+        _ => tally.bad += 1,
     }
-    let (name, end) = Name::read_uncompressed(response, HEADER_LEN).ok()?;
-    Some((name, u16_at(response, end)?, u16_at(response, end + 2)?))
 }

@@ -42,7 +42,7 @@ impl Logged<'_> {
 ///
 /// # Errors
 /// The system's, and [`Unreadable::NotOne`] when half of the lines are no queries.
-pub fn read(input: &mut dyn BufRead, take: &mut dyn FnMut(&Recorded)) -> Result<Tally, Unreadable> {
+pub fn read(input: &mut dyn BufRead, take: &mut dyn FnMut(&Recorded<'_>)) -> Result<Tally, Unreadable> {
     let mut tally = Tally::default();
     let mut line = Vec::new();
     loop {
@@ -88,7 +88,7 @@ fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> std::io::Result<(us
     }
 }
 
-fn one(line: &str, tally: &mut Tally, take: &mut dyn FnMut(&Recorded)) {
+fn one(line: &str, tally: &mut Tally, take: &mut dyn FnMut(&Recorded<'_>)) {
     if line.is_empty() || line.starts_with(['#', ';']) {
         tally.others += u64::from(!line.is_empty());
         return;
@@ -97,7 +97,11 @@ fn one(line: &str, tally: &mut Tally, take: &mut dyn FnMut(&Recorded)) {
     match read {
         // What could not be read when it was asked cannot be tried.
         Some((_, _, _, _, "malformed")) => tally.others += 1,
-        Some((name, qtype, qclass, (client, tcp), _)) => tally.question((name, qtype, qclass), client, tcp, take),
+        Some((name, qtype, qclass, (client, tcp), _)) => {
+            if let Some((name, qtype)) = tally.question((name, qtype, qclass)) {
+                take(&Recorded { client: client.to_canonical(), name, qtype, tcp, answer: None });
+            }
+        }
         None => tally.bad += 1,
     }
 }
@@ -135,7 +139,7 @@ mod tests {
 
     fn read_all(text: &[u8]) -> (Result<Tally, Unreadable>, Vec<String>) {
         let mut found = Vec::new();
-        let tally = read(&mut &text[..], &mut |Recorded { client, name, qtype, tcp }| {
+        let tally = read(&mut &text[..], &mut |Recorded { client, name, qtype, tcp, .. }| {
             found.push(format!("{name} {qtype} {client}{}", if *tcp { " tcp" } else { "" }));
         });
         (tally, found)

@@ -6,6 +6,7 @@ mod capture;
 pub mod dnstap;
 pub mod lines;
 mod packet;
+mod pairs;
 pub mod pcap;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ pub const CLIENT_DEFAULT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A query that was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct Recorded<'m> {
     /// Who asked.
     pub client: IpAddr,
     /// The name asked for.
@@ -31,6 +32,26 @@ pub struct Recorded {
     pub qtype: u16,
     /// Over TCP, or what is carried over it.
     pub tcp: bool,
+    /// What was answered, where that was recorded.
+    pub answer: Option<&'m [u8]>,
+}
+
+/// Which messages of a recording are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Queries, with their responses where these are there.
+    Queries,
+    /// Responses, and the questions that they repeat: of a recording that holds nothing else.
+    Responses,
+}
+
+/// Who asked, and from which port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Asker {
+    client: IpAddr,
+    /// 0 where that is not told.
+    port: u16,
+    tcp: bool,
 }
 
 /// What was in a file.
@@ -38,7 +59,9 @@ pub struct Recorded {
 pub struct Tally {
     /// Queries that were taken.
     pub queries: u64,
-    /// Responses: no queries.
+    /// Of these, those with their responses.
+    pub answers: u64,
+    /// Responses without their queries.
     pub responses: u64,
     /// What is of no concern: other protocols, ports, kinds of message, comments.
     pub others: u64,
@@ -99,7 +122,7 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { responses, others, no_questions, bad, pieces, is_cut, .. } = *self;
         let kinds = [
-            (responses, "responses"),
+            (responses, "responses to other queries"),
             (others, "of other kinds"),
             (no_questions, "transfers, notifications, updates or of other classes"),
             (pieces, "pieces of larger ones"),
@@ -118,32 +141,32 @@ impl fmt::Display for Tally {
 }
 
 impl Tally {
-    /// Counts a message that was sent to a server, and passes it on when it is an ordinary question.
-    fn message(&mut self, message: &[u8], client: IpAddr, tcp: bool, take: &mut dyn FnMut(&Recorded)) {
+    /// Counts a message that was sent to a server; what it asks for, when it is an ordinary question.
+    fn asked(&mut self, message: &[u8]) -> Option<(Name, u16)> {
         match Query::scan(message) {
-            Ok(query) if query.asks_for_records() => {
-                let Query { name, qtype, qclass, .. } = query;
-                self.question((name, qtype, qclass), client, tcp, take);
+            Ok(query) if query.asks_for_records() => self.question((query.name, query.qtype, query.qclass)),
+            Ok(_) => {
+                self.no_questions += 1;
+                None
             }
-            Ok(_) => self.no_questions += 1,
-            Err(crate::dns::query::Malformed::NotAQuery) => self.responses += 1,
-            Err(_) => self.bad += 1,
+            Err(crate::dns::query::Malformed::NotAQuery) => {
+                self.responses += 1;
+                None
+            }
+            Err(_) => {
+                self.bad += 1;
+                None
+            }
         }
     }
 
-    /// Counts a question, and passes it on when it is an ordinary one.
-    fn question(
-        &mut self,
-        (name, qtype, qclass): (Name, u16, u16),
-        client: IpAddr,
-        tcp: bool,
-        take: &mut dyn FnMut(&Recorded),
-    ) {
+    /// Counts a question; name and type of an ordinary one.
+    fn question(&mut self, (name, qtype, qclass): (Name, u16, u16)) -> Option<(Name, u16)> {
         if qclass != class::IN || matches!(qtype, rtype::AXFR | rtype::IXFR) {
             self.no_questions += 1;
-            return;
+            return None;
         }
         self.queries += 1;
-        take(&Recorded { client: client.to_canonical(), name, qtype, tcp });
+        Some((name, qtype))
     }
 }

@@ -1,7 +1,8 @@
-//! From a captured packet to what was sent to the DNS port in it: link layers as tcpdump meets them, VLAN tags, IPv4, IPv6
+//! From a captured packet to what was sent to or from the DNS port in it: link layers as tcpdump meets them, VLAN tags, IPv4, IPv6
 //! and its extension headers, UDP and TCP. Checksums are not looked at: of what the machine itself has sent they are not
 //! filled in yet.
 
+use super::Asker;
 use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use std::net::IpAddr;
 
@@ -20,10 +21,8 @@ mod link_type {
 /// What a packet is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<'p> {
-    /// A datagram to the port: who sent it, and its message.
-    Datagram(IpAddr, &'p [u8]),
-    /// A TCP segment with data to the port.
-    Segment(IpAddr, &'p [u8]),
+    /// A datagram or, as the asker says, a TCP segment with data: who asks, whether it is from the server, and what it holds.
+    Data(Asker, Way, &'p [u8]),
     /// A fragment, or cut off when it was captured.
     Piece,
     /// Something else.
@@ -32,7 +31,14 @@ pub(super) enum Found<'p> {
     Bad,
 }
 
-/// Looks into a packet of this link layer for something that was sent to `port`.
+/// Where something goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    ToServer,
+    FromServer,
+}
+
+/// Looks into a packet of this link layer for something that was sent to or from `port`.
 pub(super) fn find(link: u32, packet: &[u8], port: u16) -> Found<'_> {
     let sliced = match link {
         link_type::ETHERNET => LaxSlicedPacket::from_ethernet(packet).ok(),
@@ -54,23 +60,38 @@ fn of_ether_type(packet: &[u8], type_at: usize, header: usize) -> Option<LaxSlic
 }
 
 fn of_ip<'p>(sliced: &LaxSlicedPacket<'p>, port: u16) -> Found<'p> {
-    let (client, payload) = match &sliced.net {
-        Some(LaxNetSlice::Ipv4(ip)) => (IpAddr::from(ip.header().source_addr()), ip.payload()),
-        Some(LaxNetSlice::Ipv6(ip)) => (IpAddr::from(ip.header().source_addr()), ip.payload()),
+    let (source, destination, payload) = match &sliced.net {
+        Some(LaxNetSlice::Ipv4(ip)) => {
+            let header = ip.header();
+            (IpAddr::from(header.source_addr()), IpAddr::from(header.destination_addr()), ip.payload())
+        }
+        Some(LaxNetSlice::Ipv6(ip)) => {
+            let header = ip.header();
+            (IpAddr::from(header.source_addr()), IpAddr::from(header.destination_addr()), ip.payload())
+        }
         _ => return Found::Other,
     };
-    match &sliced.transport {
-        Some(TransportSlice::Udp(udp)) if udp.destination_port() == port => {
+    let between = |from: u16, to: u16, tcp| match (from, to) {
+        (_, to) if to == port => Some((Asker { client: source.to_canonical(), port: from, tcp }, Way::ToServer)),
+        (from, _) if from == port => Some((Asker { client: destination.to_canonical(), port: to, tcp }, Way::FromServer)),
+        _ => None,
+    };
+    let (found, data, is_cut) = match &sliced.transport {
+        Some(TransportSlice::Udp(udp)) => {
             let is_cut = usize::from(udp.length()) > udp.slice().len();
-            if is_cut { Found::Piece } else { Found::Datagram(client, udp.payload()) }
+            (between(udp.source_port(), udp.destination_port(), false), udp.payload(), is_cut)
         }
-        Some(TransportSlice::Tcp(tcp)) if tcp.destination_port() == port => match tcp.payload() {
-            [] => Found::Other,
-            _ if payload.incomplete => Found::Piece,
-            data => Found::Segment(client, data),
-        },
-        Some(_) => Found::Other,
-        None if payload.fragmented || payload.incomplete => Found::Piece,
+        Some(TransportSlice::Tcp(tcp)) => {
+            let found = between(tcp.source_port(), tcp.destination_port(), true);
+            (found.filter(|_| !tcp.payload().is_empty()), tcp.payload(), payload.incomplete)
+        }
+        Some(_) => return Found::Other,
+        None if payload.fragmented || payload.incomplete => return Found::Piece,
+        None => return Found::Other,
+    };
+    match found {
+        Some(_) if is_cut => Found::Piece,
+        Some((asker, way)) => Found::Data(asker, way, data),
         None => Found::Other,
     }
 }

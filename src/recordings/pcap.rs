@@ -1,39 +1,52 @@
-//! Packet captures, pcap and pcapng, as tcpdump, Wireshark and dnscap write them: queries over UDP and, where they are whole
-//! in one segment, over TCP. The container is read by `capture` in a buffer of bounded size, so that a capture of
-//! any length can be read; what is in the packets by `etherparse`, see `packet`.
+//! Packet captures, pcap and pcapng, as tcpdump, Wireshark and dnscap write them: queries and responses over UDP and, where
+//! they are whole in one segment, over TCP. The container is read by `capture` in a buffer of bounded size, so that a capture
+//! of any length can be read; what is in the packets by `etherparse`, see `packet`.
 
 use super::capture::{Capture, Next};
-use super::packet::{self, Found};
-use super::{Recorded, Tally, Unreadable};
+use super::packet::{self, Found, Way};
+use super::pairs::{Pairs, Take};
+use super::{Asker, Recorded, Taken, Tally, Unreadable};
 use std::io::Read;
 
 /// Reads a capture; what was asked of `port` goes to `take`.
 ///
 /// # Errors
 /// The system's; [`Unreadable::NotOne`] when it is no capture; [`Unreadable::TooLarge`] when a packet is.
-pub fn read(input: impl Read, port: u16, take: &mut dyn FnMut(&Recorded)) -> Result<Tally, Unreadable> {
+pub fn read(
+    input: impl Read,
+    port: u16,
+    taken: Taken,
+    take: &mut dyn FnMut(&Recorded<'_>),
+) -> Result<Tally, Unreadable> {
     let mut tally = Tally::default();
     let mut capture = Capture::open(input)?;
+    let mut pairs = Pairs::new(taken);
     loop {
         match capture.next()? {
-            Next::Packet(Some(link), data) => packet_of(link, data, port, &mut tally, take),
+            Next::Packet(Some(link), data) => packet_of(packet::find(link, data, port), &mut pairs, &mut tally, take),
             Next::Packet(None, _) | Next::Bad => tally.bad += 1,
-            Next::End => return Ok(tally),
+            Next::End => break,
             Next::Cut => {
                 tally.is_cut = true;
-                return Ok(tally);
+                break;
             }
         }
     }
+    pairs.end(take);
+    Ok(tally)
 }
 
-/// Takes the query of a packet.
-fn packet_of(link: u32, data: &[u8], port: u16, tally: &mut Tally, take: &mut dyn FnMut(&Recorded)) {
-    match packet::find(link, data, port) {
-        Found::Datagram(client, message) => tally.message(message, client, false, take),
-        Found::Segment(client, segment) => messages(segment, tally, |tally, message| {
-            tally.message(message, client, true, take);
-        }),
+/// Takes what is in a packet.
+fn packet_of(found: Found<'_>, pairs: &mut Pairs, tally: &mut Tally, take: Take<'_>) {
+    let mut one = |asker: Asker, way: Way, message: &[u8], tally: &mut Tally| match way {
+        Way::ToServer => pairs.query(message, asker, tally, take),
+        Way::FromServer => pairs.response(message, asker, tally, take),
+    };
+    match found {
+        Found::Data(asker, way, segment) if asker.tcp => {
+            messages(segment, tally, |tally, message| one(asker, way, message, tally));
+        }
+        Found::Data(asker, way, message) => one(asker, way, message, tally),
         Found::Piece => tally.pieces += 1,
         Found::Other => tally.others += 1,
         Found::Bad => tally.bad += 1,

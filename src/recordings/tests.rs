@@ -1,13 +1,13 @@
 //! Files as servers and capture programs write them, put together byte by byte, and files as nobody writes them.
 
-use super::dnstap::Taken;
 use super::*;
 use crate::dns::sample::Sample;
 use proptest::prelude::*;
 
-fn shown(found: &mut Vec<String>) -> impl FnMut(&Recorded) {
-    |Recorded { client, name, qtype, tcp }| {
-        found.push(format!("{name} {qtype} {client}{}", if *tcp { " tcp" } else { "" }));
+fn shown(found: &mut Vec<String>) -> impl FnMut(&Recorded<'_>) {
+    |Recorded { client, name, qtype, tcp, answer }| {
+        let answer = answer.map_or_else(String::new, |answer| format!(" answered in {}", answer.len()));
+        found.push(format!("{name} {qtype} {client}{}{answer}", if *tcp { " tcp" } else { "" }));
     }
 }
 
@@ -76,8 +76,8 @@ fn dnstap_queries_of_clients_are_taken_and_everything_else_is_counted() {
     let tally = tally.unwrap();
     assert_eq!((tally.queries, tally.responses, tally.others, tally.bad, tally.is_cut), (2, 1, 1, 3, false));
     let (tally, found) = read_dnstap(&file, Taken::Responses);
-    assert_eq!(found, ["b.example 1 192.0.2.1"]);
-    assert_eq!(tally.unwrap().queries, 1);
+    assert_eq!(found, [format!("b.example 1 192.0.2.1 answered in {}", response.len())]);
+    assert_eq!((tally.as_ref().unwrap().queries, tally.unwrap().answers), (1, 1));
     let (tally, found) = read_dnstap(&file[..file.len() - 40], Taken::Queries);
     assert!(tally.unwrap().is_cut && found.len() == 2, "a file that is being written is read as far as it goes");
 }
@@ -170,7 +170,7 @@ fn next_generation(links: &[u16], packets: &[(u32, Vec<u8>)]) -> Vec<u8> {
 
 fn read_pcap(bytes: &[u8]) -> (Result<Tally, Unreadable>, Vec<String>) {
     let mut found = Vec::new();
-    let tally = pcap::read(bytes, 53, &mut shown(&mut found));
+    let tally = pcap::read(bytes, 53, Taken::Queries, &mut shown(&mut found));
     (tally, found)
 }
 
@@ -229,6 +229,56 @@ fn tcp_queries_that_are_whole_are_taken_and_pieces_are_counted() {
     let tally = tally.unwrap();
     assert_eq!((tally.pieces, tally.responses, tally.no_questions, tally.bad), (3, 1, 1, 1), "{tally:?}");
     assert_eq!(tally.others, 4);
+}
+
+#[test]
+fn responses_are_put_to_their_queries_and_to_no_others() {
+    let numbered = |id: u8, name: &str| [&[0, id][..], &Sample::query(name, 1).bytes()[2..]].concat();
+    let answered = |id: u8, name: &str| [&[0, id][..], &Sample::response(name, 1).bytes()[2..]].concat();
+    let to = |message: &[u8]| ethernet(0, 0x0800, &ipv4(UDP, 0, &udp(53, message)));
+    let back = |message: &[u8]| {
+        let mut packet = ipv4(UDP, 0, &udp(53, message));
+        // Addresses and ports change places.
+        packet[12..20].rotate_left(4);
+        packet[20..24].rotate_left(2);
+        ethernet(0, 0x0800, &packet)
+    };
+    let packets = [
+        back(&answered(9, "before.example")),
+        to(&numbered(1, "a.example")),
+        to(&numbered(2, "b.example")),
+        to(&numbered(1, "a.example")),
+        back(&answered(1, "other.example")),
+        back(&answered(1, "A.example")),
+        back(&answered(1, "a.example")),
+        to(&numbered(3, "c.example")),
+    ];
+    let len = answered(1, "a.example").len();
+    let (tally, found) = read_pcap(&legacy(1, &packets));
+    let answered_first = format!("a.example 1 192.0.2.7 answered in {len}");
+    let others = ["b.example 1 192.0.2.7", "c.example 1 192.0.2.7"];
+    assert_eq!(found, [&["a.example 1 192.0.2.7", &answered_first][..], &others].concat(), "one was asked again");
+    let tally = tally.unwrap();
+    assert_eq!((tally.queries, tally.answers, tally.responses, tally.others), (4, 1, 3, 0), "{tally:?}");
+    let only = legacy(1, &packets[4..7]);
+    let mut found = Vec::new();
+    let tally = pcap::read(&only[..], 53, Taken::Responses, &mut shown(&mut found)).unwrap();
+    assert_eq!((tally.queries, tally.answers, found.len()), (3, 3, 3));
+}
+
+#[test]
+fn what_waits_for_a_response_is_bounded() {
+    let mut count = 0_u64;
+    let (mut tally, mut pairs) = (Tally::default(), pairs::Pairs::new(Taken::Queries));
+    let mut take = |_: &Recorded<'_>| count += 1;
+    for n in 0..200_000_u32 {
+        let asker = Asker { client: CLIENT_DEFAULT, port: n as u16, tcp: false };
+        let query = [&(n as u16).to_be_bytes()[..], &Sample::query(&format!("n{n}.example"), 1).bytes()[2..]].concat();
+        pairs.query(&query, asker, &mut tally, &mut take);
+        assert!(pairs.waiting() <= pairs::WAITING_MAX);
+    }
+    pairs.end(&mut take);
+    assert_eq!((count, tally.queries), (200_000, 200_000));
 }
 
 #[test]
@@ -297,17 +347,17 @@ fn a_long_capture_streams() {
     let left = unit.len() * 300;
     let mut count = 0_u64;
     let input = std::io::Read::chain(&header[..], Endless { unit, at: 0, left });
-    let tally = pcap::read(std::io::BufReader::with_capacity(1 << 16, input), 53, &mut |_| count += 1).unwrap();
+    let tally = pcap::read(std::io::BufReader::with_capacity(1 << 16, input), 53, Taken::Queries, &mut |_| count += 1).unwrap();
     assert_eq!((tally.queries, count, tally.is_cut), (packets, packets, false));
 }
 
 proptest! {
     #[test]
     fn no_bytes_panic_any_reader(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        let mut take = |_: &Recorded| {};
+        let mut take = |_: &Recorded<'_>| {};
         let _ = lines::read(&mut &bytes[..], &mut take);
         let _ = dnstap::read(&mut &bytes[..], Taken::Queries, &mut take);
-        let _ = pcap::read(&bytes[..], 53, &mut take);
+        let _ = pcap::read(&bytes[..], 53, Taken::Queries, &mut take);
     }
 
     #[test]
@@ -327,9 +377,10 @@ proptest! {
                     prop_assert_eq!(std::mem::take(&mut taken), tally.queries);
                 }
                 taken = 0;
-            }
-            if let Ok(tally) = pcap::read(&file[..], 53, &mut |_| taken += 1) {
-                prop_assert_eq!(taken, tally.queries);
+                if let Ok(tally) = pcap::read(&file[..], 53, half, &mut |_| taken += 1) {
+                    prop_assert_eq!(std::mem::take(&mut taken), tally.queries);
+                }
+                taken = 0;
             }
         }
     }

@@ -117,6 +117,32 @@ fn a_plan_tells_rules_lists_settings_and_the_verdicts_on_what_was_asked() {
 }
 
 #[test]
+fn rules_about_answers_are_tried_on_what_the_cache_holds_and_guarded() {
+    let (place, address) = place(false, "");
+    let running = start(&place);
+    ask(&place, address, 200);
+    let answer = ask_within(address, "mail.lab.example", Duration::from_secs(3)).expect("the gateway answers");
+    // The address of its one record is last; there is no OPT, as none was asked for.
+    let ip = std::net::Ipv4Addr::from(<[u8; 4]>::try_from(&answer[answer.len() - 4..]).expect("four bytes"));
+    copy(&place, "next");
+    let blocks = format!("[[rule]]\nid = \"ip\"\nresponse_ip = [\"{ip}\"]\naction = \"nxdomain\"\n");
+    place.write("next/filters/10-test.toml", &filter(&blocks));
+    let made = plan(&place, &["next"]);
+    let verdicts = made.verdicts.expect("queries were asked");
+    assert!(verdicts.answered >= 200, "{verdicts:#?}");
+    let group = &verdicts.newly_blocked.groups[0];
+    assert_eq!((group.rule.as_str(), group.after.as_str(), group.names[0].name.as_str()), ("ip", "nxdomain", "mail.lab.example"));
+    assert!(group.queries >= 40.0 && made.guard[0].contains("newly blocks 2"), "{:?}", made.guard);
+    place.ask(&["apply", "next"]).fails(1, &["it newly blocks 2", "most by \"ip\": mail.lab.example"]);
+    assert_eq!((status(&place).policy.generation, rcode(address, "mail.lab.example")), (1, 0), "nothing has changed");
+    place.ask(&["plan", "next"]).fails(1, &[]);
+    assert!(place.ask(&["plan", "next"]).out.contains("of them with the answer, 0 by the question alone"));
+    place.ask(&["apply", "next", "--force"]).works(&["generation 2"]);
+    assert_eq!(rcode(address, "mail.lab.example"), 3, "as the plan told");
+    drop(running);
+}
+
+#[test]
 fn a_monitor_rule_is_foretold_by_the_plan_and_counted_by_the_status() {
     let (place, address) = place(false, "");
     let running = start(&place);

@@ -5,6 +5,7 @@
 //! system's certificates are. Names are looked up by the system's resolver.
 
 use super::progress::{Phase, Progress};
+use crate::control::beside::beside;
 use crate::policy::feeds::check_scheme;
 use flate2::write::MultiGzDecoder;
 use http_body_util::{BodyExt, Empty};
@@ -138,7 +139,7 @@ async fn ask(url: &Uri, wanted: &Wanted) -> Result<(Response<Incoming>, Connecti
         let ca = wanted.ca.clone();
         // Reading the system's certificates waits for the disk.
         let config =
-            tokio::task::spawn_blocking(move || trust(ca.as_deref())).await.map_err(|error| error.to_string())?;
+            beside(move || trust(ca.as_deref())).await.map_err(|error| error.to_string())?;
         let name = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
         let stream = TlsConnector::from(Arc::new(config?)).connect(name, stream).await;
         start(stream.map_err(|error| format!("no TLS: {error}"))?).await

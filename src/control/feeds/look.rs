@@ -10,6 +10,7 @@ use super::transfer::{self, transfer};
 use super::zone::Zone;
 use super::{ERROR_MAX, Feed, lock, publish, random, signature};
 use crate::clock::Clock;
+use crate::control::beside::beside;
 use crate::control::incidents::Who;
 use crate::control::protocol::Failure;
 use crate::control::reload::Asker;
@@ -117,7 +118,7 @@ impl Looker {
         let signature = self.signature(of).await?;
         self.feed.progress.enter(Phase::Checking);
         let (pin, unix_ms) = (of.pin.clone(), self.clock.now().unix_ms);
-        let checking = tokio::task::spawn_blocking(move || {
+        let checking = beside(move || {
             signature::verify(&pin, &bytes, signature.as_deref())?;
             let manifest = Manifest { entries: entries_of(&bytes), ..Manifest::of(&bytes, source, unix_ms) };
             Ok::<_, String>(Copy { content: bytes.into(), manifest })
@@ -156,7 +157,7 @@ impl Looker {
             return Ok(None);
         }
         let wanted = fetch::Wanted {
-            url: beside(&of.url, ".minisig")?,
+            url: next_to(&of.url, ".minisig")?,
             ca: of.ca.clone(),
             size_max: signature::SIGNATURE_MAX,
             etag: None,
@@ -188,7 +189,7 @@ impl Looker {
             return self.store.confirm(&settings.name, manifest).map_err(|error| error.to_string());
         }
         self.feed.progress.enter(Phase::Checking);
-        let writing = tokio::task::spawn_blocking(move || {
+        let writing = beside(move || {
             let bytes = zone.to_text().into_bytes();
             let of_text = Manifest::of(&bytes, source, unix_ms);
             let manifest = Manifest { entries: zone.entries(), serial: Some(zone.soa.serial), ..of_text };
@@ -215,7 +216,7 @@ impl Looker {
             Some((sha256, zone)) if sha256 == manifest.sha256 => return Some(zone),
             _ => {}
         }
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = beside(move || {
             let copy = store.last(&settings).ok().flatten()?;
             Zone::from_text(str::from_utf8(&copy.content.whole().ok()?).ok()?).ok()
         });
@@ -239,7 +240,10 @@ impl Looker {
         // An entry of another source is no measure, but the shrinking of what protects is the same.
         let before = self.store.manifest(&settings.name)?.map(|manifest| manifest.entries);
         if let Judgement::Hold(why) = judge(settings, before, copy.manifest.entries)? {
-            self.store.hold(&settings.name, &copy).map_err(|error| error.to_string())?;
+            let (store, name, held) = (Arc::clone(&self.store), settings.name.clone(), Arc::clone(&copy));
+            let holding = beside(move || store.hold(&name, &held));
+            let kept = holding.await.map_err(|error| format!("keeping it broke off: {error}"))?;
+            kept.map_err(|error| error.to_string())?;
             lock(&self.feed.state).held = Some((copy.manifest.clone(), why.clone()));
             return Ok(Taken::Held(waits(&settings.name, &why)));
         }
@@ -269,7 +273,7 @@ fn refused(failure: &Failure) -> String {
 }
 
 /// The URL of a file whose name has more at its end.
-fn beside(url: &Uri, ending: &str) -> Result<Uri, String> {
+fn next_to(url: &Uri, ending: &str) -> Result<Uri, String> {
     let mut parts = url.clone().into_parts();
     let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
     let path = format!("{}{ending}{query}", url.path()).parse();
@@ -287,7 +291,7 @@ mod tests {
             ("https://a.example/x.txt", "https://a.example/x.txt.minisig"),
             ("https://a.example:8443/x?y=z", "https://a.example:8443/x.minisig?y=z"),
         ] {
-            assert_eq!(beside(&url.parse().unwrap(), ".minisig").unwrap().to_string(), signature);
+            assert_eq!(next_to(&url.parse().unwrap(), ".minisig").unwrap().to_string(), signature);
         }
     }
 }

@@ -10,6 +10,8 @@
 
 pub mod guard;
 mod report;
+#[cfg(test)]
+mod tests;
 pub mod verdicts;
 pub mod written;
 

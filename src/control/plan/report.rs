@@ -73,7 +73,7 @@ impl fmt::Display for Written {
             rows(f, settings.iter().map(|one| format!("  ~ {}: {}", one.file, one.change)))?;
         }
         if *on_answers > 0 {
-            writeln!(f, "  {on_answers} of these rules act on answers: queries alone do not tell what they do")?;
+            writeln!(f, "  {on_answers} of these rules act on answers: they are tried on queries whose answer is known")?;
         }
         for secret in secrets {
             writeln!(f, "secrets     {secret} differs, and is not shown")?;
@@ -95,17 +95,22 @@ fn rows(f: &mut fmt::Formatter<'_>, rows: impl ExactSizeIterator<Item = String>)
 
 impl fmt::Display for Verdicts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { queries, stand_for, which, newly_blocked, newly_allowed, other_action, monitored } = self;
+        let Self { queries, answered, stand_for, which, .. } = self;
         write!(f, "queries     {} {which}", count(*queries as f64))?;
         if *stand_for > *queries as f64 + 0.5 {
             write!(f, ": a sample that stands for {}", count(*stand_for))?;
         }
         writeln!(f)?;
-        kind(f, "newly blocked", newly_blocked, *stand_for)?;
-        kind(f, "newly allowed", newly_allowed, *stand_for)?;
-        kind(f, "other action", other_action, *stand_for)?;
-        if monitored.queries > 0.0 {
-            kind(f, "only watched", monitored, *stand_for)?;
+        writeln!(f, "  {} of them with the answer, {} by the question alone", count(*answered as f64), {
+            count(queries.saturating_sub(*answered) as f64)
+        })?;
+        kind(f, "newly blocked", &self.newly_blocked, *stand_for)?;
+        kind(f, "newly allowed", &self.newly_allowed, *stand_for)?;
+        kind(f, "other action", &self.other_action, *stand_for)?;
+        for (what, changed) in [("other TTLs", &self.other_ttl), ("only watched", &self.monitored)] {
+            if changed.queries > 0.0 {
+                kind(f, what, changed, *stand_for)?;
+            }
         }
         Ok(())
     }

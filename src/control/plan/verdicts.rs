@@ -1,12 +1,13 @@
-//! On which queries the verdict of two policies differs: counted by rule, with the names that are asked for most, in memory
+//! On which queries the verdict of two policies differs, with the answer where there is one to judge: counted by rule, with the names that are asked for most, in memory
 //! that does not grow with the number of queries.
 
-use crate::dns::class;
 use crate::dns::name::Name;
+use crate::dns::response::Response;
+use crate::dns::{HEADER_LEN, class, u16_at};
 use crate::ledger::hitters::Hitters;
 use crate::policy::Policy;
 use crate::policy::explain::{Answer, Besides, Subject};
-use crate::policy::foresee::{Foreseen, foresee};
+use crate::policy::foresee::{Foreseen, foresee, foresee_answer};
 use crate::policy::schedules::ActiveSet;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -30,7 +31,7 @@ const OTHERS: &str = "others";
 
 /// A query to try.
 #[derive(Clone, Copy, Debug)]
-pub struct Tried {
+pub struct Tried<'m> {
     /// Who asks.
     pub client: IpAddr,
     /// The name asked for.
@@ -41,6 +42,19 @@ pub struct Tried {
     pub tcp: bool,
     /// How many queries it stands for.
     pub weight: f64,
+    /// What it was answered, where that is known.
+    pub answer: Option<&'m [u8]>,
+}
+
+impl<'m> Tried<'m> {
+    /// The answer, if it is one to this question and not only a word that it does not fit a datagram.
+    fn response(&self) -> Option<Response<'m>> {
+        let message = self.answer?;
+        let response = Response::scan(message).ok().filter(|response| !response.tc)?;
+        let (name, end) = Name::read_uncompressed(message, HEADER_LEN).ok()?;
+        let asked = [u16_at(message, end)?, u16_at(message, end + 2)?];
+        (!response.question().is_empty() && name == self.name && asked == [self.qtype, class::IN]).then_some(response)
+    }
 }
 
 /// What a change does to a query.
@@ -49,6 +63,7 @@ enum Kind {
     NewlyBlocked,
     NewlyAllowed,
     OtherAction,
+    OtherTtl,
     Monitored,
 }
 
@@ -71,6 +86,7 @@ pub struct Comparison<'p> {
     /// What is in force of either.
     active: [ActiveSet; 2],
     queries: u64,
+    answered: u64,
     weight: f64,
     groups: HashMap<Key<'p>, (usize, f64)>,
     names: Hitters<(usize, Name)>,
@@ -81,6 +97,8 @@ pub struct Comparison<'p> {
 pub struct Verdicts {
     /// Queries that were tried.
     pub queries: u64,
+    /// Of these, those whose answer was tried as well; of the others only the question was.
+    pub answered: u64,
     /// How many they stand for: more, when they are a sample.
     pub stand_for: f64,
     /// Which: `of the last 10 min`, or `of FILE`.
@@ -91,6 +109,8 @@ pub struct Verdicts {
     pub newly_allowed: Changed,
     /// They do not pass, now and then, and get another answer.
     pub other_action: Changed,
+    /// They pass, now and then, and the TTLs of their answers are bounded otherwise.
+    pub other_ttl: Changed,
     /// What rules in monitor mode would do to them if they were enforced.
     pub monitored: Changed,
 }
@@ -137,16 +157,23 @@ impl<'p> Comparison<'p> {
     pub fn new(old: &'p Policy, new: &'p Policy, besides: Besides<'p>, unix_ms: u64) -> Self {
         let names = Hitters::new(NAMES_MAX);
         let active = [old, new].map(|policy| policy.schedules.at(unix_ms));
-        Self { old, new, besides, active, queries: 0, weight: 0.0, groups: HashMap::new(), names }
+        Self { old, new, besides, active, queries: 0, answered: 0, weight: 0.0, groups: HashMap::new(), names }
     }
 
     /// Tries a query.
-    pub fn try_on(&mut self, tried: &Tried) {
-        let Tried { client, name, qtype, tcp, weight } = *tried;
-        let [old, new] = self.active.map(|active| Subject { client, name, qtype, qclass: class::IN, tcp, active });
-        let old = foresee(self.old, self.besides, &old);
-        let new = foresee(self.new, self.besides, &new);
+    pub fn try_on(&mut self, tried: &Tried<'_>) {
+        let Tried { client, name, qtype, tcp, weight, .. } = *tried;
+        let response = tried.response();
+        let foreseen = |policy, active| {
+            let subject = Subject { client, name, qtype, qclass: class::IN, tcp, active };
+            match &response {
+                Some(response) => foresee_answer(policy, self.besides, &subject, response),
+                None => foresee(policy, self.besides, &subject),
+            }
+        };
+        let (old, new) = (foreseen(self.old, self.active[0]), foreseen(self.new, self.active[1]));
         self.queries += 1;
+        self.answered += u64::from(response.is_some());
         self.weight += weight;
         if let Some(rule) = new.monitored {
             let action = rule.action.name();
@@ -155,6 +182,12 @@ impl<'p> Comparison<'p> {
         }
         if let Some((kind, by)) = difference(&old, &new) {
             self.count(Key { kind, by, before: old.answer.name(), after: new.answer.name() }, name, weight);
+        } else if old.answer.passes() && new.answer.passes() && old.bounds() != new.bounds() {
+            // What bounds them, else the rule that does not any more.
+            let by = new.ttl.or(old.ttl).map_or("", |rule| &rule.id);
+            let bounded = |foreseen: &Foreseen<'_>| if foreseen.ttl.is_some() { "ttl" } else { foreseen.answer.name() };
+            let (before, after) = (bounded(&old), bounded(&new));
+            self.count(Key { kind: Kind::OtherTtl, by, before, after }, name, weight);
         }
     }
 
@@ -205,11 +238,13 @@ impl<'p> Comparison<'p> {
         };
         Verdicts {
             queries: self.queries,
+            answered: self.answered,
             stand_for: self.weight,
             which,
             newly_blocked: of(Kind::NewlyBlocked),
             newly_allowed: of(Kind::NewlyAllowed),
             other_action: of(Kind::OtherAction),
+            other_ttl: of(Kind::OtherTtl),
             monitored: of(Kind::Monitored),
         }
     }
@@ -244,8 +279,9 @@ mod tests {
         load_files(files, &Options::default()).expect("no faults").0
     }
 
-    fn tried(client: [u8; 4], name: &str, weight: f64) -> Tried {
-        Tried { client: client.into(), name: Name::from_text(name).unwrap(), qtype: 1, tcp: false, weight }
+    fn tried(client: [u8; 4], name: &str, weight: f64) -> Tried<'static> {
+        let name = Name::from_text(name).unwrap();
+        Tried { client: client.into(), name, qtype: 1, tcp: false, weight, answer: None }
     }
 
     const OLD: &str = "[[rule]]\nid = \"ads\"\nnames = [\"ads.example\"]\naction = \"nxdomain\"\n\
