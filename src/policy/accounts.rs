@@ -70,14 +70,15 @@ impl Set {
 }
 
 impl Account<'_> {
-    /// Writes a new state; a key that had no account has one now. When another worker wrote first, its charge stands
-    /// and this one is lost; in the instants between the two words of an account, a charge may land on the account that
+    /// Writes a new state; a key that had no account has one now. False when another worker wrote first: its charge
+    /// stands and this one is lost, unless the caller looks again. In the instants between the two words of an account, a charge may land on the account that
     /// was there before. Neither is worth a lock.
-    pub fn write(self, state: u64) {
+    pub fn write(self, state: u64) -> bool {
         let written = self.place.compare_exchange(self.state, state, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if written && !self.is_own {
             self.held.store(self.tag, Ordering::Relaxed);
         }
+        written
     }
 }
 

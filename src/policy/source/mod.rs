@@ -5,27 +5,23 @@
 //! whose address is forged is limited like anybody else, which is why some limited queries get TC=1 and the way to TCP
 //! stays open (RFC 5358 section 4; the idea of limits per prefix is Knot Resolver's).
 
+mod rate;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 pub use tables::SourceTables;
 
+use super::accounts::Account;
 use super::clients::Groups;
 use super::document::{Code, Context, Table};
 use super::networks::NetworkSet;
 use super::{Mode, Profile};
 use crate::clock::Moment;
 use crate::language::text;
-use governor::clock::Clock;
-use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
-use governor::{Quota, RateLimiter};
-use std::cell::Cell;
+use rate::{Instant, Rate};
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use tables::{Store, Visit};
 
 /// limits.toml `[source]`, compiled. It is written as it runs:
 ///
@@ -95,9 +91,6 @@ pub const IPV4_LEVELS: [(u32, u32); 4] = [(32, 1), (24, 32), (20, 256), (18, 768
 /// As above. A /64 is one subscriber's link, a /56 or /48 a site, a /32 a provider.
 pub const IPV6_LEVELS: [(u32, u32); 5] = [(128, 1), (64, 2), (56, 3), (48, 4), (32, 64)];
 
-/// The most levels of a family.
-const LEVELS_MAX: usize = 5;
-
 /// Slip counters of a worker: networks share them by hash, which only changes who of them gets the TC=1.
 const SLIPS: usize = 4096;
 
@@ -145,19 +138,25 @@ impl SourceLimit {
     }
 
     /// The first query over the limit slips, then every `slip`th.
-    fn over(&mut self, slip: u32, over: Visit) -> SourceVerdict {
+    fn over(&mut self, slip: u32, Over { hash }: Over) -> SourceVerdict {
         let Ok(slip) = u8::try_from(slip) else { return SourceVerdict::Drop };
-        let count = &mut self.slips[over.account as usize % SLIPS];
+        let count = &mut self.slips[hash as usize % SLIPS];
         let slips = *count == 0 && slip > 0;
         *count = count.saturating_add(1).checked_rem(slip).unwrap_or(0);
         if slips { SourceVerdict::Slip } else { SourceVerdict::Drop }
     }
 }
 
+/// The hash of the network that is over its limit.
+struct Over {
+    hash: u64,
+}
+
 /// The limits of all levels of both families, for one kind of source.
 #[derive(Debug)]
 struct Levels {
     tables: Arc<SourceTables>,
+    verified: bool,
     ipv4: [Level; IPV4_LEVELS.len()],
     ipv6: [Level; IPV6_LEVELS.len()],
 }
@@ -165,39 +164,45 @@ struct Levels {
 impl Levels {
     fn new(tables: &Arc<SourceTables>, policy: &SourcePolicy, verified: bool) -> Self {
         let times = if verified { VERIFIED_TIMES } else { 1 };
-        let level = |number: usize, bits: u32, length: u32, multiple: u32| Level {
-            number: number as u8,
-            mask: u128::MAX << (bits - length),
-            limiter: RateLimiter::new(
-                quota(policy, multiple.saturating_mul(times)),
-                Store::new(tables, verified),
-                BatchClock(Cell::new(Nanos::new(0))),
-            ),
+        let level = |number: usize, bits: u32, length: u32, multiple: u32| {
+            let times = u64::from(multiple) * u64::from(times);
+            let rate = Rate::new(u64::from(policy.rate) * times, u64::from(policy.burst) * times);
+            Level { number: number as u8, mask: u128::MAX << (bits - length), rate }
         };
         let ipv4 = std::array::from_fn(|i| level(i, 32, IPV4_LEVELS[i].0, IPV4_LEVELS[i].1));
         let ipv6 = std::array::from_fn(|i| level(IPV4_LEVELS.len() + i, 128, IPV6_LEVELS[i].0, IPV6_LEVELS[i].1));
-        Self { tables: Arc::clone(tables), ipv4, ipv6 }
+        Self { tables: Arc::clone(tables), verified, ipv4, ipv6 }
     }
 
     /// Looks at all levels and charges all, or none: a /24 over its limit must not use up its addresses' budgets.
     ///
     /// # Errors
     /// The narrowest level that is over.
-    fn charge(&self, now: Moment, client: IpAddr) -> Result<(), Visit> {
-        let (address, levels): (u128, &[Level]) = match client.to_canonical() {
-            IpAddr::V4(v4) => (v4.to_bits().into(), &self.ipv4),
-            IpAddr::V6(v6) => (v6.to_bits(), &self.ipv6),
-        };
-        let mut visits = [Visit::default(); LEVELS_MAX];
-        for (level, visit) in levels.iter().zip(&mut visits) {
-            *visit = self.tables.visit(address & level.mask, level.number);
-            level.limiter.clock().0.set(now.as_nanos().into());
-            level.limiter.check_key(visit).map_err(|_| *visit)?;
+    fn charge(&self, now: Moment, client: IpAddr) -> Result<(), Over> {
+        let now = Instant::of(now);
+        match client.to_canonical() {
+            IpAddr::V4(v4) => self.charge_all(&self.ipv4, now, v4.to_bits().into()),
+            IpAddr::V6(v6) => self.charge_all(&self.ipv6, now, v6.to_bits()),
         }
-        for (level, visit) in levels.iter().zip(&mut visits) {
-            visit.charge = true;
-            // Another worker may have taken the last of the budget in between; then there is nothing to charge.
-            let _taken = level.limiter.check_key(visit);
+    }
+
+    fn charge_all<const N: usize>(&self, levels: &[Level; N], now: Instant, address: u128) -> Result<(), Over> {
+        let accounts = self.tables.accounts(self.verified);
+        // All at first: memory brings their cache lines at once, and not each after the one before.
+        let found: [(u64, Account<'_>); N] = std::array::from_fn(|i| {
+            let hash = self.tables.hash(address & levels[i].mask, levels[i].number);
+            (hash, accounts.find(hash))
+        });
+        let mut next = [0; N];
+        for ((level, (hash, account)), next) in levels.iter().zip(&found).zip(&mut next) {
+            *next = level.rate.take(now, account.state).ok_or(Over { hash: *hash })?;
+        }
+        for ((level, (hash, account)), next) in levels.iter().zip(found).zip(next) {
+            if !account.write(next) {
+                // Another worker was first. If it has taken the last of the budget, there is nothing to charge.
+                let account = accounts.find(hash);
+                let _lost = level.rate.take(now, account.state).is_some_and(|next| account.write(next));
+            }
         }
         Ok(())
     }
@@ -210,25 +215,5 @@ struct Level {
     number: u8,
     /// Keeps the prefix of an address.
     mask: u128,
-    limiter: RateLimiter<Visit, Store, BatchClock, NoOpMiddleware<Nanos>>,
-}
-
-/// `rate` and `burst` times `multiple`. governor counts in whole nanoseconds, so that rates over 10 million a second are
-/// up to a tenth too generous, and over 500 million there is no limit to speak of.
-fn quota(policy: &SourcePolicy, multiple: u32) -> Quota {
-    let times = |n: u32| NonZeroU32::new(n.saturating_mul(multiple)).unwrap_or(NonZeroU32::MIN);
-    Quota::per_second(times(policy.rate)).allow_burst(times(policy.burst))
-}
-
-/// governor's clock: it stands still until it is told the moment of a batch. It begins at zero, so that governor
-/// measures all moments from the start of the process' clock, whenever a limiter was made.
-#[derive(Debug)]
-struct BatchClock(Cell<Nanos>);
-
-impl Clock for BatchClock {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        self.0.get()
-    }
+    rate: Rate,
 }
