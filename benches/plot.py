@@ -45,8 +45,9 @@ def bars(title, groups, goals, series):
         y += 10
     ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200) if tick <= most * 1.1]
     for tick in ticks:
-        parts += [line(x(tick), top - 4, x(tick), y), text(x(tick), y + 14, f"{tick:g}", "middle", "small")]
-    legend = "CPU time a query, in times the floor of the case (dashed: the goal); less is better"
+        # Below the bars.
+        parts[:0] = [line(x(tick), top - 4, x(tick), y), text(x(tick), y + 14, f"{tick:g}", "middle", "small")]
+    legend = "CPU time a query, in times the floor of the case (logarithmic; dashed: the goal); less is better"
     parts.append(text(left, y + 32, legend, kind="small"))
     return svg(left + wide + right, y + 44, parts)
 
