@@ -45,8 +45,11 @@ const CACHED: u64 = 20_000;
 /// Done once a round; says whether what came of it is what its name promises.
 type Operation = Box<dyn FnMut(u64) -> bool>;
 
+/// Makes what an operation needs.
+type Prepare = fn() -> Operation;
+
 /// Each by its name, in the order of a query's path.
-const OPERATIONS: [(&str, fn() -> Operation); 24] = [
+const OPERATIONS: [(&str, Prepare); 24] = [
     ("scan: a query", scan_query),
     ("scan: a response", scan_response),
     ("reply: a block answer written", reply_blocked),

@@ -37,9 +37,10 @@ fn main() {
     // A part of a subject's name, and the greatest size: WEIR_SCALE_MAX=100000 cargo bench --bench scale
     let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     let most = std::env::var("WEIR_SCALE_MAX").ok().and_then(|most| most.parse().ok()).unwrap_or(u64::MAX);
-    let subjects: [Measured; 4] = [
+    let subjects: [Measured; 5] = [
         ("names of the filter", &[1_000, 10_000, 100_000, 1_000_000, 10_000_000], names),
         ("answers in the cache", &[1_000, 10_000, 100_000, 1_000_000], answers),
+        ("floor: one read of as many 512 bytes", &[1_000, 10_000, 100_000, 1_000_000], reads),
         ("networks of groups", &[100, 1_000, 10_000, 100_000], networks),
         ("upstreams", &[1, 10, 100], upstreams),
     ];
@@ -111,6 +112,19 @@ fn answers(size: u64) -> Vec<f64> {
     let asked = named(QUERIES, |number| text(scattered(number, size)));
     let mut out = vec![0; BODY_MAX];
     time(|number| assert!(matches!(cache.get(now, &key(&asked[number as usize]), &mut out), Found::Hit(_))))
+}
+
+/// What memory alone costs: each read needs the one before it, as a look-up needs the index before the answer.
+fn reads(size: u64) -> Vec<f64> {
+    let mut lines: Vec<[u64; 64]> = (0..size).map(|number| [number; 64]).collect();
+    // Sattolo's shuffle: one single circle through all of them.
+    for at in (1..size as usize).rev() {
+        let other = scattered(at as u64, at as u64) as usize;
+        let (one, two) = (lines[at][0], lines[other][0]);
+        (lines[at][0], lines[other][0]) = (two, one);
+    }
+    let mut at = 0;
+    time(|_| at = black_box(&lines)[at as usize][0])
 }
 
 /// The groups of a client, of which there are a hundred.
