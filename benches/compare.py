@@ -21,6 +21,7 @@ CPU and throughput: a closed loop of 64 queries, or a flood as fast as a core se
 received. Latency, in `cached` and `forward`: an open loop at half of weir's throughput; servers that cannot take as much
 show it (median over short slices by turns). A server without means for a case gets a –.
 
+--servers weir,unguarded --cases cached,forward: what it costs to be on one's guard while there is no attack.
 --workers: floor and weir with one thread and with two, in `cached` and `forward`, by turns.
 """
 import argparse, json, os, pathlib, platform, random, signal, socket, statistics, struct, subprocess, sys, tempfile, time
@@ -42,6 +43,11 @@ P99_ADDED_MAX_US = 50
 
 # Latency is the median over short slices by turns: what else the machine does spoils some of them, and not all.
 SLICES, SLICE_S = 8, 0.25
+
+
+def build_floors():
+    manifest = servers.ROOT / "benches/floors/Cargo.toml"
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest], check=True)
 
 
 class Cores:
@@ -103,7 +109,8 @@ class Server:
         self.name, self.case, self.port, self.figures = name, case, port, []
         self.log = home / "out"
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen(cores.on(cores.server, command), cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            command = cores.on(cores.server, command)
+            self.process = subprocess.Popen(command, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def wait(self, listed):
         """Until it does what the case is about."""
@@ -183,7 +190,8 @@ def made(count):
     """Names as long as those of published lists."""
     rng, letters, names = random.Random(1), "abcdefghijklmnopqrstuvwxyz", {}
     while len(names) < count:
-        name = "".join(rng.choices(letters, k=rng.randrange(6, 16))) + rng.choice([".com", ".net", ".org", ".info", ".co.uk"])
+        name = "".join(rng.choices(letters, k=rng.randrange(6, 16)))
+        name += rng.choice([".com", ".net", ".org", ".info", ".co.uk"])
         names["".join(rng.choices(letters, k=5)) + "." + name if rng.random() < 0.4 else name] = None
     return list(names)
 
@@ -192,6 +200,9 @@ def run_case(case, chosen, given, folder, upstream, listed, threads=(1,)):
     """The figures of each round, by server; None for one that has no means for the case or does not do it."""
     running, figures = [], {}
     how = names_of(case, folder, listed)
+    if len(threads) > 1:
+        # The kernel deals clients out to threads by their address and port: enough of them that both get about half.
+        how = (*how, "--sources", "64", "--window", "128")
     try:
         for count in threads:
             cores = Cores(count)
@@ -220,7 +231,8 @@ def run_case(case, chosen, given, folder, upstream, listed, threads=(1,)):
                 try:
                     result = measure(server, server.cores, given.seconds, how)
                     server.figures.append(result)
-                    print(f"{case} round {number + 1} {server.label:10} {result['cpu_us']:7.2f} us CPU, {result['qps']:8.0f}/s", flush=True)
+                    print(f"{case} round {number + 1} {server.label:10} {result['cpu_us']:7.2f} us CPU, {result['qps']:8.0f}/s",
+                          flush=True)
                 except RuntimeError as why:
                     print(why, file=sys.stderr)
                     running.remove(server)
@@ -230,7 +242,8 @@ def run_case(case, chosen, given, folder, upstream, listed, threads=(1,)):
             weir = next(server for server in running if server.name == "weir")
             rate = round(statistics.median(result["qps"] for result in weir.figures) / 2)
             for number in range(given.rounds):
-                slices = [[load(server.cores, server.port, SLICE_S, *how, "--rate", str(rate)) for server in running] for _ in range(SLICES)]
+                slices = [[load(server.cores, server.port, SLICE_S, *how, "--rate", str(rate)) for server in running]
+                          for _ in range(SLICES)]
                 for server, parts in zip(running, zip(*slices)):
                     late = {key: statistics.median(part[key] for part in parts) for key in ("p50_us", "p99_us", "p999_us")}
                     server.figures[number]["half"] = {"rate": rate, "lost": sum(part["lost"] for part in parts), **late}
@@ -261,7 +274,9 @@ def table(results):
                 print(f"{case:8} {name:9} {'–':>7}")
                 continue
             of_floor = sorted(ratios(rounds, by_server["floor"])) if by_server.get("floor") else []
-            ratio = f"{statistics.median(of_floor):8.2f} ({of_floor[0]:5.2f}-{of_floor[-1]:5.2f})" if of_floor else f"{'–':>8} {'':13}"
+            ratio = f"{'–':>8} {'':13}"
+            if of_floor:
+                ratio = f"{statistics.median(of_floor):8.2f} ({of_floor[0]:5.2f}-{of_floor[-1]:5.2f})"
             goal = f"{CASES[case][0]:.2f}" if name == "weir" else ""
             halves = [one["half"] for one in rounds if "half" in one]
             late = [f"{middle((half[key] for half in halves), 0)}" if halves else "" for key in ("p50_us", "p99_us", "p999_us")]
@@ -272,8 +287,8 @@ def table(results):
         rows = results.get(case, {})
         if rows.get("weir") and rows.get("floor") and "half" in rows["weir"][0]:
             added = [one["half"]["p99_us"] - floor["half"]["p99_us"] for one, floor in zip(rows["weir"], rows["floor"])]
-            print(f"{case}: at {rows['weir'][0]['half']['rate']}/s, half of what weir does, it adds {middle(added, 0)} us to the floor's p99"
-                  f" ({min(added):.0f} to {max(added):.0f}); the goal is {P99_ADDED_MAX_US} at most")
+            print(f"{case}: at {rows['weir'][0]['half']['rate']}/s, half of what weir does, it adds {middle(added, 0)} us to the"
+                  f" floor's p99 ({min(added):.0f} to {max(added):.0f}); the goal is {P99_ADDED_MAX_US} at most")
 
 
 def workers_table(results, apart):
@@ -286,24 +301,25 @@ def workers_table(results, apart):
                 continue
             cost = sorted(b["cpu_us"] / a["cpu_us"] for a, b in zip(one, two))
             gain = sorted(b["qps"] / a["qps"] for a, b in zip(one, two))
-            print(f"{case:8} {name:6} two threads take {statistics.median(cost):.2f} ({cost[0]:.2f}-{cost[-1]:.2f}) times the CPU a query"
-                  f" of one, and answer {statistics.median(gain):.2f} ({gain[0]:.2f}-{gain[-1]:.2f}) times as many")
+            cost, gain = (f"{statistics.median(values):.2f} ({values[0]:.2f}-{values[-1]:.2f})" for values in (cost, gain))
+            print(f"{case:8} {name:6} two threads take {cost} times the CPU a query of one, and answer {gain} times as many")
     if not apart:
-        print("This machine has two cores: with two threads the load shares them, so that the second figure says nothing here. From the"
-              "\nfirst follows what two free cores give: 2 divided by it.")
+        print("There are no cores beside those of the servers: with two threads the load shares them, so that the second figure"
+              "\nsays nothing here. From the first follows what two free cores would give: 2 divided by it.")
 
 
 def drawn(results):
     groups = {case: {name: statistics.median(ratios(rounds, by_server["floor"])) if rounds else None
                      for name, rounds in by_server.items() if name != "floor"}
               for case, by_server in results.items() if by_server.get("floor")}
-    return plot.bars("weir and its peers beside the floor", groups, {case: CASES[case][0] for case in groups}, list(servers.SERVERS))
+    goals = {case: CASES[case][0] for case in groups}
+    return plot.bars("weir and its peers beside the floor", groups, goals, list(servers.SERVERS))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES))
-    parser.add_argument("--servers", default=",".join(servers.SERVERS))
+    parser.add_argument("--servers", default=",".join(servers.USUAL))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--names", type=int, default=1_000_000)
@@ -316,7 +332,7 @@ def main():
     cases = given.cases.split(",")
     if unknown := [case for case in cases if case not in CASES]:
         parser.error(f"no such case: {', '.join(unknown)}")
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", servers.ROOT / "benches/floors/Cargo.toml"], check=True)
+    build_floors()
     if not os.path.exists(servers.WEIR):
         subprocess.run(["cargo", "build", "--release", "--locked"], cwd=servers.ROOT, check=True)
     chosen, versions = ["floor"], {}
@@ -346,7 +362,8 @@ def main():
         table(results)
     if given.json:
         machine = {"cores": os.cpu_count(), "system": platform.release(), "machine": platform.machine()}
-        document = {"machine": machine, "versions": versions, "rounds": given.rounds, "seconds": given.seconds, "results": results}
+        how = {"rounds": given.rounds, "seconds": given.seconds}
+        document = {"machine": machine, "versions": versions, **how, "results": results}
         pathlib.Path(given.json).write_text(json.dumps(document, indent=1) + "\n")
     if given.svg and not given.workers:
         pathlib.Path(given.svg).write_text(drawn(results))

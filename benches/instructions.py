@@ -31,9 +31,9 @@ def tools():
     """What else than the source decides how many instructions there are."""
     flags = pathlib.Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
     return {
-        "rustc": first_line("rustc", "--version"),
-        "valgrind": first_line("valgrind", "--version"),
-        "libc": " ".join(platform.libc_ver()),
+        "compiler": first_line("rustc", "--version"),
+        "profiler": first_line("valgrind", "--version"),
+        "C library": " ".join(platform.libc_ver()),
         # The C library and some crates choose by it how memory is copied and searched.
         "machine": platform.machine() + (" with avx2" if re.search(r"\bavx2\b", flags) else ""),
     }
@@ -71,7 +71,7 @@ def compare(counts, kept, part):
         tolerance = TOLERANCE_OTHER_TOOLS
         for what, was in kept["tools"].items():
             if now[what] != was:
-                print(f"WARNING: the baselines are those of {what} {was}, this is {now[what]}")
+                print(f"WARNING: the {what} of the baselines is {was}, and here {now.get(what)}")
         print(f"WARNING: so only what differs by over {tolerance:.0%} is told; `benches/instructions.py renew` makes it "
               f"{TOLERANCE:.0%} again")
     worse, better = [], []

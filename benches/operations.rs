@@ -3,6 +3,7 @@
 
 mod scene;
 
+use scene::names::{listed, named, scattered};
 use scene::{GATEWAY, Scene};
 use std::hint::black_box;
 use std::net::IpAddr;
@@ -44,8 +45,11 @@ const CACHED: u64 = 20_000;
 /// Done once a round; says whether what came of it is what its name promises.
 type Operation = Box<dyn FnMut(u64) -> bool>;
 
+/// Makes what an operation needs.
+type Prepare = fn() -> Operation;
+
 /// Each by its name, in the order of a query's path.
-const OPERATIONS: [(&str, fn() -> Operation); 24] = [
+const OPERATIONS: [(&str, Prepare); 24] = [
     ("scan: a query", scan_query),
     ("scan: a response", scan_response),
     ("reply: a block answer written", reply_blocked),
@@ -89,22 +93,6 @@ fn main() {
         assert_eq!((before, as_promised), (ROUNDS_BEFORE, ROUNDS), "{name}: not what was to be measured");
         println!("{name}\t{ROUNDS}\t{:.1} ns", took.as_secs_f64() * 1e9 / ROUNDS as f64);
     }
-}
-
-/// An order that no table of names follows by itself.
-fn scattered(round: u64, among: u64) -> u64 {
-    (round.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % among
-}
-
-/// Names of the shape of published lists.
-fn listed(number: u64) -> String {
-    let mixed = number.wrapping_mul(0xd6e8_feb8_6659_fd93);
-    let word: String = (0..6 + mixed % 9).map(|at| char::from(b'a' + ((mixed >> (4 * at)) % 26) as u8)).collect();
-    format!("{word}{number}.{}", ["com", "net", "org", "info", "co.uk"][(mixed % 5) as usize])
-}
-
-fn names(count: u64, text: impl Fn(u64) -> String) -> Vec<Name> {
-    (0..count).map(|number| Name::from_text(&text(number)).expect("a plain name")).collect()
 }
 
 /// A policy of these files beside a gateway.toml.
@@ -164,7 +152,8 @@ fn reply_cached() -> Operation {
 fn access_file() -> String {
     let list = |nets: Vec<String>| nets.join(", ");
     format!(
-        "allow = [{}]\ndeny = [{}]\n[[question]]\nqtypes = [\"ANY\"]\naction = \"truncate\"\n[[question]]\nopcodes = [\"UPDATE\"]\naction = \"refused\"\n",
+        "allow = [{}]\ndeny = [{}]\n[[question]]\nqtypes = [\"ANY\"]\naction = \"truncate\"\n\
+         [[question]]\nopcodes = [\"UPDATE\"]\naction = \"refused\"\n",
         list((0..1_000).map(|n| format!("\"10.{}.{}.0/24\"", n / 250, n % 250)).collect()),
         list((0..100).map(|n| format!("\"10.0.{n}.128/26\"")).collect()),
     )
@@ -215,7 +204,7 @@ fn filter(is_listed: bool, asked: fn(u64) -> String) -> Operation {
     let list = Arc::new(parse(text.as_bytes(), Reading::default()).expect("it is a list").names);
     let rules = vec![Rule::new("list", "zone", 0, Action::Nxdomain)];
     let filter = Filter::of_lists(rules, vec![list], 42).expect("they fit").0;
-    let asked = names(ROUNDS, |number| asked(scattered(number, LISTED)));
+    let asked = named(ROUNDS, |number| asked(scattered(number, LISTED)));
     let groups = GroupSet::default();
     Box::new(move |round| {
         let name = &asked[(round % ROUNDS) as usize];
@@ -257,8 +246,8 @@ fn cached_name(number: u64) -> String {
 }
 
 fn cache_look_up(is_hit: bool) -> Operation {
-    let cache = filled(&names(CACHED, cached_name));
-    let asked = names(ROUNDS, |number| cached_name(scattered(number, CACHED) + if is_hit { 0 } else { CACHED }));
+    let cache = filled(&named(CACHED, cached_name));
+    let asked = named(ROUNDS, |number| cached_name(scattered(number, CACHED) + if is_hit { 0 } else { CACHED }));
     let mut out = vec![0; BODY_MAX];
     Box::new(move |round| {
         let found = cache.get(at(0), &key(&asked[(round % ROUNDS) as usize]), &mut out);
@@ -267,7 +256,7 @@ fn cache_look_up(is_hit: bool) -> Operation {
 }
 
 fn cache_insert() -> Operation {
-    let names = names(CACHED, cached_name);
+    let names = named(CACHED, cached_name);
     let cache = filled(&names);
     Box::new(move |round| {
         insert(&cache, &names[scattered(round, CACHED) as usize]);
@@ -291,7 +280,7 @@ fn storm() -> Operation {
     let policy = policy(&[]).storm;
     let common = weir::storm::Common::new(7, weir::storm::KNOWN_NAMES);
     let mut storms = Storms::new(&common, policy.zones);
-    let names = names(ROUNDS, |number| format!("host{number}.zone{}.example", number % 97));
+    let names = named(ROUNDS, |number| format!("host{number}.zone{}.example", number % 97));
     Box::new(move |round| {
         let (name, at) = (&names[(round % ROUNDS) as usize], at(round));
         let hash = common.hash(name);

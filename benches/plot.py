@@ -45,8 +45,10 @@ def bars(title, groups, goals, series):
         y += 10
     ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200) if tick <= most * 1.1]
     for tick in ticks:
-        parts += [line(x(tick), top - 4, x(tick), y), text(x(tick), y + 14, f"{tick:g}", "middle", "small")]
-    parts.append(text(left, y + 32, "CPU time a query, in times the floor of the case (dashed: the goal); less is better", kind="small"))
+        # Below the bars.
+        parts[:0] = [line(x(tick), top - 4, x(tick), y), text(x(tick), y + 14, f"{tick:g}", "middle", "small")]
+    legend = "CPU time a query, in times the floor of the case (logarithmic; dashed: the goal); less is better"
+    parts.append(text(left, y + 32, legend, kind="small"))
     return svg(left + wide + right, y + 44, parts)
 
 
@@ -61,9 +63,11 @@ def lines(title, series, across, up):
     y = lambda value: top + high - high * (math.log10(value) - y0) / max(y1 - y0, 1)
     parts = [text(14, 24, title, kind="title")]
     for power in range(x0, x1 + 1):
-        parts += [line(x(10**power), top, x(10**power), top + high), text(x(10**power), top + high + 16, f"10^{power}", "middle", "small")]
+        at = x(10**power)
+        parts += [line(at, top, at, top + high), text(at, top + high + 16, f"10^{power}", "middle", "small")]
     for power in range(y0, y1 + 1):
-        parts += [line(left, y(10**power), left + wide, y(10**power)), text(left - 6, y(10**power) + 4, f"{10**power:g}", "end", "small")]
+        at = y(10**power)
+        parts += [line(left, at, left + wide, at), text(left - 6, at + 4, f"{10**power:g}", "end", "small")]
     for at, (name, points) in enumerate(series.items()):
         colour = COLOURS[(at + 1) % len(COLOURS)]
         path = " ".join(f"{x(size):.1f},{y(value):.1f}" for size, value in points)
@@ -72,4 +76,4 @@ def lines(title, series, across, up):
         parts.append(f'<rect x="{left + wide + 16}" y="{top + 20 * at}" width="12" height="12" fill="{colour}"/>')
         parts.append(text(left + wide + 34, top + 20 * at + 11, name, kind="small"))
     parts += [text(left + wide / 2, top + high + 36, across, "middle", "small"), text(14, 40, up, kind="small")]
-    return svg(left + wide + 210, top + high + 48, parts)
+    return svg(left + wide + 260, top + high + 48, parts)

@@ -29,7 +29,7 @@ def write(path, text):
     return str(path)
 
 
-def weir(case, home, port, upstream, threads, listed):
+def weir(case, home, port, upstream, threads, listed, gateway="", limits=""):
     policy = home / "policy"
     write(policy / "gateway.toml", f'''schema = 1
 listen = ["127.0.0.1:{port}"]
@@ -46,11 +46,11 @@ size = "{"64MiB" if case == "cached" else "0"}"
 socket = "{home}/sock"
 [log]
 queries = "none"
-''')
+{gateway}''')
     # The default policy; the load comes from four addresses: limits are looked at for each query, and reached in `over` only.
     rate = "rate = 1\nburst = 1\nslip = 0" if case == "over" else "rate = 1000000\nburst = 1000000"
     write(policy / "limits.toml", f"[source]\n{rate}\n[overload]\nrate = 1000000\n[tcp]\nconnections = 20000\n"
-                                  "per_client = 20000\nrate = 1000000\nidle = \"1h\"\n")
+                                  f"per_client = 20000\nrate = 1000000\nidle = \"1h\"\n{limits}")
     if case == "local":
         write(policy / "filters/10-local.toml", '[zone]\ntitle = "local"\n[[rule]]\nid = "local"\nnames = ["example.com"]\n'
                                                 f'action = "sinkhole"\naddresses = ["{ADDRESS}"]\n')
@@ -63,6 +63,12 @@ queries = "none"
         denied = "drop" if case == "denied" else "refuse"
         write(policy / "access.toml", f'allow = ["{GUEST}"]\ndenied = "{denied}"\n')
     return [WEIR, "run", str(policy), "--state", str(home / "state")]
+
+
+def weir_unguarded(*how):
+    """What is on one's guard while there is no attack is off: held against `weir`, this tells what it costs."""
+    off = "".join(f'[{part}]\nmode = "off"\n' for part in ("storm", "cookies"))
+    return weir(*how, gateway="[top]\nsamples = 0\n", limits=off)
 
 
 def dnsdist(case, home, port, upstream, threads, listed):
@@ -140,7 +146,11 @@ def floor(case, home, port, upstream, threads, listed):
     return [str(FLOORS), kind, f"127.0.0.1:{port}", str(threads)]
 
 
-SERVERS = {"floor": floor, "weir": weir, "dnsdist": dnsdist, "unbound": unbound, "smartdns": smartdns, "dnsmasq": dnsmasq}
+SERVERS = {"floor": floor, "weir": weir, "dnsdist": dnsdist, "unbound": unbound, "smartdns": smartdns, "dnsmasq": dnsmasq,
+           "unguarded": weir_unguarded}
+
+# What runs when nothing else is asked for.
+USUAL = [name for name in SERVERS if name != "unguarded"]
 
 # Where a case has another answer than elsewhere: the floor answers all alike.
 ANSWERS = {("floor", "blocked"): "noerror", ("floor", "refused"): "noerror", ("smartdns", "blocked"): "noerror"}
@@ -148,7 +158,8 @@ ANSWERS = {("floor", "blocked"): "noerror", ("floor", "refused"): "noerror", ("s
 
 def version(name):
     """What it says of itself; None when it is not installed."""
-    command = {"floor": None, "weir": [WEIR, "--version"], "dnsdist": ["dnsdist", "--version"], "unbound": ["unbound", "-V"],
+    command = {"floor": None, "weir": [WEIR, "--version"], "unguarded": [WEIR, "--version"],
+               "dnsdist": ["dnsdist", "--version"], "unbound": ["unbound", "-V"],
                "smartdns": ["smartdns", "-v"], "dnsmasq": ["dnsmasq", "--version"]}[name]
     if command is None:
         return "benches/floors"

@@ -1,5 +1,8 @@
 //! A worker's core without sockets, as the benchmarks of the whole core drive it: many clients ask, an upstream answers.
 
+#[allow(dead_code, reason = "not each benchmark needs it")]
+pub(crate) mod names;
+
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,0 +1,158 @@
+//! What a query costs as that grows which it is looked up in: names of the filter, answers of the cache, networks of groups,
+//! upstreams. benches/scale.py runs it, adds TCP connections and draws the figures.
+//!
+//! One line a size: subject, size, and the median, the least and the greatest of the rounds in nanoseconds. Each step of a
+//! size asks for things in an order that no cache of the processor can guess.
+
+mod scene;
+
+use scene::names::{listed, named, scattered};
+use scene::{GATEWAY, Scene};
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+use weir::cache::{Answer, BODY_MAX, Cache, Flags, Found, Key, Lifetime, Vetted};
+use weir::clock::Moment;
+use weir::dns::name::Name;
+use weir::policy::clients::GroupSet;
+use weir::policy::document::Files;
+use weir::policy::filter::lists::{Reading, parse};
+use weir::policy::filter::{Action, Filter, Rule, Subject};
+use weir::policy::rrl::ResponseClass;
+use weir::policy::schedules::ActiveSet;
+use weir::policy::{Options, load_files};
+
+/// Queries of a round.
+const QUERIES: u64 = 1 << 16;
+
+/// Rounds of a size.
+const ROUNDS: usize = 9;
+
+/// Its name, its sizes, and nanoseconds a query by round at one of them.
+type Measured = (&'static str, &'static [u64], fn(u64) -> Vec<f64>);
+
+fn main() {
+    // A part of a subject's name, and the greatest size: WEIR_SCALE_MAX=100000 cargo bench --bench scale
+    let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
+    let most = std::env::var("WEIR_SCALE_MAX").ok().and_then(|most| most.parse().ok()).unwrap_or(u64::MAX);
+    let subjects: [Measured; 5] = [
+        ("names of the filter", &[1_000, 10_000, 100_000, 1_000_000, 10_000_000], names),
+        ("answers in the cache", &[1_000, 10_000, 100_000, 1_000_000], answers),
+        ("floor: one read of as many 512 bytes", &[1_000, 10_000, 100_000, 1_000_000], reads),
+        ("networks of groups", &[100, 1_000, 10_000, 100_000], networks),
+        ("upstreams", &[1, 10, 100], upstreams),
+    ];
+    for (subject, sizes, measure) in subjects.iter().filter(|(subject, ..)| subject.contains(&wanted)) {
+        for size in sizes.iter().filter(|size| **size <= most) {
+            let mut times = measure(*size);
+            times.sort_by(f64::total_cmp);
+            println!("{subject}\t{size}\t{:.1}\t{:.1}\t{:.1}", times[ROUNDS / 2], times[0], times[ROUNDS - 1]);
+        }
+    }
+}
+
+/// Nanoseconds a query, by round.
+fn time(mut query: impl FnMut(u64)) -> Vec<f64> {
+    (0..QUERIES).for_each(&mut query);
+    let mut round = || {
+        let begun = Instant::now();
+        (0..QUERIES).for_each(&mut query);
+        begun.elapsed().as_secs_f64() * 1e9 / QUERIES as f64
+    };
+    (0..ROUNDS).map(|_| round()).collect()
+}
+
+/// A decision about a name: every second is listed.
+fn names(size: u64) -> Vec<f64> {
+    let mut text = String::new();
+    (0..size).for_each(|number| writeln!(text, "{}", listed(number)).expect("a string takes it"));
+    let list = Arc::new(parse(text.as_bytes(), Reading::default()).expect("it is a list").names);
+    drop(text);
+    let filter = Filter::of_lists(vec![Rule::new("list", "zone", 0, Action::Nxdomain)], vec![list], 42);
+    let filter = filter.expect("ten million names fit").0;
+    let asked = named(QUERIES, |number| listed(scattered(number, size) + if number % 2 == 0 { 0 } else { size }));
+    let groups = GroupSet::default();
+    time(|number| {
+        let name = &asked[number as usize];
+        let active = &ActiveSet::EVERYTHING;
+        let subject = Subject { groups: &groups, client: [192, 0, 2, 1].into(), name, qtype: 1, tcp: false, active };
+        assert_eq!(filter.decide(&subject).rule.is_some(), number % 2 == 0);
+    })
+}
+
+fn key(name: &Name) -> Key<'_> {
+    Key { name, qtype: 1, qclass: 1, flags: Flags::RD, client_subnet: &[] }
+}
+
+/// A hit, with the answer copied out.
+fn answers(size: u64) -> Vec<f64> {
+    let text = |number: u64| format!("host{number}.zone{}.example", number % 997);
+    let cache = Cache::new((size * 512).max(4 << 20), 1, 8);
+    let now = Moment::from_nanos(1_000_000_000);
+    for number in 0..size {
+        let name = Name::from_text(&text(number)).expect("a plain name");
+        let mut body = [0; 148];
+        let end = 12 + name.as_wire().len();
+        body[12..end].copy_from_slice(name.as_wire());
+        body[end..end + 4].copy_from_slice(&[0, 1, 0, 1]);
+        let answer = Answer {
+            body: &body,
+            options: &[],
+            ttls: &[60, 76, 92, 108],
+            lifetime: Lifetime { ttl: 3600, stale: 3600, ttl_max: 86_400 },
+            rcode: 0,
+            class: ResponseClass::default(),
+            vetted: Vetted::default(),
+        };
+        cache.insert(now, &key(&name), &answer);
+    }
+    assert_eq!(cache.counters().entries, size, "the cache holds all of them");
+    let asked = named(QUERIES, |number| text(scattered(number, size)));
+    let mut out = vec![0; BODY_MAX];
+    time(|number| assert!(matches!(cache.get(now, &key(&asked[number as usize]), &mut out), Found::Hit(_))))
+}
+
+/// What memory alone costs: each read needs the one before it, as a look-up needs the index before the answer.
+fn reads(size: u64) -> Vec<f64> {
+    let mut lines: Vec<[u64; 64]> = (0..size).map(|number| [number; 64]).collect();
+    // Sattolo's shuffle: one single circle through all of them.
+    for at in (1..size as usize).rev() {
+        let other = scattered(at as u64, at as u64) as usize;
+        let (one, two) = (lines[at][0], lines[other][0]);
+        (lines[at][0], lines[other][0]) = (two, one);
+    }
+    let mut at = 0;
+    time(|_| at = black_box(&lines)[at as usize][0])
+}
+
+/// The groups of a client, of which there are a hundred.
+fn networks(size: u64) -> Vec<f64> {
+    let network = |number: u64| Ipv4Addr::from(0x0a00_0000 + number as u32 * 64);
+    let mut clients = String::new();
+    for group in 0..100 {
+        let own = (0..size).filter(|number| number % 100 == group);
+        let list: Vec<_> = own.map(|number| format!("\"{}/27\"", network(number))).collect();
+        writeln!(clients, "[[group]]\nname = \"g{group}\"\nnetworks = [{}]", list.join(", "))
+            .expect("a string takes it");
+    }
+    let files: Files = [("gateway.toml", GATEWAY), ("clients.toml", &clients)].into_iter().collect();
+    let policy = load_files(files, &Options { seed: 7, ..Options::default() }).expect("a policy without faults").0;
+    time(|number| {
+        let at = scattered(number, size);
+        let groups = policy.groups.of(black_box(IpAddr::V4(network(at))));
+        assert!(!groups.is_empty());
+    })
+}
+
+/// A query forwarded to one of so many, and its answer.
+fn upstreams(size: u64) -> Vec<f64> {
+    let mut gateway = "schema = 1\n[cache]\nsize = \"4MiB\"\n".to_owned();
+    for number in 0..size {
+        writeln!(gateway, "[[upstream]]\nname = \"u{number}\"\naddress = \"192.0.2.{}\"", number + 1)
+            .expect("a string takes it");
+    }
+    let mut scene = Scene::new(&[("gateway.toml", &gateway)], 0);
+    time(|_| scene.forward())
+}
