@@ -5,12 +5,14 @@
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use std::fs::File;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir::dns::name::Name;
 use weir::policy::clients::GroupSet;
-use weir::policy::filter::lists::{NameList, Reading, parse};
+use weir::policy::document::Contents;
+use weir::policy::filter::lists::{NameList, Reading, parse, parse_source};
 use weir::policy::filter::{Action, Filter, Foreseen, Rule, Subject};
 use weir::policy::schedules::ActiveSet;
 use weir::sys::pages::give_back_large_memory;
@@ -73,41 +75,39 @@ fn forget_the_most() -> bool {
     std::fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
-/// Loads the list from a file again while the filter made of it serves, as a reload does, and prints what that took:
-/// beside the filter alone, and beside the text of the list as well, which a reload holds until it is done.
+/// Loads the list from a file again while the filter made of it serves, as a reload does, and prints what that took: all in
+/// all, and from when the list is parsed on.
 fn swap(text: &str) {
     let path = std::env::temp_dir().join(format!("weir-bench-{}.txt", std::process::id()));
     std::fs::write(&path, text).expect("the temporary directory is writable");
-    let load = |holds_text: bool| {
-        let bytes = std::fs::read(&path).expect("the file is there");
+    let load = |is_whole: bool| {
         let begin = Instant::now();
-        let names = Arc::new(parse(&bytes, Reading::default()).expect("it is a list").names);
-        let bytes = holds_text.then_some(bytes);
-        if !holds_text {
+        let file = File::open(&path).expect("the file is there");
+        let list = Contents::on_disk(file, u64::MAX - 1).expect("it can be read").expect("it is no larger than may be");
+        let parsed = parse_source(list.source(), Reading::default(), &mut |_| None).expect("it is a list");
+        if !is_whole {
             forget_the_most();
         }
-        let filter = compile_given(names);
-        let took = begin.elapsed();
-        drop(bytes);
-        (filter, took)
+        let filter = compile_given(Arc::new(parsed.names));
+        (filter, begin.elapsed())
     };
     let before = memory("VmRSS");
     let (mut serving, first) = load(true);
     let rest = memory("VmRSS") - before;
     let a_name = f64::from(1 << 20) * rest / serving.names() as f64;
     println!(
-        "load: {first:?} to parse and compile; at rest {rest:.1} MiB, {a_name:.1} bytes a name by the system's count"
+        "load: {first:?} to read, parse and compile; at rest {rest:.1} MiB, {a_name:.1} bytes a name by the system's count"
     );
-    for holds_text in [true, false] {
+    for is_whole in [true, false] {
         if !forget_the_most() {
             println!("swap: this system does not tell the most memory that was taken");
             break;
         }
-        let (next, took) = load(holds_text);
+        let (next, took) = load(is_whole);
         let most = memory("VmHWM") - before;
         serving = next;
         let after = memory("VmRSS") - before;
-        let what = if holds_text { "with the text of the list in memory" } else { "once the text is parsed and gone" };
+        let what = if is_whole { "from the file on" } else { "once the list is parsed" };
         let ratio = most / rest;
         println!("swap: {most:.1} MiB at most {what}, {ratio:.2} times; {after:.1} MiB after; loaded in {took:?}");
     }

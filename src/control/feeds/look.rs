@@ -247,8 +247,15 @@ impl Looker {
             lock(&self.feed.state).held = Some((copy.manifest.clone(), why.clone()));
             return Ok(Taken::Held(waits(&settings.name, &why)));
         }
+        let manifest = copy.manifest.clone();
+        let (store, name) = (Arc::clone(&self.store), settings.name.clone());
+        let staging = tokio::task::spawn_blocking(move || store.stage(&name, copy));
+        let copy = staging.await.map_err(|error| format!("writing it broke off: {error}"))??;
         let published = publish(&self.asker, &self.feed, copy, Who::named("feed")).await;
-        published.map_err(|failure| refused(&failure))?;
+        published.map_err(|failure| {
+            self.store.give_up(&settings.name, &manifest);
+            refused(&failure)
+        })?;
         self.store.release(&settings.name);
         Ok(Taken::InForce)
     }

@@ -66,6 +66,29 @@ impl Store {
         self.copies().of(feed)
     }
 
+    /// Leaves the content of a copy on the disk, so that it is not in memory while a policy is compiled with it: the same
+    /// copy, read from there. To be put in force, held or given up then.
+    ///
+    /// # Errors
+    /// The message for the user.
+    pub fn stage(&self, name: &str, copy: Arc<Copy>) -> Result<Arc<Copy>, String> {
+        let Some(directory) = self.directory.as_ref().map(|directory| directory.join(name)) else { return Ok(copy) };
+        write_content(&directory, &copy).map_err(|error| format!("{}: {error}", directory.display()))?;
+        read_content(&directory, copy.manifest.clone()).map(Arc::new)
+    }
+
+    /// Removes the content of a copy that was staged, unless it is in force or waits.
+    pub fn give_up(&self, name: &str, copy: &Manifest) {
+        let Some(directory) = self.directory.as_ref().map(|directory| directory.join(name)) else { return };
+        let manifests = [MANIFEST, HELD].map(|file| read_manifest(&directory.join(file)));
+        // Of a manifest that cannot be read nobody knows what it speaks of.
+        let is_other = |found: &Manifest| found.sha256 != copy.sha256;
+        if manifests.iter().all(|found| found.as_ref().is_ok_and(|found| found.as_ref().is_none_or(is_other))) {
+            // One that stays goes with the next that is written.
+            let _ = fs::remove_file(directory.join(content_file(&copy.sha256)));
+        }
+    }
+
     /// Puts a copy in force.
     ///
     /// # Errors
@@ -135,18 +158,23 @@ impl Store {
             return Ok(());
         };
         let directory = directory.join(name);
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         let before = read_manifest(&directory.join(MANIFEST)).ok().flatten();
-        let content = directory.join(content_file(&copy.manifest.sha256));
-        if !content.exists() {
-            whole_file::copy(&content, &copy.content)?;
-        }
+        write_content(&directory, copy)?;
         whole_file::write(&directory.join(manifest), &serde_json::to_vec_pretty(&copy.manifest)?)?;
         let manifests = [MANIFEST, HELD].map(|file| read_manifest(&directory.join(file)).ok().flatten());
         let kept: Vec<_> =
             manifests.into_iter().chain([before]).flatten().map(|manifest| content_file(&manifest.sha256)).collect();
         sweep(&directory, &kept)
     }
+}
+
+fn write_content(directory: &Path, copy: &Copy) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    // A damaged one is written anew.
+    if read_content(directory, copy.manifest.clone()).is_ok() {
+        return Ok(());
+    }
+    whole_file::copy(&directory.join(content_file(&copy.manifest.sha256)), &copy.content)
 }
 
 /// Removes contents that no manifest speaks of.
@@ -198,6 +226,34 @@ mod tests {
         fs::write(state.join("feeds/u/manifest.json"), "{").unwrap();
         assert!(again.last(&feed).is_err());
         fs::remove_dir_all(&state).unwrap();
+    }
+
+    #[test]
+    fn a_copy_is_read_from_the_disk_before_it_is_in_force_and_given_up_when_it_is_refused() {
+        let state = std::env::temp_dir().join(format!("weir-feeds-staged-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&state);
+        let store = Store::open(Some(&state));
+        let contents = || {
+            let entries = fs::read_dir(state.join("feeds/u")).unwrap().map(|entry| entry.unwrap().file_name());
+            entries.filter(|name| name.to_string_lossy().ends_with(".copy")).count()
+        };
+        let staged = store.stage("u", copy("one")).unwrap();
+        assert!(staged.content.in_memory().is_none());
+        assert_eq!((&*staged, contents()), (&*copy("one"), 1));
+        store.commit("u", &staged).unwrap();
+        store.hold("u", &copy("held")).unwrap();
+        let refused = store.stage("u", copy("refused")).unwrap();
+        assert_eq!(contents(), 3);
+        for manifest in [&copy("one").manifest, &copy("held").manifest, &refused.manifest] {
+            store.give_up("u", manifest);
+        }
+        assert_eq!(contents(), 2, "only what is neither in force nor waits");
+        let file = state.join("feeds/u").join(content_file(&copy("next").manifest.sha256));
+        fs::write(&file, "damaged").unwrap();
+        assert_eq!(store.stage("u", copy("next")).unwrap().content, copy("next").content);
+        fs::remove_dir_all(&state).unwrap();
+        let store = Store::open(None);
+        assert!(store.stage("u", copy("one")).unwrap().content.in_memory().is_some(), "there is no disk");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! looked for in a growing table; and as the table grows, what it is made of goes.
 
 use super::super::lists::NameList;
+use super::lay_out::with_gaps;
 use super::spread::{self, Parts, Spread, name_at};
 use super::{BLOCK, Block, HEAD, Keys, Labels, Probe, Table, TooManyNames, value_of};
 use crate::sys::pages::prefer_large_pages;
@@ -37,7 +38,7 @@ impl Table {
     ) -> Result<Self, TooManyNames> {
         let mut table = Self::unfolded(lists, seed, 1, merge)?;
         table.fold(keep);
-        table.arena.shrink_to_fit();
+        table.lay_out();
         Ok(table)
     }
 
@@ -48,7 +49,7 @@ impl Table {
         merge: impl FnMut(Option<u32>, usize, u8) -> u32,
     ) -> Result<Self, TooManyNames> {
         let mut table = Self::unfolded(lists, seed, WIDTH_MAX, merge)?;
-        table.arena.shrink_to_fit();
+        table.lay_out();
         Ok(table)
     }
 
@@ -63,16 +64,13 @@ impl Table {
         let (names, bytes) = lists.iter().fold((0, 0), |(n, b), list| (n + list.len(), b + list.bytes()));
         let blocks = names / BLOCK + 1;
         let parts = Parts::of(lists, keys, blocks);
-        let table = Self {
-            keys,
-            blocks: vec![Block::default(); blocks + 1],
-            arena: Vec::new(),
-            width,
-            names: 0,
-            depths: parts.depths,
-        };
+        let mut index = Vec::with_capacity(blocks + 1);
+        prefer_large_pages(&mut index);
+        index.resize(blocks + 1, Block::default());
+        let table =
+            Self { keys, stride: 0, ahead: 0, blocks: index, arena: Vec::new(), width, names: 0, depths: parts.depths };
         // What is reserved and not written takes no memory.
-        let mut writer = Writer { table, merge, bytes_max: bytes + names * WIDTH_MAX };
+        let mut writer = Writer { table, merge, bytes_max: with_gaps(bytes + names * WIDTH_MAX) };
         writer.reserve();
         writer.write(parts)?;
         Ok(writer.table)
@@ -80,25 +78,30 @@ impl Table {
 
     /// Gives each name another value, made of its wire form and the one it has, in a table of [`Self::build_loose`].
     pub(in crate::policy::filter) fn revalue(&mut self, mut value: impl FnMut(&[u8], u32) -> u32) {
-        let mut at = 0;
-        while at < self.arena.len() {
+        let mut next = 0;
+        while let Some(at) = self.name_from(next) {
             let (start, after) = (at + HEAD, at + self.size_at(at));
             let (values, wire) = self.arena[start..after].split_at_mut(self.width);
             let new = value(wire, value_of(values)).to_le_bytes();
             values.copy_from_slice(&new[..values.len()]);
-            at = after;
+            next = after;
         }
     }
 
     /// Each name in its wire form, with its value.
     pub(in crate::policy::filter) fn iter(&self) -> impl Iterator<Item = (&[u8], u32)> {
-        let mut at = 0;
+        let mut next = 0;
         std::iter::from_fn(move || {
-            let after = at + self.size_at((at < self.arena.len()).then_some(at)?);
-            let (values, wire) = self.arena[at + HEAD..after].split_at(self.width);
-            at = after;
+            let at = self.name_from(next)?;
+            next = at + self.size_at(at);
+            let (values, wire) = self.arena[at + HEAD..next].split_at(self.width);
             Some((wire, value_of(values)))
         })
+    }
+
+    /// Where the first name from `at` on stands: what is between blocks are zeros, which no length is.
+    fn name_from(&self, at: usize) -> Option<usize> {
+        self.arena[at..].iter().position(|byte| *byte != 0).map(|gap| at + gap)
     }
 
     /// The length of the name at `at` with all that is before it.
@@ -181,7 +184,7 @@ impl Table {
 struct Writer<M> {
     table: Table,
     merge: M,
-    /// More than all names can take.
+    /// More than all names can take, with the room between them.
     bytes_max: usize,
 }
 
