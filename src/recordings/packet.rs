@@ -73,7 +73,9 @@ fn of_ip<'p>(sliced: &LaxSlicedPacket<'p>, port: u16) -> Found<'p> {
     };
     let between = |from: u16, to: u16, tcp| match (from, to) {
         (_, to) if to == port => Some((Asker { client: source.to_canonical(), port: from, tcp }, Way::ToServer)),
-        (from, _) if from == port => Some((Asker { client: destination.to_canonical(), port: to, tcp }, Way::FromServer)),
+        (from, _) if from == port => {
+            Some((Asker { client: destination.to_canonical(), port: to, tcp }, Way::FromServer))
+        }
         _ => None,
     };
     let (found, data, is_cut) = match &sliced.transport {

@@ -347,7 +347,8 @@ fn a_long_capture_streams() {
     let left = unit.len() * 300;
     let mut count = 0_u64;
     let input = std::io::Read::chain(&header[..], Endless { unit, at: 0, left });
-    let tally = pcap::read(std::io::BufReader::with_capacity(1 << 16, input), 53, Taken::Queries, &mut |_| count += 1).unwrap();
+    let tally =
+        pcap::read(std::io::BufReader::with_capacity(1 << 16, input), 53, Taken::Queries, &mut |_| count += 1).unwrap();
     assert_eq!((tally.queries, count, tally.is_cut), (packets, packets, false));
 }
 

@@ -131,7 +131,10 @@ fn rules_about_answers_are_tried_on_what_the_cache_holds_and_guarded() {
     let verdicts = made.verdicts.expect("queries were asked");
     assert!(verdicts.answered >= 200, "{verdicts:#?}");
     let group = &verdicts.newly_blocked.groups[0];
-    assert_eq!((group.rule.as_str(), group.after.as_str(), group.names[0].name.as_str()), ("ip", "nxdomain", "mail.lab.example"));
+    assert_eq!(
+        (group.rule.as_str(), group.after.as_str(), group.names[0].name.as_str()),
+        ("ip", "nxdomain", "mail.lab.example")
+    );
     assert!(group.queries >= 40.0 && made.guard[0].contains("newly blocks 2"), "{:?}", made.guard);
     place.ask(&["apply", "next"]).fails(1, &["it newly blocks 2", "most by \"ip\": mail.lab.example"]);
     assert_eq!((status(&place).policy.generation, rcode(address, "mail.lab.example")), (1, 0), "nothing has changed");

@@ -20,9 +20,7 @@ use weir::control::plan::Plan;
 fn policies(scratch: &Scratch) {
     const RULES: &str = "[[rule]]\nid = \"www\"\nnames = [\"www.plain.test\"]\naction = \"nxdomain\"\n\
         [[rule]]\nid = \"address\"\nresponse_ip = [\"192.0.2.4\", \"192.0.2.32\"]\naction = \"nodata\"\n";
-    for (name, filter) in
-        [("old", ""), ("new", RULES)]
-    {
+    for (name, filter) in [("old", ""), ("new", RULES)] {
         scratch.write(
             &format!("{name}/gateway.toml"),
             "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.1\"\n",

@@ -73,7 +73,10 @@ impl fmt::Display for Written {
             rows(f, settings.iter().map(|one| format!("  ~ {}: {}", one.file, one.change)))?;
         }
         if *on_answers > 0 {
-            writeln!(f, "  {on_answers} of these rules act on answers: they are tried on queries whose answer is known")?;
+            writeln!(
+                f,
+                "  {on_answers} of these rules act on answers: they are tried on queries whose answer is known"
+            )?;
         }
         for secret in secrets {
             writeln!(f, "secrets     {secret} differs, and is not shown")?;

@@ -126,7 +126,7 @@ fn a_mode_is_checked_over_limits_toml_before_it_is_needed() {
         "modes/a.toml:1:16 E-RANGE",
         "modes/a.toml:3:14 E-CONFLICT",
         "modes/a.toml:5:1 E-UNKNOWN-KEY",
-        "modes/a.toml:10:1 E-NOT-YET",
+        "modes/a.toml:10:1 E-UNKNOWN-KEY",
         "modes/b.toml:1:1 E-CONFLICT",
         "modes/b.toml:1:17 E-VALUE",
         "modes/normal.toml:1:1 E-VALUE",
@@ -265,4 +265,26 @@ fn a_directory_on_disk_is_read_whole_and_never_left() {
     let gone = super::load(&dir, &options()).unwrap_err();
     assert_eq!(gone.faults[0].code, "E-IO");
     assert!(gone.faults[0].message.contains("policies"), "{}", gone.faults[0].message);
+}
+
+#[test]
+fn an_expectation_may_be_about_an_incident_mode() {
+    let expect = |mode: &str, action: &str| {
+        format!(
+            "[[expect]]\nquery = \"a.example A\"\nclient = \"10.1.2.3\"\nanswer = [\"A 10.0.0.1\"]\n{mode}action = {action:?}\n"
+        )
+    };
+    let faults = |tests: &str| {
+        faults(&[
+            ("gateway.toml", "schema = 1\n"),
+            ("limits.toml", "[rebinding]\nmode = \"monitor\"\n"),
+            ("modes/closed.toml", "[rebinding]\nmode = \"enforce\"\n"),
+            ("tests/t.toml", tests),
+        ])
+    };
+    let closed = "mode = \"closed\"\n";
+    assert_eq!(faults(&[expect("", "forward"), expect(closed, "nodata")].concat()), [""; 0]);
+    assert_eq!(faults(&expect(closed, "forward")), ["tests/t.toml:6:10 E-EXPECT"]);
+    assert_eq!(faults(&expect("", "nodata")), ["tests/t.toml:5:10 E-EXPECT"]);
+    assert_eq!(faults(&expect("mode = \"closd\"\n", "nodata")), ["tests/t.toml:5:8 E-VALUE"]);
 }
