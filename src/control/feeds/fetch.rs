@@ -138,8 +138,7 @@ async fn ask(url: &Uri, wanted: &Wanted) -> Result<(Response<Incoming>, Connecti
         }
         let ca = wanted.ca.clone();
         // Reading the system's certificates waits for the disk.
-        let config =
-            beside(move || trust(ca.as_deref())).await.map_err(|error| error.to_string())?;
+        let config = beside(move || trust(ca.as_deref())).await.map_err(|error| error.to_string())?;
         let name = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
         let stream = TlsConnector::from(Arc::new(config?)).connect(name, stream).await;
         start(stream.map_err(|error| format!("no TLS: {error}"))?).await
