@@ -246,7 +246,12 @@ async fn serve(
     {
         let site = Arc::clone(&site);
         // It serves already; a policy that is new to the history takes a while to be kept.
-        let _ = beside(move || site.history.started(id, files)).await;
+        let store = Arc::clone(&recipe.store);
+        let _ = beside(move || {
+            site.history.started(id, files);
+            site.forget_feeds(&store);
+        })
+        .await;
     }
     announce::announce(&site, &recipe, &running, socket.as_ref(), say);
     drop(running);
@@ -283,7 +288,7 @@ async fn serve(
 
 async fn keep_feeds(site: Arc<Site>, asker: Asker) {
     let running = || Arc::clone(&site.shared.live.load().base.feeds);
-    match Arc::clone(&site.feeds).run(running, &site.shared.notices, asker).await {}
+    match Arc::clone(&site.feeds).run(running, (&site.shared.notices, &site.shared.alerts), asker).await {}
 }
 
 fn open_socket(policy: &Policy) -> Result<Option<ControlSocket>, RunError> {
@@ -370,6 +375,22 @@ impl Site {
 
     fn set_policy_warnings(&self, warnings: Vec<String>) {
         *self.policy_warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
+    }
+
+    /// Removes the copies of feeds that neither what runs declares nor anything that one may go back to.
+    fn forget_feeds(&self, store: &Store) {
+        let running = self.shared.live.load();
+        let strangers = || store.names().into_iter().filter(|name| running.base.feeds.of(name).is_none());
+        if strangers().next().is_none() {
+            return;
+        }
+        let Ok(Ok(kept)) = self.history.history().map(|history| history.feeds()) else { return };
+        for name in strangers().filter(|name| !kept.contains(name)) {
+            match store.forget(&name) {
+                Ok(()) => tracing::info!(feed = name, "no policy declares it any more: its copies are removed"),
+                Err(error) => tracing::warn!(feed = name, "its copies cannot be removed: {error}"),
+            }
+        }
     }
 
     /// How the last reload went.

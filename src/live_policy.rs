@@ -7,10 +7,11 @@ use crate::ledger::journal::Journal;
 use crate::ledger::notices::Notices;
 use crate::ledger::samples::Samples;
 use crate::policy::Policy;
+use crate::policy::access::Question;
 use crate::policy::cookies::CookieJar;
 use crate::policy::emergency::{self, Emergency};
-use crate::policy::filter::hits::COUNTED_MAX;
-use crate::policy::filter::{Budgets, Decision, Matched, Rule, RuleHits, Subject};
+use crate::policy::filter::{Budgets, Decision, Matched, Rule, Subject};
+use crate::policy::hits::{COUNTED_MAX, Counted, RuleHits};
 use crate::policy::regulars::Regulars;
 use crate::policy::rrl::RrlTable;
 use crate::policy::source::SourceTables;
@@ -74,9 +75,17 @@ impl Running {
         self.filters().emergency_rule(subject)
     }
 
-    /// The rules that are counted, in the order in which they are heard.
-    pub fn counted_rules(&self) -> impl Iterator<Item = &Rule> {
-        self.emergency.rules().iter().chain(self.policy.filter.rules().iter().take(COUNTED_MAX))
+    /// The rules that are counted, in the order in which they are heard, those about questions first.
+    pub fn counted_rules(&self) -> impl Iterator<Item = Counted<'_>> {
+        let questions = self.policy.access.questions().iter().map(Question::counted);
+        let emergency = self.emergency.rules().iter().map(|rule| Counted { policy: emergency::ZONE, ..rule.counted() });
+        let rules = self.policy.filter.rules().iter().take(COUNTED_MAX).map(Rule::counted);
+        questions.chain(emergency).chain(rules)
+    }
+
+    /// How many rules there are, counted or not.
+    pub fn rules_len(&self) -> usize {
+        self.policy.access.questions().len() + self.emergency.len() + self.policy.filter.rules().len()
     }
 
     /// Lets its rules count on from where those of the same id in `before` are.
@@ -85,11 +94,11 @@ impl Running {
             return;
         }
         // An emergency rule and one of a file may have the same id.
-        let key = |rule: &'_ Rule| (rule.zone == emergency::ZONE, rule.id.clone());
+        let key = |rule: &Counted<'_>| (rule.policy, rule.identity.to_owned());
         let before = before.into_iter().flat_map(Self::counted_rules);
-        let before: HashMap<_, &RuleHits> = before.map(|rule| (key(rule), &rule.hits)).collect();
+        let before: HashMap<_, &RuleHits> = before.map(|rule| (key(&rule), rule.hits)).collect();
         for rule in self.counted_rules() {
-            rule.hits.begin(workers, before.get(&key(rule)).copied());
+            rule.hits.begin(workers, before.get(&key(&rule)).copied());
         }
     }
 

@@ -6,10 +6,16 @@
 mod memory;
 mod stage;
 
+use domain::base::iana::Opcode;
+use domain::base::{MessageBuilder, Name, Rtype};
+use domain::rdata::tsig::Time48;
+use domain::tsig::{Algorithm, ClientTransaction, Key};
 use memory::count;
-use stage::message::{A, ADDITIONAL, ANSWER, AUTHORITY, HTTPS, Message, NS, question_end};
-use stage::{Stage, after, inside, now, policy, udp};
+use stage::message::{A, ADDITIONAL, ANSWER, AUTHORITY, HTTPS, Message, NS, SOA, question_end};
+use stage::{EPOCH_MS, Stage, after, inside, now, policy, udp};
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
 use weir::gateway::From;
 use weir::gateway::outbox::To;
 use weir::verdict::{Outcome, Reason};
@@ -469,4 +475,56 @@ fn millions_of_forged_sources() {
     assert_eq!(totals.all(), FORGED + asked);
     assert_eq!(replies as u64, asked, "every honest query is answered");
     assert_eq!(totals.queries(Outcome::Denied, Reason::Filter, false), asked);
+}
+
+/// A NOTIFY for the zone of a feed, signed with its key at the start of virtual time.
+fn signed_notify(secret: &[u8]) -> Vec<u8> {
+    let key = Key::new(Algorithm::Sha256, secret, "key.example".parse().unwrap(), None, None).unwrap();
+    let mut message = MessageBuilder::new_vec();
+    message.header_mut().set_id(7);
+    message.header_mut().set_opcode(Opcode::NOTIFY);
+    let mut message = message.question();
+    message.push((Name::<Vec<u8>>::from_str("rpz.example").unwrap(), Rtype::SOA)).unwrap();
+    let mut message = message.additional();
+    let at = Time48::from_u64(EPOCH_MS / 1000);
+    ClientTransaction::request(Arc::new(key), &mut message, at).unwrap();
+    message.finish()
+}
+
+#[test]
+fn a_notify_for_a_feed_signed_or_forged_or_without_a_key() {
+    let feed = |tsig: &str| {
+        format!("{GATEWAY}[[feed]]\nname = \"f\"\nprimary = \"10.1.0.53\"\nzone = \"rpz.example\"\n{tsig}")
+    };
+    let secret = b"secret that is only for tests!!!";
+    let keyed =
+        feed("tsig = { name = \"key.example\", algorithm = \"hmac-sha256\", secret_file = \"tsig.secrets\" }\n");
+    let right = signed_notify(secret);
+    let forged = signed_notify(b"another secret, as long as that.");
+    let plain = Message::query(7, "rpz.example", SOA).flags(0x2000).bytes();
+    for (what, gateway, notify, outcome) in [
+        ("a signed NOTIFY", &keyed, right, Outcome::Notified),
+        ("a forged NOTIFY", &keyed, forged, Outcome::Denied),
+        ("a NOTIFY", &feed(""), plain, Outcome::Notified),
+    ] {
+        let files = [
+            ("gateway.toml", &**gateway),
+            ("limits.toml", OFF),
+            ("tsig.secrets", "key.example c2VjcmV0IHRoYXQgaXMgb25seSBmb3IgdGVzdHMhISE=\n"),
+        ];
+        let stage = Stage::new(policy(files), 1, 4096, 1);
+        let mut bench = Bench { stage, millis: 0, query: notify, asked: Vec::new(), from: None };
+        let mut answered = 0_u64;
+        allocates_nothing(what, &mut bench, &mut |bench, _| {
+            let (at, client) = (now(after(bench.millis)), udp("10.1.0.53:5353".parse().unwrap()));
+            bench.stage.workers[0].begin_batch();
+            bench.stage.workers[0].on_query(at, client, &bench.query, &mut bench.stage.out);
+            answered += bench.stage.out.messages().len() as u64;
+            bench.stage.out.clear();
+            while bench.stage.shared.notices.take().is_some() {}
+        });
+        assert_eq!(answered, OPERATIONS + 200, "{what}");
+        let reason = if outcome == Outcome::Denied { Reason::Notify } else { Reason::None };
+        assert_eq!(bench.counted(outcome, reason), OPERATIONS + 200, "{what}");
+    }
 }

@@ -3,8 +3,7 @@
 
 use crate::live_policy::Running;
 use crate::policy::document::instant;
-use crate::policy::filter::Rule;
-use crate::policy::filter::hits::COUNTED_MAX;
+use crate::policy::hits::{COUNTED_MAX, Counted, HitCount};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -14,7 +13,7 @@ pub const LISTED_MAX: usize = 1_000;
 /// Rules that are listed for people.
 const ROWS: usize = 10;
 
-/// All rules, emergency rules included.
+/// All rules, those about questions and emergency rules included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RulesStatus {
     /// How many there are.
@@ -32,7 +31,7 @@ pub struct RulesStatus {
 pub struct RuleStatus {
     /// Its id.
     pub rule: String,
-    /// The title of its zone.
+    /// The title of its zone; `access` for one about questions.
     pub zone: String,
     /// What it does.
     pub action: String,
@@ -54,21 +53,21 @@ pub struct RuleStatus {
 impl RulesStatus {
     /// Those of what runs.
     pub fn of(running: &Running) -> Self {
-        let count = running.emergency.len() + running.policy.filter.rules().len();
+        let count = running.rules_len();
         let counted = running.counted_rules().filter_map(|rule| Some((rule, rule.hits.read()?)));
         let mut counted: Vec<_> = counted.collect();
         let silent = counted.iter().filter(|(_, count)| count.all() == 0).count();
         let uncounted = count - counted.len();
         counted.sort_by_key(|(_, count)| std::cmp::Reverse(count.all()));
-        let row = |(rule, count): (&Rule, crate::policy::filter::HitCount)| RuleStatus {
-            rule: rule.id.clone(),
-            zone: rule.zone.clone(),
-            action: rule.action.name().to_owned(),
+        let row = |(rule, count): (Counted<'_>, HitCount)| RuleStatus {
+            rule: rule.id.to_owned(),
+            zone: rule.zone.to_owned(),
+            action: rule.action.to_owned(),
             decided: count.decided,
             monitored: count.monitored,
             last: count.last_unix_ms.map(instant::show),
-            owner: rule.owner.clone(),
-            ticket: rule.ticket.clone(),
+            owner: rule.owner.map(str::to_owned),
+            ticket: rule.ticket.map(str::to_owned),
         };
         let hits = counted.into_iter().take(LISTED_MAX).map(row).collect();
         Self { count: count as u64, silent: silent as u64, uncounted: uncounted as u64, hits }

@@ -1,6 +1,7 @@
 //! Who it is, as a value: the heaviest sources, names and what is refused, and the alerts that go on, with what the gateway
 //! does about each and what it suggests. For programs as JSON; `weir top` and `weir status` write it as text.
 
+use super::status::seconds_text;
 use crate::clock::Now;
 use crate::ledger::alerts::{Alert, AlertKind, Numbers, Subject};
 use crate::ledger::hitters::{Account, Hitter, Hitters};
@@ -209,7 +210,7 @@ fn row<K, V>(hitter: &Hitter<'_, K, V>, all: f64, text: &impl Fn(&K) -> String) 
 
 /// The numbers that gave an attack away, as a sentence without an end.
 pub fn why(alert: &Alert) -> String {
-    let Numbers { queries, bad_permille, names, sources, received, sent, wanted } = alert.numbers;
+    let Numbers { queries, bad_permille, names, sources, received, sent, wanted, age_s } = alert.numbers;
     let percent = bad_permille / 10;
     let times = |bytes: u64| bytes as f64 / received.max(1) as f64;
     match alert.kind {
@@ -225,6 +226,10 @@ pub fn why(alert: &Alert) -> String {
             format!("{queries} q/s, {percent}% from sources that are not known, at least {sources} of them")
         }
         AlertKind::Hijack => "an answer that no expect rule admits".to_owned(),
+        AlertKind::OldFeed => {
+            let (age, limit) = (seconds_text(age_s.0), seconds_text(age_s.1));
+            format!("not confirmed for {age}, and may be for {limit} at most")
+        }
         AlertKind::Flood => format!("{queries} q/s, {percent}% over the source limit, {sources} sources"),
     }
 }
@@ -241,6 +246,7 @@ pub fn suggestion(alert: &Alert) -> String {
         (AlertKind::Hijack, subject) => {
             format!("weir explain {subject}; then the zone's registrar and its name servers: who changed them?")
         }
+        (AlertKind::OldFeed, feed) => format!("weir feed {feed}; weir feed refresh {feed}"),
         (kind, _) => format!("weir mode under-attack --for 30m --reason \"{}\"", kind.name()),
     }
 }
@@ -285,6 +291,7 @@ mod tests {
     use super::*;
     use crate::clock::Moment;
     use crate::dns::name::Name;
+    use crate::ledger::journal::RuleId;
     use crate::ledger::samples::{Sample, Trace};
     use crate::verdict::{Outcome, Reason};
 
@@ -334,13 +341,27 @@ mod tests {
     fn an_alert_says_why_and_what_may_be_done() {
         let zone = Subject::Zone(Name::from_text("dead.example").unwrap());
         let network = Subject::Network("192.0.2.0/24".parse().unwrap());
-        let numbers =
-            Numbers { queries: 900, bad_permille: 987, names: 2, sources: 3, received: 40, sent: 20, wanted: 1000 };
+        let numbers = Numbers {
+            queries: 900,
+            bad_permille: 987,
+            names: 2,
+            sources: 3,
+            received: 40,
+            sent: 20,
+            wanted: 1000,
+            age_s: (7_200, 3_600),
+        };
         let cases = [
             (AlertKind::RetryStorm, zone, "98% fail, 2 names, 3 sources", "weir block dead.example --for 1h"),
             (AlertKind::RandomSubdomains, zone, "900 q/s", "weir mode under-attack --for 30m"),
             (AlertKind::Reflection, network, "answers 25.0x the queries, sent 0.5x", "weir mode under-attack"),
             (AlertKind::Flood, network, "98% over the source limit, 3 sources", "deny 192.0.2.0/24"),
+            (
+                AlertKind::OldFeed,
+                Subject::Feed(RuleId::new("bad")),
+                "for 2 h, and may be for 1 h",
+                "weir feed refresh bad",
+            ),
             (AlertKind::Flood, Subject::ManySources, "98% from sources that are not known", "--reason \"flood\""),
         ];
         for (kind, subject, reason, way_out) in cases {

@@ -232,6 +232,7 @@ impl Engine for GatewayEngine {
             {
                 notes.push(format!("feed {name} is in force and not kept for the next start: {error}"));
             }
+            site.forget_feeds(&store);
             notes
         })
         .await;

@@ -4,6 +4,7 @@ use super::Site;
 use crate::clock::Now;
 use crate::control::top::{suggestion, why};
 use crate::ledger::active::Change;
+use crate::ledger::alerts::{Alert, AlertKind};
 use crate::ledger::recent::Recent;
 use crate::ledger::watch::{Doing, LOOK, Watch};
 use crate::live_policy::{Running, Shared};
@@ -77,6 +78,9 @@ fn doing(running: &Running) -> Doing {
 
 fn tell(change: &Change) {
     match change {
+        // Told by what looks after it, which knows why.
+        Change::Begun(Alert { kind: AlertKind::OldFeed, .. })
+        | Change::Ended(Alert { kind: AlertKind::OldFeed, .. }, _) => {}
         Change::Begun(alert) => tracing::warn!(
             kind = alert.kind.name(),
             subject = %alert.subject,

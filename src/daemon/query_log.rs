@@ -3,6 +3,8 @@
 use super::Site;
 use crate::ledger::journal::RuleId;
 use crate::live_policy::Running;
+use crate::policy::access::Question;
+use crate::policy::filter::Rule;
 use crate::telemetry::query_log::{Notes, QueryLog};
 use std::collections::HashMap;
 use std::io;
@@ -140,9 +142,10 @@ impl Known {
 }
 
 fn rules_of(running: &Running) -> HashMap<RuleId, RuleNotes> {
-    let rules = running.policy.filter.rules().iter();
+    let questions = running.policy.access.questions().iter().map(Question::counted);
+    let rules = questions.chain(running.policy.filter.rules().iter().map(Rule::counted));
     let noted = rules.filter(|rule| rule.owner.is_some() || rule.ticket.is_some());
-    noted.map(|rule| (RuleId::new(&rule.id), (rule.owner.clone(), rule.ticket.clone()))).collect()
+    noted.map(|rule| (RuleId::new(rule.id), (rule.owner.map(str::to_owned), rule.ticket.map(str::to_owned)))).collect()
 }
 
 impl Notes for Known {

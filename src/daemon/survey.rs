@@ -17,8 +17,10 @@ use crate::ledger::watch::Watch;
 use crate::ledger::{CookieEvent, Totals, UpstreamEvent};
 use crate::listen::Event;
 use crate::live_policy::{Running, Shared};
+use crate::policy::access::Question;
 use crate::policy::document::instant;
-use crate::policy::filter::{Rule, RuleHits};
+use crate::policy::filter::Rule;
+use crate::policy::hits::{Counted, RuleHits};
 use crate::policy::modes::NORMAL;
 use crate::storm::Storms;
 use crate::telemetry::exposition::{FeedRow, PolicyRow, RULES_MAX, RuleRow, Snapshot, UpstreamRow};
@@ -136,9 +138,9 @@ fn feed_row(feed: FeedStatus) -> FeedRow {
     }
 }
 
-fn rule_row(rule: &Rule) -> RuleRow {
+fn rule_row(rule: Counted<'_>) -> RuleRow {
     let count = rule.hits.read().unwrap_or_default();
-    RuleRow { id: rule.id.clone(), decided: count.decided, monitored: count.monitored }
+    RuleRow { id: rule.id.to_owned(), decided: count.decided, monitored: count.monitored }
 }
 
 fn pool_name(running: &Running, pool: usize) -> &str {
@@ -296,7 +298,9 @@ fn warnings(site: &Site, running: &Running) -> Vec<String> {
     warnings.extend(site.incidents.warnings());
     warnings.extend(site.history.warnings());
     warnings.extend(site.feeds.warnings());
-    warnings.extend(ends(running.policy.filter.rules(), site.clock.now().unix_ms));
+    let questions = running.policy.access.questions().iter().map(Question::counted);
+    let rules = questions.chain(running.policy.filter.rules().iter().map(Rule::counted));
+    warnings.extend(ends(rules, site.clock.now().unix_ms));
     for upstream in &running.routing.upstreams {
         let name = &upstream.settings.name;
         if !upstream.state.is_up() {
@@ -312,12 +316,12 @@ fn warnings(site: &Site, running: &Running) -> Vec<String> {
 }
 
 /// Rules that have expired, and those that will within a week: a rule that ends unnoticed is one that is missed.
-fn ends(rules: &[Rule], now_ms: u64) -> Vec<String> {
-    let ending = rules.iter().filter_map(|rule| Some((rule, rule.scope.expires_ms?)));
+fn ends<'r>(rules: impl Iterator<Item = Counted<'r>>, now_ms: u64) -> Vec<String> {
+    let ending = rules.filter_map(|rule| Some((rule, rule.expires_ms?)));
     let soon = ending.filter(|(_, expires_ms)| *expires_ms < now_ms.saturating_add(SOON.as_millis() as u64));
     let told = soon.take(ENDS_MAX).map(|(rule, expires_ms)| {
-        let (id, when) = (&rule.id, instant::show(expires_ms));
-        let owner = rule.owner.as_ref().map_or_else(String::new, |owner| format!(", owner {owner}"));
+        let (id, when) = (rule.id, instant::show(expires_ms));
+        let owner = rule.owner.map_or_else(String::new, |owner| format!(", owner {owner}"));
         match expires_ms > now_ms {
             true => format!("rule {id:?} expires at {when}{owner}"),
             false => format!("rule {id:?} has expired at {when}{owner}"),
@@ -349,8 +353,8 @@ mod tests {
             "rule \"soon\" expires at 2026-01-07T00:00:00Z, owner noc",
             "rule \"over\" has expired at 2026-01-01T00:00:00Z, owner noc",
         ];
-        assert_eq!(ends(&rules, now), expected);
+        assert_eq!(ends(rules.iter().map(Rule::counted), now), expected);
         let many: Vec<_> = (0..100).map(|_| ending("over", Some(now))).collect();
-        assert_eq!(ends(&many, now).len(), ENDS_MAX);
+        assert_eq!(ends(many.iter().map(Rule::counted), now).len(), ENDS_MAX);
     }
 }

@@ -140,24 +140,28 @@ impl Desk {
         let tcp = case.client.is_tcp();
         let prohibited = Some((ExtendedError::Prohibited, ""));
         let Query { opcode, qtype, qclass, .. } = *case.query;
-        let judgement = view.running.policy.access.judge(peer.ip(), tcp, Asked { opcode, qtype, qclass });
-        if let Some(reason) = judgement.monitored {
-            self.would(view, case, (Outcome::Denied, reason), None);
+        let access = &view.running.policy.access;
+        let judgement = access.judge(peer.ip(), tcp, Asked { opcode, qtype, qclass }, view.active);
+        if let Some((reason, number)) = judgement.monitored {
+            self.would(view, case, (Outcome::Denied, reason), access.speaker(number));
         }
-        match judgement.verdict {
+        let rule = access.speaker(judgement.number);
+        if let Some(rule) = rule {
+            rule.hits.decided(self.worker, view.now.unix_ms);
+        }
+        let (body, error, outcome, reason) = match judgement.verdict {
             AccessVerdict::Admit => return true,
-            AccessVerdict::Refuse(reason) => {
-                self.say(view, case, Body::Rcode(rcode::REFUSED), prohibited, (Outcome::Denied, reason), out);
-            }
-            AccessVerdict::NotImplemented(reason) => {
-                self.say(view, case, Body::Rcode(rcode::NOTIMP), prohibited, (Outcome::Denied, reason), out);
-            }
             AccessVerdict::Truncate(_) if tcp => return true,
-            AccessVerdict::Truncate(reason) => {
-                self.say(view, case, Body::Truncated, None, (Outcome::Truncated, reason), out);
+            AccessVerdict::Refuse(reason) => (Body::Rcode(rcode::REFUSED), prohibited, Outcome::Denied, reason),
+            AccessVerdict::NotImplemented(reason) => (Body::Rcode(rcode::NOTIMP), prohibited, Outcome::Denied, reason),
+            AccessVerdict::Truncate(reason) => (Body::Truncated, None, Outcome::Truncated, reason),
+            AccessVerdict::Drop(reason) => {
+                self.drop_query(view, case, reason, rule, out);
+                return false;
             }
-            AccessVerdict::Drop(reason) => self.drop_query(view, case, reason, None, out),
-        }
+        };
+        let (outcome, reason) = self.write_own(view, case, body, error, (outcome, reason), out);
+        self.finish(view, case, outcome, reason, rule);
         false
     }
 
@@ -198,7 +202,7 @@ impl Desk {
             is_new && budgets.is_spent(view.now.at, rule, matched, subject.name, subject.client)
         });
         if let Some(rule) = decision.monitored {
-            self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
+            self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule.speaker()));
         }
         // The question is asked first; what decides is decided on the answer.
         if decision.waits {

@@ -31,7 +31,7 @@ impl Desk {
         if let Some(rule) = heard.monitored {
             // One that watches the question would have decided before there was an answer, and has been counted.
             if !heard.was_heard {
-                self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule));
+                self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule.speaker()));
             }
             self.tell_hijack(view, name, rule);
         }

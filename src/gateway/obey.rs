@@ -66,12 +66,12 @@ impl Desk {
                 Otherwise::Nodata => (Body::Nodata { ttl }, blocked),
                 Otherwise::Refused => (Body::Rcode(rcode::REFUSED), blocked),
                 Otherwise::Drop => {
-                    self.drop_query(view, case, Reason::Filter, Some(rule), out);
+                    self.drop_query(view, case, Reason::Filter, Some(rule.speaker()), out);
                     return false;
                 }
             },
             Action::Drop => {
-                self.drop_query(view, case, Reason::Filter, Some(rule), out);
+                self.drop_query(view, case, Reason::Filter, Some(rule.speaker()), out);
                 return false;
             }
         };
@@ -90,7 +90,7 @@ impl Desk {
     ) {
         let outcome = if rule.action == Action::Truncate { Outcome::Truncated } else { Outcome::Denied };
         let (outcome, reason) = self.write_own(view, case, body, error, (outcome, Reason::Filter), out);
-        self.finish(view, case, outcome, reason, Some(rule));
+        self.finish(view, case, outcome, reason, Some(rule.speaker()));
     }
 
     /// Local data: the records of the type asked for, or a CNAME for every type.

@@ -10,7 +10,7 @@ use crate::dns::{HEADER_LEN, MESSAGE_MAX, put_u16, rcode};
 use crate::ledger::AnsweredBy;
 use crate::ledger::journal::{Entry, Quota, RuleId, is_denied};
 use crate::policy::cookies::Standing;
-use crate::policy::filter::Rule;
+use crate::policy::hits::Speaker;
 use crate::policy::rrl::{Category, ResponseClass, RrlVerdict};
 use crate::policy::server::{LogQueries, LogSettings};
 use crate::policy::{Mode, Profile};
@@ -71,7 +71,7 @@ impl Desk {
         case: Case<'_>,
         outcome: Outcome,
         reason: Reason,
-        rule: Option<&Rule>,
+        rule: Option<Speaker<'_>>,
     ) {
         let by = AnsweredBy::of(outcome, reason);
         // An answer of our own is not given before the batch is sent.
@@ -99,7 +99,7 @@ impl Desk {
         view: &View<'_>,
         case: Case<'_>,
         reason: Reason,
-        rule: Option<&Rule>,
+        rule: Option<Speaker<'_>>,
         out: &mut Outbox,
     ) {
         case.client.expect_nothing(out);
@@ -107,7 +107,7 @@ impl Desk {
     }
 
     /// Counts and logs what a section or rule in monitor mode would have done; the query goes on.
-    pub(super) fn would(&mut self, view: &View<'_>, case: Case<'_>, ending: Ending, rule: Option<&Rule>) {
+    pub(super) fn would(&mut self, view: &View<'_>, case: Case<'_>, ending: Ending, rule: Option<Speaker<'_>>) {
         self.ledger.would(ending.1);
         self.sampler.monitored(ending.1);
         if let Some(rule) = rule {
@@ -118,7 +118,14 @@ impl Desk {
         }
     }
 
-    fn log(&self, view: &View<'_>, case: Case<'_>, (outcome, reason): Ending, rule: Option<&Rule>, monitored: bool) {
+    fn log(
+        &self,
+        view: &View<'_>,
+        case: Case<'_>,
+        (outcome, reason): Ending,
+        rule: Option<Speaker<'_>>,
+        monitored: bool,
+    ) {
         let LogSettings { sample, rate, .. } = view.running.policy.server.log;
         view.shared.journal.offer(&self.ledger, Quota { sample, rate }, view.now.unix_ms, || Entry {
             unix_ms: view.now.unix_ms,
@@ -129,7 +136,7 @@ impl Desk {
             qclass: case.query.qclass,
             outcome,
             reason,
-            rule: rule.map(|rule| RuleId::new(&rule.id)),
+            rule: rule.map(|rule| RuleId::new(rule.id)),
             monitored,
             took: view.now.at.since(case.received),
             upstream: case.upstream,

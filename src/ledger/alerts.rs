@@ -1,13 +1,14 @@
-//! The queue of alerts: of fixed size, lock-free, shared by all workers; the control side takes out, tells and counts. An
+//! The queue of alerts: of fixed size, lock-free, shared by all workers and by what looks after feeds; the control side takes out, tells and counts. An
 //! attack must not be able to slow a worker or fill memory by being noticed: what finds the queue full is counted and lost.
 
+use super::journal::RuleId;
 use crate::dns::name::Name;
 use crossbeam_queue::ArrayQueue;
 use ipnet::IpNet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The attacks that are told apart.
+/// The attacks that are told apart, and what leaves the gateway open to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum AlertKind {
@@ -21,11 +22,14 @@ pub enum AlertKind {
     Flood,
     /// An answer holds what a rule with `expect` does not: somebody else answers for the name.
     Hijack,
+    /// A feed has not been confirmed for longer than it may: its rules act by a copy that is too old.
+    OldFeed,
 }
 
 impl AlertKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::RetryStorm, Self::RandomSubdomains, Self::Reflection, Self::Flood, Self::Hijack];
+    pub const ALL: [Self; 6] =
+        [Self::RetryStorm, Self::RandomSubdomains, Self::Reflection, Self::Flood, Self::Hijack, Self::OldFeed];
 
     /// The name in metrics, logs and status.
     pub const fn name(self) -> &'static str {
@@ -35,6 +39,7 @@ impl AlertKind {
             Self::Reflection => "reflection",
             Self::Flood => "flood",
             Self::Hijack => "hijack",
+            Self::OldFeed => "old-feed",
         }
     }
 }
@@ -49,6 +54,8 @@ pub enum Subject {
     Network(IpNet),
     /// So many sources that none of them stands out: forged ones, or a very large number of machines.
     ManySources,
+    /// A feed, by its name, which is as short as the id of a rule that is kept whole.
+    Feed(RuleId),
 }
 
 impl fmt::Display for Subject {
@@ -57,6 +64,7 @@ impl fmt::Display for Subject {
             Self::Zone(name) => name.fmt(f),
             Self::Network(network) => network.fmt(f),
             Self::ManySources => f.write_str("many sources"),
+            Self::Feed(name) => f.write_str(name.as_str()),
         }
     }
 }
@@ -79,6 +87,8 @@ pub struct Numbers {
     pub sent: u64,
     /// Bytes of answers that would have been sent without limits.
     pub wanted: u64,
+    /// Seconds since a feed was confirmed, and for how many it may be.
+    pub age_s: (u64, u64),
 }
 
 /// One alert.

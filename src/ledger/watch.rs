@@ -224,6 +224,7 @@ fn numbers_of(traffic: &Traffic, kind: AlertKind, sources: usize) -> Numbers {
         received: (traffic.received * RATE) as u64,
         sent: (traffic.sent * RATE) as u64,
         wanted: (traffic.received * RATE * traffic.amplification().unwrap_or(0.0)) as u64,
+        age_s: (0, 0),
     }
 }
 

@@ -19,21 +19,29 @@
 //! classes = ["CH"]
 //! opcodes = ["UPDATE"]
 //! action  = "truncate"               # refused | drop | truncate (UDP only) | notimp
+//! schedule = "office-hours"          # a name, or a list of names: one of them has to be active
+//! expires = 2027-01-31T00:00:00+08:00
+//! owner   = "noc"                    # shown with its hits and in the log
+//! ticket  = "SEC-1234"
 //! ```
 //!
 //! Without `allow` loopback and private networks may ask. A NOTIFY for the zone of a feed, from whom the feed names, is
 //! heard by the gateway itself and needs no place here.
 
+mod question;
+
 use super::Mode;
 use super::clients::Groups;
 use super::document::network::{self, Entry, Member};
-use super::document::values::qtype;
-use super::document::{At, Code, Faults, Table, nearest, words};
+use super::document::{At, Code, Context, Table};
+use super::hits::Speaker;
 use super::networks::{NetworkMap, NetworkSet};
+use super::schedules::ActiveSet;
 use crate::dns::query::Query;
 use crate::dns::{opcode, rtype};
-use crate::language::{Text, list, text};
+use crate::language::text;
 use crate::verdict::Reason;
+pub use question::{Idle, Question};
 use std::net::IpAddr;
 
 /// Who may ask when nobody is named: loopback (RFC 1122, 4291), private (RFC 1918), shared (RFC 6598), link-local (RFC
@@ -73,8 +81,10 @@ pub enum AccessVerdict {
 pub struct Judgement {
     /// What becomes of the query.
     pub verdict: AccessVerdict,
-    /// The first rule in monitor mode that would have denied it: to be counted.
-    pub monitored: Option<Reason>,
+    /// The number of the `[[question]]` that decides, from 1; 0 for the other sections.
+    pub number: usize,
+    /// The first rule in monitor mode that would have denied it, and its number: to be counted.
+    pub monitored: Option<(Reason, usize)>,
 }
 
 /// What of a query access looks at.
@@ -99,6 +109,8 @@ pub struct Considered {
     pub mode: Mode,
     /// What it says about the query, were it to act; `Admit` when it does not fit.
     pub verdict: AccessVerdict,
+    /// Why it says nothing although it fits.
+    pub idle: Option<Idle>,
 }
 
 /// What is done with a client that may not ask.
@@ -118,24 +130,6 @@ struct Named {
     allow: NetworkSet,
 }
 
-/// `[[question]]`
-#[derive(Clone, Debug)]
-struct Question {
-    mode: Mode,
-    qtypes: Vec<u16>,
-    classes: Vec<u16>,
-    opcodes: Vec<u8>,
-    action: QuestionAction,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum QuestionAction {
-    Refused,
-    Drop,
-    Truncate,
-    NotImplemented,
-}
-
 /// access.toml, compiled.
 #[derive(Debug)]
 pub struct Access {
@@ -152,8 +146,9 @@ pub struct Access {
 
 impl Access {
     /// Judges one query of one client; the same for every transport. `tcp`: it came over a stream.
-    pub fn check(&self, client: IpAddr, tcp: bool, query: &Query<'_>) -> AccessVerdict {
-        self.judge(client, tcp, Asked { opcode: query.opcode, qtype: query.qtype, qclass: query.qclass }).verdict
+    pub fn check(&self, client: IpAddr, tcp: bool, query: &Query<'_>, active: &ActiveSet) -> AccessVerdict {
+        let Query { opcode, qtype, qclass, .. } = *query;
+        self.judge(client, tcp, Asked { opcode, qtype, qclass }, active).verdict
     }
 
     /// Whether `client` may ask at all: for packets that are no query, and may only be answered to such a client.
@@ -163,25 +158,49 @@ impl Access {
 
     /// As [`Self::check`], and says what monitored rules would have done. No allocation; two lookups and one look at each
     /// question rule.
-    pub fn judge(&self, client: IpAddr, tcp: bool, asked: Asked) -> Judgement {
-        self.consider(client, tcp, asked, |_| {})
+    pub fn judge(&self, client: IpAddr, tcp: bool, asked: Asked, active: &ActiveSet) -> Judgement {
+        self.consider(client, tcp, asked, active, |_| {})
+    }
+
+    /// All `[[question]]`, in order.
+    pub fn questions(&self) -> &[Question] {
+        &self.questions
+    }
+
+    /// The `[[question]]` of a number that is not 0.
+    pub fn question(&self, number: usize) -> Option<&Question> {
+        self.questions.get(number.wrapping_sub(1))
+    }
+
+    /// The `[[question]]` of a number, as the log and its counters need it.
+    #[inline]
+    pub fn speaker(&self, number: usize) -> Option<Speaker<'_>> {
+        self.question(number).map(Question::speaker)
     }
 
     /// As [`Self::judge`], and shows each rule that was looked at, in order.
-    pub fn consider(&self, client: IpAddr, tcp: bool, asked: Asked, mut show: impl FnMut(Considered)) -> Judgement {
+    pub fn consider(
+        &self,
+        client: IpAddr,
+        tcp: bool,
+        asked: Asked,
+        active: &ActiveSet,
+        mut show: impl FnMut(Considered),
+    ) -> Judgement {
         let mut monitored = None;
         let mut decides = |considered: Considered| {
             show(considered);
             let speaks = considered.verdict != AccessVerdict::Admit;
             if speaks && considered.mode == Mode::Monitor {
-                monitored = monitored.or(Some(considered.reason));
+                monitored = monitored.or(Some((considered.reason, considered.number)));
             }
             speaks && considered.mode == Mode::Enforce
         };
         let sections = [Some(self.about_client(client)), self.about_kind(client, asked)];
-        let questions = self.questions.iter().enumerate().map(|(index, question)| question.about(index, tcp, asked));
+        let questions = (1..).zip(&self.questions).map(|(number, question)| question.about(number, tcp, asked, active));
         let decided = sections.into_iter().flatten().chain(questions).find(|considered| decides(*considered));
-        Judgement { verdict: decided.map_or(AccessVerdict::Admit, |considered| considered.verdict), monitored }
+        let (verdict, number) = decided.map_or((AccessVerdict::Admit, 0), |decided| (decided.verdict, decided.number));
+        Judgement { verdict, number, monitored }
     }
 
     /// `allow` and `deny`.
@@ -191,7 +210,7 @@ impl Access {
             Denied::Refuse => AccessVerdict::Refuse(Reason::Access),
             Denied::Drop => AccessVerdict::Drop(Reason::Access),
         };
-        Considered { reason: Reason::Access, number: 0, mode: self.mode, verdict }
+        Considered { reason: Reason::Access, number: 0, mode: self.mode, verdict, idle: None }
     }
 
     /// `[transfer]`, `[notify]` and `[update]`, each for its own kind of message.
@@ -204,106 +223,14 @@ impl Access {
         };
         let may = named.allow.contains(client);
         let verdict = if may { AccessVerdict::Admit } else { AccessVerdict::Refuse(reason) };
-        Some(Considered { reason, number: 0, mode: named.mode, verdict })
+        Some(Considered { reason, number: 0, mode: named.mode, verdict, idle: None })
     }
-}
-
-impl Question {
-    fn about(&self, index: usize, tcp: bool, asked: Asked) -> Considered {
-        let fits = (self.qtypes.is_empty() || self.qtypes.contains(&asked.qtype))
-            && (self.classes.is_empty() || self.classes.contains(&asked.qclass))
-            && (self.opcodes.is_empty() || self.opcodes.contains(&asked.opcode));
-        let reason = Reason::Question;
-        let verdict = match self.action {
-            _ if !fits => AccessVerdict::Admit,
-            QuestionAction::Truncate if tcp => AccessVerdict::Admit,
-            QuestionAction::Truncate => AccessVerdict::Truncate(reason),
-            QuestionAction::Refused => AccessVerdict::Refuse(reason),
-            QuestionAction::Drop => AccessVerdict::Drop(reason),
-            QuestionAction::NotImplemented => AccessVerdict::NotImplemented(reason),
-        };
-        Considered { reason, number: index + 1, mode: self.mode, verdict }
-    }
-
-    fn read(t: &Table<'_>) -> Self {
-        let actions = [
-            ("refused", QuestionAction::Refused),
-            ("drop", QuestionAction::Drop),
-            ("truncate", QuestionAction::Truncate),
-            ("notimp", QuestionAction::NotImplemented),
-        ];
-        t.not_yet(&["schedule", "expires", "owner", "ticket"]);
-        let faults = t.faults();
-        let (qtypes, classes, opcodes) = (t.list("qtypes"), t.list("classes"), t.list("opcodes"));
-        if !t.has("qtypes") && !t.has("classes") && !t.has("opcodes") {
-            t.missing_all(&["qtypes", "classes", "opcodes"]);
-        }
-        for key in ["qtypes", "classes", "opcodes"] {
-            if t.has(key) && t.list(key).is_empty() {
-                t.fault(
-                    key,
-                    Code::Empty,
-                    text!("{key} names nothing", key = t.label(key)),
-                    text!("name something, or remove it"),
-                );
-            }
-        }
-        if !t.has("action") {
-            t.missing("action");
-        }
-        Self {
-            mode: t.mode(Mode::Enforce),
-            qtypes: qtypes.iter().filter_map(|text| qtype(text, faults)).collect(),
-            classes: classes
-                .iter()
-                .filter_map(|text| {
-                    word(
-                        text,
-                        text!("{text:?} is not a class", text = text.value),
-                        words::CLASSES,
-                        words::qclass,
-                        faults,
-                    )
-                })
-                .collect(),
-            opcodes: opcodes
-                .iter()
-                .filter_map(|text| {
-                    word(text, text!("{text:?} is not an opcode", text = text.value), words::OPCODES, opcode_of, faults)
-                })
-                .collect(),
-            action: t.choice("action", &actions, QuestionAction::Refused),
-        }
-    }
-}
-
-fn opcode_of(text: &str) -> Option<u8> {
-    words::by_name(words::OPCODES, text)
-}
-
-/// Reads a class or an opcode; a bad one is a fault.
-fn word<T>(
-    text: &At<&str>,
-    message: Text,
-    names: &[(&str, T)],
-    read: fn(&str) -> Option<T>,
-    faults: &Faults,
-) -> Option<T> {
-    let value = read(text.value);
-    if value.is_none() {
-        let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
-        let hint = match nearest(text.value, names.iter().copied()) {
-            Some(word) => text!("did you mean {word:?}?", word),
-            None => text!("it is one of: {words}", words = list(names)),
-        };
-        faults.add(Code::Qtype, &text.place, message, hint);
-    }
-    value
 }
 
 impl Access {
     /// Reads access.toml.
-    pub fn read(t: &Table<'_>, groups: &Groups) -> Self {
+    pub fn read(t: &Table<'_>, context: &Context<'_>) -> Self {
+        let groups = context.groups;
         let questions = t.tables("question");
         if questions.len() > QUESTIONS_MAX {
             t.fault(
@@ -312,6 +239,10 @@ impl Access {
                 text!("more than {most} question rules", most = QUESTIONS_MAX),
                 text!("merge some"),
             );
+        }
+        let mut read = Vec::new();
+        for table in questions.iter().take(QUESTIONS_MAX) {
+            read.push(Question::read(&read, table, context));
         }
         let denied = [("refuse", Denied::Refuse), ("drop", Denied::Drop)];
         Self {
@@ -322,7 +253,7 @@ impl Access {
             transfer: Named::read(&t.table("transfer"), groups),
             notify: Named::read(&t.table("notify"), groups),
             update: Named::read(&t.table("update"), groups),
-            questions: questions.iter().take(QUESTIONS_MAX).map(Question::read).collect(),
+            questions: read,
         }
     }
 }
@@ -367,25 +298,44 @@ fn read_clients(t: &Table<'_>, groups: &Groups) -> NetworkSet {
 mod tests {
     use super::*;
     use crate::dns::class;
-    use crate::policy::document::probe;
+    use crate::policy::document::{Files, probe};
+    use crate::policy::feeds::{Copies, Feeds};
+    use crate::policy::schedules::{ScheduleSet, Schedules};
 
     const PLAIN: Asked = Asked { opcode: opcode::QUERY, qtype: rtype::A, qclass: class::IN };
 
+    fn read(text: &str) -> (Access, Vec<String>) {
+        let (server, files) = (probe::server(""), Files::default());
+        probe::read(text, |t| {
+            let clients = t.table("clients");
+            let (groups, schedules) = (Groups::read(&clients), Schedules::read(&clients));
+            let (feeds, copies) = (Feeds::default(), Copies::default());
+            let context = Context {
+                server: &server,
+                groups: &groups,
+                files: &files,
+                feeds: &feeds,
+                copies: &copies,
+                schedules: &schedules,
+                faults: t.faults(),
+                unix_ms: 1_000,
+            };
+            Access::read(t, &context)
+        })
+    }
+
     fn access(text: &str) -> Access {
-        let (access, faults) = probe::read(text, |t| {
-            let groups = Groups::read(&t.table("clients"));
-            Access::read(t, &groups)
-        });
+        let (access, faults) = read(text);
         assert_eq!(faults, [""; 0], "{text}");
         access
     }
 
     fn faults(text: &str) -> Vec<String> {
-        probe::read(text, |t| Access::read(t, &Groups::default())).1
+        read(text).1
     }
 
     fn verdict(access: &Access, client: &str, asked: Asked) -> AccessVerdict {
-        access.judge(client.parse().unwrap(), false, asked).verdict
+        access.judge(client.parse().unwrap(), false, asked, &ActiveSet::EVERYTHING).verdict
     }
 
     #[test]
@@ -447,8 +397,9 @@ mod tests {
         assert_eq!(verdict(&open, "10.1.0.53", axfr), AccessVerdict::Admit);
         assert_eq!(verdict(&open, "10.1.0.54", axfr), AccessVerdict::Refuse(Reason::Transfer));
         assert_eq!(verdict(&open, "10.1.0.53", update), AccessVerdict::Admit);
-        let judged = open.judge("10.1.0.53".parse().unwrap(), false, notify);
-        assert_eq!(judged, Judgement { verdict: AccessVerdict::Admit, monitored: Some(Reason::Notify) });
+        let judged = open.judge("10.1.0.53".parse().unwrap(), false, notify, &ActiveSet::EVERYTHING);
+        let expected = Judgement { verdict: AccessVerdict::Admit, number: 0, monitored: Some((Reason::Notify, 0)) };
+        assert_eq!(judged, expected);
     }
 
     #[test]
@@ -460,22 +411,55 @@ mod tests {
         let any = Asked { qtype: rtype::ANY, ..PLAIN };
         let chaos = Asked { qtype: rtype::TXT, qclass: class::CH, ..PLAIN };
         assert_eq!(verdict(&access, "::1", any), AccessVerdict::Truncate(Reason::Question));
-        assert_eq!(access.judge("::1".parse().unwrap(), true, any).verdict, AccessVerdict::Admit);
+        assert_eq!(
+            access.judge("::1".parse().unwrap(), true, any, &ActiveSet::EVERYTHING).verdict,
+            AccessVerdict::Admit
+        );
         assert_eq!(verdict(&access, "::1", chaos), AccessVerdict::Drop(Reason::Question));
         assert_eq!(
             verdict(&access, "::1", Asked { qtype: rtype::A, ..chaos }),
             AccessVerdict::Refuse(Reason::Question)
         );
-        let https = access.judge("::1".parse().unwrap(), false, Asked { qtype: 65, ..PLAIN });
-        assert_eq!(https, Judgement { verdict: AccessVerdict::Admit, monitored: Some(Reason::Question) });
+        let https = access.judge("::1".parse().unwrap(), false, Asked { qtype: 65, ..PLAIN }, &ActiveSet::EVERYTHING);
+        let expected = Judgement { verdict: AccessVerdict::Admit, number: 0, monitored: Some((Reason::Question, 4)) };
+        assert_eq!(https, expected);
         let mut shown = Vec::new();
-        access.consider("::1".parse().unwrap(), false, chaos, |c| shown.push((c.reason, c.number, c.verdict)));
+        let everything = &ActiveSet::EVERYTHING;
+        access.consider("::1".parse().unwrap(), false, chaos, everything, |c| {
+            shown.push((c.reason, c.number, c.verdict));
+        });
         let expected = [
             (Reason::Access, 0, AccessVerdict::Admit),
             (Reason::Question, 1, AccessVerdict::Admit),
             (Reason::Question, 2, AccessVerdict::Drop(Reason::Question)),
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_question_acts_while_its_schedule_is_active_and_until_it_expires() {
+        let access = access(
+            "[[question]]\nqtypes = [\"ANY\"]\naction = \"drop\"\nexpires = 1970-01-01T00:00:05Z\n\
+             [[question]]\nqtypes = [\"ANY\"]\naction = \"refused\"\nschedule = \"s\"\nowner = \"noc\"\nticket = \"T-1\"\n\
+             [[clients.schedule]]\nname = \"s\"\ntz = \"UTC\"\nwindows = [{ from = \"01:00\", to = \"02:00\" }]\n",
+        );
+        let any = Asked { qtype: rtype::ANY, ..PLAIN };
+        let mut s = ScheduleSet::default();
+        s.insert(0);
+        for (unix_ms, schedules, expected, idle) in [
+            (4_999, ScheduleSet::default(), (AccessVerdict::Drop(Reason::Question), 1), None),
+            (5_000, s, (AccessVerdict::Refuse(Reason::Question), 2), Some(Idle::Expired)),
+            (5_000, ScheduleSet::default(), (AccessVerdict::Admit, 0), Some(Idle::OtherTime)),
+        ] {
+            let (active, mut last) = (ActiveSet::of(unix_ms, schedules), None);
+            let judged = access.consider("::1".parse().unwrap(), false, any, &active, |c| last = c.idle.or(last));
+            assert_eq!(((judged.verdict, judged.number), last), (expected, idle), "at {unix_ms}");
+        }
+        let counted = access.questions()[1].counted();
+        assert_eq!((counted.id, counted.zone, counted.action), ("question-2", "access", "refused"));
+        assert_eq!((counted.owner, counted.ticket), (Some("noc"), Some("T-1")));
+        let over = "[[question]]\nqtypes = [\"ANY\"]\naction = \"drop\"\nexpires = 1970-01-01T00:00:01Z\n";
+        assert_eq!(faults(over), ["4:11 W-EXPIRED"]);
     }
 
     #[test]
@@ -493,7 +477,7 @@ mod tests {
             "10:10 E-CHOICE",
             "11:1 E-MISSING-KEY",
             "11:1 E-MISSING-KEY",
-            "12:12 E-NOT-YET",
+            "12:12 E-UNKNOWN-SCHEDULE",
         ];
         assert_eq!(faults(text), expected);
         assert_eq!(faults("allow = [\"10.0.0.0/8\"]\ndeny = [\"10.0.0.0/8\"]\n"), ["2:9 E-CONFLICT"]);

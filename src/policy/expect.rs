@@ -11,11 +11,13 @@
 //! rule   = "storm-player"    # the rule that must decide; any when absent
 //! at     = 2026-11-25T10:00:00+08:00    # when it is asked
 //! answer = ["CNAME cdn.example.", "A 192.0.2.1"]     # what an upstream would say; nothing when absent
+//! mode   = "under-attack"    # the incident mode that is on; none when absent
 //! ```
 //!
 //! `forward` holds for whatever reaches an upstream or the cache; `allow` only when a rule says so. Limits are not part of
 //! it: they depend on what came before. Without `at` every schedule counts as active and nothing as expired, so that an
-//! expectation holds at whatever hour the policy is loaded.
+//! expectation holds at whatever hour the policy is loaded. An incident mode changes limits, of which `[rebinding]` alone
+//! says something about an answer.
 
 use super::Policy;
 use super::document::toml_file::{TomlFile, TomlText};
@@ -26,6 +28,7 @@ use super::schedules::ActiveSet;
 use super::server::pools::question;
 use crate::dns::name::Name;
 use crate::language::{Text, text};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// The most expectations of one file.
@@ -43,6 +46,8 @@ pub struct Expectation {
     rule: Option<(String, Place)>,
     /// What an upstream would say.
     answer: Option<Vec<LocalRecord>>,
+    /// The incident mode that is on.
+    mode: Option<(String, Place)>,
 }
 
 /// Reads all files of tests/.
@@ -63,7 +68,6 @@ pub fn read(files: &Files, faults: &Faults) -> Vec<Expectation> {
 }
 
 fn read_one(t: &Table<'_>) -> Option<Expectation> {
-    t.not_yet(&["mode"]);
     let query = t.required_text("query").and_then(|text| question(&text, t.faults()));
     let client = t.required_text("client").and_then(|text| {
         let client = text.value.parse::<IpAddr>().ok();
@@ -84,7 +88,17 @@ fn read_one(t: &Table<'_>) -> Option<Expectation> {
         return None;
     }
     let answer = t.has("answer").then(|| read_answer(t));
-    Some(Expectation { answer, client: client?, query: query?, tcp, at, action: (action?, t.place_of("action")), rule })
+    let mode = t.text("mode").map(|mode| (mode.value.to_owned(), mode.place));
+    Some(Expectation {
+        answer,
+        mode,
+        client: client?,
+        query: query?,
+        tcp,
+        at,
+        action: (action?, t.place_of("action")),
+        rule,
+    })
 }
 
 fn read_answer(t: &Table<'_>) -> Vec<LocalRecord> {
@@ -118,8 +132,24 @@ fn read_answer(t: &Table<'_>) -> Vec<LocalRecord> {
 
 /// Holds a policy to its expectations; each that fails is a fault.
 pub fn check(expectations: &[Expectation], policy: &Policy, faults: &Faults) {
+    let mut variants: HashMap<&str, Policy> = HashMap::new();
     for expectation in expectations {
-        let Expectation { client, query: (name, qtype), tcp, at, action: (wanted, place), rule, answer } = expectation;
+        let Expectation { client, query: (name, qtype), tcp, at, action: (wanted, place), rule, answer, mode } =
+            expectation;
+        let policy = match mode {
+            None => policy,
+            Some((mode, place)) => match policy.mode(mode) {
+                Some(found) => &*variants.entry(mode).or_insert_with(|| policy.in_mode(found)),
+                None => {
+                    let hint = match policy.mode_like(mode) {
+                        Some(word) => text!("did you mean {word:?}?", word),
+                        None => text!("modes are the files in modes/"),
+                    };
+                    faults.add(Code::Value, place, text!("there is no mode {mode:?}", mode), hint);
+                    continue;
+                }
+            },
+        };
         let active = at.map_or(ActiveSet::EVERYTHING, |at| policy.schedules.at(at));
         let subject = Subject { tcp: *tcp, active, ..Subject::new(*client, *name, *qtype) };
         let explanation = match answer {

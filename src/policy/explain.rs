@@ -1,15 +1,17 @@
 //! Why: every rule that is looked at for a question, in the order of the gateway, and what becomes of it. The same
 //! functions decide here and on the path, so an explanation cannot differ from what happens.
 
-use super::access::{AccessVerdict, Asked};
+mod step;
+
+use super::access::{AccessVerdict, Asked, Idle};
 use super::clients::{GroupSet, Groups};
 use super::document::instant;
 use super::document::words::TypeName;
 use super::emergency::Emergency;
 use super::filter::data::LocalRecord;
-use super::filter::{self, Action, HitCount, Otherwise, Rule};
+use super::filter::{self, Action, Otherwise, Rule};
 use super::foresee::{Foreseen, foresee_answer};
-use super::schedules::{ActiveSet, Schedules};
+use super::schedules::{ActiveSet, ScheduleSet, Schedules};
 use super::{Mode, Policy};
 use crate::dns::name::Name;
 use crate::dns::response::Response;
@@ -20,6 +22,7 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::LazyLock;
+pub use step::{Step, StepHits};
 
 /// What is asked, by whom and how.
 #[derive(Clone, Copy, Debug)]
@@ -137,76 +140,6 @@ impl Answer {
 impl Serialize for Answer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
-    }
-}
-
-/// One rule that was looked at.
-#[derive(Clone, Debug, Serialize)]
-pub struct Step {
-    /// `access`, `transfer`, `source`, `filter` and so on: the name of a [`Reason`], or `emergency`, or `route`.
-    pub policy: &'static str,
-    /// The rule's id, or the number of a question rule; empty for a section as a whole.
-    pub rule: String,
-    /// What it says.
-    pub says: String,
-    /// Whether it settles what becomes of the question.
-    pub decides: bool,
-    /// Who answers for the rule.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
-    /// Where the rule was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ticket: Option<String>,
-    /// What the rule has done so far, in a gateway that runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hits: Option<StepHits>,
-}
-
-/// What a rule has done since it was there first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct StepHits {
-    /// Queries that it decided.
-    pub decided: u64,
-    /// Queries that it would have decided without monitor mode.
-    pub monitored: u64,
-    /// When the last was, in UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last: Option<String>,
-}
-
-impl Step {
-    /// A step of a policy that has no owner and counts nothing apart.
-    fn new(policy: &'static str, rule: String, says: String, decides: bool) -> Self {
-        Self { policy, rule, says, decides, owner: None, ticket: None, hits: None }
-    }
-
-    /// A step of a rule with its notes.
-    fn of_rule(policy: &'static str, rule: &Rule, says: String, decides: bool) -> Self {
-        let hits = rule.hits.read().map(|HitCount { decided, monitored, last_unix_ms }| StepHits {
-            decided,
-            monitored,
-            last: last_unix_ms.map(instant::show),
-        });
-        let (owner, ticket) = (rule.owner.clone(), rule.ticket.clone());
-        Self { owner, ticket, hits, ..Self::new(policy, rule.id.clone(), says, decides) }
-    }
-
-    /// Owner, ticket and hits, as they follow what it says.
-    fn notes(&self) -> String {
-        let mut notes = String::new();
-        for (title, note) in [("owner", &self.owner), ("ticket", &self.ticket)] {
-            if let Some(note) = note {
-                notes.push_str(&format!("; {title} {note}"));
-            }
-        }
-        match &self.hits {
-            None => {}
-            Some(StepHits { last: None, .. }) => notes.push_str("; never hit so far"),
-            Some(StepHits { decided, monitored, last: Some(last) }) => {
-                notes.push_str(&format!("; {decided} decided and {monitored} monitored so far, last {last}"));
-            }
-        }
-        notes
     }
 }
 
@@ -351,15 +284,20 @@ fn group_names(groups: &Groups, set: &super::clients::GroupSet) -> Vec<String> {
 /// The schedules that are not active, or the time that is over, where that is why a rule does not speak.
 fn time_of(rule: &Rule, why: filter::Why, schedules: &Schedules) -> String {
     let scope = &rule.scope;
-    match (why, scope.expires_ms) {
-        (filter::Why::OtherTime, _) => {
-            let sets = [&scope.zone_schedules, &scope.schedules].into_iter().flatten();
-            let spelled: Vec<_> = sets.map(|set| schedules.spelled(set)).collect();
-            format!(" ({})", spelled.join(", with "))
-        }
-        (filter::Why::Expired, Some(expires_ms)) => format!(" ({})", instant::show(expires_ms)),
+    match why {
+        filter::Why::OtherTime => spelled([&scope.zone_schedules, &scope.schedules], schedules),
+        filter::Why::Expired => over(scope.expires_ms),
         _ => String::new(),
     }
+}
+
+fn spelled<const N: usize>(sets: [&Option<ScheduleSet>; N], schedules: &Schedules) -> String {
+    let spelled: Vec<_> = sets.into_iter().flatten().map(|set| schedules.spelled(set)).collect();
+    format!(" ({})", spelled.join(", with "))
+}
+
+fn over(expires_ms: Option<u64>) -> String {
+    expires_ms.map_or_else(String::new, |expires_ms| format!(" ({})", instant::show(expires_ms)))
 }
 
 /// How a mode changes what a rule says.
@@ -376,23 +314,33 @@ impl Explanation {
     fn ask_access(&mut self, policy: &Policy, subject: &Subject) -> bool {
         let asked = Asked { opcode: opcode::QUERY, qtype: subject.qtype, qclass: subject.qclass };
         let mut steps = Vec::new();
-        let judged = policy.access.consider(subject.client, subject.tcp, asked, |considered| {
+        let judged = policy.access.consider(subject.client, subject.tcp, asked, &subject.active, |considered| {
             let speaks = considered.verdict != AccessVerdict::Admit;
-            let says = if speaks {
-                in_mode(considered.mode, Answer::of_access(considered.verdict).0.name())
-            } else if considered.number > 0 {
-                "does not fit".to_owned()
-            } else {
-                "admit".to_owned()
+            let question = policy.access.question(considered.number);
+            let says = match (question, considered.idle) {
+                (Some(question), Some(Idle::OtherTime)) => {
+                    format!("fits, but {}{}", filter::Why::OtherTime, spelled([&question.schedules], &policy.schedules))
+                }
+                (Some(question), Some(Idle::Expired)) => {
+                    format!("fits, but {}{}", filter::Why::Expired, over(question.expires_ms))
+                }
+                _ if speaks => in_mode(considered.mode, Answer::of_access(considered.verdict).0.name()),
+                (Some(_), None) => "does not fit".to_owned(),
+                _ => "admit".to_owned(),
             };
-            let rule = if considered.number > 0 { format!("{}", considered.number) } else { String::new() };
-            let decides = speaks && considered.mode == Mode::Enforce;
-            steps.push(Step::new(considered.reason.name(), rule, says, decides));
+            let (policy, decides) = (considered.reason.name(), speaks && considered.mode == Mode::Enforce);
+            steps.push(match question {
+                Some(question) => Step {
+                    rule: considered.number.to_string(),
+                    ..Step::of_rule(policy, question.counted(), says, decides)
+                },
+                None => Step::new(policy, String::new(), says, decides),
+            });
         });
         self.steps = steps;
         let (answer, reason) = Answer::of_access(judged.verdict);
         (self.answer, self.reason) = (answer, reason.name());
-        self.monitored = judged.monitored.map(|reason| reason.name().to_owned());
+        self.monitored = judged.monitored.map(|(reason, _)| reason.name().to_owned());
         judged.verdict != AccessVerdict::Admit
     }
 
@@ -434,7 +382,7 @@ impl Explanation {
                     format!("{action}, by {}, but {}{time}", considered.matched, considered.why)
                 }
             };
-            self.steps.push(Step::of_rule(policy, considered.rule, says, decides));
+            self.steps.push(Step::of_rule(policy, considered.rule.counted(), says, decides));
         }
     }
 

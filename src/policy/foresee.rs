@@ -49,7 +49,7 @@ impl Answer {
 /// What becomes of a question. Limits are not asked: they depend on what came before.
 pub fn foresee<'p>(policy: &'p Policy, besides: Besides<'p>, subject: &Subject) -> Foreseen<'p> {
     let Subject { client, ref name, qtype, qclass, tcp, ref active } = *subject;
-    let judged = policy.access.judge(client, tcp, Asked { opcode: opcode::QUERY, qtype, qclass });
+    let judged = policy.access.judge(client, tcp, Asked { opcode: opcode::QUERY, qtype, qclass }, active);
     let (answer, reason) = Answer::of_access(judged.verdict);
     let passed = Foreseen { answer, reason, rule: None, monitored: None, ttl: None, waits: false };
     // Transfers pass the filter by: they are for those whom [transfer] names.

@@ -124,7 +124,6 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
     let clients = root(clients.as_ref(), faults);
     let (groups, schedules) = (Groups::read(&clients), Schedules::read(&clients));
     drop(clients);
-    let access = Access::read(&root(access.as_ref(), faults), &groups);
     let context = Context {
         server: &server,
         groups: &groups,
@@ -135,6 +134,7 @@ fn read(files: &Files, options: &Options, faults: &Faults) -> Policy {
         faults,
         unix_ms: options.unix_ms,
     };
+    let access = Access::read(&root(access.as_ref(), faults), &context);
     let Limits { source, rrl, cookies, storm, tcp, overload, rebinding } =
         Limits::read(&root(limits.as_ref(), faults), &context);
     let filter = filter::read(&context, options.seed, options.running.as_ref());

@@ -13,6 +13,7 @@ pub mod feeds;
 pub mod filter;
 pub mod foresee;
 pub mod guard;
+pub mod hits;
 pub mod limits;
 pub mod load;
 pub mod modes;

@@ -168,7 +168,8 @@ fn read_one(context: &Context<'_>, limits: Option<&TomlFile<'_>>, tables: Tables
         Some(limits) => own.over(&limits.root(faults)),
         None => own,
     };
-    t.not_yet(&["access", "clients", "filter", "zone", "rule", "cache", "pool", "upstream", "route"]);
+    let hint = text!("a mode is laid over limits.toml: set what is there, or apply another policy");
+    t.refuse(&["access", "clients", "filter", "zone", "rule", "cache", "pool", "upstream", "route"], &hint);
     let minute = Duration::from_secs(60);
     let mode = IncidentMode {
         name: name.to_owned(),

@@ -24,6 +24,8 @@
 
 mod read;
 
+pub use read::read_terms;
+
 use super::document::nearest;
 use super::document::{At, Code, Faults, Place};
 use crate::language::text;

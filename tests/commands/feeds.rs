@@ -267,3 +267,19 @@ fn edits_that_nobody_loaded_do_not_come_with_a_feed() {
     stand.place.ask(&["reload"]).works(&["generation 4"]);
     assert_eq!(stand.refused(), [false, true], "and what came is there after it");
 }
+
+#[test]
+fn copies_stay_while_a_policy_that_one_may_go_back_to_names_their_feed() {
+    let stand = Stand::new(Page::new(MAIL), "");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.place.write("state/feeds/stranger/manifest.json", "{}");
+    std::fs::remove_file(stand.place.path("policies/filters/10-feed.toml")).unwrap();
+    stand.place.write_gateway(&[stand.address], false, "");
+    stand.place.ask(&["reload"]).works(&["generation"]);
+    assert_eq!(stand.refused(), [false, false]);
+    assert!(!stand.place.path("state/feeds/stranger").exists(), "no policy names it");
+    assert!(stand.place.path("state/feeds/phishing/manifest.json").exists(), "the policy before names it");
+    stand.place.ask(&["rollback"]).works(&["generation"]);
+    wait_until("the list acts again, from the copy that was kept", || stand.refused() == [true, false]);
+}

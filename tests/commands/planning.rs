@@ -136,11 +136,13 @@ fn rules_about_answers_are_tried_on_what_the_cache_holds_and_guarded() {
         ("ip", "nxdomain", "mail.lab.example")
     );
     assert!(group.queries >= 40.0 && made.guard[0].contains("newly blocks 2"), "{:?}", made.guard);
-    place.ask(&["apply", "next"]).fails(1, &["it newly blocks 2", "most by \"ip\": mail.lab.example"]);
+    place
+        .ask(&["apply", "next", "--reason", "test"])
+        .fails(1, &["it newly blocks 2", "most by \"ip\": mail.lab.example"]);
     assert_eq!((status(&place).policy.generation, rcode(address, "mail.lab.example")), (1, 0), "nothing has changed");
     place.ask(&["plan", "next"]).fails(1, &[]);
     assert!(place.ask(&["plan", "next"]).out.contains("of them with the answer, 0 by the question alone"));
-    place.ask(&["apply", "next", "--force"]).works(&["generation 2"]);
+    place.ask(&["apply", "next", "--force", "--reason", "test"]).works(&["generation 2"]);
     assert_eq!(rcode(address, "mail.lab.example"), 3, "as the plan told");
     drop(running);
 }

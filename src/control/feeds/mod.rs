@@ -21,6 +21,8 @@ use crate::control::incidents::Who;
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Asker, Reloaded};
 use crate::language::text;
+use crate::ledger::alerts::{Alert, AlertKind, Alerts, Numbers, Subject};
+use crate::ledger::journal::RuleId;
 use crate::ledger::notices::Notices;
 use crate::policy::feeds::{Copy, FeedSettings, FeedSource, Feeds, Manifest};
 use progress::{Phase, Progress};
@@ -37,6 +39,9 @@ use tokio::time::MissedTickBehavior;
 
 /// Between two looks whether the policy has other feeds, or one has grown old.
 const WATCH: Duration = Duration::from_millis(250);
+
+/// Between two alerts about the same feed: an alert that is not raised again for five seconds has ended.
+const ALERT: Duration = Duration::from_secs(1);
 
 /// The longest message that is remembered of a failure, in bytes.
 const ERROR_MAX: usize = 1_024;
@@ -112,7 +117,13 @@ impl FeedDesk {
     }
 
     /// Keeps the feeds of whatever policy runs, until it is dropped. To be run within a `LocalSet`.
-    pub async fn run(self: Arc<Self>, running: impl Fn() -> Arc<Feeds>, notices: &Notices, asker: Asker) -> Infallible {
+    pub async fn run(
+        self: Arc<Self>,
+        running: impl Fn() -> Arc<Feeds>,
+        (notices, alerts): (&Notices, &Alerts),
+        asker: Asker,
+    ) -> Infallible {
+        let mut alerted = Moment::ZERO;
         let mut ticks = tokio::time::interval(WATCH);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut followed = None;
@@ -129,7 +140,16 @@ impl FeedDesk {
             while let Some(notice) = notices.take() {
                 self.heed(&notice.zone);
             }
-            self.watch_ages();
+            let now = self.clock.now();
+            let is_due = now.at.since(alerted) >= ALERT;
+            if is_due {
+                alerted = now.at;
+            }
+            self.watch_ages(now, &mut |alert| {
+                if is_due {
+                    alerts.raise(alert);
+                }
+            });
         }
     }
 
@@ -161,12 +181,18 @@ impl FeedDesk {
         }
     }
 
-    fn watch_ages(&self) {
-        let now = self.clock.now();
+    /// Tells of feeds that are too old: once in the log, and with an alert for as long as they are.
+    fn watch_ages(&self, now: Now, raise: &mut dyn FnMut(Alert)) {
         for (feed, _) in lock(&self.feeds).values() {
             let (age, limit) = feed.age(now.unix_ms);
             let mut state = lock(&feed.state);
             let is_old = age > limit;
+            if is_old {
+                let subject = Subject::Feed(RuleId::new(&feed.settings.name));
+                let numbers = Numbers { age_s: (age.as_secs(), limit.as_secs()), ..Numbers::default() };
+                let done = "the last copy stays in force";
+                raise(Alert { unix_ms: now.unix_ms, kind: AlertKind::OldFeed, subject, numbers, done });
+            }
             if is_old == state.is_old {
                 continue;
             }

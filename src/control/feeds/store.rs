@@ -2,7 +2,8 @@
 //!
 //! The content is written first, under its hash, and the manifest last, so that a crash leaves the old copy or the new one.
 //! What a new copy takes the place of stays on the disk until the next: a policy that is being compiled may still be
-//! reading it.
+//! reading it. The copies of a feed are kept for as long as a policy declares it that runs or that one may go back to: a
+//! rollback that found no copy would be one to rules that do nothing.
 
 use crate::control::whole_file;
 use crate::policy::feeds::{Copies, Copy, FeedSettings, Manifest, content_file, read_content, read_manifest};
@@ -148,6 +149,29 @@ impl Store {
         }
     }
 
+    /// The feeds that something is kept of.
+    pub fn names(&self) -> Vec<String> {
+        let Some(directory) = &self.directory else {
+            return self.memory().iter().flat_map(BTreeMap::keys).cloned().collect();
+        };
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    /// Forgets a feed that no policy declares any more.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn forget(&self, name: &str) -> io::Result<()> {
+        match &self.directory {
+            Some(directory) => fs::remove_dir_all(directory.join(name)),
+            None => {
+                self.memory().iter_mut().for_each(|copies| drop(copies.remove(name)));
+                Ok(())
+            }
+        }
+    }
+
     fn memory(&self) -> MutexGuard<'_, [BTreeMap<String, Arc<Copy>>; 2]> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,6 +245,15 @@ mod tests {
         let file = state.join("feeds/u").join(content_file(&copy("three").manifest.sha256));
         fs::write(&file, "thrEE").unwrap();
         assert!(again.last(&feed).unwrap_err().contains("its hash is another"));
+        again.commit("gone", &copy("x")).unwrap();
+        let names = || {
+            let mut names = again.names();
+            names.sort();
+            names
+        };
+        assert_eq!(names(), ["gone", "u"]);
+        again.forget("gone").unwrap();
+        assert_eq!(names(), ["u"]);
         fs::write(&file, "thr").unwrap();
         assert!(again.last(&feed).is_err());
         fs::write(state.join("feeds/u/manifest.json"), "{").unwrap();
@@ -266,5 +299,7 @@ mod tests {
         store.confirm("u", confirmed.clone()).unwrap();
         assert_eq!(store.last(&feed).unwrap().unwrap().manifest, confirmed);
         assert_eq!(store.held("u").unwrap().unwrap(), copy("held"));
+        store.forget("u").unwrap();
+        assert_eq!((store.last(&feed), store.held("u"), store.names().len()), (Ok(None), Ok(None), 0));
     }
 }

@@ -33,6 +33,29 @@ fn a_copy_that_nobody_confirms_grows_old() {
 }
 
 #[test]
+fn an_alert_is_raised_for_as_long_as_a_copy_is_too_old() {
+    let desk = FeedDesk::new(Arc::new(Store::open(None)), Clock::start());
+    let feed = Arc::new(feed(URL, Some(DAY_MS), DAY_MS));
+    lock(&desk.feeds).insert("x".to_owned(), (Arc::clone(&feed), None));
+    let raised = |unix_ms| {
+        let mut raised = Vec::new();
+        desk.watch_ages(at(unix_ms), &mut |alert| raised.push(alert));
+        raised
+    };
+    assert_eq!(raised(3 * DAY_MS), []);
+    for later in [1_000, 2_000] {
+        let [alert] = raised(3 * DAY_MS + later)[..] else { panic!("one, each time") };
+        assert_eq!((alert.kind, alert.subject.to_string().as_str()), (AlertKind::OldFeed, "x"));
+        assert_eq!(alert.numbers.age_s, (2 * 86_400 + later / 1_000, 2 * 86_400));
+        assert!(crate::control::top::why(&alert).contains("not confirmed for 2 d"));
+    }
+    if let Some(manifest) = &mut lock(&feed.state).manifest {
+        manifest.confirmed_unix_ms = 3 * DAY_MS;
+    }
+    assert_eq!(raised(3 * DAY_MS + 3_000), [], "it was confirmed");
+}
+
+#[test]
 fn what_never_came_is_missed_after_the_same_time() {
     let feed = feed(URL, None, DAY_MS);
     assert!(!feed.status(at(2 * DAY_MS)).is_old);

@@ -44,9 +44,11 @@ use super::incidents::Who;
 use super::reload::Cause;
 use crate::policy::PolicyId;
 use crate::policy::document::Files;
+use crate::policy::feeds::declared;
 use index::Index;
 use objects::{Kept, Objects};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -196,6 +198,23 @@ impl History {
     /// Whether the files of a policy are kept.
     pub fn is_kept(&self, id: PolicyId) -> bool {
         self.objects.has(id)
+    }
+
+    /// The feeds that a policy declares which one may go back to.
+    ///
+    /// # Errors
+    /// One of them cannot be read: then nothing is known.
+    pub fn feeds(&self) -> io::Result<BTreeSet<String>> {
+        let index = self.index();
+        let waiting = unconfirmed::load(&self.dir).map_err(io::Error::other)?;
+        let waiting = waiting.into_iter().flat_map(|waiting| [waiting.id, waiting.back_to]);
+        let mut names = BTreeSet::new();
+        for id in index.newest_first().into_iter().chain(waiting).filter(|id| self.objects.has(*id)) {
+            let gateway = self.objects.file(id, "gateway.toml")?.unwrap_or_default();
+            let text = String::from_utf8(gateway).map_err(io::Error::other)?;
+            names.extend(declared(&text).map_err(io::Error::other)?);
+        }
+        Ok(names)
     }
 
     /// The files of a policy.

@@ -160,6 +160,15 @@ impl Objects {
         Ok(kept)
     }
 
+    /// One file of a policy; `None` where it has none of that path.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn file(&self, id: PolicyId, path: &str) -> io::Result<Option<Vec<u8>>> {
+        let item = self.read_manifest(id)?.files.into_iter().find(|item| item.path == path);
+        item.map(|item| self.read_contents(&item.sha256, item.bytes)).transpose()
+    }
+
     fn read_manifest(&self, id: PolicyId) -> io::Result<Manifest> {
         let manifest: Manifest = serde_json::from_slice(&fs::read(self.manifest(id))?)?;
         if manifest.weir_policy != VERSION {

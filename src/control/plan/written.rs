@@ -33,7 +33,7 @@ pub struct Written {
     pub lists: Vec<ListChange>,
     /// Files of secrets that differ; nothing of them is shown.
     pub secrets: Vec<String>,
-    /// Rules among those that came or changed which act on answers: queries alone do not tell what they do.
+    /// Rules among those that came or changed which act on answers: only queries whose answer is known tell what they do.
     #[serde(default)]
     pub on_answers: usize,
     /// Rows beyond [`ROWS_MAX`].

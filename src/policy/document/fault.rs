@@ -79,8 +79,6 @@ codes! {
     Empty = "E-EMPTY",
     /// More of something than there may be.
     TooMany = "E-TOO-MANY",
-    /// A feature that this version does not have.
-    NotYet = "E-NOT-YET",
     /// A rule that would block far more than anyone wants.
     Dangerous = "E-DANGEROUS",
     /// More bad lines in a list than its budget allows.

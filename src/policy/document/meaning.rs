@@ -16,7 +16,7 @@ pub struct Meaning {
 pub fn of(code: Code) -> Meaning {
     let (meaning, way_out) = match code {
         Code::Io | Code::TooLarge | Code::Utf8 | Code::MissingFile | Code::Path | Code::UnknownFile => of_files(code),
-        Code::Syntax | Code::UnknownKey | Code::MissingKey | Code::Type | Code::Empty | Code::NotYet => of_keys(code),
+        Code::Syntax | Code::UnknownKey | Code::MissingKey | Code::Type | Code::Empty => of_keys(code),
         Code::Range | Code::Choice | Code::Value | Code::Network | Code::Address | Code::Name | Code::Qtype => {
             of_values(code)
         }
@@ -72,13 +72,9 @@ fn of_keys(code: Code) -> (Text, Text) {
             text!("a value is of another type than its key has"),
             text!("texts, durations and sizes are in quotes; numbers, true and false are not; lists are in brackets"),
         ),
-        Code::Empty => (
+        _ => (
             text!("something holds nothing, and so would have no effect, or one that nobody means"),
             text!("write something, or leave the key out to have its default"),
-        ),
-        _ => (
-            text!("a feature is not in this version"),
-            text!("remove it: it would have no effect, and nobody should believe that it has one"),
         ),
     }
 }

@@ -103,15 +103,18 @@ impl<'d> Table<'d> {
         self.faults.add(code, &self.place_of(key), message, hint);
     }
 
-    /// Keys that a later version will read: present, they are refused, so that nobody believes that they act. The one
-    /// place to lift when a feature arrives is its entry in the caller's list.
-    pub fn not_yet(&self, keys: &[&'static str]) {
+    /// Keys that somebody may believe to act here, and that do not: `hint` says what does.
+    pub fn refuse(&self, keys: &[&'static str], hint: &Text) {
         for key in keys {
             #[cfg(test)]
-            self.fact(key, serde_json::json!({ "not_yet": true }));
+            self.fact(key, serde_json::json!({ "refused": true }));
             if self.has(key) {
-                let message = text!("{key} is not in this version of weir", key = self.label(key));
-                self.fault(key, Code::NotYet, message, text!("remove it: it would have no effect"));
+                self.fault(
+                    key,
+                    Code::UnknownKey,
+                    text!("{key} cannot be set here", key = self.label(key)),
+                    hint.clone(),
+                );
             }
         }
     }

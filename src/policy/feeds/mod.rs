@@ -43,6 +43,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use toml::de::{DeTable, DeValue};
 
 /// What a rule writes before the name of a feed.
 pub const PREFIX: &str = "feed:";
@@ -131,6 +132,17 @@ pub struct FeedSettings {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Feeds {
     feeds: BTreeMap<String, Arc<FeedSettings>>,
+}
+
+/// The names of the feeds that a gateway.toml declares, whatever else is in it.
+///
+/// # Errors
+/// It is not TOML.
+pub fn declared(gateway: &str) -> Result<Vec<String>, toml::de::Error> {
+    let table = DeTable::parse(gateway)?.into_inner();
+    let feeds = table.get("feed").and_then(|feeds| feeds.get_ref().as_array());
+    let name = |feed: &toml::Spanned<DeValue<'_>>| feed.get_ref().get("name")?.get_ref().as_str().map(str::to_owned);
+    Ok(feeds.into_iter().flat_map(|feeds| feeds.iter()).filter_map(name).collect())
 }
 
 impl Feeds {

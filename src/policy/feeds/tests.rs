@@ -85,3 +85,12 @@ fn http_is_for_loopback_alone() {
         assert_eq!(check_scheme(&url.parse().unwrap()).is_ok(), is_right, "{url}");
     }
 }
+
+#[test]
+fn the_names_of_feeds_are_found_in_whatever_else_is_written() {
+    let text =
+        "schema = 9\nlisten = 7\n[[feed]]\nname = \"a\"\nnew_key = 1\n[[feed]]\nurl = \"x\"\n[[feed]]\nname = \"b\"\n";
+    assert_eq!(declared(text).unwrap(), ["a", "b"]);
+    assert_eq!(declared("feed = 1\n").unwrap(), [""; 0]);
+    assert!(declared("[[feed]\n").is_err());
+}

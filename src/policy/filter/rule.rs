@@ -2,12 +2,13 @@
 
 use super::action::Action;
 use super::consider::Why;
-use super::hits::RuleHits;
 use super::trigger::{Matched, TriggerKind};
 use crate::dns::name::Name;
 use crate::policy::Mode;
 use crate::policy::clients::GroupSet;
+use crate::policy::hits::{Counted, RuleHits, Speaker};
 use crate::policy::schedules::{ActiveSet, ScheduleSet};
+use crate::verdict::Reason;
 use std::net::IpAddr;
 
 /// TTL of self-made answers unless given, in seconds.
@@ -87,6 +88,20 @@ impl Rule {
             note: None,
             hits: RuleHits::default(),
         }
+    }
+
+    /// What the log and its counters need of it.
+    #[inline]
+    pub fn speaker(&self) -> Speaker<'_> {
+        Speaker { id: &self.id, hits: &self.hits }
+    }
+
+    /// As it is shown with its counters.
+    pub fn counted(&self) -> Counted<'_> {
+        let Self { id, zone, action, owner, ticket, hits, .. } = self;
+        let expires_ms = self.scope.expires_ms;
+        let (action, owner, ticket) = (action.name(), owner.as_deref(), ticket.as_deref());
+        Counted { id, policy: Reason::Filter.name(), identity: id, zone, action, owner, expires_ms, ticket, hits }
     }
 
     /// Whether it only watches.

@@ -21,7 +21,7 @@ use crate::language::{Text, text};
 use crate::policy::Mode;
 use crate::policy::clients::{GroupSet, Groups};
 use crate::policy::document::{At, Code, Context, Table, words};
-use crate::policy::schedules::ScheduleSet;
+use crate::policy::schedules::read_terms;
 pub(super) use trigger::{WrittenTrigger, is_wide};
 
 /// The longest TTL of self-made answers, in seconds: a mistake should be forgotten within a day.
@@ -29,9 +29,6 @@ const TTL_MAX: u32 = 86_400;
 
 /// The longest id, in bytes: it goes into answers (EDE), logs and metric labels.
 const ID_MAX: usize = 64;
-
-/// The longest note of any kind, in bytes.
-const NOTE_MAX: usize = 256;
 
 /// A rule as written.
 #[derive(Debug)]
@@ -52,7 +49,7 @@ impl<'d> WrittenRule<'d> {
     /// Reads a rule; always gives a value, what is wrong goes to the faults.
     pub(super) fn read(t: &Table<'d>, context: &Context<'_>) -> Self {
         let groups = context.groups;
-        let (schedules, expires_ms) = read_time(t, context);
+        let (schedules, expires_ms) = read_terms(t, context);
         let action = action::read(t, groups);
         let force = t.flag("force", false);
         let trigger = WrittenTrigger::read(t, groups);
@@ -77,9 +74,9 @@ impl<'d> WrittenRule<'d> {
             mode: t.mode(Mode::Enforce),
             scope,
             force,
-            owner: read_note(t, "owner"),
-            ticket: read_note(t, "ticket"),
-            note: read_note(t, "note"),
+            owner: t.note("owner"),
+            ticket: t.note("ticket"),
+            note: t.note("note"),
         }
     }
 }
@@ -102,30 +99,6 @@ pub(super) fn refuse_empty(t: &Table<'_>, key: &'static str, hint: Text) -> Opti
     Some(())
 }
 
-/// `schedule`, one or a list, and `expires` of a zone or a rule; `None` for what is not given: always.
-pub(super) fn read_time(t: &Table<'_>, context: &Context<'_>) -> (Option<ScheduleSet>, Option<u64>) {
-    let names = t.text_or_list("schedule");
-    if t.has("schedule") && names.is_empty() && !t.faults().has_errors() {
-        t.fault(
-            "schedule",
-            Code::Empty,
-            text!("{key} is empty", key = t.label("schedule")),
-            text!("leave it out to act at all times"),
-        );
-    }
-    let mut schedules = ScheduleSet::default();
-    let known = names.iter().filter_map(|name| context.schedules.require(name, t.faults()));
-    known.for_each(|index| schedules.insert(index));
-    let expires_ms = t.instant("expires");
-    if expires_ms.is_some_and(|expires_ms| context.unix_ms >= expires_ms && context.unix_ms > 0) {
-        let path = t.label("");
-        let message =
-            text!("the time of [{path}] is over: it does nothing any more", path = path.trim_end_matches('.'));
-        t.fault("expires", Code::Expired, message, text!("remove it, or give it more time"));
-    }
-    (t.has("schedule").then_some(schedules), expires_ms)
-}
-
 fn read_id<'d>(t: &Table<'d>) -> Option<At<&'d str>> {
     let id = t.required_text("id")?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/');
@@ -135,16 +108,6 @@ fn read_id<'d>(t: &Table<'d>) -> Option<At<&'d str>> {
         return None;
     }
     Some(id)
-}
-
-fn read_note(t: &Table<'_>, key: &'static str) -> Option<String> {
-    let text = t.text(key)?;
-    if text.value.len() > NOTE_MAX {
-        let message = text!("{key} is longer than {most} bytes", key = t.label(key), most = NOTE_MAX);
-        t.faults().add(Code::Range, &text.place, message, text!("say it in fewer words"));
-        return None;
-    }
-    Some(text.value.to_owned())
 }
 
 /// Triggers that an action cannot be had with, and filters that it cannot keep to.

@@ -126,7 +126,7 @@ fn a_mode_is_checked_over_limits_toml_before_it_is_needed() {
         "modes/a.toml:1:16 E-RANGE",
         "modes/a.toml:3:14 E-CONFLICT",
         "modes/a.toml:5:1 E-UNKNOWN-KEY",
-        "modes/a.toml:10:1 E-NOT-YET",
+        "modes/a.toml:10:1 E-UNKNOWN-KEY",
         "modes/b.toml:1:1 E-CONFLICT",
         "modes/b.toml:1:17 E-VALUE",
         "modes/normal.toml:1:1 E-VALUE",
@@ -300,4 +300,26 @@ fn a_list_on_the_disk_is_told_of_and_known_as_one_in_memory() {
     assert_eq!(there.1.human("", false), here.1.human("", false));
     let lines: Vec<_> = here.1.faults.iter().map(|fault| (fault.line, fault.column, &*fault.excerpt)).collect();
     assert_eq!(lines, [(2, 1, "b ad.example"), (90_003, 1, "b..ad.example"), (160_003, 3, "  *.b*d.example")]);
+}
+
+#[test]
+fn an_expectation_may_be_about_an_incident_mode() {
+    let expect = |mode: &str, action: &str| {
+        format!(
+            "[[expect]]\nquery = \"a.example A\"\nclient = \"10.1.2.3\"\nanswer = [\"A 10.0.0.1\"]\n{mode}action = {action:?}\n"
+        )
+    };
+    let faults = |tests: &str| {
+        faults(&[
+            ("gateway.toml", "schema = 1\n"),
+            ("limits.toml", "[rebinding]\nmode = \"monitor\"\n"),
+            ("modes/closed.toml", "[rebinding]\nmode = \"enforce\"\n"),
+            ("tests/t.toml", tests),
+        ])
+    };
+    let closed = "mode = \"closed\"\n";
+    assert_eq!(faults(&[expect("", "forward"), expect(closed, "nodata")].concat()), [""; 0]);
+    assert_eq!(faults(&expect(closed, "forward")), ["tests/t.toml:6:10 E-EXPECT"]);
+    assert_eq!(faults(&expect("", "nodata")), ["tests/t.toml:5:10 E-EXPECT"]);
+    assert_eq!(faults(&expect("mode = \"closd\"\n", "nodata")), ["tests/t.toml:5:8 E-VALUE"]);
 }

@@ -1,9 +1,9 @@
-//! Reading `[[schedule]]`: days, times and zones to parts of the week.
+//! Reading `[[schedule]]`: days, times and zones to parts of the week; and what names a schedule.
 
-use super::{DAY, SCHEDULES_MAX, Schedule, Schedules, WEEK, WINDOWS_MAX, Window};
+use super::{DAY, SCHEDULES_MAX, Schedule, ScheduleSet, Schedules, WEEK, WINDOWS_MAX, Window};
 use crate::language::text;
 use crate::policy::clients::check_name;
-use crate::policy::document::{At, Code, Faults, Table, nearest};
+use crate::policy::document::{At, Code, Context, Faults, Table, nearest};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::sync::atomic::AtomicBool;
 
@@ -192,4 +192,28 @@ fn apart(windows: Vec<Window>) -> Vec<Window> {
         }
     }
     apart
+}
+
+/// `schedule`, one or a list, and `expires`: when a zone, a rule or a question acts; `None` for what is not given: always.
+pub fn read_terms(t: &Table<'_>, context: &Context<'_>) -> (Option<ScheduleSet>, Option<u64>) {
+    let names = t.text_or_list("schedule");
+    if t.has("schedule") && names.is_empty() && !t.faults().has_errors() {
+        t.fault(
+            "schedule",
+            Code::Empty,
+            text!("{key} is empty", key = t.label("schedule")),
+            text!("leave it out to act at all times"),
+        );
+    }
+    let mut schedules = ScheduleSet::default();
+    let known = names.iter().filter_map(|name| context.schedules.require(name, t.faults()));
+    known.for_each(|index| schedules.insert(index));
+    let expires_ms = t.instant("expires");
+    if expires_ms.is_some_and(|expires_ms| context.unix_ms >= expires_ms && context.unix_ms > 0) {
+        let path = t.label("");
+        let message =
+            text!("the time of [{path}] is over: it does nothing any more", path = path.trim_end_matches('.'));
+        t.fault("expires", Code::Expired, message, text!("remove it, or give it more time"));
+    }
+    (t.has("schedule").then_some(schedules), expires_ms)
 }

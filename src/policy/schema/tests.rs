@@ -75,7 +75,7 @@ fn every_key_that_is_read_is_in_the_schema_and_every_key_of_the_schema_is_read()
     for kind in Kind::ALL {
         let of_kind = asked.iter().filter(|((name, _), _)| *name == kind.name());
         let read: BTreeSet<_> =
-            of_kind.filter(|(_, fact)| !fact.contains_key("not_yet")).map(|((_, path), _)| path.clone()).collect();
+            of_kind.filter(|(_, fact)| !fact.contains_key("refused")).map(|((_, path), _)| path.clone()).collect();
         let said: BTreeSet<_> = keys(kind).into_keys().collect();
         let name = kind.name();
         assert_eq!(read.difference(&said).collect::<Vec<_>>(), [""; 0], "read, and not in {name}.json");
@@ -89,7 +89,7 @@ fn types_bounds_choices_and_defaults_are_those_of_the_readers() {
     let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut checked = 0;
     for ((kind, path), fact) in asked() {
-        if fact.contains_key("not_yet") {
+        if fact.contains_key("refused") {
             continue;
         }
         let kind = Kind::ALL.into_iter().find(|other| other.name() == kind).expect("a kind");
@@ -198,8 +198,8 @@ fn what_the_schema_offers_is_taken_and_its_choices_are_all_there_are() {
             assert!(is_section || is_sections || !values.is_empty() || said["type"] == "boolean", "{path}: no example");
             for value in values {
                 let report = load(with(kind, &path, &value));
-                let refused = [Code::Type, Code::Value, Code::Choice, Code::UnknownKey, Code::NotYet, Code::Network]
-                    .map(Code::as_str);
+                let refused =
+                    [Code::Type, Code::Value, Code::Choice, Code::UnknownKey, Code::Network].map(Code::as_str);
                 // Bounds may depend on another key, so a bound by itself may be refused for that.
                 let wrong = report.faults.iter().find(|fault| refused.contains(&fault.code));
                 assert!(wrong.is_none(), "{path} = {value} in {}.json: {}", kind.name(), report.human("", false));

@@ -10,7 +10,21 @@ use crate::policy::networks::NetworkSet;
 use std::net::SocketAddr;
 use toml::de::DeValue;
 
+/// The longest note of any kind, in bytes.
+const NOTE_MAX: usize = 256;
+
 impl Table<'_> {
+    /// A note of some words: who answers for something, where it was asked for.
+    pub fn note(&self, key: &'static str) -> Option<String> {
+        let text = self.text(key)?;
+        if text.value.len() > NOTE_MAX {
+            let message = text!("{key} is longer than {most} bytes", key = self.label(key), most = NOTE_MAX);
+            self.faults.add(Code::Range, &text.place, message, text!("say it in fewer words"));
+            return None;
+        }
+        Some(text.value.to_owned())
+    }
+
     /// A date with time and offset, if it is there and right: milliseconds since 1970-01-01 UTC.
     pub fn instant(&self, key: &'static str) -> Option<u64> {
         let raw = self.raw(key)?;

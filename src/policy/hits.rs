@@ -24,6 +24,38 @@ impl Lane {
     }
 }
 
+/// A rule of whatever policy that has spoken about a query: what the log and its counters need of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaker<'r> {
+    /// As it is shown.
+    pub id: &'r str,
+    /// Its counters.
+    pub hits: &'r RuleHits,
+}
+
+/// A rule of whatever policy, as it is shown with its counters.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'r> {
+    /// As it is shown.
+    pub id: &'r str,
+    /// Of which policy: `access`, `emergency` or `filter`.
+    pub policy: &'static str,
+    /// What tells the same rule in the next version of that.
+    pub identity: &'r str,
+    /// The title of its zone, or the name of its policy.
+    pub zone: &'r str,
+    /// What it does.
+    pub action: &'static str,
+    /// Who answers for it.
+    pub owner: Option<&'r str>,
+    /// When it expires: milliseconds since 1970-01-01 UTC.
+    pub expires_ms: Option<u64>,
+    /// Where it was asked for.
+    pub ticket: Option<&'r str>,
+    /// Its counters.
+    pub hits: &'r RuleHits,
+}
+
 /// The counters of one rule. They count nothing before the policy is published.
 #[derive(Clone, Debug, Default)]
 pub struct RuleHits {
