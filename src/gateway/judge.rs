@@ -80,11 +80,14 @@ impl Desk {
         }
         let inside = leads_inside(view, name, response);
         let untouched = !inside.answer && !inside.additional && running.is_answer_untouched(name, response);
-        let waited = running.policy.filter.may_wait() && running.decide(&subject).waits;
+        let waited = view.waits(case, groups);
         if untouched && !waited && !response.chain_cut {
             return Word::Pass(Pass { untouched, ttl: None, cut: false });
         }
-        let decision = running.policy.filter.judge(&subject, response);
+        let decision = match case.led {
+            Some(_) => running.policy.filter.judge_led(&subject, response),
+            None => running.policy.filter.judge(&subject, response),
+        };
         if let Some(rule) = decision.monitored {
             // One that watches the question would have decided before there was an answer, and has been counted.
             if running.decide(&subject).monitored.is_none() {
@@ -142,7 +145,10 @@ impl Desk {
             }
             Word::Rule(decision, name) => {
                 let order = Order::of(decision, name)?;
-                self.obey(view, case, &order, out);
+                if self.obey(view, case, &order, out) {
+                    // It would lead the name to itself.
+                    return Some(Pass { untouched: false, ttl: decision.ttl, cut: false });
+                }
             }
             Word::Rebinding => {
                 let error = Some((ExtendedError::Blocked, Reason::Rebinding.name()));
