@@ -330,6 +330,52 @@ fn local_data_and_budgets() {
 }
 
 #[test]
+fn local_data_that_leads_elsewhere() {
+    let rules = r#"
+[[rule]]
+id = "apart"
+names = ["apart.test"]
+action = "data"
+cname = "*.garden.test"
+[[rule]]
+id = "same"
+names = ["same.test"]
+action = "data"
+cname = "hop.test"
+[[rule]]
+id = "hop"
+names = ["hop.test"]
+action = "data"
+cname = "www.garden.test"
+[[rule]]
+id = "here"
+names = ["here.test"]
+action = "data"
+cname = "records.test"
+[[rule]]
+id = "records"
+names = ["records.test"]
+action = "data"
+records = ["A 192.0.2.7"]
+"#;
+    let answers = [positive(), Message::query(0, "x", A).flags(0x8183).soa("test", 60).bytes()];
+    // A target of its own for each query, one that is kept, and one that is ours.
+    for (name, asked) in [("apart.test", OPERATIONS + 200), ("same.test", 1), ("here.test", 0)] {
+        let query = Message::query(1, &format!("0000000000.{name}"), A).opt(1232, false, b"");
+        let mut bench = Bench::with_rules(rules, OFF, query);
+        let mut led = 0;
+        allocates_nothing(name, &mut bench, &mut |bench, n| {
+            bench.ask(n, inside(n as u32));
+            if bench.from.is_some() {
+                led += 1;
+                bench.answer(&answers[usize::from(n % 3 == 0)]);
+            }
+        });
+        assert_eq!((led, bench.counted(Outcome::Denied, Reason::Filter)), (asked, OPERATIONS + 200), "{name}");
+    }
+}
+
+#[test]
 fn bounded_ttls_and_expected_answers() {
     let (good, bad) = (address([192, 0, 2, 1]), address([198, 51, 99, 7]));
     for (name, denied) in [("ttl.test", 0), ("guard.test", OPERATIONS / 2)] {

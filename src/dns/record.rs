@@ -103,9 +103,47 @@ impl<'m> Walker<'m> {
         if start == end && matches!(record.class, class::NONE | class::ANY) {
             return true;
         }
-        let (lead, names, tail) = match record.rtype {
+        match record.rtype {
             rtype::A if record.class == class::IN => return end - start == 4,
             rtype::AAAA if record.class == class::IN => return end - start == 16,
+            _ => {}
+        }
+        let Some(Layout { lead, names, tail }) = Layout::of(self.message, record) else { return false };
+        let mut at = start + lead;
+        for _ in 0..names {
+            match self.skip_name(at) {
+                Ok(behind) if behind <= end => at = behind,
+                _ => return false,
+            }
+        }
+        match tail {
+            Tail::None => at == end,
+            Tail::Exactly(len) => at + len == end,
+            Tail::Any => true,
+        }
+    }
+}
+
+/// Where the names of an RDATA stand.
+pub(super) struct Layout {
+    /// Bytes before them.
+    pub(super) lead: usize,
+    /// How many there are, one behind the other.
+    pub(super) names: u8,
+    tail: Tail,
+}
+
+/// What follows the names in an RDATA.
+enum Tail {
+    None,
+    Exactly(usize),
+    Any,
+}
+
+impl Layout {
+    /// That of a record; `None` when what stands before the names does not read as its type.
+    pub(super) fn of(message: &[u8], record: &Record) -> Option<Self> {
+        let (lead, names, tail) = match record.rtype {
             // NS, MD, MF, CNAME, MB, MG, MR, PTR, DNAME
             2..=5 | 7..=9 | 12 | rtype::DNAME => (0, 1, Tail::None),
             rtype::SOA => (0, 2, Tail::Exactly(20)),
@@ -122,40 +160,22 @@ impl<'m> Walker<'m> {
             // NXT, NSEC
             30 | rtype::NSEC => (0, 1, Tail::Any),
             // NAPTR: order, preference and three character-strings (RFC 3403 section 4.1)
-            35 => match self.skip_strings(start + 4, 3) {
-                Some(behind) => (behind - start, 1, Tail::None),
-                None => return false,
-            },
-            _ => return true,
-        };
-        let mut at = start + lead;
-        for _ in 0..names {
-            match self.skip_name(at) {
-                Ok(behind) if behind <= end => at = behind,
-                _ => return false,
+            35 => {
+                let start = record.data.start;
+                (behind_strings(message, start + 4, 3)? - start, 1, Tail::None)
             }
-        }
-        match tail {
-            Tail::None => at == end,
-            Tail::Exactly(len) => at + len == end,
-            Tail::Any => true,
-        }
-    }
-
-    /// The offset behind `count` character-strings.
-    fn skip_strings(&self, mut at: usize, count: usize) -> Option<usize> {
-        for _ in 0..count {
-            at += 1 + usize::from(*self.message.get(at)?);
-        }
-        Some(at)
+            _ => (0, 0, Tail::Any),
+        };
+        Some(Self { lead, names, tail })
     }
 }
 
-/// What follows the names in an RDATA.
-enum Tail {
-    None,
-    Exactly(usize),
-    Any,
+/// The offset behind `count` character-strings.
+fn behind_strings(message: &[u8], mut at: usize, count: usize) -> Option<usize> {
+    for _ in 0..count {
+        at += 1 + usize::from(*message.get(at)?);
+    }
+    Some(at)
 }
 
 #[cfg(test)]

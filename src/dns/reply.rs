@@ -1,6 +1,10 @@
 //! Building replies: into a buffer that the caller owns, without allocation. One writer for OPT, one for SOA, so that
 //! every self-made answer looks alike (RFC 1035, 2308, 6891, 8914).
 
+mod lead;
+
+pub use lead::{End, Lead};
+
 use super::edns::{self, ExtendedError, OPT_LEN, option};
 use super::query::Query;
 use super::{HEADER_LEN, OUR_UDP_PAYLOAD, class, header, put_u16, rcode, rtype, u16_at};
@@ -43,6 +47,13 @@ pub enum Body<'a> {
         records: &'a [OwnRecord<'a>],
         /// TTL and MINIMUM of NODATA, in seconds.
         ttl: u32,
+    },
+    /// CNAMEs of ours, and what stands at their end.
+    Led {
+        /// In order, from the question's name.
+        leads: &'a [Lead<'a>],
+        /// About the target of the last.
+        end: End<'a>,
     },
     /// TC=1: the question byte for byte, OPT kept, no records; never longer than the query.
     Truncated,
@@ -103,17 +114,21 @@ fn try_write(
     let (rcode, error) = match body {
         Body::Rcode(code) => (expressible(code, query.edns.is_some()), error),
         Body::Nxdomain { .. } => (rcode::NXDOMAIN, error),
-        Body::Nodata { .. } | Body::Addresses { .. } | Body::Records { .. } => (rcode::NOERROR, error),
+        Body::Led { end: End::Answer(answer), .. } => (expressible(answer.rcode, query.edns.is_some()), error),
+        Body::Nodata { .. } | Body::Addresses { .. } | Body::Records { .. } | Body::Led { .. } => {
+            (rcode::NOERROR, error)
+        }
         Body::Truncated => (rcode::NOERROR, None),
     };
     let room = out.len();
-    let mut writer = Writer { out, len: 0 };
+    let mut writer = Writer { out, len: 0, owner: QUESTION_NAME };
     writer.header_and_question(query.packet, Some(query.question_end), rcode, to.ra)?;
     match body {
         Body::Rcode(_) => {}
         Body::Nxdomain { ttl } | Body::Nodata { ttl } => writer.soa(query.qclass, ttl)?,
         Body::Addresses { addresses, ttl } => writer.addresses(query, addresses, ttl)?,
         Body::Records { records, ttl } => writer.records(query, records, ttl)?,
+        Body::Led { leads, end } => writer.led(query, leads, end)?,
         Body::Truncated => writer.out[2] |= (header::TC >> 8) as u8,
     }
     let len = writer.len;
@@ -137,7 +152,7 @@ pub fn write_malformed(
     out: &mut [u8],
 ) -> usize {
     let rcode = expressible(rcode, edns);
-    let mut writer = Writer { out, len: 0 };
+    let mut writer = Writer { out, len: 0, owner: QUESTION_NAME };
     let Some(()) = writer.header_and_question(packet, question_end, rcode, ra) else { return 0 };
     let len = writer.len;
     let reply = if edns { append_opt(out, len, rcode, false, &[], None) } else { Some(len) };
@@ -203,6 +218,8 @@ fn cut_text(text: &str) -> &str {
 struct Writer<'o> {
     out: &'o mut [u8],
     len: usize,
+    /// A pointer to the owner of the records to come.
+    owner: [u8; 2],
 }
 
 impl Writer<'_> {
@@ -225,9 +242,9 @@ impl Writer<'_> {
         self.put(question)
     }
 
-    /// A record owned by the question's name, up to and with RDLENGTH.
+    /// A record up to and with RDLENGTH.
     fn record(&mut self, rtype: u16, class: u16, ttl: u32, data_len: usize) -> Option<()> {
-        self.put(&QUESTION_NAME)?;
+        self.put(&{ self.owner })?;
         self.put(&rtype.to_be_bytes())?;
         self.put(&class.to_be_bytes())?;
         self.put(&ttl.to_be_bytes())?;
@@ -235,7 +252,7 @@ impl Writer<'_> {
     }
 
     /// The SOA that lets a negative answer be cached for `ttl` seconds: RFC 2308 section 5 takes the lesser of its TTL
-    /// and its MINIMUM. It is owned by the question's name, so that it speaks for that name alone.
+    /// and its MINIMUM. It is owned by the name that there is nothing of, so that it speaks for that name alone.
     fn soa(&mut self, qclass: u16, ttl: u32) -> Option<()> {
         let class = if qclass == class::ANY { class::IN } else { qclass };
         self.record(rtype::SOA, class, ttl, SOA_NAMES.len() + 20)?;
@@ -281,7 +298,13 @@ impl Writer<'_> {
             self.record(record.rtype, class::IN, record.ttl, record.rdata.len())?;
             self.put(record.rdata)?;
         }
-        put_u16(self.out, 6, u16::try_from(records.len()).ok()?);
+        self.count(6, u16::try_from(records.len()).ok()?)
+    }
+
+    /// Adds to the count at an offset of the header.
+    fn count(&mut self, at: usize, more: u16) -> Option<()> {
+        let count = u16_at(self.out, at)?.checked_add(more)?;
+        put_u16(self.out, at, count);
         Some(())
     }
 }

@@ -66,7 +66,7 @@ impl<'q> Admitted<'q> {
 
 impl<'v> View<'v> {
     /// What the filter is asked about a question.
-    fn subject<'s>(&self, case: Case<'s>, groups: &'s GroupSet) -> Subject<'s>
+    pub(super) fn subject<'s>(&self, case: Case<'s>, groups: &'s GroupSet) -> Subject<'s>
     where
         'v: 's,
     {
@@ -76,6 +76,9 @@ impl<'v> View<'v> {
 
     /// Whether what was admitted at a moment, under the policy of a generation, was admitted by what is in force now.
     fn is_as_at(&self, received: Moment, policy: u64) -> bool {
+        if received == self.now.at {
+            return policy == self.running.generation;
+        }
         // Rounded up: within the millisecond of a change it is asked again.
         let waited_ms = u64::try_from(self.now.at.since(received).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let unix_ms = self.now.unix_ms.saturating_sub(waited_ms);
@@ -84,7 +87,9 @@ impl<'v> View<'v> {
 
     /// Whether a rule decides on a question, unless one of an earlier zone decides on its answer.
     pub(super) fn waits(&self, case: Case<'_>, groups: &GroupSet) -> bool {
-        self.running.policy.filter.may_wait() && self.running.decide(&self.subject(case, groups)).waits
+        case.led.is_none()
+            && self.running.policy.filter.may_wait()
+            && self.running.decide(&self.subject(case, groups)).waits
     }
 }
 
@@ -124,12 +129,22 @@ impl Desk {
     }
 
     /// Whether a query that was admitted under the policy of a generation still is: a change of policy, or of the hours of
-    /// its schedules, acts on those that wait for an upstream as on all others. One that is not has been answered and counted. Limits are not asked again,
-    /// they have counted it.
+    /// its schedules, acts on those that wait for an upstream as on all others. One that is not has been answered and
+    /// counted, or begins anew. Limits are not asked again, they have counted it.
     pub(super) fn stays_admitted(&mut self, view: &View<'_>, case: Case<'_>, policy: u64, out: &mut Outbox) -> bool {
         if view.is_as_at(case.received, policy) {
             return true;
         }
+        if let Some(led) = case.led {
+            // What comes for the target may not be what the client is to get.
+            self.ask_afresh(view, case, led, out);
+            return false;
+        }
+        self.passes_again(view, case, out)
+    }
+
+    /// Asks access and filter again about a query that they have let pass; one that they do not has been answered.
+    pub(super) fn passes_again(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         self.pass_access(view, case, out)
             && (!case.query.asks_for_records() || self.pass_filter(view, case, &groups, false, out).is_some())
@@ -216,7 +231,7 @@ impl Desk {
 
     /// Does what a rule says that waited for an answer, when none can be had; false when there is no such rule.
     pub(super) fn obey_without_answer(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
-        if !view.running.policy.filter.may_wait() || !case.query.asks_for_records() {
+        if case.led.is_some() || !view.running.policy.filter.may_wait() || !case.query.asks_for_records() {
             return false;
         }
         let groups = view.running.policy.groups.of(case.client.peer.ip());
@@ -234,7 +249,7 @@ impl Desk {
         if policy.mode != Mode::Enforce || view.is_verified(case) {
             return true;
         }
-        let Query { name, qtype, .. } = case.query;
+        let Query { name, qtype, .. } = case.asked();
         match policy.check_ahead(&view.shared.rrl, view.now.at, case.client.peer.ip(), name, *qtype) {
             None | Some(RrlVerdict::Answer) => return true,
             Some(RrlVerdict::Slip) => {

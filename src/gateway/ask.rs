@@ -2,13 +2,15 @@
 
 use super::admit::{Admitted, Kind};
 use super::guard::Ended;
+use super::lead::Led;
 use super::memory::key_of;
 use super::outbox::{Outbox, To};
 use super::{Asker, Case, Desk, LinkPort, Path, View};
 use crate::cache::FailureKind;
+use crate::clock::Moment;
 use crate::dns::edns::{ExtendedError, option, options};
 use crate::dns::letters::{self, Flips};
-use crate::dns::query::Query;
+use crate::dns::query::{Malformed, Query};
 use crate::dns::reply::{self, Body};
 use crate::dns::{HEADER_LEN, put_u16, rcode};
 use crate::ledger::UpstreamEvent;
@@ -25,6 +27,24 @@ const ID_TRIES: usize = 8;
 /// passed on without them.
 const OPTIONS_MAX: usize = 1024;
 
+/// What a flight asks, and what led to it.
+pub(super) struct Asked {
+    pub(super) room: Box<[u8]>,
+    /// Where the packet ends and the note begins.
+    len: usize,
+    end: usize,
+}
+
+impl Asked {
+    pub(super) fn query(&self) -> Result<Query<'_>, Malformed> {
+        Query::scan(&self.room[..self.len])
+    }
+
+    pub(super) fn led(&self) -> Option<Led<'_>> {
+        Led::read(&self.room[self.len..self.end])
+    }
+}
+
 impl Desk {
     /// Forwards an admitted query.
     pub(super) fn forward(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) {
@@ -40,7 +60,7 @@ impl Desk {
         let Some(leave) = self.guard(view, admitted, out) else { return };
         let (pool, _) = view.running.routing.pool_for(&case.query.name);
         let deadline = case.received.plus(pool.settings.timeout);
-        let Ok(id) = self.flights.open(Asker::Client(case.client), case.query.packet, case.received, deadline) else {
+        let Ok(id) = self.open(case, deadline) else {
             self.give_back(view, leave);
             return self.overloaded(view, case, out);
         };
@@ -242,16 +262,17 @@ impl Desk {
         if attempts == 0 {
             return self.resume(view, id, out);
         }
-        let (packet, len) = self.copy_packet(id);
-        let Ok(query) = Query::scan(&packet[..len]) else {
+        let asked = self.copy_packet(id);
+        let Ok(query) = asked.query() else {
             // It was scanned when it came; without it there is nobody to answer.
-            self.scratch = packet;
+            self.scratch = asked.room;
             self.land(view, id, Ended::Unasked, Some(why));
             return self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
         };
-        let case = Case { client, query: &query, received, upstream: None };
+        let led = asked.led();
+        let case = Case { client, query: &query, received, upstream: None, led: led.as_ref() };
         if !self.stays_admitted(view, case, policy, out) {
-            self.scratch = packet;
+            self.scratch = asked.room;
             return self.land(view, id, Ended::Unasked, None);
         }
         let pool = view.running.routing.pool_for(&query.name).0;
@@ -271,15 +292,21 @@ impl Desk {
                 self.fail(view, case, why, out);
             }
         }
-        self.scratch = packet;
+        self.scratch = asked.room;
     }
 
-    /// The client's packet in the scratch buffer, which the caller puts back: while it reads there, flights change.
-    pub(super) fn copy_packet(&mut self, id: FlightId) -> (Box<[u8]>, usize) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let packet = self.flights.packet(id);
-        scratch[..packet.len()].copy_from_slice(packet);
-        (scratch, packet.len())
+    /// Puts a query in flight.
+    pub(super) fn open(&mut self, case: Case<'_>, deadline: Moment) -> Result<FlightId, Full> {
+        let note = case.led.map_or(&[][..], |led| led.note);
+        self.flights.open_noted(Asker::Client(case.client), (case.query.packet, note), case.received, deadline)
+    }
+
+    /// What a flight asks, in the scratch buffer, which the caller puts back: while it reads there, flights change.
+    pub(super) fn copy_packet(&mut self, id: FlightId) -> Asked {
+        let mut room = std::mem::take(&mut self.scratch);
+        let (len, all) = (self.flights.packet(id).len(), self.flights.packet_and_note(id));
+        room[..all.len()].copy_from_slice(all);
+        Asked { len, end: all.len(), room }
     }
 
     /// No upstream answers: stale data, else SERVFAIL with the reason; never silence.
@@ -308,7 +335,7 @@ impl Desk {
         self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, reason), out);
     }
 
-    fn overloaded(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) {
+    pub(super) fn overloaded(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) {
         let error = Some((ExtendedError::NotReady, "too many queries are waiting"));
         self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, Reason::Overload), out);
     }

@@ -24,10 +24,12 @@ impl Desk {
         groups: &GroupSet,
         response: &Response<'_>,
     ) -> Word<'v> {
-        let (running, name, tcp) = (view.running, &case.query.name, case.client.is_tcp());
-        let (client, qtype, active) = (case.client.peer.ip(), case.query.qtype, view.active);
-        let subject = Subject { groups, client, name, qtype, tcp, active };
-        let heard = running.filters().judge(&subject, response);
+        let (running, name) = (view.running, &case.query.name);
+        let subject = view.subject(case, groups);
+        let heard = match case.led {
+            Some(_) => running.filters().judge_led(&subject, response),
+            None => running.filters().judge(&subject, response),
+        };
         if let Some(rule) = heard.monitored {
             // One that watches the question would have decided before there was an answer, and has been counted.
             if !heard.was_heard {
@@ -71,7 +73,10 @@ impl Desk {
             }
             Word::Rule(decision, name) => {
                 let order = Order::of(decision, name)?;
-                self.obey(view, case, &order, out);
+                if self.obey(view, case, &order, out) {
+                    // It would lead the name to itself.
+                    return Some(Pass { untouched: false, ttl: decision.ttl, cut: false, rule: None });
+                }
             }
             Word::Rebinding => {
                 let error = Some((ExtendedError::Blocked, Reason::Rebinding.name()));

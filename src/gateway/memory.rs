@@ -119,6 +119,10 @@ impl Desk {
                 bound_ttls(room, &ttls[..ttls_len], TtlBounds { min: 0, max: most });
             }
         }
+        if let Some(led) = case.led {
+            self.answer_led(view, case, led, len, out);
+            return true;
+        }
         let (error, ending) = match (hit.freshness, hit.rcode) {
             (Freshness::Fresh, _) => (None, Outcome::CacheHit),
             (Freshness::Stale { .. }, rcode::NXDOMAIN) => {

@@ -7,6 +7,7 @@ mod cookies;
 mod foresight;
 mod guard;
 mod judge;
+mod lead;
 mod links;
 mod memory;
 mod notify;
@@ -33,6 +34,7 @@ use crate::storm::Storms;
 use crate::upstream::flights::{Flights, Route};
 pub use crate::upstream::{LINKS_MAX, LinkId};
 use foresight::Foresight;
+use lead::Led;
 use links::Links;
 use outbox::Outbox;
 use probe::Prober;
@@ -135,6 +137,15 @@ struct Case<'q> {
     received: Moment,
     /// The slot of the upstream that answered it.
     upstream: Option<u16>,
+    /// What put `query` in the place of what the client asked.
+    led: Option<&'q Led<'q>>,
+}
+
+impl<'q> Case<'q> {
+    /// The query as the client sent it.
+    fn asked(&self) -> &'q Query<'q> {
+        self.led.map_or(self.query, |led| &led.asked)
+    }
 }
 
 impl Client {
@@ -174,6 +185,8 @@ struct Desk {
     unsent: Unsent,
     /// For a message that is taken apart and put together again.
     scratch: Box<[u8]>,
+    /// For an answer about the name that local data leads to, while the client's is written.
+    about_target: Box<[u8]>,
     /// Counts choices of a server.
     turn: u64,
     hijacks: judge::Hijacks,
@@ -205,6 +218,7 @@ impl Gateway {
             waited: Duration::ZERO,
             unsent: Unsent::new(),
             scratch: vec![0; MESSAGE_MAX].into_boxed_slice(),
+            about_target: vec![0; MESSAGE_MAX].into_boxed_slice(),
             turn: 0,
             hijacks: judge::Hijacks::default(),
         };
@@ -214,7 +228,7 @@ impl Gateway {
 
     /// Bytes that a core with room for `flights_max` queries takes, all of it from the start.
     pub fn size_bytes(flights_max: usize) -> usize {
-        Flights::<Asker>::size_bytes(flights_max) + MESSAGE_MAX + FairShare::BYTES
+        Flights::<Asker>::size_bytes(flights_max) + 2 * MESSAGE_MAX + FairShare::BYTES
     }
 
     /// Takes notice of a new policy, once per batch; everything until the next call sees one policy. Letting go of the
@@ -309,19 +323,22 @@ impl Desk {
             Ok(query) => query,
             Err(malformed) => return self.reject(view, client, packet, malformed, out),
         };
-        let case = Case { client, query: &query, received, upstream: None };
+        let case = Case { client, query: &query, received, upstream: None, led: None };
         if self.hear_notify(view, case, out) {
             return;
         }
         let Some(admitted) = self.admit(view, case, out) else { return };
         match admitted.kind() {
-            admit::Kind::Plain => {
-                if !self.answer_from_memory(view, &admitted, out) && self.pass_debt(view, &admitted, out) {
-                    self.forward(view, &admitted, out);
-                }
-            }
+            admit::Kind::Plain => self.look_up(view, &admitted, out),
             admit::Kind::Opaque => self.forward(view, &admitted, out),
             admit::Kind::Transfer => self.transfer(view, &admitted, out),
+        }
+    }
+
+    /// Answers a plain query from memory, or asks an upstream.
+    fn look_up(&mut self, view: &View<'_>, admitted: &admit::Admitted<'_>, out: &mut Outbox) {
+        if !self.answer_from_memory(view, admitted, out) && self.pass_debt(view, admitted, out) {
+            self.forward(view, admitted, out);
         }
     }
 }

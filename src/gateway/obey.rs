@@ -4,9 +4,9 @@ use super::outbox::Outbox;
 use super::reply::Extended;
 use super::{Case, Desk, View};
 use crate::dns::edns::ExtendedError;
-use crate::dns::name::{NAME_MAX, Name};
+use crate::dns::name::Name;
+use crate::dns::rcode;
 use crate::dns::reply::{Body, OwnRecord};
-use crate::dns::{rcode, rtype};
 use crate::policy::filter::data::{DataOwner, DataSet, RECORDS_MAX};
 use crate::policy::filter::{Action, Decision, Matched, Otherwise, Rule};
 use crate::verdict::{Outcome, Reason};
@@ -27,7 +27,7 @@ impl<'a> Order<'a> {
     }
 
     /// The owner of local data, as its trigger is written.
-    fn owner(&self) -> DataOwner<'a> {
+    pub(super) fn owner(&self) -> DataOwner<'a> {
         match self.matched {
             Matched::Name { at, .. } => DataOwner::Name(
                 if at == 0 { 1 } else { 2 },
@@ -54,10 +54,7 @@ impl Desk {
             Action::Nodata => (Body::Nodata { ttl }, blocked),
             Action::Refused => (Body::Rcode(rcode::REFUSED), blocked),
             Action::Sinkhole(addresses) => (Body::Addresses { addresses, ttl }, forged),
-            Action::Data(data) => {
-                self.answer_with_data(view, case, order, data, out);
-                return false;
-            }
+            Action::Data(data) => return self.answer_with_data(view, case, order, data, out),
             Action::Shed(_) => return self.shed(view, case, rule, out),
             Action::Limit(_) => (Body::Rcode(rcode::REFUSED), Some((ExtendedError::Prohibited, rule.id.as_str()))),
             Action::Expect(expectation) => match expectation.otherwise {
@@ -80,7 +77,7 @@ impl Desk {
     }
 
     /// Writes what a rule answers, and counts it under the rule.
-    fn answer_for_rule(
+    pub(super) fn answer_for_rule(
         &mut self,
         view: &View<'_>,
         case: Case<'_>,
@@ -93,7 +90,7 @@ impl Desk {
         self.finish(view, case, outcome, reason, Some(rule.speaker()));
     }
 
-    /// Local data: the records of the type asked for, or a CNAME for every type.
+    /// Local data: the records of the type asked for, or where a CNAME leads; true when that is nowhere else.
     fn answer_with_data(
         &mut self,
         view: &View<'_>,
@@ -101,33 +98,17 @@ impl Desk {
         order: &Order<'_>,
         data: &DataSet,
         out: &mut Outbox,
-    ) {
+    ) -> bool {
         let (rule, ttl) = (order.rule, order.rule.ttl);
         let data = data.of(order.owner());
+        if let Some(alias) = &data.alias {
+            return self.lead(view, case, order, alias, out);
+        }
         let error = Some((ExtendedError::ForgedAnswer, rule.id.as_str()));
         let mut records = [OwnRecord::default(); RECORDS_MAX];
-        let mut room = [0; NAME_MAX];
-        let len = match &data.alias {
-            Some(alias) => {
-                let Some(rdata) = alias.write(order.name, &mut room) else {
-                    // RFC 6672 section 2.2 has this for a name that a rewriting makes too long.
-                    let body = Body::Rcode(rcode::YXDOMAIN);
-                    return self.answer_for_rule(view, case, rule, (body, error), out);
-                };
-                records[0] = OwnRecord { rtype: rtype::CNAME, ttl: alias.ttl.unwrap_or(ttl), rdata };
-                1
-            }
-            None => {
-                let of_type = data.of_type(case.query.qtype);
-                let slots = records.iter_mut().zip(of_type);
-                slots
-                    .map(|(slot, own)| {
-                        *slot = OwnRecord { rtype: own.rtype, ttl: own.ttl.unwrap_or(ttl), rdata: &own.rdata };
-                    })
-                    .count()
-            }
-        };
+        let len = data.write_of_type(case.query.qtype, ttl, &mut records);
         self.answer_for_rule(view, case, rule, (Body::Records { records: &records[..len], ttl }, error), out);
+        false
     }
 
     /// Over the budget of a rule that sheds: an old answer, else NXDOMAIN, and the upstreams are left in peace.

@@ -5,7 +5,7 @@ use super::cookies::{OPTION_LEN, asks_for_cookie_alone};
 use super::outbox::{Outbox, To};
 use super::{Case, Client, Desk, Path, View};
 use crate::dns::edns::{ExtendedError, OPT_LEN};
-use crate::dns::reply::{self, Body, ReplyTo};
+use crate::dns::reply::{self, Body, End, ReplyTo};
 use crate::dns::{HEADER_LEN, MESSAGE_MAX, put_u16, rcode};
 use crate::ledger::AnsweredBy;
 use crate::ledger::journal::{Entry, Quota, RuleId, is_denied};
@@ -18,6 +18,9 @@ use crate::verdict::{Outcome, Reason};
 
 /// Room that a self-made answer may need: the question, some addresses, OPT with an error text.
 const OWN_MAX: usize = 4096;
+
+/// An answer whose names are written anew has no pointers in its data: a name of ten bytes for each two.
+const GROWTH: usize = 4;
 
 /// Room for OPT: the record, the options kept with an answer, an extended error with its text, a cookie.
 pub(super) const OPT_MAX: usize = 11 + 1024 + 6 + 64 + OPTION_LEN;
@@ -73,7 +76,10 @@ impl Desk {
         reason: Reason,
         rule: Option<Speaker<'_>>,
     ) {
-        let by = AnsweredBy::of(outcome, reason);
+        let by = match case.led.and(case.upstream) {
+            Some(_) => AnsweredBy::Upstream,
+            None => AnsweredBy::of(outcome, reason),
+        };
         // An answer of our own is not given before the batch is sent.
         if by == AnsweredBy::Upstream || !self.unsent.note(case.received) {
             self.ledger.took(by, view.now.at.since(case.received));
@@ -131,7 +137,7 @@ impl Desk {
             unix_ms: view.now.unix_ms,
             client: case.client.peer,
             tcp: case.client.is_tcp(),
-            name: case.query.name,
+            name: case.asked().name,
             qtype: case.query.qtype,
             qclass: case.query.qclass,
             outcome,
@@ -167,7 +173,7 @@ impl Desk {
         ending: Ending,
         out: &mut Outbox,
     ) -> Ending {
-        let to = ReplyTo { query: case.query, ra: view.running.policy.server.profile == Profile::Recursive };
+        let to = ReplyTo { query: case.asked(), ra: view.running.policy.server.profile == Profile::Recursive };
         // What takes an answer's place under a limit is not limited once more.
         let is_slip = matches!(body, Body::Truncated | Body::Rcode(rcode::BADCOOKIE));
         let (rcode, has_answers) = match body {
@@ -176,9 +182,15 @@ impl Desk {
             Body::Nodata { .. } | Body::Truncated => (rcode::NOERROR, false),
             Body::Addresses { .. } => (rcode::NOERROR, true),
             Body::Records { records, .. } => (rcode::NOERROR, !records.is_empty()),
+            Body::Led { end: End::Answer(answer), .. } => (answer.rcode, true),
+            Body::Led { .. } => (rcode::NOERROR, true),
+        };
+        let room_len = match body {
+            Body::Led { end: End::Answer(answer), .. } => (OWN_MAX + GROWTH * answer.message.len()).min(MESSAGE_MAX),
+            _ => OWN_MAX,
         };
         let rrl = &view.shared.rrl;
-        let class = rrl.class_of_own(rcode, has_answers, &case.query.name, case.query.qtype);
+        let class = rrl.class_of_own(rcode, has_answers, &case.asked().name, case.query.qtype);
         let verdict = if is_slip { RrlVerdict::Answer } else { self.limit_response(view, case, &class) };
         let (body, error, ending) = match verdict {
             RrlVerdict::Answer => (body, error, ending),
@@ -190,7 +202,7 @@ impl Desk {
         };
         let cookie = view.cookie_option(case);
         let options = cookie.as_ref().map_or(&[][..], |option| option);
-        let Some(room) = out.room(OWN_MAX) else { return (Outcome::Failed, Reason::Overload) };
+        let Some(room) = out.room(room_len) else { return (Outcome::Failed, Reason::Overload) };
         let mut len = reply::write_with_options(to, body, options, error, room);
         let mut ending = ending;
         if len > case.limit() {

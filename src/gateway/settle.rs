@@ -76,14 +76,15 @@ impl Desk {
         };
         let ended = Ended::of(response.rcode);
         let mut first = true;
-        let (asked, len) = self.copy_packet(flight);
-        if let Ok(query) = Query::scan(&asked[..len]) {
-            let case = Case { client, query: &query, received, upstream: Some(slot) };
+        let asked = self.copy_packet(flight);
+        if let Ok(query) = asked.query() {
+            let led = asked.led();
+            let case = Case { client, query: &query, received, upstream: Some(slot), led: led.as_ref() };
             self.learn(view, flight, case, &response);
             if self.stays_admitted(view, case, policy, out) {
                 let failed = view.is_failure(response.rcode, &query);
                 if failed && self.ask_another(view, flight, &attempt, &query, out) {
-                    self.scratch = asked;
+                    self.scratch = asked.room;
                     return;
                 }
                 if !failed {
@@ -93,7 +94,7 @@ impl Desk {
                 first = false;
             }
         }
-        self.scratch = asked;
+        self.scratch = asked.room;
         self.settle_waiters(view, flight, packet, (slot, first), out);
         self.land(view, flight, ended, None);
     }
@@ -233,6 +234,9 @@ impl Desk {
         let ttls = response.ttls();
         let ttls = &ttls[..ttls.partition_point(|at| usize::from(*at) < len)];
         bound_ttls(&mut room[..len], ttls, bounds);
+        if let Some(led) = case.led.filter(|_| !opt_cut) {
+            return self.answer_led(view, case, led, len, out);
+        }
         if !opt_cut {
             return self.send_as_is(view, case, len, &class, out);
         }
@@ -261,6 +265,9 @@ impl Desk {
                 vetted,
             };
             view.shared.cache.insert(view.now.at, &key, &answer);
+        }
+        if let Some(led) = case.led {
+            return self.answer_led(view, case, led, len, out);
         }
         let draft = Draft { len, rcode: response.rcode, options: &kept[..kept_len], error: None, class };
         self.deliver(view, case, &draft, room_len, (Outcome::Forwarded, Reason::None), out);
@@ -306,15 +313,15 @@ impl Desk {
         self.answered(view, attempt);
         let Flight { received, policy, asker, .. } = *self.flights.flight(flight);
         let Asker::Client(client) = asker else { return };
-        let (asked, len) = self.copy_packet(flight);
+        let asked = self.copy_packet(flight);
         self.flights.close(flight);
-        if let Ok(query) = Query::scan(&asked[..len]) {
-            let case = Case { client, query: &query, received, upstream: Some(slot) };
+        if let Ok(query) = asked.query() {
+            let case = Case { client, query: &query, received, upstream: Some(slot), led: None };
             if self.stays_admitted(view, case, policy, out) {
                 self.send_opaque(view, case, packet, out);
             }
         }
-        self.scratch = asked;
+        self.scratch = asked.room;
     }
 
     fn send_opaque(&mut self, view: &View<'_>, case: Case<'_>, packet: &[u8], out: &mut Outbox) {

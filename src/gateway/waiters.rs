@@ -66,8 +66,7 @@ impl Desk {
         }
         let timeout = view.running.routing.pool_for(&case.query.name).0.settings.timeout;
         let deadline = case.received.plus(timeout);
-        let asker = Asker::Client(case.client);
-        match self.flights.open(asker, case.query.packet, case.received, deadline) {
+        match self.open(case, deadline) {
             Ok(id) => {
                 self.flights.flight_mut(id).policy = view.running.generation;
                 self.flights.follow(id, leader);
@@ -90,29 +89,29 @@ impl Desk {
         while out.has_room(ROOM.max(message.len() + ROOM)) {
             let Some(id) = self.flights.take_waiter(leader) else { return };
             let Flight { received, policy, asker, .. } = *self.flights.flight(id);
-            let (packet, len) = self.copy_packet(id);
+            let asked = self.copy_packet(id);
             self.flights.close(id);
-            if let (Asker::Client(client), Ok(query), Ok(response)) =
-                (asker, Query::scan(&packet[..len]), Response::scan(message))
-            {
-                let case = Case { client, query: &query, received, upstream: Some(slot) };
+            if let (Asker::Client(client), Ok(query), Ok(response)) = (asker, asked.query(), Response::scan(message)) {
+                let led = asked.led();
+                let case = Case { client, query: &query, received, upstream: Some(slot), led: led.as_ref() };
                 if self.stays_admitted(view, case, policy, out) {
                     self.settle(view, case, response, first, out);
                     first = false;
                 }
             }
-            self.scratch = packet;
+            self.scratch = asked.room;
         }
     }
 
     /// Goes on with a question that waited for another: at its own deadline, or when that one has ended.
     pub(super) fn resume(&mut self, view: &View<'_>, id: FlightId, out: &mut Outbox) {
         let Flight { received, deadline, policy, failed, asker, .. } = *self.flights.flight(id);
-        let (packet, len) = self.copy_packet(id);
+        let asked = self.copy_packet(id);
         self.flights.close(id);
-        match (asker, Query::scan(&packet[..len])) {
+        match (asker, asked.query()) {
             (Asker::Client(client), Ok(query)) => {
-                let case = Case { client, query: &query, received, upstream: None };
+                let led = asked.led();
+                let case = Case { client, query: &query, received, upstream: None, led: led.as_ref() };
                 let late = (view.now.at >= deadline).then_some(FailureKind::Timeout);
                 match failed.or(late) {
                     _ if !self.stays_admitted(view, case, policy, out) => {}
@@ -131,6 +130,6 @@ impl Desk {
             }
             (Asker::Probe, _) => {}
         }
-        self.scratch = packet;
+        self.scratch = asked.room;
     }
 }

@@ -20,11 +20,11 @@ impl Desk {
             known: view.shared.regulars.meet(view.now.at, case.client.peer.ip(), false),
             tcp: case.client.is_tcp(),
             asks: case.query.asks_for_records() && case.query.qclass == class::IN,
-            name: case.query.name,
+            name: case.asked().name,
             qtype: case.query.qtype,
             outcome,
             reason,
-            received: u16::try_from(case.query.packet.len()).unwrap_or(u16::MAX),
+            received: u16::try_from(case.asked().packet.len()).unwrap_or(u16::MAX),
             trace,
         });
     }

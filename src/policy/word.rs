@@ -122,6 +122,16 @@ impl<'r> Filters<'r> {
 
     /// The word on an answer to `subject`. No budget is asked and nothing counted.
     pub fn judge(self, subject: &Subject<'_>, response: &Response<'_>) -> Heard<'r> {
+        self.judge_answer(subject, response, false)
+    }
+
+    /// The word on an answer to `subject` whose name local data has put in the place of another
+    /// ([`super::filter::Filter::judge_led`]).
+    pub fn judge_led(self, subject: &Subject<'_>, response: &Response<'_>) -> Heard<'r> {
+        self.judge_answer(subject, response, true)
+    }
+
+    fn judge_answer(self, subject: &Subject<'_>, response: &Response<'_>, led: bool) -> Heard<'r> {
         let Self { policy, emergency } = self;
         let Subject { name, tcp, .. } = *subject;
         if let Some((rule, target)) = self.emergency_in_chain(subject, response) {
@@ -129,11 +139,14 @@ impl<'r> Filters<'r> {
         }
         let inside = leads_inside(policy, name, response);
         let untouched = !inside.answer && !inside.additional && self.is_answer_untouched(name, response);
-        let waited = policy.filter.may_wait() && self.decide(subject).waits;
+        let waited = !led && policy.filter.may_wait() && self.decide(subject).waits;
         if untouched && !waited && !response.chain_cut {
             return Heard::only(Word::Pass(Pass { untouched, ttl: None, cut: false, rule: None }));
         }
-        let decision = policy.filter.judge(subject, response);
+        let decision = match led {
+            true => policy.filter.judge_led(subject, response),
+            false => policy.filter.judge(subject, response),
+        };
         let monitored = decision.monitored;
         let was_heard = monitored.is_some() && self.decide(subject).monitored.is_some();
         let heard = |word| Heard { word, monitored, was_heard, rebinding: false };

@@ -117,6 +117,8 @@ pub struct Flight<A> {
     attempts: [Attempt; ATTEMPTS_MAX],
     attempts_len: u8,
     packet_len: u16,
+    /// Bytes that are kept behind the packet.
+    note_len: u16,
     /// Room in the store of large packets, or [`NOT_LARGE`].
     large: u16,
     packet: [u8; INLINE_MAX],
@@ -179,6 +181,7 @@ impl<A: Copy> Flights<A> {
             attempts: [Attempt::on(Route::default()); ATTEMPTS_MAX],
             attempts_len: 0,
             packet_len: 0,
+            note_len: 0,
             large: NOT_LARGE,
             packet: [0; INLINE_MAX],
         };
@@ -210,8 +213,26 @@ impl<A: Copy> Flights<A> {
     /// # Errors
     /// [`Full`].
     pub fn open(&mut self, asker: A, packet: &[u8], received: Moment, deadline: Moment) -> Result<FlightId, Full> {
+        self.open_noted(asker, (packet, &[]), received, deadline)
+    }
+
+    /// As [`Self::open`], with a note that is kept beside the packet.
+    ///
+    /// # Errors
+    /// [`Full`], also when the two together are longer than a message.
+    pub fn open_noted(
+        &mut self,
+        asker: A,
+        (packet, note): (&[u8], &[u8]),
+        received: Moment,
+        deadline: Moment,
+    ) -> Result<FlightId, Full> {
         let id = *self.order.get(self.open).ok_or(Full)?;
-        let large = if packet.len() <= INLINE_MAX { NOT_LARGE } else { self.large_free.pop().ok_or(Full)? };
+        let len = packet.len() + note.len();
+        if len > LARGE_MAX {
+            return Err(Full);
+        }
+        let large = if len <= INLINE_MAX { NOT_LARGE } else { self.large_free.pop().ok_or(Full)? };
         let flight = &mut self.slots[id as usize];
         flight.asker = asker;
         flight.received = received;
@@ -221,12 +242,14 @@ impl<A: Copy> Flights<A> {
         (flight.failed_once, flight.failed) = (false, None);
         (flight.question, flight.leader, flight.next, flight.waiters) = (0, NOBODY, NOBODY, 0);
         flight.attempts_len = 0;
-        flight.packet_len = packet.len() as u16;
+        (flight.packet_len, flight.note_len) = (packet.len() as u16, note.len() as u16);
         flight.large = large;
-        match large {
-            NOT_LARGE => flight.packet[..packet.len()].copy_from_slice(packet),
-            at => self.large[usize::from(at) * LARGE_MAX..][..packet.len()].copy_from_slice(packet),
-        }
+        let room = match large {
+            NOT_LARGE => &mut flight.packet[..len],
+            at => &mut self.large[usize::from(at) * LARGE_MAX..][..len],
+        };
+        room[..packet.len()].copy_from_slice(packet);
+        room[packet.len()..].copy_from_slice(note);
         self.open += 1;
         self.wheel.set(id, deadline);
         Ok(id)
@@ -244,8 +267,13 @@ impl<A: Copy> Flights<A> {
 
     /// The client's packet.
     pub fn packet(&self, id: FlightId) -> &[u8] {
+        &self.packet_and_note(id)[..usize::from(self.slots[id as usize].packet_len)]
+    }
+
+    /// The client's packet, and behind it the note.
+    pub fn packet_and_note(&self, id: FlightId) -> &[u8] {
         let flight = &self.slots[id as usize];
-        let len = usize::from(flight.packet_len);
+        let len = usize::from(flight.packet_len) + usize::from(flight.note_len);
         match flight.large {
             NOT_LARGE => &flight.packet[..len],
             at => &self.large[usize::from(at) * LARGE_MAX..][..len],
@@ -468,7 +496,9 @@ mod tests {
         (0..ATTEMPTS_MAX as u16).for_each(|id| flights.add_attempt(one, attempt(id), Moment::ZERO).unwrap());
         assert_eq!(flights.add_attempt(one, attempt(99), Moment::ZERO), Err(Full));
         flights.close(one);
-        assert_eq!(flights.open((), &big, Moment::ZERO, Moment::ZERO), Ok(one));
+        let noted = (&big[..INLINE_MAX], &b"why"[..]);
+        assert_eq!(flights.open_noted((), noted, Moment::ZERO, Moment::ZERO), Ok(one));
+        assert_eq!((flights.packet(one), flights.packet_and_note(one)), (noted.0, &[noted.0, noted.1].concat()[..]));
     }
 
     #[test]

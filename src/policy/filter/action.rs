@@ -69,6 +69,11 @@ impl Action {
         }
     }
 
+    /// Whether it says of an answer that it is right, or for how long, and puts nothing in its place unless it is wrong.
+    pub const fn vouches(&self) -> bool {
+        matches!(self, Self::Allow | Self::Ttl(_) | Self::Expect(_))
+    }
+
     /// Whether it can be done only once there is an answer, whatever triggers it.
     pub const fn is_about_the_answer(&self) -> bool {
         matches!(self, Self::Ttl(_) | Self::Expect(_))

@@ -107,6 +107,16 @@ impl Filter {
     /// The decision about an answer to `subject`: the earliest stage at which a rule decides. No budget is asked: that was
     /// done on the question.
     pub fn judge(&self, subject: &Subject<'_>, response: &Response<'_>) -> Decision<'_> {
+        self.judge_stages(subject, response, false)
+    }
+
+    /// The decision about an answer to `subject` whose name local data has put in the place of another: rules that say which
+    /// answers are right, for how long, or that any is, are heard; those that rewrite are not, see [`super::local`].
+    pub fn judge_led(&self, subject: &Subject<'_>, response: &Response<'_>) -> Decision<'_> {
+        self.judge_stages(subject, response, true)
+    }
+
+    fn judge_stages(&self, subject: &Subject<'_>, response: &Response<'_>, led: bool) -> Decision<'_> {
         let mut decision = Decision::default();
         for stage in 0..=response.chain_len {
             let target = match stage {
@@ -122,7 +132,7 @@ impl Filter {
                 Action::Expect(expectation) => is_unexpected(expectation, response, stage),
                 _ => false,
             };
-            let of_stage = Stage { first: stage == 0, shown: Some(&shown) };
+            let of_stage = Stage { first: stage == 0, shown: Some(&shown), led };
             self.hear_stage(&Subject { name, ..*subject }, of_stage, &mut decision, &mut applies);
             if decision.rule.is_some() {
                 decision.stage = stage;

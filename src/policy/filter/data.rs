@@ -2,6 +2,7 @@
 //! an answer. Text is read when a policy is compiled, never on the path.
 
 use crate::dns::name::{NAME_MAX, Name, NameError};
+use crate::dns::reply::OwnRecord;
 use crate::dns::rtype;
 use hickory_proto::rr::Name as TextName;
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
@@ -97,6 +98,14 @@ impl LocalData {
     /// The records of a type; all for ANY.
     pub fn of_type(&self, qtype: u16) -> impl Iterator<Item = &LocalRecord> + Clone {
         self.records.iter().filter(move |record| record.rtype == qtype || qtype == rtype::ANY)
+    }
+
+    /// Puts the records of a type into `out`, those without a TTL with this one, and says how many there are.
+    pub fn write_of_type<'d>(&'d self, qtype: u16, ttl: u32, out: &mut [OwnRecord<'d>; RECORDS_MAX]) -> usize {
+        let slots = out.iter_mut().zip(self.of_type(qtype));
+        slots
+            .map(|(slot, own)| *slot = OwnRecord { rtype: own.rtype, ttl: own.ttl.unwrap_or(ttl), rdata: &own.rdata })
+            .count()
     }
 }
 

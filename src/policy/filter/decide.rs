@@ -41,6 +41,8 @@ pub(super) struct Stage<'s, 'm> {
     pub(super) first: bool,
     /// What the answer shows there; `None` while there is only the question.
     pub(super) shown: Option<&'s Shown<'s, 'm>>,
+    /// It is of an answer to which local data has led: rules that rewrite have had their say.
+    pub(super) led: bool,
 }
 
 impl Filter {
@@ -64,7 +66,7 @@ impl Filter {
             self.decide_by_name(subject, &mut applies)
         } else {
             let mut decision = Decision::default();
-            self.hear_stage(subject, Stage { first: true, shown: None }, &mut decision, &mut applies);
+            self.hear_stage(subject, Stage { first: true, shown: None, led: false }, &mut decision, &mut applies);
             decision
         };
         decision.waits = decision.rule.is_some_and(|rule| self.waits(rule, subject));
@@ -163,6 +165,7 @@ impl Filter {
                 && !matches!(rule.action, Action::Expect(_));
             if !adds
                 || counted
+                || stage.led && !rule.action.vouches()
                 || floor.is_some_and(|floor| key.cmp(&floor, stage.shown).is_le())
                 || !rule.speaks(subject)
             {
