@@ -3,7 +3,7 @@
 use super::{Exit, OFFLINE_SEED, SystemArguments, output};
 use crate::control::feeds::store::Store;
 use crate::control::origin::{self, Origin};
-use crate::language::text;
+use crate::language::{Told as _, text};
 use crate::policy::document::{Code, meaning, nearest};
 use crate::policy::filter::lists::Problem;
 use clap::{Args, ValueEnum};
@@ -57,13 +57,13 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
     };
     let (name, report) = (arguments.directory.display().to_string(), report.in_language(output::lang()));
     match arguments.format {
-        Format::Json => output::result(report.json()),
-        Format::Sarif => output::result(report.sarif(&name)),
+        Format::Json => output::raw(report.json()),
+        Format::Sarif => output::raw(report.sarif(&name)),
         Format::Human => {
-            output::result(report.human(&name, output::result_takes_colour()));
+            output::raw(report.human(&name, output::result_takes_colour()));
             if let Some(policy) = &policy {
                 for zone in policy.filter.policy_zones() {
-                    output::result(zone);
+                    output::result(zone.text());
                 }
                 output::result(text!("{directory}: policy {id}", directory = name, id = policy.id));
             }

@@ -6,7 +6,7 @@ use crate::control::client::{self, AskError};
 use crate::control::explain::{self, Explained};
 use crate::control::origin::{self, Origin};
 use crate::control::protocol::{Command, Question};
-use crate::language::text;
+use crate::language::{Told as _, text};
 use std::path::Path;
 
 /// `weir explain`
@@ -16,7 +16,7 @@ pub(super) fn explain(arguments: ExplainArguments) -> Exit {
     if let Some(directory) = dir {
         return offline(&Origin::Directory(directory), &question, &system.resolv_conf, json);
     }
-    match client::connect(&ask::sockets(socket.as_ref())) {
+    match ask::connect(socket.as_ref()) {
         Ok(connection) => online(connection, question, json),
         // No gateway was named and none runs: then it is the files that are asked about.
         Err(AskError::NoGateway { .. }) if socket.is_none() => {
@@ -54,18 +54,17 @@ fn offline(origin: &Origin, question: &Question, resolv_conf: &Path, json: bool)
     let policy = match origin.load(&origin::load_options(resolv_conf, OFFLINE_SEED)) {
         Ok((policy, _)) => policy,
         Err(report) => {
-            let report = report.in_language(output::lang());
-            output::note(report.human(&origin.to_string(), output::note_takes_colour()));
-            output::error(text!("the policy of {origin} has faults: it cannot be asked", origin));
+            output::faults(report, &origin.text());
+            output::error(text!("the policy of {origin} has faults: it cannot be asked", origin = origin.text()));
             return Exit::Faults;
         }
     };
-    match explain::explain(&policy, question, Clock::start().now().unix_ms) {
+    match explain::explain(&policy, question, Clock::start().now().unix_ms, output::lang()) {
         Ok(explained) => {
             output::note(text!(
                 "the policy {policy} of {origin}, as it is on disk, says:",
                 policy = explained.policy,
-                origin
+                origin = origin.text()
             ));
             show(&explained, json)
         }
@@ -78,9 +77,9 @@ fn offline(origin: &Origin, question: &Question, resolv_conf: &Path, json: bool)
 
 fn show(explained: &Explained, json: bool) -> Exit {
     if json {
-        output::result(format_args!("{:#}", explained.explanation));
+        output::raw(format_args!("{:#}", explained.explanation));
     } else {
-        output::result(explained);
+        output::raw(&explained.text);
     }
     Exit::Ok
 }

@@ -49,10 +49,10 @@ pub(super) fn schema(arguments: &SchemaArguments) -> Exit {
         return write_all(directory);
     }
     match arguments.kind {
-        Some(kind) => output::result(format_args!("{:#}", kind.kind().schema())),
+        Some(kind) => output::raw(format_args!("{:#}", kind.kind().schema())),
         None => {
             for kind in Kind::ALL {
-                output::result(format_args!("{:<8} {}", kind.name(), kind.files()));
+                output::raw(format_args!("{:<8} {}", kind.name(), kind.files()));
             }
             output::note(text!("`weir schema KIND` prints one, `weir schema --out DIR` writes all of them"));
         }
@@ -79,7 +79,7 @@ fn write_all(directory: &Path) -> Exit {
             output::error(text!("cannot write {path}: {error}", path, error));
             return Exit::Failed;
         }
-        output::result(path.display());
+        output::raw(path.display());
     }
     Exit::Ok
 }

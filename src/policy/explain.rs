@@ -13,10 +13,9 @@ use super::{Mode, Policy};
 use crate::dns::name::Name;
 use crate::dns::response::Response;
 use crate::dns::{class, opcode, put_u16, rtype};
-use crate::language::{Text, text};
+use crate::language::{Text, Told, text};
 use crate::verdict::Reason;
 use serde::{Serialize, Serializer};
-use std::fmt;
 use std::net::IpAddr;
 
 /// What is asked, by whom and how.
@@ -146,7 +145,7 @@ pub struct Step {
     /// The rule's id, or the number of a question rule; empty for a section as a whole.
     pub rule: String,
     /// What it says.
-    pub says: String,
+    pub says: Text,
     /// Whether it settles what becomes of the question.
     pub decides: bool,
     /// Who answers for the rule.
@@ -174,12 +173,12 @@ pub struct StepHits {
 
 impl Step {
     /// A step of a policy that has no owner and counts nothing apart.
-    fn new(policy: &'static str, rule: String, says: String, decides: bool) -> Self {
+    fn new(policy: &'static str, rule: String, says: Text, decides: bool) -> Self {
         Self { policy, rule, says, decides, owner: None, ticket: None, hits: None }
     }
 
     /// A step of a rule with its notes.
-    fn of_rule(policy: &'static str, rule: &Rule, says: String, decides: bool) -> Self {
+    fn of_rule(policy: &'static str, rule: &Rule, says: Text, decides: bool) -> Self {
         let hits = rule.hits.read().map(|HitCount { decided, monitored, last_unix_ms }| StepHits {
             decided,
             monitored,
@@ -189,22 +188,17 @@ impl Step {
         Self { owner, ticket, hits, ..Self::new(policy, rule.id.clone(), says, decides) }
     }
 
-    /// Owner, ticket and hits, as they follow what it says.
-    fn notes(&self) -> String {
-        let mut notes = String::new();
-        for (title, note) in [("owner", &self.owner), ("ticket", &self.ticket)] {
-            if let Some(note) = note {
-                notes.push_str(&format!("; {title} {note}"));
+    /// What it says, then owner, ticket and hits.
+    fn told(&self) -> Text {
+        let owner = self.owner.iter().map(|owner| text!("owner {owner}", owner));
+        let ticket = self.ticket.iter().map(|ticket| text!("ticket {ticket}", ticket));
+        let hits = self.hits.iter().map(|hits| match hits {
+            StepHits { last: None, .. } => text!("never hit so far"),
+            StepHits { decided, monitored, last: Some(last) } => {
+                text!("{decided} decided and {monitored} monitored so far, last {last}", decided, monitored, last)
             }
-        }
-        match &self.hits {
-            None => {}
-            Some(StepHits { last: None, .. }) => notes.push_str("; never hit so far"),
-            Some(StepHits { decided, monitored, last: Some(last) }) => {
-                notes.push_str(&format!("; {decided} decided and {monitored} monitored so far, last {last}"));
-            }
-        }
-        notes
+        });
+        Text::joined("; ", std::iter::once(self.says.clone()).chain(owner).chain(ticket).chain(hits))
     }
 }
 
@@ -340,25 +334,28 @@ fn group_names(groups: &Groups, set: &super::clients::GroupSet) -> Vec<String> {
 }
 
 /// The schedules that are not active, or the time that is over, where that is why a rule does not speak.
-fn time_of(rule: &Rule, why: filter::Why, schedules: &Schedules) -> String {
+fn time_of(rule: &Rule, why: filter::Why, schedules: &Schedules) -> Option<Text> {
     let scope = &rule.scope;
     match (why, scope.expires_ms) {
         (filter::Why::OtherTime, _) => {
             let sets = [&scope.zone_schedules, &scope.schedules].into_iter().flatten();
-            let spelled: Vec<_> = sets.map(|set| schedules.spelled(set)).collect();
-            format!(" ({})", spelled.join(", with "))
+            let mut spelled = sets.map(|set| schedules.spelled(set));
+            match (spelled.next()?, spelled.next()) {
+                (one, None) => Some(one),
+                (zone, Some(own)) => Some(text!("{zone}, with {own}", zone, own)),
+            }
         }
-        (filter::Why::Expired, Some(expires_ms)) => format!(" ({})", instant::show(expires_ms)),
-        _ => String::new(),
+        (filter::Why::Expired, Some(expires_ms)) => Some(Text::verbatim(instant::show(expires_ms))),
+        _ => None,
     }
 }
 
 /// How a mode changes what a rule says.
-fn in_mode(mode: Mode, says: &str) -> String {
+fn in_mode(mode: Mode, says: Text) -> Text {
     match mode {
-        Mode::Enforce => says.to_owned(),
-        Mode::Monitor => format!("would say {says} (monitor)"),
-        Mode::Off => "off".to_owned(),
+        Mode::Enforce => says,
+        Mode::Monitor => text!("would say {says} (monitor)", says),
+        Mode::Off => text!("off"),
     }
 }
 
@@ -370,11 +367,11 @@ impl Explanation {
         let judged = policy.access.consider(subject.client, subject.tcp, asked, |considered| {
             let speaks = considered.verdict != AccessVerdict::Admit;
             let says = if speaks {
-                in_mode(considered.mode, Answer::of_access(considered.verdict).0.name())
+                in_mode(considered.mode, Text::verbatim(Answer::of_access(considered.verdict).0.name()))
             } else if considered.number > 0 {
-                "does not fit".to_owned()
+                text!("does not fit")
             } else {
-                "admit".to_owned()
+                text!("admit")
             };
             let rule = if considered.number > 0 { format!("{}", considered.number) } else { String::new() };
             let decides = speaks && considered.mode == Mode::Enforce;
@@ -390,9 +387,10 @@ impl Explanation {
     fn name_source_limit(&mut self, policy: &Policy, client: IpAddr) {
         let source = &policy.source;
         let says = if source.exempt.contains(client) {
-            "exempt".to_owned()
+            text!("exempt")
         } else {
-            in_mode(source.mode, &format!("at most {} queries a second, {} at once", source.rate, source.burst))
+            let (rate, burst) = (source.rate, source.burst);
+            in_mode(source.mode, text!("at most {rate} queries a second, {burst} at once", rate, burst))
         };
         self.steps.push(Step::new(Reason::Source.name(), String::new(), says, false));
     }
@@ -419,10 +417,13 @@ impl Explanation {
                 _ => Answer::of_rule(considered.rule, tcp).name(),
             };
             let says = match decides {
-                true => format!("{action}, by {}", considered.matched),
+                true => text!("{action}, by {matched}", action, matched = considered.matched),
                 false => {
-                    let time = time_of(considered.rule, considered.why, schedules);
-                    format!("{action}, by {}, but {}{time}", considered.matched, considered.why)
+                    let why = match time_of(considered.rule, considered.why, schedules) {
+                        None => considered.why.text(),
+                        Some(time) => text!("{why} ({time})", why = considered.why.text(), time),
+                    };
+                    text!("{action}, by {matched}, but {why}", action, matched = considered.matched, why)
                 }
             };
             self.steps.push(Step::of_rule(policy, considered.rule, says, decides));
@@ -478,7 +479,7 @@ impl Explanation {
         let pool = route.map_or(0, |route| route.pool);
         let pool = server.pools.get(pool).map_or("default", |pool| pool.name.as_str());
         let rule = route.map_or_else(String::new, |route| route.zone.to_string());
-        self.steps.push(Step::new("route", rule, format!("pool {pool}"), false));
+        self.steps.push(Step::new("route", rule, text!("pool {pool}", pool), false));
         self.pool = Some(pool.to_owned());
     }
 
@@ -495,41 +496,43 @@ impl Explanation {
                 text!("{answer}, by rule {rule:?}, unless the answer sets off an earlier one", answer, rule)
             }
             (Some(rule), _) => text!("{answer}, by rule {rule:?}", answer, rule),
-            (None, "none") => Text::foreign(answer),
+            (None, "none") => Text::verbatim(answer),
             (None, reason) => text!("{answer}, by {reason}", answer, reason),
         }
     }
 }
 
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for Explanation {
+    fn text(&self) -> Text {
         let Self { name, qtype, client, transport, .. } = self;
-        write!(f, "{name} {qtype} for {client} over {transport}")?;
+        let asked = text!("{name} {qtype} for {client} over {transport}", name, qtype, client, transport);
+        let at = self.at.iter().map(|at| text!("at {at}", at));
+        let asked = Text::joined(" ", std::iter::once(asked).chain(at));
+        let mode = self.mode.iter().map(|mode| text!("in mode {mode}", mode));
         let groups: Vec<_> = self.groups.iter().map(|name| format!("@{name}")).collect();
-        if let Some(at) = &self.at {
-            write!(f, " at {at}")?;
-        }
-        if let Some(mode) = &self.mode {
-            write!(f, ", in mode {mode}")?;
-        }
-        writeln!(f, ", in {}", if groups.is_empty() { "no group".to_owned() } else { groups.join(" ") })?;
+        let groups = match groups.is_empty() {
+            true => text!("in no group"),
+            false => text!("in {groups}", groups = groups.join(" ")),
+        };
+        let head = Text::joined(", ", std::iter::once(asked).chain(mode).chain([groups]));
         let named = |step: &Step| match step.rule.as_str() {
             "" => step.policy.to_owned(),
             rule => format!("{} {rule}", step.policy),
         };
         let width = self.steps.iter().map(|step| named(step).chars().count()).max().unwrap_or(0);
-        for step in &self.steps {
+        let step = |step: &Step| {
             let mark = if step.decides { '>' } else { ' ' };
-            writeln!(f, "{mark} {:width$}  {}{}", named(step), step.says, step.notes())?;
-        }
-        write!(f, "= {}", self.sentence())?;
-        if let Some(pool) = &self.pool {
-            write!(f, ", to pool {pool}")?;
-        }
-        if let Some(monitored) = &self.monitored {
-            write!(f, " ({monitored} in monitor mode would have decided)")?;
-        }
-        Ok(())
+            Text::joined("", [Text::verbatim(format!("{mark} {:width$}  ", named(step))), step.told()])
+        };
+        let pool = self.pool.iter().map(|pool| text!("to pool {pool}", pool));
+        let becomes = Text::joined(", ", std::iter::once(self.verdict()).chain(pool));
+        let becomes = match &self.monitored {
+            None => Text::joined("", [Text::verbatim("= "), becomes]),
+            Some(rule) => {
+                text!("= {verdict} ({rule} in monitor mode would have decided)", verdict = becomes, rule)
+            }
+        };
+        Text::joined("\n", std::iter::once(head).chain(self.steps.iter().map(step)).chain([becomes]))
     }
 }
 

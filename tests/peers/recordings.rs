@@ -36,7 +36,7 @@ fn plan(scratch: &Scratch, kind: &str, file: &Path, more: &[&str]) -> (u64, f64,
     let ended = command.arg(kind).arg(file).args(more).output().expect("the program is built");
     let plan: Plan = serde_json::from_slice(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     let verdicts = plan.verdicts.expect("queries are in it");
-    (verdicts.queries, verdicts.newly_blocked.queries, plan.queries_note.unwrap_or_default())
+    (verdicts.queries, verdicts.newly_blocked.queries, plan.queries_note.unwrap_or_default().english())
 }
 
 /// Asks 3 times for what is blocked, once of them over TCP, and 2 times for something else.

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::control::incidents::Who;
 use crate::control::protocol::Failure;
 use crate::control::reload::Asker;
+use crate::language::{Text, text};
 use crate::policy::feeds::{Copy, FeedSource, Manifest, Pin, UrlFeed, ZoneFeed};
 use hyper::Uri;
 use std::convert::Infallible;
@@ -51,7 +52,7 @@ pub(super) async fn keep(feed: Arc<Feed>, store: Arc<Store>, clock: Clock, asker
 enum Taken {
     InForce,
     /// It waits; why.
-    Held(String),
+    Held(Text),
 }
 
 impl Looker {
@@ -69,7 +70,7 @@ impl Looker {
     }
 
     /// Keeps how it went.
-    fn note(&self, outcome: Result<(), String>) {
+    fn note(&self, outcome: Result<(), Text>) {
         let (now, feed) = (self.clock.moment(), &self.feed);
         feed.progress.enter(Phase::Idle);
         feed.note_in_force(&self.store);
@@ -87,15 +88,19 @@ impl Looker {
                 state.schedule.succeeded(now, interval, random());
             }
             Err(why) => {
-                let why = one_line(&why);
-                tracing::warn!(feed = feed.settings.name, why, "feed did not come; the last good copy stays in force");
+                let told = one_line(&why.english());
+                tracing::warn!(
+                    feed = feed.settings.name,
+                    why = told,
+                    "feed did not come; the last good copy stays in force"
+                );
                 state.last_error = Some(why);
                 state.schedule.failed(now, interval, random());
             }
         }
     }
 
-    async fn look_at_url(&mut self, of: &UrlFeed) -> Result<(), String> {
+    async fn look_at_url(&mut self, of: &UrlFeed) -> Result<(), Text> {
         let (settings, source) = (Arc::clone(&self.feed.settings), of.url.to_string());
         let name = &settings.name;
         let of_source = |manifest: &Manifest| manifest.source == source;
@@ -120,15 +125,15 @@ impl Looker {
         let checking = tokio::task::spawn_blocking(move || {
             signature::verify(&pin, &bytes, signature.as_deref())?;
             let manifest = Manifest { entries: entries_of(&bytes), ..Manifest::of(&bytes, source, unix_ms) };
-            Ok::<_, String>(Copy { bytes, manifest })
+            Ok::<_, Text>(Copy { bytes, manifest })
         });
-        let mut copy = checking.await.map_err(|error| format!("checking broke off: {error}"))??;
+        let mut copy = checking.await.map_err(|error| text!("checking broke off: {error}", error))??;
         (copy.manifest.etag, copy.manifest.last_modified) = (etag, last_modified);
         if self.is_in_force(&copy)? {
             let fetched_unix_ms = last.map_or(unix_ms, |last| last.fetched_unix_ms);
             let manifest = Manifest { fetched_unix_ms, ..copy.manifest };
             self.store.release(name);
-            return self.store.confirm(name, manifest).map_err(|error| error.to_string());
+            return self.store.confirm(name, manifest).map_err(|error| Text::of_io(&error));
         }
         match self.take(Arc::new(copy)).await? {
             Taken::InForce => Ok(()),
@@ -137,21 +142,21 @@ impl Looker {
     }
 
     /// The server has what is here.
-    fn unchanged(&self, last: Option<Manifest>, is_held: bool) -> Result<(), String> {
+    fn unchanged(&self, last: Option<Manifest>, is_held: bool) -> Result<(), Text> {
         let name = &self.feed.settings.name;
         if is_held {
-            let held = lock(&self.feed.state).held.as_ref().map(|(_, why)| why.clone()).unwrap_or_default();
-            return Err(waits(name, &held));
+            let held = lock(&self.feed.state).held.as_ref().map(|(_, why)| why.clone());
+            return Err(waits(name, held.as_ref()));
         }
         let Some(mut manifest) = last else {
-            return Err("it says that nothing has changed, and nothing is here".into());
+            return Err(text!("it says that nothing has changed, and nothing is here"));
         };
         manifest.confirmed_unix_ms = self.clock.now().unix_ms;
-        self.store.confirm(name, manifest).map_err(|error| error.to_string())
+        self.store.confirm(name, manifest).map_err(|error| Text::of_io(&error))
     }
 
     /// The signature file, where the pin is a key.
-    async fn signature(&self, of: &UrlFeed) -> Result<Option<Vec<u8>>, String> {
+    async fn signature(&self, of: &UrlFeed) -> Result<Option<Vec<u8>>, Text> {
         if !matches!(of.pin, Pin::Minisign(_)) {
             return Ok(None);
         }
@@ -165,11 +170,11 @@ impl Looker {
         // Its few bytes are no progress to speak of.
         match fetch::get(&wanted, &super::Progress::default()).await? {
             Got::Content { bytes, .. } => Ok(Some(bytes)),
-            Got::Unchanged => Err("its signature does not come".to_owned()),
+            Got::Unchanged => Err(text!("its signature does not come")),
         }
     }
 
-    async fn look_at_zone(&mut self, of: &ZoneFeed) -> Result<(), String> {
+    async fn look_at_zone(&mut self, of: &ZoneFeed) -> Result<(), Text> {
         let settings = Arc::clone(&self.feed.settings);
         let source = format!("{} of {}", of.zone, of.primary);
         let before = self.zone_in_force(&source).await;
@@ -185,7 +190,7 @@ impl Looker {
         if !has_changed && let Some(mut manifest) = self.store.manifest(&settings.name)? {
             manifest.confirmed_unix_ms = unix_ms;
             self.zone = Some((manifest.sha256.clone(), zone));
-            return self.store.confirm(&settings.name, manifest).map_err(|error| error.to_string());
+            return self.store.confirm(&settings.name, manifest).map_err(|error| Text::of_io(&error));
         }
         self.feed.progress.enter(Phase::Checking);
         let writing = tokio::task::spawn_blocking(move || {
@@ -194,11 +199,11 @@ impl Looker {
             let manifest = Manifest { entries: zone.entries(), serial: Some(zone.soa.serial), ..of_text };
             (zone, Arc::new(Copy { bytes, manifest }))
         });
-        let (zone, copy) = writing.await.map_err(|error| format!("writing the zone broke off: {error}"))?;
+        let (zone, copy) = writing.await.map_err(|error| text!("writing the zone broke off: {error}", error))?;
         let sha256 = copy.manifest.sha256.clone();
         if self.is_in_force(&copy)? {
             self.zone = Some((sha256, zone));
-            return self.store.confirm(&settings.name, copy.manifest.clone()).map_err(|error| error.to_string());
+            return self.store.confirm(&settings.name, copy.manifest.clone()).map_err(|error| Text::of_io(&error));
         }
         match self.take(copy).await? {
             Taken::InForce => self.zone = Some((sha256, zone)),
@@ -228,20 +233,20 @@ impl Looker {
         state.expire = Some(Duration::from_secs(zone.soa.expire.into()));
     }
 
-    fn is_in_force(&self, copy: &Copy) -> Result<bool, String> {
+    fn is_in_force(&self, copy: &Copy) -> Result<bool, Text> {
         let last = self.store.manifest(&self.feed.settings.name)?;
         Ok(last.is_some_and(|last| last.sha256 == copy.manifest.sha256))
     }
 
     /// Puts a copy that is new in force, or keeps it until somebody has looked.
-    async fn take(&self, copy: Arc<Copy>) -> Result<Taken, String> {
+    async fn take(&self, copy: Arc<Copy>) -> Result<Taken, Text> {
         let settings = &self.feed.settings;
         // An entry of another source is no measure, but the shrinking of what protects is the same.
         let before = self.store.manifest(&settings.name)?.map(|manifest| manifest.entries);
         if let Judgement::Hold(why) = judge(settings, before, copy.manifest.entries)? {
-            self.store.hold(&settings.name, &copy).map_err(|error| error.to_string())?;
+            self.store.hold(&settings.name, &copy).map_err(|error| Text::of_io(&error))?;
             lock(&self.feed.state).held = Some((copy.manifest.clone(), why.clone()));
-            return Ok(Taken::Held(waits(&settings.name, &why)));
+            return Ok(Taken::Held(waits(&settings.name, Some(&why))));
         }
         let published = publish(&self.asker, &self.feed, copy, Who::named("feed")).await;
         published.map_err(|failure| refused(&failure))?;
@@ -257,24 +262,25 @@ fn one_line(why: &str) -> String {
     why[..end.unwrap_or(0)].to_owned()
 }
 
-fn waits(name: &str, why: &str) -> String {
-    format!("a copy waits for `weir feed accept {name}`: {why}")
+fn waits(name: &str, why: Option<&Text>) -> Text {
+    match why {
+        Some(why) => text!("a copy waits for `weir feed accept {name}`: {why}", name, why),
+        None => text!("a copy waits for `weir feed accept {name}`", name),
+    }
 }
 
 /// The policy cannot be compiled with what came.
-fn refused(failure: &Failure) -> String {
-    let first = |text: &str| text.lines().find(|line| line.starts_with("error")).map(str::to_owned);
-    let fault = failure.report.as_deref().and_then(first);
-    fault.unwrap_or_else(|| failure.message.clone())
+fn refused(failure: &Failure) -> Text {
+    failure.first_fault().unwrap_or_else(|| failure.text())
 }
 
 /// The URL of a file whose name has more at its end.
-fn beside(url: &Uri, ending: &str) -> Result<Uri, String> {
+fn beside(url: &Uri, ending: &str) -> Result<Uri, Text> {
     let mut parts = url.clone().into_parts();
     let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
     let path = format!("{}{ending}{query}", url.path()).parse();
-    parts.path_and_query = Some(path.map_err(|error| format!("its signature has no URL: {error}"))?);
-    Uri::from_parts(parts).map_err(|error| error.to_string())
+    parts.path_and_query = Some(path.map_err(|error| text!("its signature has no URL: {error}", error))?);
+    Uri::from_parts(parts).map_err(|error| Text::foreign(&error.to_string()))
 }
 
 #[cfg(test)]

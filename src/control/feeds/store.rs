@@ -5,6 +5,7 @@
 //! reading it.
 
 use crate::control::whole_file;
+use crate::language::Text;
 use crate::policy::feeds::{Copies, Copy, FeedSettings, Manifest, content_file, read_content, read_manifest};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
@@ -51,7 +52,7 @@ impl Store {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn manifest(&self, name: &str) -> Result<Option<Manifest>, String> {
+    pub fn manifest(&self, name: &str) -> Result<Option<Manifest>, Text> {
         match &self.directory {
             Some(directory) => read_manifest(&directory.join(name).join(MANIFEST)),
             None => Ok(self.memory()[0].get(name).map(|copy| copy.manifest.clone())),
@@ -62,7 +63,7 @@ impl Store {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn last(&self, feed: &FeedSettings) -> Result<Option<Arc<Copy>>, String> {
+    pub fn last(&self, feed: &FeedSettings) -> Result<Option<Arc<Copy>>, Text> {
         self.copies().of(feed)
     }
 
@@ -101,7 +102,7 @@ impl Store {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn held(&self, name: &str) -> Result<Option<Arc<Copy>>, String> {
+    pub fn held(&self, name: &str) -> Result<Option<Arc<Copy>>, Text> {
         let Some(directory) = &self.directory else { return Ok(self.memory()[1].get(name).cloned()) };
         let directory = directory.join(name);
         let Some(manifest) = read_manifest(&directory.join(HELD))? else { return Ok(None) };
@@ -192,7 +193,7 @@ mod tests {
 
         let file = state.join("feeds/u").join(content_file(&copy("three").manifest.sha256));
         fs::write(&file, "thrEE").unwrap();
-        assert!(again.last(&feed).unwrap_err().contains("its hash is another"));
+        assert!(again.last(&feed).unwrap_err().english().contains("its hash is another"));
         fs::write(&file, "thr").unwrap();
         assert!(again.last(&feed).is_err());
         fs::write(state.join("feeds/u/manifest.json"), "{").unwrap();
