@@ -223,6 +223,8 @@ fn changes_of_the_policy_are_told_in_the_language_asked_for() {
     assert!(confirmed.code == Some(0) && confirmed.out.contains("已确认"), "{confirmed:#?}");
     ask(&["rollback", "ffff"]);
     ask(&["rollback", "x"]);
+    let back = place.ask(&["rollback", "--reason", "x", "--force", "--lang", "zh"]);
+    assert!(back.code == Some(0) && english_in(&back.out).is_none(), "{back:#?}");
     ask(&["rollback", "--reason", "x", "--force"]);
     ask(&["diff", "ffff", "next"]);
     place.write("policies/access.toml", "allow = [\"10.0.0.0/33\"]\n");
