@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// `weir import`
 pub(super) fn import(arguments: &ImportArguments) -> Exit {
-    let Ok(reading) = reading(arguments).inspect_err(|error| output::error(error)) else { return Exit::Faults };
+    let Ok(reading) = reading(arguments).inspect_err(output::error) else { return Exit::Faults };
     let shown = arguments.file.display();
     let mut files = Files::default();
     let name = match (arguments.file.file_name().map(|name| name.to_string_lossy()), read(&arguments.file)) {

@@ -55,7 +55,7 @@ fn restore(state: &Path, dir: &Path, id: Option<&str>, reason: Option<&str>, res
     let found = Offline::open(state).and_then(|offline| offline.way_back(dir, id).map(|way| (offline, way)));
     let (offline, way) = match found {
         Ok(found) => found,
-        Err(message) => return failed(message),
+        Err(message) => return failed(&message),
     };
     // What would not start either is no way back.
     let options = origin::load_options(resolv_conf, OFFLINE_SEED);
@@ -70,12 +70,12 @@ fn restore(state: &Path, dir: &Path, id: Option<&str>, reason: Option<&str>, res
             output::result(&restored.text());
             Exit::Ok
         }
-        Err(message) => failed(message),
+        Err(message) => failed(&message),
     }
 }
 
-fn failed(message: Text) -> Exit {
-    output::error(&message);
+fn failed(message: &Text) -> Exit {
+    output::error(message);
     Exit::Failed
 }
 
@@ -84,7 +84,7 @@ pub(super) fn history(arguments: &HistoryArguments) -> Exit {
     if let Some(state) = &arguments.state {
         let list = match Offline::open(state).and_then(|offline| offline.list()) {
             Ok(list) => list,
-            Err(message) => return failed(message),
+            Err(message) => return failed(&message),
         };
         match json_in(output::lang(), &list) {
             Ok(value) if arguments.json => output::raw(format_args!("{value:#}")),

@@ -211,11 +211,10 @@ fn changes_of_the_policy_are_told_in_the_language_asked_for() {
     assert!(zh.code == Some(1) && zh.err.contains("变更保护拒绝"), "{zh:#?}");
     ask(&["diff", "policies", "next"]);
     ask(&["confirm"]);
-    let apply =
-        |lang| place.ask(&["apply", "next", "--reason", "x", "--confirm-within", "10m", "--force", "--lang", lang]);
-    let zh = apply("zh");
-    assert_eq!(zh.code, Some(0), "{zh:#?}");
-    assert!(english_in(&zh.out).is_none(), "{zh:#?}");
+    // What is done once is asked for in Chinese alone.
+    let apply = ["apply", "next", "--reason", "x", "--confirm-within", "10m", "--force", "--lang", "zh"];
+    let applied = place.ask(&apply);
+    assert!(applied.code == Some(0) && english_in(&applied.out).is_none(), "{applied:#?}");
     ask(&["status"]);
     ask(&["history"]);
     ask(&["apply", "next", "--reason", "x"]);
