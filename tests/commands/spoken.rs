@@ -237,7 +237,13 @@ fn changes_of_the_policy_are_told_in_the_language_asked_for() {
     weir(&["history", "--state", state]);
     weir(&["history", "--state", "nowhere"]);
     weir(&["rollback", "--state", state, "ffff"]);
-    weir(&["rollback", "--state", state]);
+    let restored = ["zh", "en"].map(|lang| {
+        // What was mended for one is broken again for the other.
+        place.write("policies/access.toml", "allow = [\"10.0.0.0/33\"]\n");
+        place.weir(&["rollback", "--state", state, "--lang", lang])
+    });
+    assert_eq!(restored[0].code, Some(0), "{restored:#?}");
+    judge("rollback --state", &restored[0], &restored[1]);
 }
 
 #[test]
