@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use weir::dns::query::Query;
 use weir::policy::access::AccessVerdict;
 use weir::policy::document::Files;
+use weir::policy::schedules::ActiveSet;
 use weir::policy::{Options, load_files};
 
 const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.1\"\n";
@@ -48,7 +49,7 @@ fn access(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new(who, &size), |b| {
                 b.iter(|| {
                     next = (next + 1) % CLIENTS;
-                    let judged = access.check(black_box(clients[next]), false, &query);
+                    let judged = access.check(black_box(clients[next]), false, &query, &ActiveSet::EVERYTHING);
                     assert_eq!(judged, verdict);
                 });
             });

@@ -164,7 +164,9 @@ fn access(clients: &str, verdict: AccessVerdict) -> Operation {
     let clients: Vec<IpAddr> =
         (0..256).map(|n| format!("{clients}{}.{}", n % 250, 255 - n).parse().expect("an address")).collect();
     let query = Query::scan(QUERY).expect("a sound query");
-    Box::new(move |round| access.check(clients[(round % 256) as usize], false, black_box(&query)) == verdict)
+    Box::new(move |round| {
+        access.check(clients[(round % 256) as usize], false, black_box(&query), &ActiveSet::EVERYTHING) == verdict
+    })
 }
 
 fn source(rate: u32, verdict: SourceVerdict) -> Operation {

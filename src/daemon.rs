@@ -32,6 +32,7 @@ use crate::control::reload::{Asker, Last, LastReload, Reloader};
 use crate::control::socket::ControlSocket;
 use crate::control::watch::{self, Digest};
 use crate::gateway::PORTS;
+use crate::language::{Text, text};
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
 use crate::ledger::notices::Notices;
@@ -111,9 +112,9 @@ struct Site {
     clock: Clock,
     started: Instant,
     /// Of the machine, seen at the start; they hold until the end.
-    warnings: Vec<String>,
+    warnings: Vec<Text>,
     /// Of the policy that runs.
-    policy_warnings: Mutex<Vec<String>>,
+    policy_warnings: Mutex<Vec<Text>>,
     last: Last,
     incidents: IncidentDesk,
     history: HistoryDesk,
@@ -132,7 +133,7 @@ struct Site {
 ///
 /// # Errors
 /// [`RunError`]; what had been started is ended again.
-pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), RunError> {
+pub fn run(options: Options, say: &mut dyn FnMut(Text)) -> Result<(), RunError> {
     match telemetry::start_tracing() {
         // Whoever runs us as a library has one of their own.
         Ok(()) | Err(TracingFault::AlreadyStarted) => {}
@@ -191,7 +192,7 @@ async fn serve(
     mut recipe: Recipe,
     (mut made, mut digest): (Made, Digest),
     mut state: State,
-    say: &mut dyn FnMut(&str),
+    say: &mut dyn FnMut(Text),
 ) -> Result<(), RunError> {
     // Before anything is opened: a signal that comes early must not end us in the middle.
     let mut signals = Signals::take().map_err(RunError::System)?;
@@ -261,9 +262,9 @@ async fn serve(
     let feeds = tokio::task::spawn_local(keep_feeds(Arc::clone(&site), asker.clone()));
     let control = socket.map(|socket| {
         let (site, recipe) = (Arc::clone(&site), Arc::new(recipe.clone()));
-        let answer = move |command, peer| {
+        let answer = move |command, peer, lang| {
             let (site, recipe, asker) = (Arc::clone(&site), Arc::clone(&recipe), asker.clone());
-            async move { requests::answer(site, &recipe, asker, command, peer).await }
+            async move { requests::answer(site, &recipe, asker, command, peer, lang).await }
         };
         tokio::task::spawn_local(socket.serve(answer))
     });
@@ -327,7 +328,7 @@ fn random_number() -> Result<u64, RunError> {
 }
 
 /// Makes sure that the process may open as many files as the configuration may ask for; warns when it may not.
-fn raise_descriptors(running: &Running, workers: usize) -> Option<String> {
+fn raise_descriptors(running: &Running, workers: usize) -> Option<Text> {
     let Running { policy, routing, .. } = running;
     let per_worker = 2 * policy.server.listen.len() + routing.upstreams.len() * (PORTS + STREAMS) + OTHER_FILES;
     // An incident mode may let more connections in.
@@ -338,11 +339,13 @@ fn raise_descriptors(running: &Running, workers: usize) -> Option<String> {
     let need = (workers * per_worker + connections + lists + OTHER_FILES) as u64;
     match sys::raise_open_files(need) {
         Ok(limit) if limit >= need => None,
-        Ok(limit) => Some(format!(
+        Ok(limit) => Some(text!(
             "{limit} files may be open and the configuration may need {need}: raise LimitNOFILE (systemd) or `ulimit -Hn`, \
-             or lower `[tcp] connections` in limits.toml"
+             or lower `[tcp] connections` in limits.toml",
+            limit,
+            need
         )),
-        Err(error) => Some(format!("how many files may be open cannot be told: {error}")),
+        Err(error) => Some(text!("how many files may be open cannot be told: {error}", error = Text::of_io(&error))),
     }
 }
 
@@ -368,12 +371,12 @@ impl Site {
     }
 
     /// What somebody should look at: on this machine, and in the policy that runs.
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<Text> {
         let of_policy = self.policy_warnings.lock().unwrap_or_else(PoisonError::into_inner);
         self.warnings.iter().chain(of_policy.iter()).cloned().collect()
     }
 
-    fn set_policy_warnings(&self, warnings: Vec<String>) {
+    fn set_policy_warnings(&self, warnings: Vec<Text>) {
         *self.policy_warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
     }
 

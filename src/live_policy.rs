@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use crate::dns::name::Name;
+use crate::language::{Text, Told, text};
 use crate::ledger::alerts::Alerts;
 use crate::ledger::journal::Journal;
 use crate::ledger::notices::Notices;
@@ -129,16 +130,22 @@ pub enum PublishError {
     LacksMode(String),
 }
 
-impl std::fmt::Display for PublishError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Told for PublishError {
+    fn text(&self) -> Text {
         match self {
-            Self::Upstreams(full) => full.fmt(f),
-            Self::LacksMode(mode) => write!(
-                f,
+            Self::Upstreams(full) => full.text(),
+            Self::LacksMode(mode) => text!(
                 "mode {mode} is on, and the new policy has no modes/{mode}.toml\n  put it back, or end the mode first: \
-                 `weir mode normal`"
+                 `weir mode normal`",
+                mode
             ),
         }
+    }
+}
+
+impl std::fmt::Display for PublishError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text().english())
     }
 }
 

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use weir::gateway::outbox::To;
 use weir::gateway::{Client, From};
+use weir::language::{Phrase, Told as _};
 use weir::ledger::active::Change;
 use weir::ledger::alerts::{Alert, AlertKind, Numbers, Subject};
 use weir::ledger::watch::{Doing, LOOK, Watch};
@@ -18,7 +19,8 @@ use weir::policy::overload::Pressure;
 
 const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.53\"\n[cache]\nsize = \"4MiB\"\n";
 const ACCESS: &str = "allow = [\"0.0.0.0/0\"]\n";
-const DOING: Doing = Doing { reflection: "limits", flood: "drops", crowd: "waits" };
+const DOING: Doing =
+    Doing { reflection: Phrase::new("limits"), flood: Phrase::new("drops"), crowd: Phrase::new("waits") };
 
 /// A worker, and what its samples are summed up by.
 struct Scene {
@@ -217,7 +219,7 @@ fn a_flood_from_everywhere_is_told_within_a_second_and_so_is_its_end() {
             scene.pass(1_000_000 / rate);
         }
         let [(at, alert)] = scene.begun()[..] else { panic!("one alert, not {:#?}", scene.begun()) };
-        assert_eq!((alert.kind, alert.subject, alert.done), (AlertKind::Flood, Subject::ManySources, "waits"));
+        assert_eq!((alert.kind, alert.subject, alert.done), (AlertKind::Flood, Subject::ManySources, DOING.crowd));
         assert!((12_000..=13_000).contains(&at), "told at {at} ms: {alert:#?}");
         assert!(alert.numbers.bad_permille >= 750 && alert.numbers.sources >= 200, "{rate}/s: {alert:#?}");
         scene.pass(10_000_000);
@@ -251,7 +253,7 @@ fn a_worker_that_is_flooded_says_so_and_knows_better() {
     let at = now(after(0).plus(Duration::from_micros(scene.micros)));
     scene.stage.workers[0].flooded_by_many(at, numbers);
     let alert = scene.stage.shared.alerts.take().expect("raised");
-    assert!(alert.done.contains("known first"), "{alert:#?}");
+    assert!(alert.done.text().english().contains("known first"), "{alert:#?}");
     let told = &mut scene.told;
     scene.watch.heed(at, alert, &mut |change| told.push((0, change)));
     for n in 0..20_000u32 {

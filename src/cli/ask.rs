@@ -1,12 +1,12 @@
 //! `weir status` and `weir reload`: ask the running gateway.
 
 use super::{AskArguments, Exit, ReloadArguments, StatusArguments, output};
-use crate::control::client::{self, AskError};
+use crate::control::client::{self, AskError, Connection};
 use crate::control::protocol::Command;
 use crate::control::reload::Reloaded;
 use crate::control::socket;
 use crate::control::status::Status;
-use crate::language::{Said, text};
+use crate::language::{Text, Told, text};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub(super) fn status(arguments: &StatusArguments) -> Exit {
         Err(error) => return failed(&error),
     };
     if arguments.json {
-        output::result(format_args!("{value:#}"));
+        output::raw(format_args!("{value:#}"));
         return Exit::Ok;
     }
     show::<Status>(value)
@@ -32,10 +32,10 @@ pub(super) fn reload(arguments: &ReloadArguments) -> Exit {
 }
 
 /// Has the gateway do something and shows what became of it.
-pub(super) fn carry_out<T: DeserializeOwned + Said>(arguments: &AskArguments, command: &Command, json: bool) -> Exit {
+pub(super) fn carry_out<T: DeserializeOwned + Told>(arguments: &AskArguments, command: &Command, json: bool) -> Exit {
     match ask(arguments.socket.as_ref(), command) {
         Ok(value) if json => {
-            output::result(format_args!("{value:#}"));
+            output::raw(format_args!("{value:#}"));
             Exit::Ok
         }
         Ok(value) => show::<T>(value),
@@ -44,22 +44,27 @@ pub(super) fn carry_out<T: DeserializeOwned + Said>(arguments: &AskArguments, co
 }
 
 /// The sockets at which a gateway is looked for.
-pub(super) fn sockets(named: Option<&PathBuf>) -> Vec<PathBuf> {
+fn sockets(named: Option<&PathBuf>) -> Vec<PathBuf> {
     named.map_or_else(socket::default_paths, |path| vec![path.clone()])
 }
 
 pub(super) fn ask(named: Option<&PathBuf>, command: &Command) -> Result<serde_json::Value, AskError> {
-    client::connect(&sockets(named))?.in_language(output::lang()).ask(command)
+    connect(named)?.ask(command)
 }
 
-fn show<T: DeserializeOwned + Said>(value: serde_json::Value) -> Exit {
+/// Connects to a gateway, to be answered in the language of this run.
+pub(super) fn connect(named: Option<&PathBuf>) -> Result<Connection, AskError> {
+    Ok(client::connect(&sockets(named))?.in_language(output::lang()))
+}
+
+fn show<T: DeserializeOwned + Told>(value: serde_json::Value) -> Exit {
     match serde_json::from_value::<T>(value) {
         Ok(value) => {
-            output::result(value);
+            output::result(&value.text());
             Exit::Ok
         }
         Err(error) => {
-            output::error(text!("the gateway is of another version: its answer is not understood: {error}", error));
+            output::error(&text!("the gateway is of another version: its answer is not understood: {error}", error));
             Exit::Failed
         }
     }
@@ -69,13 +74,13 @@ fn show<T: DeserializeOwned + Said>(value: serde_json::Value) -> Exit {
 pub(super) fn failed(error: &AskError) -> Exit {
     use crate::control::protocol::FailureCode;
     let AskError::Refused(failure) = error else {
-        output::error(error.text());
+        output::error(&error.text());
         return Exit::Failed;
     };
     if let Some(report) = &failure.report {
-        output::note(report);
+        output::note(&Text::verbatim(report));
     }
-    output::error(&failure.message);
+    output::error(&failure.text());
     match failure.code {
         FailureCode::PolicyFaults | FailureCode::BadRequest => Exit::Faults,
         _ => Exit::Failed,

@@ -3,7 +3,7 @@
 use super::{Exit, OFFLINE_SEED, SystemArguments, output};
 use crate::control::feeds::store::Store;
 use crate::control::origin::{self, Origin};
-use crate::language::text;
+use crate::language::{Told as _, text};
 use crate::policy::document::{Code, meaning, nearest};
 use crate::policy::filter::lists::Problem;
 use clap::{Args, ValueEnum};
@@ -43,7 +43,7 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
         return explain(code);
     }
     if let Err(missing) = origin::require_directory(&arguments.directory) {
-        output::error(missing);
+        output::error(&missing);
         return Exit::Faults;
     }
     let directory = Origin::Directory(arguments.directory.clone());
@@ -57,15 +57,15 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
     };
     let (name, report) = (arguments.directory.display().to_string(), report.in_language(output::lang()));
     match arguments.format {
-        Format::Json => output::result(report.json()),
-        Format::Sarif => output::result(report.sarif(&name)),
+        Format::Json => output::raw(report.json()),
+        Format::Sarif => output::raw(report.sarif(&name)),
         Format::Human => {
-            output::result(report.human(&name, output::result_takes_colour()));
+            output::raw(report.human(&name, output::result_takes_colour()));
             if let Some(policy) = &policy {
                 for zone in policy.filter.policy_zones() {
-                    output::result(zone);
+                    output::result(&zone.text());
                 }
-                output::result(text!("{directory}: policy {id}", directory = name, id = policy.id));
+                output::result(&text!("{directory}: policy {id}", directory = name, id = policy.id));
             }
         }
     }
@@ -80,10 +80,10 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
 fn explain(code: &str) -> Exit {
     if code.is_empty() {
         for code in Code::ALL {
-            output::result(text!("{code}: {meaning}", code, meaning = meaning::of(*code).meaning));
+            output::result(&text!("{code}: {meaning}", code, meaning = meaning::of(*code).meaning));
         }
         for problem in Problem::ALL {
-            output::result(text!("{code}: {meaning}", code = problem.code(), meaning = problem.text()));
+            output::result(&text!("{code}: {meaning}", code = problem.code(), meaning = problem.text()));
         }
         return Exit::Ok;
     }
@@ -99,10 +99,10 @@ fn explain(code: &str) -> Exit {
             Some(word) => text!("did you mean {word:?}?", word),
             None => text!("it is the word in brackets of a message, such as E-RANGE"),
         };
-        output::error(text!("there is no code {code:?}\n  {hint}", code, hint));
+        output::error(&text!("there is no code {code:?}\n  {hint}", code, hint));
         return Exit::Faults;
     };
-    output::result(match way_out {
+    output::result(&match way_out {
         Some(way_out) => text!("{code}: {meaning}\n  {way_out}", code, meaning, way_out),
         None => text!("{code}: {meaning}", code, meaning),
     });

@@ -1,16 +1,17 @@
 //! `weir cookie-secret`: a line for the secrets file of `[cookies]`, from the system's random numbers.
 
 use super::{Exit, output};
+use crate::language::text;
 use std::fmt::Write;
 
 /// `weir cookie-secret`
 pub(super) fn cookie_secret() -> Exit {
     let mut secret = [0_u8; 16];
     if let Err(error) = getrandom::fill(&mut secret) {
-        output::error(format_args!("the system gives no random numbers: {error}"));
+        output::error(&text!("the system gives no random bytes: {error}", error));
         return Exit::Failed;
     }
-    output::result(hex(&secret));
+    output::raw(hex(&secret));
     Exit::Ok
 }
 

@@ -3,6 +3,7 @@
 use super::{DrillArguments, Exit, output};
 use crate::dns::name::Name;
 use crate::drill::{self, Settings};
+use crate::language::{Text, Told as _, text};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,28 +12,29 @@ pub(super) fn drill(arguments: &DrillArguments) -> Exit {
     let settings = match settings(arguments) {
         Ok(settings) => settings,
         Err(fault) => {
-            output::error(fault);
+            output::error(&fault);
             return Exit::Faults;
         }
     };
     match drill::hold(&settings) {
         Ok(table) if arguments.json => {
-            output::result(table.to_json());
+            output::raw(table.to_json(output::lang()));
             Exit::Ok
         }
         Ok(table) => {
-            output::result(table.to_string().trim_end());
+            output::raw(table.shown(output::lang()));
             Exit::Ok
         }
         Err(error) => {
-            output::error(error);
+            output::error(&error.text());
             Exit::Failed
         }
     }
 }
 
-fn settings(arguments: &DrillArguments) -> Result<Settings, String> {
-    let name = |text: &str| Name::from_text(text).map_err(|fault| format!("{text:?}: {fault}"));
+fn settings(arguments: &DrillArguments) -> Result<Settings, Text> {
+    let name =
+        |name: &str| Name::from_text(name).map_err(|error| text!("{name:?}: {error}", name, error = error.text()));
     Ok(Settings {
         drill: arguments.name,
         rate: arguments.rate,
@@ -47,12 +49,15 @@ fn settings(arguments: &DrillArguments) -> Result<Settings, String> {
 }
 
 /// A name on each line; what stands behind it, such as a type, is not looked at, so that files of dnsperf serve as well.
-fn read_names(path: &Path) -> Result<Vec<Name>, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+fn read_names(path: &Path) -> Result<Vec<Name>, Text> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| text!("{path}: {error}", path = path.display(), error = Text::of_io(&error)))?;
     let lines = text.lines().enumerate().filter_map(|(at, line)| Some((at, line.split_whitespace().next()?)));
     let names = lines.filter(|(_, name)| !name.starts_with(['#', ';'])).map(|(at, name)| {
-        Name::from_text(name).map_err(|fault| format!("{}:{}: {name:?}: {fault}", path.display(), at + 1))
+        Name::from_text(name).map_err(|fault| {
+            text!("{path}:{line}: {name:?}: {error}", path = path.display(), line = at + 1, name, error = fault.text())
+        })
     });
     let names = names.collect::<Result<Vec<_>, _>>()?;
-    if names.is_empty() { Err(format!("{}: there is no name in it", path.display())) } else { Ok(names) }
+    if names.is_empty() { Err(text!("{path}: there is no name in it", path = path.display())) } else { Ok(names) }
 }

@@ -6,7 +6,7 @@ use crate::control::client::{self, AskError};
 use crate::control::explain::{self, Explained};
 use crate::control::origin::{self, Origin};
 use crate::control::protocol::{Command, Question};
-use crate::language::text;
+use crate::language::{Told as _, text};
 use std::path::Path;
 
 /// `weir explain`
@@ -16,7 +16,7 @@ pub(super) fn explain(arguments: ExplainArguments) -> Exit {
     if let Some(directory) = dir {
         return offline(&Origin::Directory(directory), &question, &system.resolv_conf, json);
     }
-    match client::connect(&ask::sockets(socket.as_ref())) {
+    match ask::connect(socket.as_ref()) {
         Ok(connection) => online(connection, question, json),
         // No gateway was named and none runs: then it is the files that are asked about.
         Err(AskError::NoGateway { .. }) if socket.is_none() => {
@@ -34,11 +34,11 @@ fn online(mut connection: client::Connection, question: Question, json: bool) ->
     let socket = connection.socket().display();
     match explained {
         Ok(explained) => {
-            output::note(text!("the running policy {policy} at {socket} says:", policy = explained.policy, socket));
+            output::note(&text!("the running policy {policy} at {socket} says:", policy = explained.policy, socket));
             show(&explained, json)
         }
         Err(error) => {
-            output::error(text!("the gateway at {socket} is of another version: {error}", socket, error));
+            output::error(&text!("the gateway at {socket} is of another version: {error}", socket, error));
             Exit::Failed
         }
     }
@@ -48,29 +48,28 @@ fn offline(origin: &Origin, question: &Question, resolv_conf: &Path, json: bool)
     if let Some(directory) = origin.directory()
         && let Err(missing) = origin::require_directory(directory)
     {
-        output::error(missing);
+        output::error(&missing);
         return Exit::Faults;
     }
     let policy = match origin.load(&origin::load_options(resolv_conf, OFFLINE_SEED)) {
         Ok((policy, _)) => policy,
         Err(report) => {
-            let report = report.in_language(output::lang());
-            output::note(report.human(&origin.to_string(), output::note_takes_colour()));
-            output::error(text!("the policy of {origin} has faults: it cannot be asked", origin));
+            output::faults(report, &origin.text());
+            output::error(&text!("the policy of {origin} has faults: it cannot be asked", origin = origin.text()));
             return Exit::Faults;
         }
     };
-    match explain::explain(&policy, question, Clock::start().now().unix_ms) {
+    match explain::explain(&policy, question, Clock::start().now().unix_ms, output::lang()) {
         Ok(explained) => {
-            output::note(text!(
+            output::note(&text!(
                 "the policy {policy} of {origin}, as it is on disk, says:",
                 policy = explained.policy,
-                origin
+                origin = origin.text()
             ));
             show(&explained, json)
         }
         Err(message) => {
-            output::error(message);
+            output::error(&message);
             Exit::Faults
         }
     }
@@ -78,9 +77,9 @@ fn offline(origin: &Origin, question: &Question, resolv_conf: &Path, json: bool)
 
 fn show(explained: &Explained, json: bool) -> Exit {
     if json {
-        output::result(format_args!("{:#}", explained.explanation));
+        output::raw(format_args!("{:#}", explained.explanation));
     } else {
-        output::result(explained);
+        output::raw(&explained.text);
     }
     Exit::Ok
 }

@@ -1,14 +1,14 @@
 //! `weir feed`: how the feeds are, and what a person does about them. A refresh stays in the foreground and shows how far
 //! it is, until each feed has been looked at.
 
-use super::ask::{carry_out, failed, sockets};
+use super::ask::{carry_out, connect, failed};
 use super::{Exit, FeedAcceptArguments, FeedArguments, FeedCommand, FeedRefreshArguments, output};
-use crate::control::client::{self, AskError, Connection};
+use crate::control::client::AskError;
 use crate::control::feeds::progress::{Phase, ProgressStatus};
 use crate::control::feeds::report::{FeedList, FeedStatus};
 use crate::control::protocol::Command;
 use crate::control::reload::Reloaded;
-use crate::language::text;
+use crate::language::{Text, Told as _, json_in, text};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -35,9 +35,12 @@ fn refresh(arguments: &FeedRefreshArguments) -> Exit {
         Ok(list) => {
             let is_well = list.feeds.iter().all(|feed| feed.last_error.is_none());
             if arguments.json {
-                output::result(format_args!("{:#}", serde_json::json!(list)));
+                match json_in(output::lang(), &list) {
+                    Ok(value) => output::raw(format_args!("{value:#}")),
+                    Err(error) => output::error(&Text::foreign(&error.to_string())),
+                }
             } else {
-                output::result(list);
+                output::result(&list.text());
             }
             if is_well { Exit::Ok } else { Exit::Failed }
         }
@@ -47,9 +50,8 @@ fn refresh(arguments: &FeedRefreshArguments) -> Exit {
 
 /// Asks for a look, and waits until each feed that was meant has had one that began afterwards.
 fn wait(arguments: &FeedRefreshArguments) -> Result<FeedList, AskError> {
-    let sockets = sockets(arguments.ask.socket.as_ref());
     let ask = |command: Command| -> Result<FeedList, AskError> {
-        let mut connection: Connection = client::connect(&sockets)?;
+        let mut connection = connect(arguments.ask.socket.as_ref())?;
         let socket = connection.socket().to_path_buf();
         let value = connection.ask(&command)?;
         serde_json::from_value(value)
@@ -96,7 +98,8 @@ impl Bars {
             bar.set_style(style(has_total));
             bar.set_length(if has_total { total } else { bytes });
             bar.set_position(bytes);
-            bar.set_message(if is_done(feed) { "done" } else { phase.name() });
+            let message = if is_done(feed) { text!("done") } else { phase.text() };
+            bar.set_message(message.to(output::lang()));
             bar.tick();
         }
     }
@@ -109,7 +112,7 @@ impl Bars {
 
 fn style(has_total: bool) -> ProgressStyle {
     let template = if has_total {
-        "{prefix:>16}  {wide_bar}  {percent:>3} %  {bytes} of {total_bytes}  {msg}"
+        "{prefix:>16}  {wide_bar}  {percent:>3} %  {bytes} / {total_bytes}  {msg}"
     } else {
         "{prefix:>16}  {spinner}  {bytes}  {msg}"
     };

@@ -2,7 +2,7 @@
 //! policy zone. A response policy zone keeps all that it says but as plain domains.
 
 use super::{Exit, ImportArguments, ImportMatch, ImportTo, output};
-use crate::language::{Text, text};
+use crate::language::{Text, list, text};
 use crate::policy::document::files::LIST_MAX;
 use crate::policy::document::{Code, Faults, Files, Place, Report, nearest};
 use crate::policy::filter::lists::{self, Format, Match, Parsed, Reading, Unreadable};
@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// `weir import`
 pub(super) fn import(arguments: &ImportArguments) -> Exit {
-    let Ok(reading) = reading(arguments).inspect_err(|error| output::error(error)) else { return Exit::Faults };
+    let Ok(reading) = reading(arguments).inspect_err(output::error) else { return Exit::Faults };
     let shown = arguments.file.display();
     let mut files = Files::default();
     let name = match (arguments.file.file_name().map(|name| name.to_string_lossy()), read(&arguments.file)) {
@@ -24,7 +24,7 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
         }
         (_, read) => {
             let why = read.err().map_or_else(|| text!("it is no file"), |error| Text::of_io(&error));
-            output::error(text!("cannot read {path}: {error}", path = shown, error = why));
+            output::error(&text!("cannot read {path}: {error}", path = shown, error = why));
             return Exit::Faults;
         }
     };
@@ -32,7 +32,7 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
     let parsed = match parse(&mut files, &name, directory, reading) {
         Ok(parsed) => parsed,
         Err(error) => {
-            output::error(text!(
+            output::error(&text!(
                 "{path} cannot be read: {error}\n  {hint}",
                 path = shown,
                 error = error.text(),
@@ -64,27 +64,31 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
     if let Err(error) = &text {
         faults.add(Code::List, &Place::whole(&name), error.text(), error.hint());
     }
-    let report = Report::new(faults, &files).in_language(output::lang());
-    output::note(report.human(&directory.display().to_string(), output::note_takes_colour()));
+    let report = Report::new(faults, &files);
+    output::faults(report.clone(), &Text::verbatim(directory.display().to_string()));
     match text {
         Ok(text) if report.errors() == 0 => {
-            output::note(text!("{path}: {read}, read as {format}", path = shown, read, format = parsed.format));
-            output::result(text);
+            output::note(&text!("{path}: {read}, read as {format}", path = shown, read, format = parsed.format));
+            output::raw(text);
             if arguments.strict && report.warnings() > 0 { Exit::Failed } else { Exit::Ok }
         }
         _ => Exit::Faults,
     }
 }
 
-fn reading(arguments: &ImportArguments) -> Result<Reading, String> {
+fn reading(arguments: &ImportArguments) -> Result<Reading, Text> {
     let format = match &arguments.format {
         None => None,
         Some(word) => match Format::ALL.into_iter().find(|format| format.name() == word) {
             Some(format) => Some(format),
             None => {
-                let words = Format::ALL.map(Format::name);
-                let near = nearest(word, words).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
-                return Err(format!("--format cannot be {word:?}\n  {near}It is one of: {}", words.join(", ")));
+                let known = Format::ALL.map(Format::name);
+                let words = list(known);
+                let hint = match nearest(word, known) {
+                    Some(word) => text!("did you mean {word:?}? It is one of: {words}", word, words),
+                    None => text!("it is one of: {words}", words),
+                };
+                return Err(text!("{key} cannot be {text:?}\n  {hint}", key = "--format", text = word, hint));
             }
         },
     };
@@ -101,7 +105,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LIST_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LIST_MAX {
-        return Err(io::Error::other(format!("it is larger than {} MiB", LIST_MAX >> 20)));
+        let message = text!("it is larger than {most} MiB", most = LIST_MAX >> 20);
+        return Err(message.into_io(io::ErrorKind::FileTooLarge));
     }
     Ok(bytes)
 }

@@ -3,6 +3,8 @@
 
 mod ask;
 mod check;
+mod chinese;
+mod command_line;
 mod cookie_secret;
 mod drill;
 mod explain;
@@ -49,7 +51,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, about, propagate_version = true, arg_required_else_help = true)]
 struct Arguments {
-    /// The language of messages [default: that of LC_ALL, LC_MESSAGES or LANG]; this help is in English only
+    /// The language of messages and of this help [default: that of LC_ALL, LC_MESSAGES or LANG]
     #[arg(long, global = true, value_enum, value_name = "LANG")]
     lang: Option<output::Language>,
     #[command(subcommand)]
@@ -492,15 +494,10 @@ impl TopArguments {
 
 /// Carries out what the command line says.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match command_line::read(arguments.into_iter().collect()) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are asked for and go to standard output; a closed pipe there is nobody's fault.
-            let _ = error.print();
-            return if error.exit_code() == 0 { Exit::Ok.into() } else { Exit::Faults.into() };
-        }
+        Err(exit) => return exit.into(),
     };
-    output::speak(output::Language::chosen(arguments.lang));
     let exit = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(&arguments),
@@ -529,10 +526,10 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
     }
 }

@@ -1,8 +1,10 @@
 //! Writing to standard output and standard error. A reader that has seen enough (`weir status | head -1`) closes the
 //! pipe: that is no failure, and no panic as `println!` would have it.
 
-use crate::language::{Lang, Said, text};
+use crate::language::{Lang, Text, text};
+use crate::policy::document::Report;
 use clap::ValueEnum;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
@@ -37,23 +39,30 @@ pub(super) fn lang() -> Lang {
     LANG.get().copied().unwrap_or_default()
 }
 
-fn said(what: impl Said) -> String {
-    what.argument().to(lang())
+/// Writes the result of a command, and a line end when it lacks one.
+pub(super) fn result(text: &Text) {
+    write(&mut io::stdout().lock(), &text.to(lang()));
 }
 
-/// Writes the result of a command, and a line end when it lacks one.
-pub(super) fn result(text: impl Said) {
-    write(&mut io::stdout().lock(), &said(text));
+/// Writes what programs read, or an answer that is in the language of the request.
+pub(super) fn raw(text: impl Display) {
+    write(&mut io::stdout().lock(), &text.to_string());
 }
 
 /// Writes what is not the result: faults, notes.
-pub(super) fn note(text: impl Said) {
-    write(&mut io::stderr().lock(), &said(text));
+pub(super) fn note(text: &Text) {
+    write(&mut io::stderr().lock(), &text.to(lang()));
+}
+
+/// Writes the faults of a policy, which is called so.
+pub(super) fn faults(report: Report, name: &Text) {
+    let shown = report.in_language(lang()).human(&name.to(lang()), note_takes_colour());
+    write(&mut io::stderr().lock(), &shown);
 }
 
 /// Writes why a command failed.
-pub(super) fn error(text: impl Said) {
-    note(format_args!("{}: {}", said(text!("error")), said(text)));
+pub(super) fn error(text: &Text) {
+    note(&text!("error: {cause}", cause = text));
 }
 
 /// Whether standard output takes colour: a terminal, unless `NO_COLOR` is set (no-color.org) or the terminal is dumb.

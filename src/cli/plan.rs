@@ -10,6 +10,7 @@ use crate::control::plan::verdicts::{Comparison, Tried, Verdicts};
 use crate::control::plan::{Plan, PlanRequest};
 use crate::control::protocol::Command;
 use crate::control::status::Status;
+use crate::language::{Text, Told as _, json_in, text};
 use crate::policy::Policy;
 use crate::policy::document::Report;
 use crate::policy::explain::Besides;
@@ -31,9 +32,9 @@ pub(super) fn plan(arguments: &PlanArguments) -> Exit {
         Ok(plan) => plan,
         Err(exit) => return exit,
     };
-    match serde_json::to_value(&plan) {
-        Ok(value) if arguments.json => output::result(format_args!("{value:#}")),
-        _ => output::result(&plan),
+    match json_in(output::lang(), &plan) {
+        Ok(value) if arguments.json => output::raw(format_args!("{value:#}")),
+        _ => output::result(&plan.text()),
     }
     if plan.is_refused() { Exit::Failed } else { Exit::Ok }
 }
@@ -52,7 +53,7 @@ fn online(arguments: &PlanArguments) -> Result<Plan, Exit> {
         Err(error) => return Err(refused(&error)),
     };
     serde_json::from_value(value).map_err(|error| {
-        output::error(format_args!("the gateway is of another version: its answer is not understood: {error}"));
+        output::error(&text!("the gateway is of another version: its answer is not understood: {error}", error));
         Exit::Failed
     })
 }
@@ -60,9 +61,9 @@ fn online(arguments: &PlanArguments) -> Result<Plan, Exit> {
 fn refused(error: &AskError) -> Exit {
     let exit = ask::failed(error);
     if matches!(error, AskError::NoGateway { .. }) {
-        output::note(
-            "  without a gateway: `weir plan NEW --against OLD`, with --queries, --dnstap or --pcap to try queries",
-        );
+        output::note(&text!(
+            "  without a gateway: `weir plan NEW --against OLD`, with --queries, --dnstap or --pcap to try queries"
+        ));
     }
     exit
 }
@@ -71,21 +72,21 @@ fn refused(error: &AskError) -> Exit {
 fn running_directory(arguments: &PlanArguments) -> Result<PathBuf, Exit> {
     let value = ask::ask(arguments.ask.socket.as_ref(), &Command::Status {}).map_err(|error| refused(&error))?;
     let Ok(status) = serde_json::from_value::<Status>(value) else {
-        output::error("the gateway is of another version: its status is not understood");
+        output::error(&text!("the gateway is of another version: its status is not understood"));
         return Err(Exit::Failed);
     };
     // The gateway may have another working directory: what is not found there is not guessed at.
-    let directory = PathBuf::from(&status.policy.origin);
+    let directory = PathBuf::from(status.policy.origin.english());
     let files = crate::policy::load::read_directory(&directory).map(|(files, _)| files);
     let lies = files.ok().map(|files| crate::policy::PolicyId::of(&files).to_string());
     if lies.as_ref() == Some(&status.policy.id) {
         return Ok(directory);
     }
-    output::error(format_args!(
-        "policy {} runs, and it is not what lies in {}: the queries of a file are tried on directories\n  name what to \
+    output::error(&text!(
+        "policy {id} runs, and it is not what lies in {dir}: the queries of a file are tried on directories\n  name what to \
          compare with: `--against DIR`",
-        status.policy.id,
-        directory.display()
+        id = status.policy.id,
+        dir = directory.display()
     ));
     Err(Exit::Failed)
 }
@@ -97,18 +98,18 @@ fn offline(arguments: &PlanArguments, old: &Path, recording: Option<&Recording<'
     let (new_policy, report) = load(new, arguments)?;
     let tried = recording.map(|recording| recording.try_on(&old_policy, &new_policy)).transpose()?;
     let (verdicts, tally) = tried.map_or((None, None), |(verdicts, tally)| (Some(verdicts), Some(tally)));
-    let side = |directory: &Path| directory.display().to_string();
+    let side = |directory: &Path| Text::verbatim(directory.display().to_string());
     let mut plan = Plan::new((side(old), &old_policy), (side(new), &new_policy), &report, verdicts);
     plan.queries_note = match tally {
-        Some(tally) => Some(tally.to_string()).filter(|text| !text.is_empty()),
-        None => Some("none: try some with --queries, --dnstap or --pcap".to_owned()),
+        Some(tally) => tally.told(),
+        None => Some(text!("none: try some with --queries, --dnstap or --pcap")),
     };
     Ok(plan)
 }
 
 fn require(directory: &Path) -> Result<(), Exit> {
     origin::require_directory(directory).map_err(|missing| {
-        output::error(missing);
+        output::error(&missing);
         Exit::Faults
     })
 }
@@ -117,8 +118,9 @@ fn load(directory: &Path, arguments: &PlanArguments) -> Result<(Policy, Report),
     require(directory)?;
     let options = origin::load_options(&arguments.system.resolv_conf, OFFLINE_SEED);
     Origin::Directory(directory.to_path_buf()).load(&options).map_err(|report| {
-        output::note(report.human(&directory.display().to_string(), output::note_takes_colour()));
-        output::error(format_args!("the policy of {} has faults: it would be refused", directory.display()));
+        let name = Text::verbatim(directory.display().to_string());
+        output::faults(report, &name);
+        output::error(&text!("the policy of {name} has faults: it would be refused", name));
         Exit::Faults
     })
 }
@@ -152,16 +154,15 @@ impl<'a> Recording<'a> {
             comparison.try_on(&Tried { client, name, qtype, tcp, weight: 1.0, answer });
         };
         let tally = self.read(&mut take).map_err(|error| {
-            output::error(format_args!("{}: {error}", self.path().display()));
+            output::error(&text!("{path}: {error}", path = self.path().display(), error = error.text()));
             Exit::Faults
         })?;
         if tally.queries == 0 {
-            let tally = tally.to_string();
-            let left_out = if tally.is_empty() { String::new() } else { format!("; {tally}") };
-            output::error(format_args!("{}: no queries are in it{left_out}", self.path().display()));
+            let none = text!("{path}: no queries are in it", path = self.path().display());
+            output::error(&Text::joined("; ", std::iter::once(none).chain(tally.told())));
             return Err(Exit::Faults);
         }
-        Ok((comparison.end(format!("of {}", self.path().display())), tally))
+        Ok((comparison.end(text!("of {path}", path = self.path().display())), tally))
     }
 
     fn read(&self, take: &mut dyn FnMut(&Recorded<'_>)) -> Result<Tally, Unreadable> {

@@ -49,12 +49,12 @@ pub(super) fn schema(arguments: &SchemaArguments) -> Exit {
         return write_all(directory);
     }
     match arguments.kind {
-        Some(kind) => output::result(format_args!("{:#}", kind.kind().schema())),
+        Some(kind) => output::raw(format_args!("{:#}", kind.kind().schema())),
         None => {
             for kind in Kind::ALL {
-                output::result(format_args!("{:<8} {}", kind.name(), kind.files()));
+                output::raw(format_args!("{:<8} {}", kind.name(), kind.files()));
             }
-            output::note(text!("`weir schema KIND` prints one, `weir schema --out DIR` writes all of them"));
+            output::note(&text!("`weir schema KIND` prints one, `weir schema --out DIR` writes all of them"));
         }
     }
     Exit::Ok
@@ -76,10 +76,10 @@ fn write_all(directory: &Path) -> Exit {
         let written = fs::create_dir_all(directory).and_then(|()| fs::write(&path, text));
         if let Err(error) = written {
             let (path, error) = (path.display(), Text::of_io(&error));
-            output::error(text!("cannot write {path}: {error}", path, error));
+            output::error(&text!("cannot write {path}: {error}", path, error));
             return Exit::Failed;
         }
-        output::result(path.display());
+        output::raw(path.display());
     }
     Exit::Ok
 }

@@ -1,12 +1,12 @@
 //! `weir top`: who asks most and for what, once or refreshing every second, in 80 columns of plain text.
 
-use super::ask::{failed, sockets};
+use super::ask::{connect, failed};
 use super::{Exit, TopArguments, output};
-use crate::control::client::{self, AskError, Connection};
+use crate::control::client::{AskError, Connection};
 use crate::control::protocol::Command;
 use crate::control::status::seconds_text;
 use crate::control::top::{AlertRow, By, Row, Top, rate_text};
-use crate::language::text;
+use crate::language::{Lang, columns, is_wide, text, width};
 use crate::sys::terminal::KeyTerminal;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -33,7 +33,7 @@ const CLEAR_REST: &str = "\x1b[J";
 
 /// `weir top`
 pub(super) fn top(arguments: &TopArguments) -> Exit {
-    let mut connection = match client::connect(&sockets(arguments.ask.socket.as_ref())) {
+    let mut connection = match connect(arguments.ask.socket.as_ref()) {
         Ok(connection) => connection,
         Err(error) => return failed(&error),
     };
@@ -47,9 +47,9 @@ pub(super) fn top(arguments: &TopArguments) -> Exit {
 fn once(connection: &mut Connection, arguments: &TopArguments) -> Result<(), AskError> {
     let value = connection.ask(&command(arguments))?;
     if arguments.json {
-        output::result(format_args!("{value:#}"));
+        output::raw(format_args!("{value:#}"));
     } else {
-        output::result(picture(&read(connection, value)?, arguments.by()));
+        output::raw(picture(&read(connection, value)?, arguments.by(), output::lang()));
     }
     Ok(())
 }
@@ -63,7 +63,7 @@ fn refresh(connection: &mut Connection, arguments: &TopArguments) -> Result<(), 
         let value = connection.ask(&command(arguments))?;
         let text = match arguments.json {
             true => format!("{value}\n"),
-            false => picture(&read(connection, value)?, arguments.by()),
+            false => picture(&read(connection, value)?, arguments.by(), output::lang()),
         };
         let text = match (on_screen, is_first) {
             (true, first) => on_the_screen(&text, first),
@@ -106,44 +106,53 @@ fn on_the_screen(text: &str, is_first: bool) -> String {
 }
 
 /// A picture: who it is at a glance, or one list alone.
-fn picture(top: &Top, by: Option<By>) -> String {
+fn picture(top: &Top, by: Option<By>, lang: Lang) -> String {
     let mut text = String::new();
     let seconds = top.unix_ms / 1000 % 86_400;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     let clock = format!("{hours:02}:{minutes:02}:{seconds:02}Z");
     let (rate, refused) = (rate_text(top.queries_per_s), rate_text(top.refused_per_s));
-    let _ = writeln!(text, "weir top  {clock}  {rate} q/s  refused {refused}/s  alerts {}  (q ends)", top.alerts.len());
-    write_alerts(&mut text, top);
+    let head = text!(
+        "weir top  {clock}  {rate} q/s  refused {refused}/s  alerts {n}  (q ends)",
+        clock,
+        rate,
+        refused,
+        n = top.alerts.len()
+    );
+    let _ = writeln!(text, "{}", cut(&head.to(lang), WIDTH));
+    write_alerts(&mut text, top, lang);
     match by {
-        Some(by) => write_alone(&mut text, by, top.list(by)),
+        Some(by) => write_alone(&mut text, by, top.list(by), lang),
         None => {
             for pair in By::ALL.chunks(2) {
-                write_pair(&mut text, pair, top);
+                write_pair(&mut text, pair, top, lang);
             }
         }
     }
     text
 }
 
-fn write_alerts(text: &mut String, top: &Top) {
+fn write_alerts(text: &mut String, top: &Top, lang: Lang) {
     for AlertRow { kind, subject, age_s, why, done, suggestion, .. } in top.alerts.iter().take(ALERTS) {
         let head = format!("! {kind} ");
         let tail = format!(" {}", seconds_text(*age_s));
         let room = WIDTH.saturating_sub(head.len() + tail.len());
-        let _ = writeln!(text, "{head}{}{tail}", shortened(subject, room));
-        for (title, line) in [("why", why), ("does", done), ("try", suggestion)] {
-            let _ = writeln!(text, "  {title:<5}{}", cut(line, WIDTH - 7));
+        let _ = writeln!(text, "{head}{}{tail}", shortened(&subject.to(lang), room));
+        let lines = [text!("why  {why}", why), text!("does {done}", done), text!("try  {suggestion}", suggestion)];
+        for line in lines {
+            let _ = writeln!(text, "  {}", cut(&line.to(lang), WIDTH - 2));
         }
     }
     let more = (top.alerts.len().saturating_sub(ALERTS), top.alerts_unlisted);
     if more != (0, 0) {
-        let _ = writeln!(text, "  and {} more; {} raised without room", more.0, more.1);
+        let more = text!("and {n} more; {unlisted} raised without room", n = more.0, unlisted = more.1);
+        let _ = writeln!(text, "  {}", cut(&more.to(lang), WIDTH - 2));
     }
 }
 
 /// Two lists side by side, 39 columns each.
-fn write_pair(text: &mut String, pair: &[By], top: &Top) {
-    let cell = |what: &str, rate: &str, share: &str| format!("{:<27}{rate:>7}{share:>5}", shortened(what, 26));
+fn write_pair(text: &mut String, pair: &[By], top: &Top, lang: Lang) {
+    let cell = |what: &str, rate: &str, share: &str| format!("{}{rate:>7}{share:>5}", padded(&shortened(what, 26), 27));
     let titles: Vec<_> = pair.iter().map(|by| cell(by.name(), "q/s", "%")).collect();
     let _ = writeln!(text, "\n{}", titles.join("  "));
     let lists: Vec<_> = pair.iter().map(|by| top.list(*by)).collect();
@@ -151,7 +160,7 @@ fn write_pair(text: &mut String, pair: &[By], top: &Top) {
         let cells = lists.iter().map(|rows| {
             rows.get(at).map_or_else(
                 || cell("", "", ""),
-                |row| cell(&row.what, &rate_text(row.queries_per_s), &percent(row.share)),
+                |row| cell(&row.what.to(lang), &rate_text(row.queries_per_s), &percent(row.share)),
             )
         });
         let line = cells.collect::<Vec<_>>().join("  ");
@@ -160,13 +169,13 @@ fn write_pair(text: &mut String, pair: &[By], top: &Top) {
 }
 
 /// One list over the whole width.
-fn write_alone(text: &mut String, by: By, rows: &[Row]) {
+fn write_alone(text: &mut String, by: By, rows: &[Row], lang: Lang) {
     let traffic = matches!(by, By::Source | By::Network);
     let (room, more) = if traffic { (42, ["over%", "quest.", "in B/s", "out B/s"]) } else { (66, [""; 4]) };
     let line = |what: &str, rate: &str, share: &str, more: [&str; 4]| {
         let [over, questions, received, sent] = more;
         let end = if traffic { format!("{over:>6}{questions:>6}{received:>7}{sent:>8}") } else { String::new() };
-        format!("{:<room$}{rate:>6}{share:>5}{end}", shortened(what, room - 1))
+        format!("{}{rate:>6}{share:>5}{end}", padded(&shortened(what, room - 1), room))
     };
     let _ = writeln!(text, "\n{}", line(by.name(), "q/s", "%", more));
     for row in rows {
@@ -179,7 +188,8 @@ fn write_alone(text: &mut String, by: By, rows: &[Row]) {
             ]
         });
         let more = more.each_ref().map(String::as_str);
-        let _ = writeln!(text, "{}", line(&row.what, &rate_text(row.queries_per_s), &percent(row.share), more));
+        let _ =
+            writeln!(text, "{}", line(&row.what.to(lang), &rate_text(row.queries_per_s), &percent(row.share), more));
     }
 }
 
@@ -190,32 +200,47 @@ fn percent(part: f64) -> String {
 /// The text in at most `room` columns: of a long one the beginning and the end, which names need most.
 fn shortened(text: &str, room: usize) -> String {
     let characters: Vec<char> = printable(text).collect();
-    if characters.len() <= room {
+    if columns(text) <= room {
         return characters.into_iter().collect();
     }
-    let kept = room.saturating_sub(2);
+    // Each takes two columns at the most.
+    let each = if columns(text) > characters.len() { 2 } else { 1 };
+    let kept = room.saturating_sub(2) / each;
     let (head, tail) = (kept / 3, kept - kept / 3);
     characters[..head].iter().chain(&['.', '.']).chain(&characters[characters.len() - tail..]).collect()
 }
 
 /// The first `room` columns of the text.
 fn cut(text: &str, room: usize) -> String {
-    printable(text).take(room).collect()
+    let mut taken = 0;
+    let fits = |c: &char| {
+        taken += width(*c);
+        taken <= room
+    };
+    printable(text).take_while(fits).collect()
 }
 
-/// Whatever a gateway says, nothing in it steers a terminal, and each character takes one column: names come as ASCII.
+/// The text with blanks up to `room` columns.
+fn padded(text: &str, room: usize) -> String {
+    format!("{text}{}", " ".repeat(room.saturating_sub(columns(text))))
+}
+
+/// Whatever a gateway says, nothing in it steers a terminal: names come as ASCII, sentences also as Chinese.
 fn printable(text: &str) -> impl Iterator<Item = char> {
-    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' })
+    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' || is_wide(c) { c } else { '?' })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::control::top::{List, TrafficRow};
+    use crate::language::Text;
 
     fn busy() -> Top {
-        let row =
-            |what: String, traffic| Row { what, queries_per_s: 123_456_789.0, error_per_s: 0.0, share: 1.0, traffic };
+        let row = |what: String, traffic| {
+            let what = Text::verbatim(what);
+            Row { what, queries_per_s: 123_456_789.0, error_per_s: 0.0, share: 1.0, traffic }
+        };
         let traffic = Some(TrafficRow { over: 1.0, received_per_s: 9e9, sent_per_s: 9.9e13, questions: 1_000 });
         let list = |by: By| List {
             by,
@@ -228,12 +253,12 @@ mod tests {
         };
         let alert = AlertRow {
             kind: "random-subdomains".into(),
-            subject: "y".repeat(250),
+            subject: Text::verbatim("y".repeat(250)),
             since_unix_ms: 0,
             age_s: u64::MAX,
-            why: "w".repeat(200),
-            done: "d".repeat(200),
-            suggestion: "s".repeat(200),
+            why: Text::verbatim("w".repeat(200)),
+            done: Text::verbatim("\u{4e2d}".repeat(200)),
+            suggestion: Text::verbatim("s".repeat(200)),
         };
         Top {
             unix_ms: 1_767_225_599_000,
@@ -249,14 +274,16 @@ mod tests {
     #[test]
     fn a_picture_fits_80_columns_and_steers_no_terminal() {
         for by in [None].into_iter().chain(By::ALL.map(Some)) {
-            let text = picture(&busy(), by);
-            for line in text.lines() {
-                assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
-                assert!(line.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{line:?}");
+            for (lang, more) in [(Lang::En, "and 21 more"), (Lang::Zh, "21")] {
+                let text = picture(&busy(), by, lang);
+                for line in text.lines() {
+                    assert!(columns(line) <= WIDTH, "{} columns: {line}", columns(line));
+                    assert!(line.chars().all(|c| c.is_ascii_graphic() || c == ' ' || is_wide(c)), "{line:?}");
+                }
+                assert!(text.contains("23:59:59Z") && text.contains(more), "{text}");
             }
-            assert!(text.contains("23:59:59Z") && text.contains("and 21 more"), "{text}");
         }
-        assert!(picture(&Top::default(), None).lines().count() <= 24, "a quiet one fits a small terminal");
+        assert!(picture(&Top::default(), None, Lang::En).lines().count() <= 24, "a quiet one fits a small terminal");
     }
 
     #[test]

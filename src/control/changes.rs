@@ -1,6 +1,7 @@
 //! What differs between two policies in the things that are not swapped with a pointer: sockets and servers, and the
 //! settings that only a new start can take.
 
+use crate::language::{Text, Told, text};
 use crate::policy::Policy;
 use crate::policy::server::Server;
 use serde::{Deserialize, Serialize};
@@ -29,15 +30,15 @@ impl Delta {
     }
 }
 
-impl std::fmt::Display for Delta {
+impl Told for Delta {
     /// `+a +b -c`, or `unchanged`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn text(&self) -> Text {
         if self.is_empty() {
-            return f.write_str("unchanged");
+            return text!("unchanged");
         }
         let signed = |sign: &'static str| move |item: &String| format!("{sign}{item}");
         let items: Vec<_> = self.added.iter().map(signed("+")).chain(self.removed.iter().map(signed("-"))).collect();
-        f.write_str(&items.join(" "))
+        Text::verbatim(items.join(" "))
     }
 }
 
@@ -86,8 +87,8 @@ mod tests {
     fn a_delta_names_what_came_and_went() {
         let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>();
         let delta = Delta::between(&list(&["a", "b"]), &list(&["b", "c"]));
-        assert_eq!(delta.to_string(), "+c -a");
+        assert_eq!(delta.text().english(), "+c -a");
         assert!(Delta::between(&list(&["a", "b"]), &list(&["b", "a"])).is_empty(), "order is no change");
-        assert_eq!(Delta::default().to_string(), "unchanged");
+        assert_eq!(Delta::default().text().english(), "unchanged");
     }
 }

@@ -59,7 +59,7 @@ impl AskError {
             Self::Broken { socket, cause } => {
                 text!("control socket {socket}: {error}", socket = socket.display(), error = cause.clone())
             }
-            Self::Refused(failure) => Text::from(failure.message.clone()),
+            Self::Refused(failure) => failure.text(),
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use super::protocol::Question;
 use crate::dns::name::Name;
+use crate::language::{Lang, Text, Told as _, json_in, text};
 use crate::live_policy::Running;
 use crate::policy::Policy;
 use crate::policy::document::{instant, words};
 use crate::policy::explain::{self, Subject};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// What the policy would do with a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,27 +20,21 @@ pub struct Explained {
     pub explanation: serde_json::Value,
 }
 
-impl fmt::Display for Explained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
 /// Asks `policy`, now unless the question says when.
 ///
 /// # Errors
 /// What is wrong with the question, for the user.
-pub fn explain(policy: &Policy, question: &Question, unix_ms: u64) -> Result<Explained, String> {
-    explain_with(policy, explain::Besides::default(), question, unix_ms)
+pub fn explain(policy: &Policy, question: &Question, unix_ms: u64, lang: Lang) -> Result<Explained, Text> {
+    explain_with(policy, explain::Besides::default(), question, unix_ms, lang)
 }
 
 /// Asks what runs: with the incident mode and the emergency rules.
 ///
 /// # Errors
 /// As [`explain()`].
-pub fn explain_running(running: &Running, question: &Question, unix_ms: u64) -> Result<Explained, String> {
+pub fn explain_running(running: &Running, question: &Question, unix_ms: u64, lang: Lang) -> Result<Explained, Text> {
     let besides = explain::Besides { mode: running.mode.as_deref(), emergency: Some(&running.emergency) };
-    explain_with(&running.policy, besides, question, unix_ms)
+    explain_with(&running.policy, besides, question, unix_ms, lang)
 }
 
 fn explain_with(
@@ -48,22 +42,23 @@ fn explain_with(
     besides: explain::Besides<'_>,
     question: &Question,
     now_ms: u64,
-) -> Result<Explained, String> {
+    lang: Lang,
+) -> Result<Explained, Text> {
     let Question { name, qtype, client, tcp, at } = question;
-    let parsed = Name::from_text(name).map_err(|error| format!("name {name:?}: {error}"))?;
+    let parsed = Name::from_text(name).map_err(|error| text!("name {name:?}: {error}", name, error = error.text()))?;
     let Some(qtype) = words::qtype(qtype) else {
-        return Err(format!("type {qtype:?}: no such record type; names such as AAAA, or TYPE65, are taken"));
+        return Err(text!("type {qtype:?}: no such record type; names such as AAAA, or TYPE65, are taken", qtype));
     };
     let at = at.as_deref().map(read_time).transpose()?;
     let active = policy.schedules.at(at.unwrap_or(now_ms));
     let subject = Subject { tcp: *tcp, active, ..Subject::new(*client, parsed, qtype) };
     let mut explanation = explain::explain_with(policy, besides, &subject);
     explanation.at = at.map(instant::show);
-    let text = explanation.to_string();
-    let explanation = serde_json::to_value(explanation).map_err(|error| error.to_string())?;
+    let text = explanation.text().to(lang);
+    let explanation = json_in(lang, &explanation).map_err(|error| Text::foreign(&error.to_string()))?;
     Ok(Explained { policy: policy.id.to_string(), text, explanation })
 }
 
-fn read_time(text: &str) -> Result<u64, String> {
-    instant::parse(text).map_err(|error| format!("{}: {}", error.english(), instant::hint().english()))
+fn read_time(text: &str) -> Result<u64, Text> {
+    instant::parse(text).map_err(|error| text!("{error}: {hint}", error, hint = instant::hint()))
 }

@@ -4,11 +4,10 @@
 use super::example;
 use super::history::replace::MARKER;
 use crate::clock::Clock;
-use crate::language::{Text, text};
+use crate::language::{Text, Told, text};
 use crate::policy::document::{Code, Faults, Files, Place, Report};
 use crate::policy::server::Surroundings;
 use crate::policy::{self, Policy};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Where the system's resolver settings are, unless another file is named.
@@ -56,12 +55,12 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for Origin {
+    fn text(&self) -> Text {
         match self {
-            Self::Directory(directory) => write!(f, "{}", directory.display()),
-            Self::Example => f.write_str("the built-in example"),
-            Self::Defaults => f.write_str("the built-in defaults"),
+            Self::Directory(directory) => Text::verbatim(directory.display().to_string()),
+            Self::Example => text!("the built-in example"),
+            Self::Defaults => text!("the built-in defaults"),
         }
     }
 }

@@ -131,7 +131,7 @@ pub struct Failure {
 pub struct SaidFailure {
     message: Text,
     /// The name of the policy, and what is wrong with it.
-    faults: Option<(String, Report)>,
+    faults: Option<(Text, Report)>,
 }
 
 /// The kinds of [`Failure`].
@@ -177,8 +177,7 @@ impl Eq for Failure {}
 
 impl Failure {
     /// A failure without a report.
-    pub fn new(code: FailureCode, message: impl Into<Text>) -> Self {
-        let message = message.into();
+    pub fn new(code: FailureCode, message: Text) -> Self {
         Self {
             code,
             message: message.english(),
@@ -188,10 +187,25 @@ impl Failure {
     }
 
     /// A failure with the faults of the policy `name`.
-    pub fn of_faults(message: Text, name: &str, report: Report) -> Self {
-        let (english, shown) = (message.english(), report.human(name, false));
-        let said = SaidFailure { message, faults: Some((name.to_owned(), report)) };
+    pub fn of_faults(message: Text, name: Text, report: Report) -> Self {
+        let (english, shown) = (message.english(), report.human(&name.english(), false));
+        let said = SaidFailure { message, faults: Some((name, report)) };
         Self { code: FailureCode::PolicyFaults, message: english, report: Some(shown), said: Some(Box::new(said)) }
+    }
+
+    /// What is wrong, in any language, where it did not come over the wire.
+    pub fn text(&self) -> Text {
+        match &self.said {
+            Some(said) => said.message.clone(),
+            None => Text::verbatim(&self.message),
+        }
+    }
+
+    /// The first of the faults that refuse the policy, where it is that.
+    pub fn first_fault(&self) -> Option<Text> {
+        let (_, report) = self.said.as_ref()?.faults.as_ref()?;
+        let fault = report.faults.iter().find(|fault| fault.severity == "error")?;
+        Some(text!("error[{code}]: {message}", code = fault.code, message = fault.text()))
     }
 
     /// As whoever asked reads it; what came over the wire stays as it is.
@@ -200,7 +214,7 @@ impl Failure {
         let Some(said) = &self.said else { return self };
         self.message = said.message.to(lang);
         if let Some((name, report)) = &said.faults {
-            self.report = Some(report.clone().in_language(lang).human(name, false));
+            self.report = Some(report.clone().in_language(lang).human(&name.to(lang), false));
         }
         self
     }
@@ -221,7 +235,7 @@ pub fn read_request(line: &[u8]) -> Result<(Command, Lang), Failure> {
     match fields.remove("weir").as_ref().map(Value::as_u64) {
         Some(Some(VERSION)) => {}
         Some(other) => {
-            let other = other.map_or_else(|| text!("something else"), |version| Text::foreign(&version.to_string()));
+            let other = other.map_or_else(|| text!("something else"), |version| Text::verbatim(version.to_string()));
             let message = text!(
                 "this gateway speaks version {version} of the control protocol, not {other}",
                 version = VERSION,
@@ -358,7 +372,10 @@ mod tests {
 
     #[test]
     fn responses_survive_the_wire() {
-        let failure = Failure { report: Some("line\nline".into()), ..Failure::new(FailureCode::PolicyFaults, "no") };
+        let failure = Failure {
+            report: Some("line\nline".into()),
+            ..Failure::new(FailureCode::PolicyFaults, Text::verbatim("no"))
+        };
         for result in [Ok(serde_json::json!({"a": 1})), Err(failure)] {
             let line = write_response(&result);
             assert_eq!(line.matches('\n').count(), 1, "a report must not break the line");

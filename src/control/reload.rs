@@ -15,12 +15,12 @@ use super::beside::beside;
 use super::changes::Changes;
 use super::history::request::{Order, Source};
 use super::incidents::Who;
+use super::incidents::report::warning_lines;
 use super::protocol::{Failure, FailureCode};
 use super::watch::{self, Watch};
 use crate::clock::Clock;
-use crate::language::{Argument, Said, Text, text};
+use crate::language::{Text, Told, text};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,17 +51,16 @@ pub enum Cause {
     Unconfirmed,
 }
 
-impl Cause {
-    /// For the log.
-    pub const fn name(self) -> &'static str {
+impl Told for Cause {
+    fn text(&self) -> Text {
         match self {
-            Self::Command => "by command",
-            Self::Signal => "by SIGHUP",
-            Self::Watch => "as the files changed",
-            Self::Apply => "by apply",
-            Self::Rollback => "by rollback",
-            Self::Feed => "by feed",
-            Self::Unconfirmed => "by itself, as an apply was not confirmed",
+            Self::Command => text!("by command"),
+            Self::Signal => text!("by SIGHUP"),
+            Self::Watch => text!("as the files changed"),
+            Self::Apply => text!("by apply"),
+            Self::Rollback => text!("by rollback"),
+            Self::Feed => text!("by feed"),
+            Self::Unconfirmed => text!("by itself, as an apply was not confirmed"),
         }
     }
 }
@@ -80,11 +79,11 @@ pub struct Reloaded {
     /// Listeners and upstreams that came and went, and what waits for the next start.
     pub changes: Changes,
     /// Faults that do not refuse the policy: bad lines in lists above all.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Text>,
 }
 
-impl Said for Reloaded {
-    fn argument(self) -> Argument {
+impl Told for Reloaded {
+    fn text(&self) -> Text {
         let Self { policy, generation, changed, duration_ms, changes, warnings } = self;
         let Changes { listeners, upstreams, at_next_start } = changes;
         let mut lines = match changed {
@@ -95,8 +94,8 @@ impl Said for Reloaded {
                     generation,
                     duration_ms
                 ),
-                text!("listeners   {listeners}", listeners),
-                text!("upstreams   {upstreams}", upstreams),
+                text!("listeners   {listeners}", listeners = listeners.text()),
+                text!("upstreams   {upstreams}", upstreams = upstreams.text()),
             ],
             false => {
                 vec![text!(
@@ -109,8 +108,8 @@ impl Said for Reloaded {
         let later =
             |setting: &String| text!("warning: {setting} was changed and takes effect at the next start", setting);
         lines.extend(at_next_start.iter().map(later));
-        lines.extend(warnings.iter().map(|warning| text!("warning: {warning}", warning)));
-        Argument::Text(Text::lines(lines))
+        lines.extend(warning_lines(warnings));
+        Text::lines(lines)
     }
 }
 
@@ -124,14 +123,16 @@ pub struct LastReload {
     /// Whether the policy on disk runs now.
     pub ok: bool,
     /// What happened, in one line.
-    pub message: String,
+    pub message: Text,
 }
 
-impl fmt::Display for LastReload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let outcome = if self.ok { "ok" } else { "REFUSED" };
-        write!(f, "{outcome}, {} ago, {}: ", super::status::seconds_text(self.age_s()), self.cause.name())?;
-        f.write_str(&self.message)
+impl Told for LastReload {
+    fn text(&self) -> Text {
+        let (age, cause, message) = (super::status::seconds_text(self.age_s()), self.cause.text(), &self.message);
+        match self.ok {
+            true => text!("ok, {age} ago, {cause}: {message}", age, cause, message),
+            false => text!("REFUSED, {age} ago, {cause}: {message}", age, cause, message),
+        }
     }
 }
 
@@ -193,7 +194,7 @@ pub struct Loaded<C> {
     /// What comes and goes with it.
     pub changes: Changes,
     /// One line each.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Text>,
 }
 
 /// What a reload acts on: the workers and the live policy in the daemon, a list of events in tests of the order.
@@ -234,7 +235,7 @@ pub trait Engine {
     ) -> impl Future<Output = Result<u64, Failure>>;
 
     /// Notes in the history that what was placed runs now; returns what whoever ordered it should know.
-    fn note(&mut self, order: &Order) -> impl Future<Output = Vec<String>>;
+    fn note(&mut self, order: &Order) -> impl Future<Output = Vec<Text>>;
 
     /// What is to be done because its time has come: back from an apply that was not confirmed.
     fn overdue(&self) -> Option<Order>;
@@ -360,9 +361,9 @@ impl<E: Engine> Reloader<E> {
         let (begun, cause) = (Instant::now(), order.cause);
         let outcome = self.load_and_publish(order, begun).await;
         let (ok, message) = match &outcome {
-            Ok(reloaded) if order.force => (true, format!("{}, forced", one_line(reloaded))),
+            Ok(reloaded) if order.force => (true, Text::joined(", ", [one_line(reloaded), text!("forced")])),
             Ok(reloaded) => (true, one_line(reloaded)),
-            Err(failure) => (false, failure.message.lines().next().unwrap_or_default().to_owned()),
+            Err(failure) => (false, failure.text().first_line()),
         };
         report(cause, &outcome);
         let last = LastReload { at_unix_ms: unix_ms(), cause, ok, message };
@@ -410,28 +411,28 @@ impl<E: Engine> Reloader<E> {
     }
 }
 
-fn one_line(reloaded: &Reloaded) -> String {
+fn one_line(reloaded: &Reloaded) -> Text {
     let Reloaded { policy, generation, duration_ms, .. } = reloaded;
-    if reloaded.changed {
-        format!("policy {policy}, generation {generation}, in {duration_ms} ms")
-    } else {
-        format!("policy {policy} ran already")
+    match reloaded.changed {
+        true => text!("policy {policy}, generation {generation}, in {duration_ms} ms", policy, generation, duration_ms),
+        false => text!("policy {policy} ran already", policy),
     }
 }
 
 fn report(cause: Cause, outcome: &Outcome) {
-    let cause = cause.name();
+    let cause = cause.text().english();
     match outcome {
         Ok(reloaded) if !reloaded.changed => tracing::info!("reload {cause}: nothing has changed"),
         Ok(reloaded) => {
             let Changes { listeners, upstreams, at_next_start } = &reloaded.changes;
-            let line = one_line(reloaded);
+            let (line, listeners) = (one_line(reloaded).english(), listeners.text().english());
+            let upstreams = upstreams.text().english();
             tracing::info!("reloaded {cause}: {line}; listeners {listeners}; upstreams {upstreams}");
             for setting in at_next_start {
                 tracing::warn!("{setting} was changed and takes effect at the next start");
             }
             for warning in &reloaded.warnings {
-                tracing::warn!("{warning}");
+                tracing::warn!("{}", warning.english());
             }
         }
         Err(Failure { message, report, .. }) => {

@@ -1,11 +1,11 @@
 //! What the rules of the running policy have done: the most active first, so that both what works and what nothing ever
 //! hits can be seen.
 
+use crate::language::{Text, text};
 use crate::live_policy::Running;
 use crate::policy::document::instant;
 use crate::policy::hits::{COUNTED_MAX, Counted, HitCount};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// The most rules that are listed for programs; those that were hit least are left out.
 pub const LISTED_MAX: usize = 1_000;
@@ -74,30 +74,54 @@ impl RulesStatus {
     }
 }
 
-impl fmt::Display for RulesStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl RulesStatus {
+    /// The lines of the status; none without rules.
+    pub(super) fn lines(&self) -> Vec<Text> {
         let Self { count, silent, uncounted, hits } = self;
         if *count == 0 {
-            return Ok(());
+            return Vec::new();
         }
-        write!(f, "rules       {count}, {silent} never hit")?;
-        if *uncounted > 0 {
-            write!(f, ", {uncounted} behind the first {COUNTED_MAX} not counted")?;
-        }
-        writeln!(f)?;
+        let mut lines = vec![match uncounted {
+            0 => text!("rules       {count}, {silent} never hit", count, silent),
+            _ => text!(
+                "rules       {count}, {silent} never hit, {uncounted} behind the first {most} not counted",
+                count,
+                silent,
+                uncounted,
+                most = COUNTED_MAX
+            ),
+        }];
         let rows = || hits.iter().filter(|row| row.decided + row.monitored > 0).take(ROWS);
         let width = rows().map(|row| row.rule.len()).max().unwrap_or(0);
-        for RuleStatus { rule, action, decided, monitored, last, owner, ticket, .. } in rows() {
-            write!(f, "  {rule:<width$}  {action}, {decided} decided, {monitored} monitored")?;
-            write!(f, ", last {}", last.as_deref().unwrap_or("never"))?;
-            for (title, note) in [("owner", owner), ("ticket", ticket)] {
-                if let Some(note) = note {
-                    write!(f, ", {title} {note}")?;
-                }
-            }
-            writeln!(f)?;
-        }
-        Ok(())
+        lines.extend(rows().map(|row| row.line(width)));
+        lines
+    }
+}
+
+impl RuleStatus {
+    fn line(&self, width: usize) -> Text {
+        let Self { rule, action, decided, monitored, last, owner, ticket, .. } = self;
+        let rule = format!("{rule:<width$}");
+        let did = match last {
+            Some(last) => text!(
+                "  {rule}  {action}, {decided} decided, {monitored} monitored, last {last}",
+                rule,
+                action,
+                decided,
+                monitored,
+                last
+            ),
+            None => text!(
+                "  {rule}  {action}, {decided} decided, {monitored} monitored, last never",
+                rule,
+                action,
+                decided,
+                monitored
+            ),
+        };
+        let owner = owner.iter().map(|owner| text!("owner {owner}", owner));
+        let ticket = ticket.iter().map(|ticket| text!("ticket {ticket}", ticket));
+        Text::joined(", ", std::iter::once(did).chain(owner).chain(ticket))
     }
 }
 
@@ -122,9 +146,10 @@ mod tests {
         let expected = "rules       3, 1 never hit\n  \
             a        nxdomain, 7 decided, 2 monitored, last 2026-01-01T00:00:00Z, owner noc, ticket SEC-1\n  \
             long-id  nxdomain, 0 decided, 1 monitored, last never\n";
-        assert_eq!(status.to_string(), expected);
-        assert_eq!(RulesStatus::default().to_string(), "", "without rules there is nothing to say");
+        assert_eq!(Text::lines(status.lines()).english(), expected);
+        assert_eq!(RulesStatus::default().lines(), [], "without rules there is nothing to say");
         let many = RulesStatus { count: 12_000, silent: 0, uncounted: 2_000, hits: Vec::new() };
-        assert_eq!(many.to_string(), "rules       12000, 0 never hit, 2000 behind the first 10000 not counted\n");
+        let told = "rules       12000, 0 never hit, 2000 behind the first 10000 not counted\n";
+        assert_eq!(Text::lines(many.lines()).english(), told);
     }
 }

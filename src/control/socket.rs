@@ -2,7 +2,7 @@
 //! bounded: connections, line length, and how long a silent peer is kept.
 
 use super::protocol::{self, Command, Failure, FailureCode};
-use crate::language::text;
+use crate::language::{Lang, Text, Told, text};
 use serde_json::Value;
 use std::fmt;
 use std::fs;
@@ -40,6 +40,17 @@ fn own_uid() -> u32 {
     fs::metadata("/proc/self").map_or(u32::MAX, |metadata| metadata.uid())
 }
 
+/// What was tried with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// To make its directory.
+    Make,
+    /// To look at it.
+    Look,
+    /// To listen there.
+    Listen,
+}
+
 /// Why the control socket cannot be opened.
 #[derive(Debug)]
 pub enum SocketError {
@@ -52,7 +63,7 @@ pub enum SocketError {
     /// The system said no.
     System {
         /// What was tried.
-        what: &'static str,
+        what: Tried,
         /// With which file.
         path: PathBuf,
         /// What it said.
@@ -60,32 +71,38 @@ pub enum SocketError {
     },
 }
 
-impl fmt::Display for SocketError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for SocketError {
+    fn text(&self) -> Text {
         match self {
-            Self::InUse(path) => write!(
-                f,
-                "control socket {}: another gateway answers there\n  stop it, or give this one a socket of its own: \
+            Self::InUse(path) => text!(
+                "control socket {path}: another gateway answers there\n  stop it, or give this one a socket of its own: \
                  `[control] socket` in gateway.toml, or `--socket PATH`",
-                path.display()
+                path = path.display()
             ),
-            Self::NotASocket(path) => {
-                write!(
-                    f,
-                    "control socket {}: a file that is not a socket is in the way; it is left alone",
-                    path.display()
-                )
-            }
-            Self::NotPrivate(path) => write!(
-                f,
-                "control socket: directory {} belongs to another user or is writable by others\n  name another place \
+            Self::NotASocket(path) => text!(
+                "control socket {path}: a file that is not a socket is in the way; it is left alone",
+                path = path.display()
+            ),
+            Self::NotPrivate(path) => text!(
+                "control socket: directory {path} belongs to another user or is writable by others\n  name another place \
                  with `[control] socket` in gateway.toml, or `--socket PATH`",
-                path.display()
+                path = path.display()
             ),
             Self::System { what, path, error } => {
-                write!(f, "control socket: cannot {what} {}: {error}", path.display())
+                let (path, error) = (path.display(), Text::of_io(error));
+                match what {
+                    Tried::Make => text!("control socket: cannot make {path}: {error}", path, error),
+                    Tried::Look => text!("control socket: cannot look at {path}: {error}", path, error),
+                    Tried::Listen => text!("control socket: cannot listen on {path}: {error}", path, error),
+                }
             }
         }
+    }
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text().english())
     }
 }
 
@@ -114,23 +131,23 @@ impl ControlSocket {
             move |error| SocketError::System { what, path, error }
         };
         let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(system("make", directory))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(system(Tried::Make, directory))?;
         refuse_shared_directory(directory)?;
         refuse_if_taken(path)?;
 
         // Bound under another name and moved into place, so that nobody ever finds it with a mode other than 0600.
         let fresh = directory.join(format!(".weir-{}.sock", std::process::id()));
         let _ = fs::remove_file(&fresh);
-        let listener = std_unix::UnixListener::bind(&fresh).map_err(system("bind", path))?;
+        let listener = std_unix::UnixListener::bind(&fresh).map_err(system(Tried::Listen, path))?;
         let placed = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))
             .and_then(|()| listener.set_nonblocking(true))
             .and_then(|()| fs::rename(&fresh, path))
             .and_then(|()| fs::symlink_metadata(path));
         let metadata = placed.map_err(|error| {
             let _ = fs::remove_file(&fresh);
-            system("place", path)(error)
+            system(Tried::Listen, path)(error)
         })?;
-        let listener = UnixListener::from_std(listener).map_err(system("listen on", path))?;
+        let listener = UnixListener::from_std(listener).map_err(system(Tried::Listen, path))?;
         let identity = (metadata.dev(), metadata.ino());
         Ok(Self { listener, path: path.to_path_buf(), identity, owner: metadata.uid() })
     }
@@ -140,10 +157,11 @@ impl ControlSocket {
         &self.path
     }
 
-    /// Serves until it is dropped: `answer` gets each command with who gave it, and says what becomes of it.
+    /// Serves until it is dropped: `answer` gets each command with who gave it and in which language, and says what becomes of
+    /// it.
     pub async fn serve<A, F>(self, answer: A)
     where
-        A: Fn(Command, Peer) -> F + Clone + 'static,
+        A: Fn(Command, Peer, Lang) -> F + Clone + 'static,
         F: Future<Output = Result<Value, Failure>> + 'static,
     {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -166,7 +184,7 @@ impl ControlSocket {
                 continue;
             };
             let answer = answer.clone();
-            let answer = move |command| answer(command, peer);
+            let answer = move |command, lang| answer(command, peer, lang);
             tokio::task::spawn_local(async move {
                 if let Err(error) = converse(stream, answer).await {
                     tracing::debug!("control connection: {error}");
@@ -190,7 +208,7 @@ impl Drop for ControlSocket {
 /// such as /tmp forbids that for files of others, so it is taken when it was named.
 fn refuse_shared_directory(directory: &Path) -> Result<(), SocketError> {
     let metadata = fs::metadata(directory).map_err(|error| SocketError::System {
-        what: "look at",
+        what: Tried::Look,
         path: directory.to_path_buf(),
         error,
     })?;
@@ -204,7 +222,7 @@ fn refuse_if_taken(path: &Path) -> Result<(), SocketError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(SocketError::System { what: "look at", path: path.to_path_buf(), error }),
+        Err(error) => return Err(SocketError::System { what: Tried::Look, path: path.to_path_buf(), error }),
     };
     if !metadata.file_type().is_socket() {
         return Err(SocketError::NotASocket(path.to_path_buf()));
@@ -213,9 +231,7 @@ fn refuse_if_taken(path: &Path) -> Result<(), SocketError> {
         Ok(_) => Err(SocketError::InUse(path.to_path_buf())),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => {
-            Err(SocketError::System { what: "look whether anyone answers at", path: path.to_path_buf(), error })
-        }
+        Err(error) => Err(SocketError::System { what: Tried::Look, path: path.to_path_buf(), error }),
     }
 }
 
@@ -248,7 +264,7 @@ fn turn_away(stream: &UnixStream, failure: Failure) {
 
 async fn converse<A, F>(stream: UnixStream, answer: A) -> io::Result<()>
 where
-    A: Fn(Command) -> F,
+    A: Fn(Command, Lang) -> F,
     F: Future<Output = Result<Value, Failure>>,
 {
     let (read, mut write) = stream.into_split();
@@ -268,7 +284,7 @@ where
                 let message = text!("a request is at most {most} bytes long", most = protocol::REQUEST_MAX);
                 Err(Failure::new(FailureCode::BadRequest, message))
             }
-            Ok((command, lang)) => answer(command).await.map_err(|failure| failure.in_language(lang)),
+            Ok((command, lang)) => answer(command, lang).await.map_err(|failure| failure.in_language(lang)),
             Err(failure) => Err(failure),
         };
         let response = protocol::write_response(&result);
@@ -310,9 +326,11 @@ mod tests {
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&runtime, async {
             let socket = ControlSocket::bind(path).unwrap();
-            let server = tokio::task::spawn_local(socket.serve(|command, _peer| async move {
+            let server = tokio::task::spawn_local(socket.serve(|command, _peer, _lang| async move {
                 match command {
-                    Command::Reload { .. } => Err(Failure::new(FailureCode::PolicyFaults, "two faults")),
+                    Command::Reload { .. } => {
+                        Err(Failure::new(FailureCode::PolicyFaults, Text::verbatim("two faults")))
+                    }
                     other => Ok(serde_json::json!({ "asked": format!("{other:?}") })),
                 }
             }));

@@ -5,9 +5,9 @@ use super::history::report::UnconfirmedStatus;
 use super::incidents::report::IncidentStatus;
 use super::reload::LastReload;
 use super::rules::RulesStatus;
+use crate::language::{Text, Told, text};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// What `weir status` shows. Fields are only ever added.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub struct Status {
     #[serde(default)]
     pub top: super::top::Top,
     /// What somebody should look at.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Text>,
 }
 
 /// The policy that runs.
@@ -64,7 +64,7 @@ pub struct PolicyStatus {
     /// 1 for the first of the process.
     pub generation: u64,
     /// The directory, or what stands in for one.
-    pub origin: String,
+    pub origin: Text,
     /// Seconds since it was published.
     pub age_s: u64,
 }
@@ -150,7 +150,7 @@ pub struct Memory {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryLimit {
     /// Which part, with the number of things that it holds.
-    pub what: String,
+    pub what: Text,
     /// At most so much.
     pub bytes: u64,
 }
@@ -193,99 +193,145 @@ pub fn resident_bytes() -> u64 {
     line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for Status {
+    fn text(&self) -> Text {
         let PolicyStatus { id, generation, origin, age_s } = &self.policy;
-        writeln!(f, "weir {}, pid {}, up {}", self.version, self.pid, seconds_text(self.uptime_s))?;
-        writeln!(f, "policy      {id}, generation {generation}, {} old, from {origin}", seconds_text(*age_s))?;
-        if let Some(unconfirmed) = &self.unconfirmed {
-            writeln!(f, "UNCONFIRMED {unconfirmed}")?;
-        }
-        self.incidents.fmt(f)?;
-        match &self.last_reload {
-            Some(reload) => writeln!(f, "reload      {reload}")?,
-            None => writeln!(f, "reload      none since the start")?,
-        }
-        writeln!(f, "listeners   {}", self.listeners.join(" "))?;
-        writeln!(f, "workers     {}", self.workers)?;
-        self.write_queries(f)?;
-        self.rules.fmt(f)?;
-        self.write_cookies(f)?;
-        self.write_cache(f)?;
-        self.write_upstreams(f)?;
-        self.write_feeds(f)?;
-        self.write_memory(f)?;
-        self.top.fmt(f)?;
-        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning     {warning}"))
+        let up = seconds_text(self.uptime_s);
+        let mut lines = vec![
+            text!("weir {version}, pid {pid}, up {up}", version = self.version, pid = self.pid, up),
+            text!(
+                "policy      {id}, generation {generation}, {age} old, from {origin}",
+                id,
+                generation,
+                age = seconds_text(*age_s),
+                origin
+            ),
+        ];
+        lines.extend(self.unconfirmed.iter().map(|waiting| text!("UNCONFIRMED {waiting}", waiting = waiting.text())));
+        lines.extend(self.incidents.lines());
+        lines.push(match &self.last_reload {
+            Some(reload) => text!("reload      {reload}", reload = reload.text()),
+            None => text!("reload      none since the start"),
+        });
+        lines.push(text!("listeners   {listeners}", listeners = self.listeners.join(" ")));
+        lines.push(text!("workers     {n}", n = self.workers));
+        self.tell_queries(&mut lines);
+        lines.extend(self.rules.lines());
+        lines.push(self.cookies.text());
+        lines.push(self.cache.text());
+        self.tell_upstreams(&mut lines);
+        self.tell_feeds(&mut lines);
+        self.tell_memory(&mut lines);
+        lines.extend(self.top.lines());
+        lines.extend(self.warnings.iter().map(|warning| text!("warning     {warning}", warning)));
+        Text::lines(lines)
     }
 }
 
 impl Status {
-    fn write_queries(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn tell_queries(&self, lines: &mut Vec<Text>) {
         let Queries { total, outcomes, reasons, monitored, in_flight } = &self.queries;
-        writeln!(f, "queries     {total}, {in_flight} in flight")?;
-        for (title, counts) in [("outcomes", outcomes), ("reasons", reasons), ("monitored", monitored)] {
-            let counts: Vec<_> =
-                counts.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{name} {count}")).collect();
-            if !counts.is_empty() {
-                writeln!(f, "  {title:<10}{}", counts.join(", "))?;
-            }
-        }
-        Ok(())
+        lines.push(text!("queries     {total}, {in_flight} in flight", total, in_flight));
+        let counts = |counts: &BTreeMap<String, u64>| {
+            let some = counts.iter().filter(|(_, count)| **count > 0);
+            let counts: Vec<_> = some.map(|(name, count)| format!("{name} {count}")).collect();
+            Some(counts.join(", ")).filter(|counts| !counts.is_empty())
+        };
+        lines.extend(counts(outcomes).map(|counts| text!("  outcomes  {counts}", counts)));
+        lines.extend(counts(reasons).map(|counts| text!("  reasons   {counts}", counts)));
+        lines.extend(counts(monitored).map(|counts| text!("  monitored {counts}", counts)));
     }
 
-    fn write_cookies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CookieStatus { mode, require, secrets_of_file, valid, wrong, client_only } = &self.cookies;
-        if mode != "terminate" {
-            return writeln!(f, "cookies     {mode}");
-        }
-        let secrets = if *secrets_of_file { "secrets of the policy" } else { "a secret drawn at the start" };
-        let required = if *require { ", required" } else { "" };
-        writeln!(f, "cookies     {secrets}{required}, {valid} valid, {wrong} wrong, {client_only} client-only")
-    }
-
-    fn write_cache(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CacheStatus { entries, bytes, size_bytes, hits, evictions } = self.cache;
-        if size_bytes == 0 {
-            return writeln!(f, "cache       off");
-        }
-        let (bytes, size) = (bytes_text(bytes), bytes_text(size_bytes));
-        writeln!(f, "cache       {entries} answers, {bytes} of {size}, {hits} hits, {evictions} evictions")
-    }
-
-    fn write_upstreams(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn tell_upstreams(&self, lines: &mut Vec<Text>) {
         let width = self.upstreams.iter().map(|one| one.name.len()).max().unwrap_or(0);
         for (n, one) in self.upstreams.iter().enumerate() {
-            let title = if n == 0 { "upstreams" } else { "" };
-            let UpstreamStatus { name, address, pool, tier, queries, timeouts, .. } = one;
-            let health = if one.healthy { "up" } else { "DOWN" };
-            let srtt = one.srtt_ms.map_or_else(|| "no answer yet".to_owned(), |ms| format!("{ms:.1} ms"));
-            writeln!(
-                f,
-                "{title:<12}{name:<width$}  {address}, pool {pool}, tier {tier}, {health}, {srtt}, {queries} queries, \
-                 {timeouts} timeouts"
-            )?;
+            let line = Text::joined("  ", [Text::verbatim(format!("{:<width$}", one.name)), one.text()]);
+            lines.push(if n == 0 { text!("upstreams   {upstreams}", upstreams = line) } else { below(line) });
         }
-        Ok(())
     }
 
-    fn write_feeds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn tell_feeds(&self, lines: &mut Vec<Text>) {
         let width = self.feeds.iter().map(|feed| feed.name.len()).max().unwrap_or(0);
         for (n, feed) in self.feeds.iter().enumerate() {
-            let title = if n == 0 { "feeds" } else { "" };
             // What is the matter is among the warnings below.
-            let line = feed.to_string();
-            writeln!(f, "{title:<12}{:<width$}  {}", feed.name, line.lines().next().unwrap_or_default())?;
+            let line = Text::joined("  ", [Text::verbatim(format!("{:<width$}", feed.name)), feed.line()]);
+            lines.push(if n == 0 { text!("feeds       {feed}", feed = line) } else { below(line) });
         }
-        Ok(())
     }
 
-    fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn tell_memory(&self, lines: &mut Vec<Text>) {
         let allowed = self.memory.limits.iter().map(|limit| limit.bytes).sum();
         let (resident, allowed) = (bytes_text(self.memory.resident_bytes), bytes_text(allowed));
-        writeln!(f, "memory      {resident} resident, the configuration allows {allowed}")?;
-        let limits = &self.memory.limits;
-        limits.iter().try_for_each(|limit| writeln!(f, "  {:<10}{}", bytes_text(limit.bytes), limit.what))
+        lines.push(text!("memory      {resident} resident, the configuration allows {allowed}", resident, allowed));
+        lines.extend(self.memory.limits.iter().map(MemoryLimit::text));
+    }
+}
+
+/// A line below the first of its kind.
+fn below(line: Text) -> Text {
+    Text::joined("", [Text::verbatim(" ".repeat(12)), line])
+}
+
+impl Told for CookieStatus {
+    fn text(&self) -> Text {
+        let Self { mode, require, secrets_of_file, valid, wrong, client_only } = self;
+        if mode != "terminate" {
+            return text!("cookies     {mode}", mode);
+        }
+        let secrets = match secrets_of_file {
+            true => text!("secrets of the policy"),
+            false => text!("a secret drawn at the start"),
+        };
+        let parts = [secrets].into_iter().chain(require.then(|| text!("required")));
+        text!(
+            "cookies     {secrets}, {valid} valid, {wrong} wrong, {client_only} client-only",
+            secrets = Text::joined(", ", parts),
+            valid,
+            wrong,
+            client_only
+        )
+    }
+}
+
+impl Told for CacheStatus {
+    fn text(&self) -> Text {
+        let Self { entries, bytes, size_bytes, hits, evictions } = *self;
+        if size_bytes == 0 {
+            return text!("cache       off");
+        }
+        let (bytes, size) = (bytes_text(bytes), bytes_text(size_bytes));
+        text!(
+            "cache       {entries} answers, {bytes} of {size}, {hits} hits, {evictions} evictions",
+            entries,
+            bytes,
+            size,
+            hits,
+            evictions
+        )
+    }
+}
+
+impl Told for UpstreamStatus {
+    fn text(&self) -> Text {
+        let Self { address, pool, tier, queries, timeouts, .. } = self;
+        let health = if self.healthy { text!("up") } else { text!("DOWN") };
+        let srtt = self.srtt_ms.map_or_else(|| text!("no answer yet"), |ms| Text::verbatim(format!("{ms:.1} ms")));
+        text!(
+            "{address}, pool {pool}, tier {tier}, {health}, {srtt}, {queries} queries, {timeouts} timeouts",
+            address,
+            pool,
+            tier,
+            health,
+            srtt,
+            queries,
+            timeouts
+        )
+    }
+}
+
+impl Told for MemoryLimit {
+    fn text(&self) -> Text {
+        Text::joined("", [Text::verbatim(format!("  {:<10}", bytes_text(self.bytes))), self.what.clone()])
     }
 }
 
@@ -312,7 +358,7 @@ mod tests {
             version: "0.1.0".into(),
             pid: 7,
             uptime_s: 61,
-            policy: PolicyStatus { id: "abc".into(), generation: 2, origin: "policies".into(), age_s: 5 },
+            policy: PolicyStatus { id: "abc".into(), generation: 2, origin: Text::verbatim("policies"), age_s: 5 },
             incidents: IncidentStatus::default(),
             unconfirmed: None,
             last_reload: None,
@@ -335,12 +381,12 @@ mod tests {
             feeds: Vec::new(),
             memory: Memory {
                 resident_bytes: 1 << 20,
-                limits: vec![MemoryLimit { what: "cache".into(), bytes: 1 << 21 }],
+                limits: vec![MemoryLimit { what: Text::verbatim("cache"), bytes: 1 << 21 }],
             },
             top: super::super::top::Top::default(),
-            warnings: vec!["too few descriptors".into()],
+            warnings: vec![Text::verbatim("too few descriptors")],
         };
-        let text = status.to_string();
+        let text = status.text().english();
         let parts = [
             "up 1 min 1 s",
             "abc, generation 2",

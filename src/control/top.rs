@@ -3,13 +3,13 @@
 
 use super::status::seconds_text;
 use crate::clock::Now;
+use crate::language::{Text, Told as _, text};
 use crate::ledger::alerts::{Alert, AlertKind, Numbers, Subject};
 use crate::ledger::hitters::{Account, Hitter, Hitters};
 use crate::ledger::traffic::{RATE, Traffic};
 use crate::ledger::watch::{Refused, Watch};
 use crate::policy::document::words::TypeName;
 use serde::{Deserialize, Serialize};
-use std::fmt::{self, Display};
 use std::hash::Hash;
 
 /// Rows of a list at the most.
@@ -87,7 +87,7 @@ pub struct List {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Who or what; names as master-file text, ASCII with escapes.
-    pub what: String,
+    pub what: Text,
     /// Queries a second, at least.
     pub queries_per_s: f64,
     /// So many more at the most.
@@ -118,17 +118,17 @@ pub struct AlertRow {
     /// Which attack.
     pub kind: String,
     /// On which zone, or from or toward which network.
-    pub subject: String,
+    pub subject: Text,
     /// When it began, in milliseconds since 1970-01-01 UTC.
     pub since_unix_ms: u64,
     /// Seconds since then.
     pub age_s: u64,
     /// The numbers that gave it away.
-    pub why: String,
+    pub why: Text,
     /// What the gateway does.
-    pub done: String,
+    pub done: Text,
     /// What somebody may do.
-    pub suggestion: String,
+    pub suggestion: Text,
 }
 
 /// What goes on now, with `rows` rows of each list.
@@ -137,20 +137,20 @@ pub fn top(watch: &Watch, now: Now, rows: usize, samples_lost: u64) -> Top {
     let all = watch.types.total();
     let list = |by, rows| List { by, rows };
     let lists = vec![
-        list(By::Source, traffic_rows(&watch.hosts, rows, |host| host.addr().to_string())),
-        list(By::Network, traffic_rows(&watch.networks, rows, ToString::to_string)),
-        list(By::Zone, plain_rows(&watch.zones, all, rows, ToString::to_string)),
-        list(By::Name, plain_rows(&watch.names, all, rows, ToString::to_string)),
+        list(By::Source, traffic_rows(&watch.hosts, rows, |host| plain(&host.addr()))),
+        list(By::Network, traffic_rows(&watch.networks, rows, plain)),
+        list(By::Zone, plain_rows(&watch.zones, all, rows, plain)),
+        list(By::Name, plain_rows(&watch.names, all, rows, plain)),
         list(By::Type, plain_rows(&watch.types, all, rows, type_text)),
         list(By::Reason, plain_rows(&watch.denied, all, rows, refused_text)),
     ];
     let alerts = watch.alerts.list(now).map(|(active, age)| AlertRow {
         kind: active.alert.kind.name().to_owned(),
-        subject: active.alert.subject.to_string(),
+        subject: active.alert.subject.text(),
         since_unix_ms: active.since_unix_ms,
         age_s: age.as_secs(),
         why: why(&active.alert),
-        done: active.alert.done.to_owned(),
+        done: active.alert.done.text(),
         suggestion: suggestion(&active.alert),
     });
     Top {
@@ -164,20 +164,28 @@ pub fn top(watch: &Watch, now: Now, rows: usize, samples_lost: u64) -> Top {
     }
 }
 
-fn refused_text(Refused { reason, monitored, network }: &Refused) -> String {
-    let would = if *monitored { "would: " } else { "" };
-    format!("{would}{} {network}", reason.name())
+fn refused_text(Refused { reason, monitored, network }: &Refused) -> Text {
+    let (reason, network) = (reason.name(), network);
+    match monitored {
+        true => text!("would: {reason} {network}", reason, network),
+        false => Text::verbatim(format!("{reason} {network}")),
+    }
 }
 
-fn type_text(qtype: &u16) -> String {
-    if *qtype == 0 { "unreadable".to_owned() } else { TypeName(*qtype).to_string() }
+fn type_text(qtype: &u16) -> Text {
+    if *qtype == 0 { text!("unreadable") } else { Text::verbatim(TypeName(*qtype).to_string()) }
+}
+
+/// What is the same in every language.
+fn plain(what: &impl ToString) -> Text {
+    Text::verbatim(what.to_string())
 }
 
 fn plain_rows<K: Clone + Eq + Hash, V: Account>(
     hitters: &Hitters<K, V>,
     all: f64,
     rows: usize,
-    text: impl Fn(&K) -> String,
+    text: impl Fn(&K) -> Text,
 ) -> Vec<Row> {
     hitters.top(rows).iter().map(|hitter| row(hitter, all, &text)).collect()
 }
@@ -185,7 +193,7 @@ fn plain_rows<K: Clone + Eq + Hash, V: Account>(
 fn traffic_rows<K: Clone + Eq + Hash>(
     hitters: &Hitters<K, Traffic>,
     rows: usize,
-    text: impl Fn(&K) -> String,
+    text: impl Fn(&K) -> Text,
 ) -> Vec<Row> {
     let with_traffic = |hitter: &Hitter<'_, K, Traffic>| {
         let Traffic { queries, over, limited, received, sent, .. } = hitter.account;
@@ -197,7 +205,7 @@ fn traffic_rows<K: Clone + Eq + Hash>(
     hitters.top(rows).iter().map(with_traffic).collect()
 }
 
-fn row<K, V>(hitter: &Hitter<'_, K, V>, all: f64, text: &impl Fn(&K) -> String) -> Row {
+fn row<K, V>(hitter: &Hitter<'_, K, V>, all: f64, text: &impl Fn(&K) -> Text) -> Row {
     let certain = hitter.weight - hitter.error;
     Row {
         what: text(hitter.key),
@@ -209,45 +217,58 @@ fn row<K, V>(hitter: &Hitter<'_, K, V>, all: f64, text: &impl Fn(&K) -> String) 
 }
 
 /// The numbers that gave an attack away, as a sentence without an end.
-pub fn why(alert: &Alert) -> String {
+pub fn why(alert: &Alert) -> Text {
     let Numbers { queries, bad_permille, names, sources, received, sent, wanted, age_s } = alert.numbers;
     let percent = bad_permille / 10;
-    let times = |bytes: u64| bytes as f64 / received.max(1) as f64;
+    let times = |bytes: u64| format!("{:.1}", bytes as f64 / received.max(1) as f64);
     match alert.kind {
         AlertKind::RetryStorm | AlertKind::RandomSubdomains => {
-            format!("{queries} q/s, {percent}% fail, {names} names, {sources} sources")
+            text!("{queries} q/s, {percent}% fail, {names} names, {sources} sources", queries, percent, names, sources)
         }
-        AlertKind::Reflection => format!(
-            "{queries} q/s over UDP, {names} questions, answers {:.1}x the queries, sent {:.1}x, {percent}% over limits",
-            times(wanted),
-            times(sent)
+        AlertKind::Reflection => text!(
+            "{queries} q/s over UDP, {names} questions, answers {wanted}x the queries, sent {sent}x, {percent}% over limits",
+            queries,
+            names,
+            wanted = times(wanted),
+            sent = times(sent),
+            percent
         ),
-        AlertKind::Flood if alert.subject == Subject::ManySources => {
-            format!("{queries} q/s, {percent}% from sources that are not known, at least {sources} of them")
+        AlertKind::Flood if alert.subject == Subject::ManySources => text!(
+            "{queries} q/s, {percent}% from sources that are not known, at least {sources} of them",
+            queries,
+            percent,
+            sources
+        ),
+        AlertKind::Hijack => text!("an answer that no expect rule admits"),
+        AlertKind::Flood => {
+            text!("{queries} q/s, {percent}% over the source limit, {sources} sources", queries, percent, sources)
         }
-        AlertKind::Hijack => "an answer that no expect rule admits".to_owned(),
-        AlertKind::OldFeed => {
-            let (age, limit) = (seconds_text(age_s.0), seconds_text(age_s.1));
-            format!("not confirmed for {age}, and may be for {limit} at most")
-        }
-        AlertKind::Flood => format!("{queries} q/s, {percent}% over the source limit, {sources} sources"),
+        AlertKind::OldFeed => text!(
+            "not confirmed for {age}, and may be for {limit} at most",
+            age = seconds_text(age_s.0),
+            limit = seconds_text(age_s.1)
+        ),
     }
 }
 
 /// What somebody may do about an attack: a command, where there is one.
-pub fn suggestion(alert: &Alert) -> String {
+pub fn suggestion(alert: &Alert) -> Text {
+    let subject = alert.subject.text();
     match (alert.kind, &alert.subject) {
-        (AlertKind::RetryStorm, Subject::Zone(zone)) => {
-            format!("weir block {zone} --for 1h --reason \"retry storm\"")
+        (AlertKind::RetryStorm, Subject::Zone(_)) => {
+            text!("weir block {zone} --for 1h --reason \"retry storm\"", zone = subject)
         }
-        (AlertKind::Flood, Subject::Network(network)) => {
-            format!("weir mode under-attack --for 30m --reason \"flood\"; or deny {network} in access.toml")
+        (AlertKind::Flood, Subject::Network(_)) => text!(
+            "weir mode under-attack --for 30m --reason \"flood\"; or deny {network} in access.toml",
+            network = subject
+        ),
+        (AlertKind::Hijack, _) => {
+            text!("weir explain {subject}; then the zone's registrar and its name servers: who changed them?", subject)
         }
-        (AlertKind::Hijack, subject) => {
-            format!("weir explain {subject}; then the zone's registrar and its name servers: who changed them?")
+        (AlertKind::OldFeed, feed) => {
+            Text::verbatim(format!("weir feed {feed}; weir feed refresh {feed}", feed = feed.text().english()))
         }
-        (AlertKind::OldFeed, feed) => format!("weir feed {feed}; weir feed refresh {feed}"),
-        (kind, _) => format!("weir mode under-attack --for 30m --reason \"{}\"", kind.name()),
+        (kind, _) => Text::verbatim(format!("weir mode under-attack --for 30m --reason \"{}\"", kind.name())),
     }
 }
 
@@ -269,20 +290,23 @@ impl Top {
     }
 }
 
-/// The lines of the status: the heaviest of each kind, and each alert.
-impl Display for Top {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Top {
+    /// The lines of the status: the heaviest of each kind, and each alert.
+    pub(super) fn lines(&self) -> Vec<Text> {
+        let mut lines = Vec::new();
         for by in By::ALL.into_iter().filter(|by| !self.list(*by).is_empty()) {
-            let text = |row: &Row| format!("{} {}/s", row.what, rate_text(row.queries_per_s));
-            let rows: Vec<_> = self.list(by).iter().take(STATUS_ROWS).map(text).collect();
-            writeln!(f, "top {:<8}{}", by.name(), rows.join(", "))?;
+            let rate = |row: &Row| format!("{}/s", rate_text(row.queries_per_s));
+            let row = |row: &Row| Text::joined(" ", [row.what.clone(), Text::verbatim(rate(row))]);
+            let rows = Text::joined(", ", self.list(by).iter().take(STATUS_ROWS).map(row));
+            lines.push(Text::joined("", [Text::verbatim(format!("top {:<8}", by.name())), rows]));
         }
-        for alert in &self.alerts {
-            let AlertRow { kind, subject, age_s, why, done, suggestion, .. } = alert;
-            writeln!(f, "ALERT       {kind} {subject}, for {}: {why}", super::status::seconds_text(*age_s))?;
-            writeln!(f, "  done      {done}\n  try       {suggestion}")?;
+        for AlertRow { kind, subject, age_s, why, done, suggestion, .. } in &self.alerts {
+            let age = super::status::seconds_text(*age_s);
+            lines.push(text!("ALERT       {kind} {subject}, for {age}: {why}", kind, subject, age, why));
+            lines.push(text!("  done      {done}", done));
+            lines.push(text!("  try       {suggestion}", suggestion));
         }
-        Ok(())
+        lines
     }
 }
 
@@ -291,6 +315,7 @@ mod tests {
     use super::*;
     use crate::clock::Moment;
     use crate::dns::name::Name;
+    use crate::language::Phrase;
     use crate::ledger::journal::RuleId;
     use crate::ledger::samples::{Sample, Trace};
     use crate::verdict::{Outcome, Reason};
@@ -324,7 +349,7 @@ mod tests {
         watch.note(&sample("2001:db8::1", "www.b.example", Reason::Filter, None));
         watch.note(&sample("2001:db8::1", ".", Reason::Malformed, None));
         let top = top(&watch, Now::default(), 1, 0);
-        let first = |by: By| top.list(by).iter().map(|row| row.what.as_str()).collect::<Vec<_>>();
+        let first = |by: By| top.list(by).iter().map(|row| row.what.english()).collect::<Vec<_>>();
         let firsts = By::ALL.map(|by| first(by).join(" "));
         let expected = ["192.0.2.1", "192.0.2.0/24", "a.example", "www.a.example", "AAAA", "would: rrl 192.0.2.0/24"];
         assert_eq!(firsts, expected, "one row each");
@@ -365,9 +390,9 @@ mod tests {
             (AlertKind::Flood, Subject::ManySources, "98% from sources that are not known", "--reason \"flood\""),
         ];
         for (kind, subject, reason, way_out) in cases {
-            let alert = Alert { unix_ms: 0, kind, subject, numbers, done: "" };
-            assert!(why(&alert).contains(reason), "{}", why(&alert));
-            assert!(suggestion(&alert).contains(way_out), "{}", suggestion(&alert));
+            let alert = Alert { unix_ms: 0, kind, subject, numbers, done: Phrase::default() };
+            assert!(why(&alert).english().contains(reason), "{:?}", why(&alert));
+            assert!(suggestion(&alert).english().contains(way_out), "{:?}", suggestion(&alert));
         }
     }
 

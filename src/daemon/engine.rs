@@ -13,7 +13,7 @@ use crate::control::history::request::{FeedCopy, Order, Source};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Engine, Loaded};
 use crate::gateway::Gateway;
-use crate::language::{Said, text};
+use crate::language::{Text, Told as _, text};
 use crate::ledger::Ledger;
 use crate::listen::{Settings, StartError, Workers};
 use crate::live_policy::{PublishError, Running, Shared};
@@ -52,8 +52,8 @@ pub(super) async fn start_workers(
     // It waits for threads, which a runtime's own thread must not.
     let started = tokio::task::spawn_blocking(move || Workers::start(settings, core)).await;
     started
-        .map_err(|error| RunError::Workers(format!("the workers did not start: {error}")))?
-        .map_err(|error| RunError::Workers(error.to_string()))
+        .map_err(|error| RunError::Workers(text!("the workers did not start: {error}", error)))?
+        .map_err(|error| RunError::Workers(error.text()))
 }
 
 /// See above.
@@ -76,7 +76,7 @@ pub(super) struct GatewayEngine {
 #[derive(Debug)]
 pub(super) struct Candidate {
     policy: Policy,
-    warnings: Vec<String>,
+    warnings: Vec<Text>,
     coming: Coming,
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Candidate {
 struct InHand {
     placed: Placed,
     order: Order,
-    warnings: Vec<String>,
+    warnings: Vec<Text>,
 }
 
 /// What a new policy needs beside listeners, open already.
@@ -137,7 +137,7 @@ impl GatewayEngine {
         if sound {
             return Ok(());
         }
-        Err(RunError::Workers("a worker did not end in time, or had panicked".to_owned()))
+        Err(RunError::Workers(text!("a worker did not end in time, or had panicked")))
     }
 
     async fn set_listeners(&mut self, listen: &[SocketAddr]) -> Result<(), StartError> {
@@ -188,14 +188,14 @@ impl Engine for GatewayEngine {
         let log = match new.log.file == running.policy.server.log.file {
             true => None,
             false => {
-                Some(query_log::open(new.log.file.as_deref()).map_err(|error| stays(FailureCode::CannotOpen, error))?)
+                Some(query_log::open(new.log.file.as_deref()).map_err(|error| stays(FailureCode::CannotOpen, &error))?)
             }
         };
         let metrics = self.metrics.open(new.metrics).await;
-        let metrics = metrics.map_err(|error| stays(FailureCode::CannotListen, error))?;
+        let metrics = metrics.map_err(|error| stays(FailureCode::CannotListen, &error))?;
         let mut both = running.policy.server.listen.clone();
         both.extend(new.listen.iter().filter(|address| !running.policy.server.listen.contains(address)));
-        self.set_listeners(&both).await.map_err(|error| stays(FailureCode::CannotListen, error))?;
+        self.set_listeners(&both).await.map_err(|error| stays(FailureCode::CannotListen, &error.text()))?;
         Ok(Opened { metrics, log })
     }
 
@@ -218,7 +218,7 @@ impl Engine for GatewayEngine {
         Ok(is_written)
     }
 
-    async fn note(&mut self, order: &Order) -> Vec<String> {
+    async fn note(&mut self, order: &Order) -> Vec<Text> {
         let Some(InHand { placed, warnings, .. }) = self.placed.take() else { return Vec::new() };
         // Also where nothing was published: what was wrong with the directory may be mended.
         self.site.set_policy_warnings(warnings);
@@ -230,13 +230,17 @@ impl Engine for GatewayEngine {
             if let Some(FeedCopy { name, copy }) = &order.feed
                 && let Err(error) = store.commit(name, copy)
             {
-                notes.push(format!("feed {name} is in force and not kept for the next start: {error}"));
+                notes.push(text!(
+                    "feed {name} is in force and not kept for the next start: {error}",
+                    name,
+                    error = Text::of_io(&error)
+                ));
             }
             site.forget_feeds(&store);
             notes
         })
         .await;
-        noted.unwrap_or_else(|failure| vec![failure.message])
+        noted.unwrap_or_else(|failure| vec![failure.text()])
     }
 
     fn overdue(&self) -> Option<Order> {
@@ -256,7 +260,7 @@ impl Engine for GatewayEngine {
                     PublishError::Upstreams(_) => FailureCode::Unavailable,
                     PublishError::LacksMode(_) => FailureCode::PolicyFaults,
                 };
-                return Err(stays(code, error));
+                return Err(stays(code, &error.text()));
             }
         };
         self.metrics.follow(next.policy.server.metrics, opened.metrics, &self.site);
@@ -300,9 +304,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// A refusal after which nothing has changed.
-fn stays(code: FailureCode, cause: impl Said) -> Failure {
-    let arguments = vec![("cause", cause.argument())];
-    Failure::new(code, text!("{cause}\n  the running policy stays, whole").with(arguments))
+fn stays(code: FailureCode, cause: &Text) -> Failure {
+    Failure::new(code, text!("{cause}\n  the running policy stays, whole", cause))
 }
 
 pub(super) async fn free(mut running: Arc<Running>) {
@@ -328,17 +331,17 @@ pub(super) async fn free(mut running: Arc<Running>) {
 fn load(recipe: &Recipe, running: &Running, site: &Site, order: &Order) -> Result<Loaded<Candidate>, Failure> {
     let (origin, desk, whole, running) = (&recipe.origin, &site.history, running, &*running.base);
     if let Some(directory) = origin.directory() {
-        desk.mend(directory).map_err(|half| stays(FailureCode::PolicyFaults, half))?;
+        desk.mend(directory).map_err(|half| stays(FailureCode::PolicyFaults, &half))?;
     }
-    let faulty = |name: &str, report: Report| {
+    let faulty = |name: &Text, report: Report| {
         let message =
             text!("the policy of {name} has faults ({sum}): the running policy stays", name, sum = report.sum());
-        Failure::of_faults(message, name, report)
+        Failure::of_faults(message, name.clone(), report)
     };
     let fetched = match desk.fetch(origin.directory(), running.id, order)? {
         Some(fetched) => fetched,
         None => {
-            let name = origin.to_string();
+            let name = origin.text();
             let (files, faults) = origin.read().map_err(|report| faulty(&name, report))?;
             let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
             Fetched { coming, faults, name, notes: Vec::new() }
@@ -352,10 +355,10 @@ fn load(recipe: &Recipe, running: &Running, site: &Site, order: &Order) -> Resul
     };
     let (policy, report) =
         recipe.compile_with(&coming.files, copies, faults, Some(running)).map_err(|report| faulty(&name, report))?;
-    let mut warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
+    let mut warnings = report.texts();
     if policy.id != running.id {
         let held = planning::hold(site, whole, &policy, order, origin.directory());
-        warnings.extend(held.map_err(|failure| stays(failure.code, failure.message))?);
+        warnings.extend(held.map_err(|failure| stays(failure.code, &failure.text()))?);
     }
     Ok(Loaded {
         id: policy.id.to_string(),

@@ -2,6 +2,7 @@
 
 use crate::control::origin::Origin;
 use crate::control::socket::SocketError;
+use crate::language::{Text, Told, text};
 use crate::policy::document::Report;
 use crate::telemetry::TracingFault;
 use crate::upstream::RegistryFull;
@@ -25,20 +26,20 @@ pub enum RunError {
         /// All of them.
         report: Report,
         /// Why not.
-        cause: String,
+        cause: Text,
     },
     /// The policy directory is not whole, or the way back is barred; it says why.
-    Directory(String),
+    Directory(Text),
     /// The lab could not be started.
     Lab(io::Error),
     /// The control socket could not be opened.
     Socket(SocketError),
     /// A listener could not be opened, or a worker did not start; it says which.
-    Workers(String),
+    Workers(Text),
     /// The address of `[metrics] listen` could not be opened; it says which.
-    Metrics(String),
+    Metrics(Text),
     /// The file of `[log]` could not be opened; it says which.
-    Log(String),
+    Log(Text),
     /// `WEIR_LOG` is no filter.
     Tracing(TracingFault),
     /// More upstreams than there may be.
@@ -56,26 +57,38 @@ pub enum RunError {
     },
 }
 
+impl Told for RunError {
+    fn text(&self) -> Text {
+        match self {
+            Self::Policy { origin, .. } => {
+                text!("the policy of {origin} has faults: nothing was started", origin = origin.text())
+            }
+            Self::NoLastGood { origin, cause, .. } => text!(
+                "the policy of {origin} has faults, and there is no last good one: {cause}\n  nothing was started",
+                origin = origin.text(),
+                cause
+            ),
+            Self::Lab(error) => text!("the lab could not be started: {error}", error = Text::of_io(error)),
+            Self::Socket(error) => error.text(),
+            Self::Directory(cause) | Self::Workers(cause) | Self::Metrics(cause) | Self::Log(cause) => cause.clone(),
+            Self::Tracing(fault) => fault.text(),
+            Self::Upstreams(error) => error.text(),
+            Self::Random(error) => text!("the system gives no random bytes: {error}", error),
+            Self::System(error) => {
+                text!("the system refused what every gateway needs: {error}", error = Text::of_io(error))
+            }
+            Self::EndedAtOnce { signal, unanswered } => text!(
+                "{signal} came a second time: ended at once, {unanswered} queries were not answered",
+                signal,
+                unanswered
+            ),
+        }
+    }
+}
+
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Policy { origin, report } => write!(f, "the policy of {origin} has faults: {report}"),
-            Self::NoLastGood { origin, report, cause } => {
-                write!(f, "the policy of {origin} has faults: {report}; nor can the last good one be had: {cause}")
-            }
-            Self::Lab(error) => write!(f, "the lab could not be started: {error}"),
-            Self::Socket(error) => error.fmt(f),
-            Self::Directory(cause) | Self::Workers(cause) | Self::Metrics(cause) | Self::Log(cause) => {
-                f.write_str(cause)
-            }
-            Self::Tracing(fault) => fault.fmt(f),
-            Self::Upstreams(error) => error.fmt(f),
-            Self::Random(error) => write!(f, "the system gives no random bytes: {error}"),
-            Self::System(error) => write!(f, "the system refused what every gateway needs: {error}"),
-            Self::EndedAtOnce { signal, unanswered } => {
-                write!(f, "{signal} came a second time: ended at once, {unanswered} queries were not answered")
-            }
-        }
+        f.write_str(&self.text().english())
     }
 }
 

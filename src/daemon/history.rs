@@ -16,7 +16,7 @@ use crate::control::history::{Bounds, Entry, History, How};
 use crate::control::incidents::Who;
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Cause;
-use crate::language::text;
+use crate::language::{Text, Told as _, text};
 use crate::policy::PolicyId;
 use crate::policy::document::{Faults, Files, Report};
 use crate::policy::load::read_directory;
@@ -33,12 +33,12 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct HistoryDesk {
     clock: Clock,
     /// Or why there is none.
-    history: Result<Arc<History>, String>,
+    history: Result<Arc<History>, Text>,
     /// The state directory.
     state: PathBuf,
     waiting: Mutex<Option<(Unconfirmed, Moment)>>,
     /// Why something could not be written.
-    fault: Mutex<Option<String>>,
+    fault: Mutex<Option<Text>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -63,9 +63,9 @@ pub(super) struct Placed {
     /// What lay in the directory, when it was written to.
     replaced: Option<Files>,
     /// Why it could not be written to: only where a policy is to run all the same.
-    fault: Option<String>,
+    fault: Option<Text>,
     /// For whoever ordered it.
-    notes: Vec<String>,
+    notes: Vec<Text>,
 }
 
 impl Placed {
@@ -80,12 +80,12 @@ impl Placed {
     }
 }
 
-fn cannot_write(dir: &Path, error: impl std::fmt::Display) -> Failure {
+fn cannot_write(dir: &Path, error: &std::io::Error) -> Failure {
     let message = text!(
         "the files of {dir} cannot be replaced: {error}\n  nothing has changed; the user that the gateway runs as must be able to \
          write to the directory",
         dir = dir.display(),
-        error
+        error = Text::of_io(error)
     );
     Failure::new(FailureCode::CannotWrite, message)
 }
@@ -95,11 +95,13 @@ impl HistoryDesk {
     pub(super) fn open(held: &Held, clock: Clock) -> Self {
         let opened = held.as_ref().map_err(Clone::clone).and_then(|state| {
             let history = History::open(state.path(), Bounds::default());
-            history.map(Arc::new).map_err(|error| format!("{}: {error}", state.path().display()))
+            history
+                .map(Arc::new)
+                .map_err(|error| text!("{path}: {error}", path = state.path().display(), error = Text::of_io(&error)))
         });
         let state = held.as_ref().map_or_else(|_| PathBuf::new(), |state| state.path().to_path_buf());
         let fault = match (held, &opened) {
-            (Ok(_), Err(error)) => Some(format!("the history is not kept: {error}")),
+            (Ok(_), Err(error)) => Some(text!("the history is not kept: {error}", error)),
             _ => None,
         };
         let (waiting, fault) = (Mutex::default(), Mutex::new(fault));
@@ -115,7 +117,7 @@ impl HistoryDesk {
     }
 
     /// Makes a directory whole in which files were being replaced when it broke off.
-    pub(super) fn mend(&self, dir: &Path) -> Result<(), String> {
+    pub(super) fn mend(&self, dir: &Path) -> Result<(), Text> {
         let settled = replace::settle(dir, self.history.as_deref().ok())?;
         if let Some(id) = settled {
             tracing::warn!(
@@ -131,7 +133,7 @@ impl HistoryDesk {
     ///
     /// # Errors
     /// The message for the user: the way back is barred.
-    pub(super) fn resume(&self, recipe: &Recipe, loaded: PolicyId) -> Result<bool, String> {
+    pub(super) fn resume(&self, recipe: &Recipe, loaded: PolicyId) -> Result<bool, Text> {
         let (Ok(history), Some(dir)) = (&self.history, recipe.origin.directory()) else { return Ok(false) };
         let Some(waiting) = history.unconfirmed()? else { return Ok(false) };
         if dir.canonicalize().ok().as_ref() != Some(&waiting.directory) {
@@ -140,7 +142,7 @@ impl HistoryDesk {
             return Ok(false);
         }
         if loaded == waiting.back_to {
-            history.set_unconfirmed(None).map_err(|error| error.to_string())?;
+            history.set_unconfirmed(None).map_err(|error| Text::of_io(&error))?;
             return Ok(false);
         }
         let now = self.clock.now();
@@ -158,7 +160,7 @@ impl HistoryDesk {
         keep_secrets(&mut files, dir);
         let coming =
             Coming { id: PolicyId::of(&files), files: Arc::new(files), before: history.before(waiting.back_to).ok() };
-        let placed = self.place(dir, loaded, coming, &order).map_err(|failure| failure.message)?;
+        let placed = self.place(dir, loaded, coming, &order).map_err(|failure| failure.text())?;
         let is_back = placed.fault.is_none();
         self.note(dir, &placed, &order);
         if is_back {
@@ -175,23 +177,26 @@ impl HistoryDesk {
     ///
     /// # Errors
     /// The message for the user: there is none.
-    pub(super) fn last_good(&self, recipe: &Recipe, faults: &Report) -> Result<Made, String> {
-        let history = self.history().map_err(|failure| failure.message)?;
+    pub(super) fn last_good(&self, recipe: &Recipe, faults: &Report) -> Result<Made, Text> {
+        let history = self.history().map_err(|failure| failure.text())?;
         let waiting = history.unconfirmed()?;
         let id = waiting.map(|waiting| waiting.back_to).or_else(|| history.last().map(|last| last.id));
         let dir = recipe.origin.directory();
-        let mut files = history.load_beside(id.ok_or("no policy has run yet")?, dir)?.files;
+        let mut files = history.load_beside(id.ok_or_else(|| text!("no policy has run yet"))?, dir)?.files;
         if let Some(dir) = dir {
             keep_secrets(&mut files, dir);
         }
-        let (policy, report) = recipe.compile(&files, Faults::default()).map_err(|report| report.short())?;
-        let told = format!(
-            "the policy of {} has faults: {faults}; policy {}, the last good one, runs instead\n  `weir check` names the \
-             faults; they are gone once mended and reloaded, or with `weir rollback {}`",
-            recipe.origin, policy.id, policy.id
+        let (policy, report) =
+            recipe.compile(&files, Faults::default()).map_err(|report| Text::lines(report.texts()))?;
+        let told = text!(
+            "the policy of {origin} has faults: {faults}; policy {id}, the last good one, runs instead\n  `weir check` names the \
+             faults; they are gone once mended and reloaded, or with `weir rollback {id}`",
+            origin = recipe.origin.text(),
+            faults = faults.sum(),
+            id = policy.id
         );
-        tracing::error!("{told}");
-        let warnings = std::iter::once(told).chain(report.short().lines().map(str::to_owned)).collect();
+        tracing::error!("{}", told.english());
+        let warnings = std::iter::once(told).chain(report.texts()).collect();
         Ok(Made { policy, files: Arc::new(files), warnings })
     }
 
@@ -211,7 +216,7 @@ impl HistoryDesk {
         match self.write(dir, runs, &mut placed, order) {
             Ok(()) => Ok(placed),
             Err(failure) if order.cause == Cause::Unconfirmed => {
-                placed.fault = Some(failure.message);
+                placed.fault = Some(failure.text());
                 Ok(placed)
             }
             Err(failure) => Err(failure),
@@ -224,7 +229,7 @@ impl HistoryDesk {
             let message = text!(
                 "the history in {state} cannot be written: {error}\n  nothing has changed",
                 state = self.state.display(),
-                error
+                error = Text::of_io(&error)
             );
             Failure::new(FailureCode::NoHistory, message)
         };
@@ -247,7 +252,11 @@ impl HistoryDesk {
             history.keep(&lies).map_err(disk)?;
             let entry = self.entry(lies_id, How::SetAside, order, None);
             history.note(entry, &[runs, id, lies_id]).map_err(disk)?;
-            placed.notes.push(format!("edits in {} that did not run are set aside as policy {lies_id}", dir.display()));
+            placed.notes.push(text!(
+                "edits in {dir} that did not run are set aside as policy {lies_id}",
+                dir = dir.display(),
+                lies_id
+            ));
         }
         history.keep(&placed.coming.files).map_err(disk)?;
         if let Some(lasts) = order.confirm_within.filter(|_| id != runs) {
@@ -263,7 +272,7 @@ impl HistoryDesk {
         placed.replaced = Some(lies);
         written.map_err(|error| {
             self.take_back(dir, placed, order);
-            cannot_write(dir, error)
+            cannot_write(dir, &error)
         })
     }
 
@@ -286,14 +295,14 @@ impl HistoryDesk {
     }
 
     /// Notes that what was placed runs now; returns what whoever ordered it should know. Waits for the disk.
-    pub(super) fn note(&self, dir: &Path, placed: &Placed, order: &Order) -> Vec<String> {
+    pub(super) fn note(&self, dir: &Path, placed: &Placed, order: &Order) -> Vec<Text> {
         let how = How::from(order.cause);
         let mut notes = placed.notes.clone();
         notes.extend(self.keep_and_note(placed, how, order));
         if let Some(fault) = &placed.fault {
             // It stays on record as unconfirmed, so that the next try or the next start writes the directory.
             notes.push(fault.clone());
-            tracing::error!("{fault}");
+            tracing::error!("{}", fault.english());
             return notes;
         }
         let Ok(history) = &self.history else { return notes };
@@ -307,23 +316,27 @@ impl HistoryDesk {
             _ => Ok(()),
         });
         if let Err(error) = ended {
-            notes.push(format!("{} or the history cannot be written: {error}", dir.display()));
+            notes.push(text!(
+                "{dir} or the history cannot be written: {error}",
+                dir = dir.display(),
+                error = Text::of_io(&error)
+            ));
         }
         if order.cause == Cause::Apply
             && let Ok(Some(waiting)) = history.unconfirmed()
             && waiting.id == placed.coming.id
         {
             let deadline = self.clock.now().at.plus(order.confirm_within.unwrap_or_default());
-            let status = UnconfirmedStatus::of(&waiting, deadline, self.clock.now());
-            tracing::warn!("{status}");
-            notes.push(status.to_string());
+            let status = UnconfirmedStatus::of(&waiting, deadline, self.clock.now()).text();
+            tracing::warn!("{}", status.english());
+            notes.push(status);
             *lock(&self.waiting) = Some((waiting, deadline));
         }
         notes
     }
 
     /// What could not be written, if anything.
-    fn keep_and_note(&self, placed: &Placed, how: How, order: &Order) -> Option<String> {
+    fn keep_and_note(&self, placed: &Placed, how: How, order: &Order) -> Option<Text> {
         let Ok(history) = &self.history else { return None };
         let Coming { id, files, before } = &placed.coming;
         let is_known = history.last().is_some_and(|last| last.id == *id) && history.is_kept(*id);
@@ -332,10 +345,16 @@ impl HistoryDesk {
         }
         let entry = self.entry(*id, how, order, *before);
         let written = history.keep(files).and_then(|_| history.note(entry, &[*id]));
-        let fault =
-            written.err().map(|error| format!("policy {id} is not in the history: {}: {error}", self.state.display()));
+        let fault = written.err().map(|error| {
+            text!(
+                "policy {id} is not in the history: {state}: {error}",
+                id,
+                state = self.state.display(),
+                error = Text::of_io(&error)
+            )
+        });
         if let Some(fault) = &fault {
-            tracing::error!("{fault}");
+            tracing::error!("{}", fault.english());
         }
         *lock(&self.fault) = fault.clone();
         fault
@@ -383,13 +402,13 @@ impl HistoryDesk {
             let message = text!(
                 "the history in {state} cannot be written: {error}: it still waits",
                 state = self.state.display(),
-                error
+                error = Text::of_io(&error)
             );
             Failure::new(FailureCode::NoHistory, message)
         })?;
         let id = unconfirmed.id;
         *waiting = None;
-        Ok((Confirmed { done: format!("policy {id} is confirmed and stays") }, id))
+        Ok((Confirmed { done: text!("policy {id} is confirmed and stays", id) }, id))
     }
 
     /// The apply that waits to be confirmed.
@@ -406,7 +425,7 @@ impl HistoryDesk {
     }
 
     /// What somebody should look at.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(super) fn warnings(&self) -> Vec<Text> {
         lock(&self.fault).clone().into_iter().collect()
     }
 }

@@ -3,6 +3,7 @@
 use super::{RunError, engine, lookout, share};
 use crate::clock::Clock;
 use crate::dns::name::Name;
+use crate::language::text;
 use crate::ledger::active::Change;
 use crate::ledger::alerts::Alert;
 use crate::ledger::watch::Watch;
@@ -39,7 +40,7 @@ impl InProcess {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
         let workers = runtime.block_on(engine::start_workers(&shared, &[Arc::clone(&ledger)], clock))?;
         let address = workers.listeners().first().copied();
-        let address = address.ok_or_else(|| RunError::Workers("it listens nowhere".to_owned()))?;
+        let address = address.ok_or_else(|| RunError::Workers(text!("it listens nowhere")))?;
         Ok(Self { workers, shared, clock, ledger, runtime, address })
     }
 

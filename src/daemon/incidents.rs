@@ -12,6 +12,7 @@ use crate::control::incidents::request::{BlockRequest, ModeRequest, Switch, Unbl
 use crate::control::incidents::{Event, Incidents, Record, Who};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Cause, LastReload};
+use crate::language::{Text, Told as _, text};
 use crate::live_policy::{Published, Shared};
 use crate::policy::Policy;
 use crate::policy::server::TcpLimits;
@@ -46,9 +47,9 @@ pub(super) struct IncidentDesk {
     /// Something is not on the disk.
     unwritten: AtomicBool,
     /// What was wrong with the state at the start; told until the end.
-    at_start: Option<String>,
+    at_start: Option<Text>,
     /// Why something could not be written.
-    fault: Mutex<Option<String>>,
+    fault: Mutex<Option<Text>>,
     tcp_limits: OnceLock<watch::Sender<TcpLimits>>,
 }
 
@@ -67,10 +68,10 @@ impl IncidentDesk {
                 Err(broken) => (None, Some(broken)),
             },
             (Err(_), true) => (None, None),
-            (Err(why), false) => (None, Some(format!("the state is not kept: {why}"))),
+            (Err(why), false) => (None, Some(text!("the state is not kept: {why}", why))),
         };
         if let Some(warning) = &at_start {
-            tracing::error!("{warning}");
+            tracing::error!("{}", warning.english());
         }
         let desk = Self {
             shared: Arc::clone(shared),
@@ -123,15 +124,15 @@ impl IncidentDesk {
     }
 
     /// Where the state is kept, or why it is not.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn place(&self) -> Text {
         match &self.directory {
-            Ok(directory) => directory.path().display().to_string(),
-            Err(why) => format!("not kept: {why}"),
+            Ok(directory) => Text::verbatim(directory.path().display().to_string()),
+            Err(why) => text!("not kept: {why}", why),
         }
     }
 
     /// What somebody should look at.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(super) fn warnings(&self) -> Vec<Text> {
         self.at_start.clone().into_iter().chain(lock(&self.fault).clone()).collect()
     }
 
@@ -155,7 +156,12 @@ impl IncidentDesk {
         let (rule, lasts) = (block.rule, block.lasts);
         self.change(|incidents, now| Ok(vec![incidents.block(now, who, rule, lasts, &block.reason)?]))?;
         self.write().await;
-        Ok(self.done(format!("{} is blocked: {}, for {}", request.name, request.action, request.lasts_text())))
+        Ok(self.done(text!(
+            "{name} is blocked: {action}, for {lasts}",
+            name = request.name,
+            action = request.action,
+            lasts = request.lasts_text()
+        )))
     }
 
     /// `weir unblock`
@@ -163,7 +169,7 @@ impl IncidentDesk {
         let (pattern, reason) = request.check()?;
         self.change(|incidents, now| Ok(vec![incidents.unblock(now, who, &pattern, &reason)?]))?;
         self.write().await;
-        Ok(self.done(format!("{pattern} is let go")))
+        Ok(self.done(text!("{pattern} is let go", pattern)))
     }
 
     /// Notes a reload in the audit log.
@@ -174,7 +180,7 @@ impl IncidentDesk {
     /// Notes in the audit log what became of a change of policy.
     pub(super) fn changed(&self, who: &Who, event: Event, last: &LastReload, why: &str) {
         let outcome = if last.ok { "ok" } else { "refused" };
-        self.record(who, event, format!("{outcome}: {}", last.message), why);
+        self.record(who, event, format!("{outcome}: {}", last.message.english()), why);
     }
 
     /// Notes anything in the audit log.
@@ -182,14 +188,14 @@ impl IncidentDesk {
         self.note(vec![Record::new(self.clock.now(), who, event, what, why)]);
     }
 
-    fn done(&self, done: String) -> Done {
+    fn done(&self, done: Text) -> Done {
         Done { done, rules: self.rules(), warnings: self.not_kept() }
     }
 
     /// What whoever gave a command has to know: it acts, and would not survive a restart.
-    fn not_kept(&self) -> Vec<String> {
+    fn not_kept(&self) -> Vec<Text> {
         match &self.directory {
-            Err(why) => vec![format!("this does not survive a restart: the state is not kept: {why}")],
+            Err(why) => vec![text!("this does not survive a restart: the state is not kept: {why}", why)],
             Ok(_) => lock(&self.fault).clone().into_iter().collect(),
         }
     }
@@ -204,7 +210,7 @@ impl IncidentDesk {
         let name = |incidents: &Incidents| incidents.mode().map(|mode| mode.name.clone());
         if name(&next) != name(&incidents) {
             let published = self.shared.live.set_mode(name(&next).as_deref(), now.unix_ms);
-            self.replaced(published.map_err(|error| Failure::new(FailureCode::BadRequest, error.to_string()))?);
+            self.replaced(published.map_err(|error| Failure::new(FailureCode::BadRequest, error.text()))?);
         }
         if next.blocks() != incidents.blocks() {
             self.replaced(self.shared.live.set_emergency(next.emergency(self.seed), now.unix_ms));
@@ -249,20 +255,20 @@ impl IncidentDesk {
         let path = directory.path().display().to_string();
         let written = tokio::task::spawn_blocking(move || {
             let written = directory.save(&saved).and_then(|()| directory.audit(&records));
-            written.map_err(|error| (error.to_string(), records))
+            written.map_err(|error| (Text::of_io(&error), records))
         });
         let fault = match written.await {
             Ok(Ok(())) => None,
             Ok(Err((error, records))) => {
                 let mut pending = lock(&self.pending);
                 pending.splice(0..0, records);
-                Some(format!("state directory {path}: {error}: what is on now does not survive a restart"))
+                Some(text!("state directory {path}: {error}: what is on now does not survive a restart", path, error))
             }
-            Err(error) => Some(format!("state directory {path}: writing broke off: {error}")),
+            Err(error) => Some(text!("state directory {path}: writing broke off: {error}", path, error)),
         };
         if let Some(fault) = &fault {
             self.unwritten.store(true, Ordering::Relaxed);
-            tracing::error!("{fault}");
+            tracing::error!("{}", fault.english());
         }
         *lock(&self.fault) = fault;
     }
@@ -301,7 +307,7 @@ pub(super) async fn run(site: Arc<Site>) {
                 Cause::Command | Cause::Apply | Cause::Rollback => {} // Noted with who asked.
                 Cause::Signal => desk.reloaded(&Who::named("SIGHUP"), &last),
                 Cause::Watch => desk.reloaded(&Who::named("watch"), &last),
-                Cause::Feed => desk.record(&Who::named("feed"), Event::Feed, last.message.clone(), ""),
+                Cause::Feed => desk.record(&Who::named("feed"), Event::Feed, last.message.english(), ""),
                 Cause::Unconfirmed => {
                     desk.changed(&Who::weir(), Event::AutoRollback, &last, "an apply was not confirmed");
                 }

@@ -3,6 +3,7 @@
 use super::Site;
 use crate::clock::Now;
 use crate::control::top::{suggestion, why};
+use crate::language::{Told as _, phrase};
 use crate::ledger::active::Change;
 use crate::ledger::alerts::{Alert, AlertKind};
 use crate::ledger::recent::Recent;
@@ -57,21 +58,21 @@ fn doing(running: &Running) -> Doing {
     let (source, rrl, overload) = (running.policy.source.mode, running.policy.rrl.mode, running.policy.overload.mode);
     Doing {
         reflection: match (rrl, source) {
-            (Mode::Enforce, _) => "[rrl] withholds answers over its rate, some as TC=1",
-            (Mode::Monitor, Mode::Enforce) => "[source] limits each address; [rrl] only monitors",
-            (Mode::Monitor, _) => "nothing: [rrl] only monitors; set mode = \"enforce\"",
-            (Mode::Off, Mode::Enforce) => "[source] limits each address; [rrl] is off",
-            (Mode::Off, _) => "nothing: [rrl] is off; set mode = \"enforce\"",
+            (Mode::Enforce, _) => phrase!("[rrl] withholds answers over its rate, some as TC=1"),
+            (Mode::Monitor, Mode::Enforce) => phrase!("[source] limits each address; [rrl] only monitors"),
+            (Mode::Monitor, _) => phrase!("nothing: [rrl] only monitors; set mode = \"enforce\""),
+            (Mode::Off, Mode::Enforce) => phrase!("[source] limits each address; [rrl] is off"),
+            (Mode::Off, _) => phrase!("nothing: [rrl] is off; set mode = \"enforce\""),
         },
         flood: match source {
-            Mode::Enforce => "[source] drops what is over its rate, some as TC=1",
-            Mode::Monitor => "nothing: [source] only monitors; set mode = \"enforce\"",
-            Mode::Off => "nothing: [source] is off",
+            Mode::Enforce => phrase!("[source] drops what is over its rate, some as TC=1"),
+            Mode::Monitor => phrase!("nothing: [source] only monitors; set mode = \"enforce\""),
+            Mode::Off => phrase!("nothing: [source] is off"),
         },
         crowd: match overload {
-            Mode::Enforce => "nothing while the workers keep up; then [overload] serves known sources first",
-            Mode::Monitor => "nothing: [overload] only monitors; set mode = \"enforce\"",
-            Mode::Off => "nothing: [overload] is off",
+            Mode::Enforce => phrase!("nothing while the workers keep up; then [overload] serves known sources first"),
+            Mode::Monitor => phrase!("nothing: [overload] only monitors; set mode = \"enforce\""),
+            Mode::Off => phrase!("nothing: [overload] is off"),
         },
     }
 }
@@ -83,15 +84,15 @@ fn tell(change: &Change) {
         | Change::Ended(Alert { kind: AlertKind::OldFeed, .. }, _) => {}
         Change::Begun(alert) => tracing::warn!(
             kind = alert.kind.name(),
-            subject = %alert.subject,
-            why = why(alert),
-            done = alert.done,
-            suggestion = suggestion(alert),
+            subject = %alert.subject.text().english(),
+            why = why(alert).english(),
+            done = alert.done.text().english(),
+            suggestion = suggestion(alert).english(),
             "attack"
         ),
         Change::Ended(alert, lasted) => tracing::info!(
             kind = alert.kind.name(),
-            subject = %alert.subject,
+            subject = %alert.subject.text().english(),
             lasted_s = lasted.as_secs(),
             "attack is over"
         ),

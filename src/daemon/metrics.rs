@@ -1,6 +1,7 @@
 //! The metrics listener: opened before a policy is published, moved when its address changes.
 
 use super::{Site, survey};
+use crate::language::{Text, text};
 use crate::telemetry::{exposition, metrics};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,10 +20,14 @@ impl MetricsServer {
     ///
     /// # Errors
     /// The message for the user: which address cannot be listened on, and why.
-    pub(super) async fn open(&self, address: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
+    pub(super) async fn open(&self, address: Option<SocketAddr>) -> Result<Option<TcpListener>, Text> {
         let Some(address) = address.filter(|address| self.address != Some(*address)) else { return Ok(None) };
         TcpListener::bind(address).await.map(Some).map_err(|error| {
-            format!("cannot listen on {address} for metrics: {error}\n  change `[metrics] listen` in gateway.toml")
+            text!(
+                "cannot listen on {address} for metrics: {error}\n  change `[metrics] listen` in gateway.toml",
+                address,
+                error = Text::of_io(&error)
+            )
         })
     }
 

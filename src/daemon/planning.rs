@@ -10,7 +10,7 @@ use crate::control::plan::{Plan, PlanRequest, guard};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Cause;
 use crate::control::status::seconds_text;
-use crate::language::text;
+use crate::language::{Text, text};
 use crate::ledger::recent::{Asked, Remembered};
 use crate::live_policy::Running;
 use crate::policy::explain::Besides;
@@ -31,17 +31,14 @@ pub(super) fn plan(site: &Site, recipe: &Recipe, request: &PlanRequest) -> Resul
     let history::Fetched { coming, faults, name, notes } = fetched;
     let (policy, report) = recipe.compile(&coming.files, faults).map_err(|report| {
         let sum = report.sum();
-        Failure::of_faults(
-            text!("the policy of {name} has faults ({sum}): it would be refused", name, sum),
-            &name,
-            report,
-        )
+        let message = text!("the policy of {name} has faults ({sum}): it would be refused", name, sum);
+        Failure::of_faults(message, name.clone(), report)
     })?;
     let running = site.shared.live.load();
     let remembered = site.remembered();
     let note = note(&running, &remembered);
     let verdicts = compare(site, &running, &policy, remembered);
-    let old = (format!("the gateway, generation {}", running.generation), &*running.base);
+    let old = (text!("the gateway, generation {generation}", generation = running.generation), &*running.base);
     let mut plan = Plan::new(old, (name, &policy), &report, verdicts);
     plan.warnings.splice(0..0, notes);
     plan.queries_note = note;
@@ -64,20 +61,20 @@ fn compare(site: &Site, running: &Running, policy: &Policy, remembered: Remember
         let client = client.to_canonical();
         comparison.try_on(&Tried { client, name, qtype, tcp, weight, answer: answers.of(number) });
     }
-    Some(comparison.end(format!("of the last {}", seconds_text(reach.as_secs()))))
+    Some(comparison.end(text!("of the last {time}", time = seconds_text(reach.as_secs()))))
 }
 
 /// What is to be known about the queries that a plan was tried on.
-fn note(running: &Running, remembered: &Remembered) -> Option<String> {
+fn note(running: &Running, remembered: &Remembered) -> Option<Text> {
     let server = &running.policy.server;
     if server.guard.queries == 0 || server.top.samples == 0 {
         let key = if server.top.samples == 0 { "[top] samples" } else { "[guard] queries" };
-        return Some(format!("none are remembered: {key} is 0; try a file with --queries, --dnstap or --pcap"));
+        return Some(text!("none are remembered: {key} is 0; try a file with --queries, --dnstap or --pcap", key));
     }
     let few = remembered.queries.len() < server.guard.queries_min;
     few.then(|| {
         let (len, min) = (remembered.queries.len(), server.guard.queries_min);
-        format!("{len} were asked lately, fewer than the {min} that the guard needs to judge by")
+        text!("{len} were asked lately, fewer than the {min} that the guard needs to judge by", len, min)
     })
 }
 
@@ -91,7 +88,7 @@ pub(super) fn hold(
     policy: &Policy,
     order: &Order,
     origin: Option<&Path>,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<Text>, Failure> {
     let settings = &running.base.server.guard;
     // The way back from what nobody confirmed is never barred.
     if settings.mode == Mode::Off || order.force || order.cause == Cause::Unconfirmed {
@@ -104,13 +101,16 @@ pub(super) fn hold(
         return Ok(Vec::new());
     }
     if settings.mode == Mode::Monitor {
-        return Ok(objections.into_iter().map(|objection| format!("the guard would object: {objection}")).collect());
+        return Ok(objections
+            .into_iter()
+            .map(|objection| text!("the guard would object: {objection}", objection))
+            .collect());
     }
     let (shown, forced) = commands(order, origin);
     let message = text!(
         "the guard objects: {objections}; `weir plan {shown}` shows what would change, `weir {forced} --force` makes it all the \
          same",
-        objections = objections.join("; "),
+        objections = Text::joined("; ", objections),
         shown,
         forced
     );

@@ -1,6 +1,7 @@
 //! The query log on a thread of its own: a full disk or a pipe that nobody reads holds up this thread and nothing else.
 
 use super::Site;
+use crate::language::{Text, text};
 use crate::ledger::journal::RuleId;
 use crate::live_policy::Running;
 use crate::policy::access::Question;
@@ -40,10 +41,14 @@ pub(super) struct LogThread {
 ///
 /// # Errors
 /// The message for the user.
-pub(super) fn open(path: Option<&Path>) -> Result<QueryLog, String> {
+pub(super) fn open(path: Option<&Path>) -> Result<QueryLog, Text> {
     QueryLog::open(path).map_err(|error| {
         let path = path.map_or_else(|| "standard output".into(), Path::to_string_lossy);
-        format!("query log {path}: cannot be opened: {error}\n  change `[log] file` in gateway.toml")
+        text!(
+            "query log {path}: cannot be opened: {error}\n  change `[log] file` in gateway.toml",
+            path,
+            error = Text::of_io(&error)
+        )
     })
 }
 

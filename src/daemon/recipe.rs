@@ -3,6 +3,7 @@
 
 use crate::control::feeds::store::Store;
 use crate::control::origin::{self, Origin};
+use crate::language::Text;
 use crate::policy::document::{Faults, Files, Report};
 use crate::policy::feeds::Copies;
 use crate::policy::server::{Server, Transport, UpstreamSettings};
@@ -34,7 +35,7 @@ pub(super) struct Made {
     pub(super) policy: Policy,
     pub(super) files: Arc<Files>,
     /// What its report warns of, a line each.
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Text>,
 }
 
 impl Recipe {
@@ -59,7 +60,7 @@ impl Recipe {
         let (files, faults) = self.origin.read()?;
         prepare(&faults);
         let (policy, report) = self.compile(&files, faults)?;
-        let warnings = report.short().lines().map(str::to_owned).collect();
+        let warnings = report.texts();
         Ok(Made { policy, files: Arc::new(files), warnings })
     }
 

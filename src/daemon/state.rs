@@ -1,6 +1,7 @@
 //! The state directory of this process: opened once, when it is first needed.
 
 use crate::control::incidents::state::StateDirectory;
+use crate::language::Text;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,11 +15,11 @@ pub enum StatePlace {
     /// In the first of these that can be used.
     OneOf(Vec<PathBuf>),
     /// Nowhere; why.
-    Nowhere(&'static str),
+    Nowhere(Text),
 }
 
 /// The state directory, held, or why there is none.
-pub(super) type Held = Result<Arc<StateDirectory>, String>;
+pub(super) type Held = Result<Arc<StateDirectory>, Text>;
 
 /// See above.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl State {
 fn open(place: &StatePlace, patience: Duration) -> Held {
     let candidates = match place {
         StatePlace::OneOf(candidates) => candidates,
-        StatePlace::Nowhere(why) => return Err((*why).to_owned()),
+        StatePlace::Nowhere(why) => return Err(why.clone()),
     };
     let begun = Instant::now();
     loop {

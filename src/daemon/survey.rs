@@ -9,6 +9,7 @@ use crate::control::status::{
 };
 use crate::control::top::{self, STATUS_ROWS, Top};
 use crate::gateway::Gateway;
+use crate::language::{Text, Told as _, text};
 use crate::ledger::alerts::{AlertKind, Alerts};
 use crate::ledger::journal::Journal;
 use crate::ledger::recent::Recent;
@@ -53,7 +54,7 @@ pub(super) fn status(site: &Site) -> Status {
         policy: PolicyStatus {
             id: running.policy.id.to_string(),
             generation: running.generation,
-            origin: site.origin.to_string(),
+            origin: site.origin.text(),
             age_s: site.clock.now().unix_ms.saturating_sub(running.since_unix_ms) / 1000,
         },
         incidents: site.incidents.status(),
@@ -212,41 +213,45 @@ fn upstreams(running: &Running, totals: &Totals) -> Vec<UpstreamStatus> {
 
 /// What the configuration allows, part by part; the sum is the most that the parts which grow with traffic can take.
 pub(super) fn limits(shared: &Shared, running: &Running, workers: usize) -> Vec<MemoryLimit> {
-    let limit = |what: String, bytes: u64| MemoryLimit { what, bytes };
+    let limit = |what: Text, bytes: u64| MemoryLimit { what, bytes };
     let zones = running.policy.storm.zones;
     let guard = &running.policy.server.guard;
     let connections = running.policy.tcp.connections as u64;
     vec![
-        limit("cache".to_owned(), shared.cache.counters().size_bytes),
-        limit("source limit table".to_owned(), shared.source.bytes() as u64),
-        limit("rrl table".to_owned(), shared.rrl.bytes() as u64),
-        limit("sources that are known".to_owned(), shared.regulars.bytes() as u64),
+        limit(text!("cache"), shared.cache.counters().size_bytes),
+        limit(text!("source limit table"), shared.source.bytes() as u64),
+        limit(text!("rrl table"), shared.rrl.bytes() as u64),
+        limit(text!("sources that are known"), shared.regulars.bytes() as u64),
         limit(
-            format!("queries in flight: {FLIGHTS_MAX} in each of {workers} workers"),
+            text!("queries in flight: {n} in each of {workers} workers", n = FLIGHTS_MAX, workers),
             (workers * Gateway::size_bytes(FLIGHTS_MAX)) as u64,
         ),
-        limit("zones in flight and names known to exist".to_owned(), shared.storm.size_bytes() as u64),
+        limit(text!("zones in flight and names known to exist"), shared.storm.size_bytes() as u64),
         limit(
-            format!("accounts of {zones} zones in each of {workers} workers"),
+            text!("accounts of {zones} zones in each of {workers} workers", zones, workers),
             (workers * Storms::size_bytes(zones)) as u64,
         ),
         limit(
-            format!("hits of rules in each of {workers} workers"),
+            text!("hits of rules in each of {workers} workers", workers),
             RuleHits::size_bytes(running.counted_rules().count(), workers) as u64,
         ),
-        limit("budgets of filter rules".to_owned(), shared.budgets.bytes() as u64),
-        limit(format!("query log: {JOURNAL_ENTRIES} lines waiting"), Journal::size_bytes(JOURNAL_ENTRIES) as u64),
+        limit(text!("budgets of filter rules"), shared.budgets.bytes() as u64),
+        limit(text!("query log: {n} lines waiting", n = JOURNAL_ENTRIES), Journal::size_bytes(JOURNAL_ENTRIES) as u64),
         limit(
-            format!("who it is: {SAMPLES} samples and {ALERTS} alerts waiting, and the summaries"),
+            text!(
+                "who it is: {samples} samples and {alerts} alerts waiting, and the summaries",
+                samples = SAMPLES,
+                alerts = ALERTS
+            ),
             (Samples::size_bytes(SAMPLES) + Alerts::size_bytes(ALERTS) + Watch::size_bytes()) as u64,
         ),
         limit(
-            format!("{} queries of the last {}", guard.queries, seconds_text(guard.age.as_secs())),
+            text!("{n} queries of the last {time}", n = guard.queries, time = seconds_text(guard.age.as_secs())),
             Recent::size_bytes(guard.queries) as u64,
         ),
-        limit(format!("queries of {connections} TCP connections"), connections * TCP_QUERY_BYTES),
+        limit(text!("queries of {connections} TCP connections", connections), connections * TCP_QUERY_BYTES),
         limit(
-            format!("answers that TCP clients have not taken, in {workers} workers"),
+            text!("answers that TCP clients have not taken, in {workers} workers", workers),
             workers as u64 * TCP_ANSWERS_BYTES,
         ),
     ]
@@ -293,7 +298,7 @@ fn counts(totals: &Totals) -> [u64; 3] {
     [totals.all(), dropped, overload]
 }
 
-fn warnings(site: &Site, running: &Running) -> Vec<String> {
+fn warnings(site: &Site, running: &Running) -> Vec<Text> {
     let mut warnings = site.warnings();
     warnings.extend(site.incidents.warnings());
     warnings.extend(site.history.warnings());
@@ -304,11 +309,12 @@ fn warnings(site: &Site, running: &Running) -> Vec<String> {
     for upstream in &running.routing.upstreams {
         let name = &upstream.settings.name;
         if !upstream.state.is_up() {
-            warnings.push(format!("upstream {name} is down"));
+            warnings.push(text!("upstream {name} is down", name));
         }
         if upstream.state.probe_truncated() {
-            warnings.push(format!(
-                "upstream {name} answers probes with TC=1: its own rate limit counts the gateway as one client; exempt it there"
+            warnings.push(text!(
+                "upstream {name} answers probes with TC=1: its own rate limit counts the gateway as one client; exempt it there",
+                name
             ));
         }
     }
@@ -316,18 +322,22 @@ fn warnings(site: &Site, running: &Running) -> Vec<String> {
 }
 
 /// Rules that have expired, and those that will within a week: a rule that ends unnoticed is one that is missed.
-fn ends<'r>(rules: impl Iterator<Item = Counted<'r>>, now_ms: u64) -> Vec<String> {
+fn ends<'r>(rules: impl Iterator<Item = Counted<'r>>, now_ms: u64) -> Vec<Text> {
     let ending = rules.filter_map(|rule| Some((rule, rule.expires_ms?)));
     let soon = ending.filter(|(_, expires_ms)| *expires_ms < now_ms.saturating_add(SOON.as_millis() as u64));
     let told = soon.take(ENDS_MAX).map(|(rule, expires_ms)| {
         let (id, when) = (rule.id, instant::show(expires_ms));
-        let owner = rule.owner.map_or_else(String::new, |owner| format!(", owner {owner}"));
+        let owner = rule.owner;
         match expires_ms > now_ms {
-            true => format!("rule {id:?} expires at {when}{owner}"),
-            false => format!("rule {id:?} has expired at {when}{owner}"),
+            true => with_owner(text!("rule {id:?} expires at {when}", id, when), owner),
+            false => with_owner(text!("rule {id:?} has expired at {when}", id, when), owner),
         }
     });
     told.collect()
+}
+
+fn with_owner(told: Text, owner: Option<&str>) -> Text {
+    Text::joined(", ", std::iter::once(told).chain(owner.map(|owner| text!("owner {owner}", owner))))
 }
 
 #[cfg(test)]
@@ -353,7 +363,8 @@ mod tests {
             "rule \"soon\" expires at 2026-01-07T00:00:00Z, owner noc",
             "rule \"over\" has expired at 2026-01-01T00:00:00Z, owner noc",
         ];
-        assert_eq!(ends(rules.iter().map(Rule::counted), now), expected);
+        let told: Vec<_> = ends(rules.iter().map(Rule::counted), now).iter().map(Text::english).collect();
+        assert_eq!(told, expected);
         let many: Vec<_> = (0..100).map(|_| ending("over", Some(now))).collect();
         assert_eq!(ends(many.iter().map(Rule::counted), now).len(), ENDS_MAX);
     }

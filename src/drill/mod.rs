@@ -15,6 +15,7 @@ use crate::daemon::RunError;
 use crate::daemon::in_process::InProcess;
 use crate::daemon::lab_thread::LabThread;
 use crate::dns::name::Name;
+use crate::language::{Text, Told, text};
 use crate::policy::{Policy, load_files};
 use attack::Names;
 use clients::{Questions, Served};
@@ -117,23 +118,25 @@ pub enum DrillError {
     /// An address is not on loopback: drills attack it.
     NotLoopback(SocketAddr),
     /// What it was started with does not go together.
-    Settings(&'static str),
+    Settings(Text),
     /// The policy of the drill has faults.
-    Policy(String),
+    Policy(Text),
     /// The gateway did not start.
     Gateway(RunError),
     /// A socket or thread could not be had.
     System(io::Error),
 }
 
-impl std::fmt::Display for DrillError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Told for DrillError {
+    fn text(&self) -> Text {
         match self {
-            Self::NotLoopback(address) => write!(f, "a drill stays on loopback, 127.0.0.0/8: {address} is not there"),
-            Self::Settings(fault) => f.write_str(fault),
-            Self::Policy(report) => write!(f, "the policy of the drill has faults: {report}"),
-            Self::Gateway(error) => write!(f, "the gateway did not start: {error}"),
-            Self::System(error) => write!(f, "the drill could not be held: {error}"),
+            Self::NotLoopback(address) => {
+                text!("a drill stays on loopback, 127.0.0.0/8: {address} is not there", address)
+            }
+            Self::Settings(fault) => fault.clone(),
+            Self::Policy(report) => text!("the policy of the drill has faults: {report}", report),
+            Self::Gateway(error) => text!("the gateway did not start: {error}", error = error.text()),
+            Self::System(error) => text!("the drill could not be held: {error}", error = Text::of_io(error)),
         }
     }
 }
@@ -189,13 +192,19 @@ impl Plan {
         }
         let has_zone = matches!(drill, Drill::Storm | Drill::WaterTorture | Drill::Reflection);
         let fault = match (settings.upstream, settings.zone) {
-            (Some(_), None) if has_zone => Some("with --upstream say which zone behind it is attacked: --zone NAME"),
-            (None, Some(_)) => Some("--zone is a zone of the server that --upstream names"),
-            (None, None) if settings.authority.is_some() => Some("--authority serves a zone for --upstream"),
-            (_, _) if settings.authority.is_some() && drill != Drill::Storm => Some("--authority is for the storm"),
-            (None, _) if !settings.honest.is_empty() => Some("--honest is asked of the server that --upstream names"),
+            (Some(_), None) if has_zone => {
+                Some(text!("with --upstream say which zone behind it is attacked: --zone NAME"))
+            }
+            (None, Some(_)) => Some(text!("--zone is a zone of the server that --upstream names")),
+            (None, None) if settings.authority.is_some() => Some(text!("--authority serves a zone for --upstream")),
+            (_, _) if settings.authority.is_some() && drill != Drill::Storm => {
+                Some(text!("--authority is for the storm"))
+            }
+            (None, _) if !settings.honest.is_empty() => {
+                Some(text!("--honest is asked of the server that --upstream names"))
+            }
             (Some(_), _) if drill != Drill::Reflection && settings.honest.is_empty() => {
-                Some("with --upstream say what its ordinary clients ask for: --honest FILE")
+                Some(text!("with --upstream say what its ordinary clients ask for: --honest FILE"))
             }
             _ => None,
         };
@@ -225,17 +234,20 @@ impl Plan {
     }
 
     /// Under what the drill is held.
-    fn head(&self, settings: &Settings) -> String {
-        let upstream = settings.upstream.map_or("an upstream of the drill".to_owned(), |address| address.to_string());
+    fn head(&self, settings: &Settings) -> Text {
+        let upstream = settings
+            .upstream
+            .map_or_else(|| text!("an upstream of the drill"), |address| Text::verbatim(address.to_string()));
         let about = match (self.drill, settings.fault) {
-            (Drill::Storm, StormFault::Dead) => format!(", {} dead", self.zone),
-            (Drill::Storm, StormFault::Slow) => format!(", {} slow", self.zone),
-            (Drill::WaterTorture, _) => format!(", random names of {}", self.zone),
-            (Drill::Reflection, _) => format!(", {} TXT", self.large),
-            _ => String::new(),
+            (Drill::Storm, StormFault::Dead) => Some(text!("{zone} dead", zone = self.zone)),
+            (Drill::Storm, StormFault::Slow) => Some(text!("{zone} slow", zone = self.zone)),
+            (Drill::WaterTorture, _) => Some(text!("random names of {zone}", zone = self.zone)),
+            (Drill::Reflection, _) => Some(Text::verbatim(format!("{} TXT", self.large))),
+            _ => None,
         };
-        let profile = self.drill.profile();
-        format!("{} s at {}/s{about}; profile {profile} before {upstream}", self.attack.as_secs_f64(), self.rate)
+        let load = text!("{n} s at {rate}/s", n = self.attack.as_secs_f64(), rate = self.rate);
+        let load = Text::joined(", ", std::iter::once(load).chain(about));
+        text!("{load}; profile {profile} before {upstream}", load, profile = self.drill.profile(), upstream)
     }
 }
 
@@ -308,7 +320,7 @@ fn policy_before(upstream: SocketAddr, profile: &str, known: Option<&Name>) -> R
     let options = crate::policy::Options { seed: 1, ..crate::policy::Options::default() };
     match load_files([("gateway.toml", text.as_str())].into_iter().collect(), &options) {
         Ok((policy, _)) => Ok(policy),
-        Err(report) => Err(DrillError::Policy(report.to_string())),
+        Err(report) => Err(DrillError::Policy(report.sum())),
     }
 }
 
@@ -320,60 +332,63 @@ fn tell(settings: &Settings, plan: &Plan, direct: &Half, through: &Half) -> Tabl
         0 => Figure::None,
         asked => Figure::Share(served.answered, asked),
     };
-    row("attack_rate", "attack sent, a second", &|half| match half.attack.sent {
+    row("attack_rate", text!("attack sent, a second"), &|half| match half.attack.sent {
         0 => Figure::None,
         _ => Figure::Count(half.attack.rate()),
     });
     if plan.drill == Drill::Reflection {
-        row("cookie", "client with a cookie answered", &|half| share(&half.attacked.others));
-        row("tcp", "client over TCP answered", &|half| share(&half.attacked.of_zone));
+        row("cookie", text!("client with a cookie answered"), &|half| share(&half.attacked.others));
+        row("tcp", text!("client over TCP answered"), &|half| share(&half.attacked.of_zone));
     } else {
-        row("quiet", "honest queries answered, quiet", &|half| share(&half.quiet.all()));
-        row("answered", "honest queries answered, attacked", &|half| share(&half.attacked.all()));
+        row("quiet", text!("honest queries answered, quiet"), &|half| share(&half.quiet.all()));
+        row("answered", text!("honest queries answered, attacked"), &|half| share(&half.attacked.all()));
     }
     if plan.drill == Drill::WaterTorture {
-        row("zone_answered", "of these, existing names of the zone", &|half| share(&half.attacked.of_zone));
-        row("others_answered", "of these, names of other zones", &|half| share(&half.attacked.others));
+        row("zone_answered", text!("of these, existing names of the zone"), &|half| share(&half.attacked.of_zone));
+        row("others_answered", text!("of these, names of other zones"), &|half| share(&half.attacked.others));
     }
     if plan.drill == Drill::LyingUpstream {
-        row("deceived", "honest clients deceived", &|half| Figure::Count(half.attacked.all().deceived));
+        row("deceived", text!("honest clients deceived"), &|half| Figure::Count(half.attacked.all().deceived));
     }
-    row("p50_quiet", "p50, quiet", &|half| Figure::time(half.quiet.all().percentile(50)));
-    row("p50", "p50, attacked", &|half| Figure::time(half.attacked.all().percentile(50)));
-    row("p99_quiet", "p99, quiet", &|half| Figure::time(half.quiet.all().percentile(99)));
-    row("p99", "p99, attacked", &|half| Figure::time(half.attacked.all().percentile(99)));
+    row("p50_quiet", text!("p50, quiet"), &|half| Figure::time(half.quiet.all().percentile(50)));
+    row("p50", text!("p50, attacked"), &|half| Figure::time(half.attacked.all().percentile(50)));
+    row("p99_quiet", text!("p99, quiet"), &|half| Figure::time(half.quiet.all().percentile(99)));
+    row("p99", text!("p99, attacked"), &|half| Figure::time(half.attacked.all().percentile(99)));
     if plan.has_zone() {
-        row("own_answered", "the attack's own queries answered", &|half| {
+        row("own_answered", text!("the attack's own queries answered"), &|half| {
             Figure::Share(half.attack.answered, half.attack.awaited)
         });
     }
     tell_victim(&mut row);
-    row("upstream_saw", "queries that the upstream saw", &|half| Figure::count(half.upstream_saw));
+    row("upstream_saw", text!("queries that the upstream saw"), &|half| Figure::count(half.upstream_saw));
     row("zone_saw", zone_title(settings), &|half| Figure::count(half.zone_saw));
-    row("zone_most", "the most of these in flight at once", &|half| Figure::count(half.zone_most));
-    row("zone_share", "the zone's share", &|half| Figure::count(half.share));
-    row("acted", "acted after", &|half| Figure::time(half.noticed.acted));
-    row("alert_after", "alert after", &|half| Figure::time(half.noticed.alert.map(|(after, _)| after)));
-    row("alert", "alert", &|half| {
-        half.noticed
-            .alert
-            .map_or(Figure::None, |(_, alert)| Figure::Text(format!("{} {}", alert.kind.name(), alert.subject)))
+    row("zone_most", text!("the most of these in flight at once"), &|half| Figure::count(half.zone_most));
+    row("zone_share", text!("the zone's share"), &|half| Figure::count(half.share));
+    row("acted", text!("acted after"), &|half| Figure::time(half.noticed.acted));
+    row("alert_after", text!("alert after"), &|half| Figure::time(half.noticed.alert.map(|(after, _)| after)));
+    row("alert", text!("alert"), &|half| {
+        half.noticed.alert.map_or(Figure::None, |(_, alert)| {
+            Figure::Text(Text::joined(" ", [Text::verbatim(alert.kind.name()), alert.subject.text()]))
+        })
     });
-    row("normal_after", "normal again after the zone's recovery", &|half| match half.normal {
+    row("normal_after", text!("normal again after the zone's recovery"), &|half| match half.normal {
         None => Figure::None,
         Some(None) => Figure::NotWithin(NORMAL_MAX),
         Some(Some(time)) => Figure::Time(time),
     });
-    row("grown_kib", "memory grown by, KiB", &|half| Figure::count(half.grown_bytes.map(|bytes| bytes / 1024)));
+    row("grown_kib", text!("memory grown by, KiB"), &|half| Figure::count(half.grown_bytes.map(|bytes| bytes / 1024)));
     table
 }
 
-fn zone_title(settings: &Settings) -> &'static str {
-    if settings.authority.is_some() { "queries that the zone's server saw" } else { "of these, for the zone" }
+fn zone_title(settings: &Settings) -> Text {
+    match settings.authority {
+        Some(_) => text!("queries that the zone's server saw"),
+        None => text!("of these, for the zone"),
+    }
 }
 
 /// Adds a row by its key, its title and what it takes from each half.
-type Row<'r> = dyn FnMut(&'static str, &'static str, &dyn Fn(&Half) -> Figure) + 'r;
+type Row<'r> = dyn FnMut(&'static str, Text, &dyn Fn(&Half) -> Figure) + 'r;
 
 /// What the victim of a reflection gets, for what seems to come from it.
 fn tell_victim(row: &mut Row<'_>) {
@@ -381,18 +396,22 @@ fn tell_victim(row: &mut Row<'_>) {
     let seconds = |half: &Half| half.attack.bytes.len().saturating_sub(1);
     let first = |half: &Half| half.attack.bytes.first().copied();
     let later = |half: &Half| half.attack.bytes.get(1..seconds(half)).map(<[_]>::to_vec).unwrap_or_default();
-    row("from_victim_first", "bytes in the victim's name, 1st second", &|half| {
+    row("from_victim_first", text!("bytes in the victim's name, 1st second"), &|half| {
         Figure::count(first(half).map(|(from, _)| from))
     });
-    row("to_victim_first", "bytes toward the victim, 1st second", &|half| Figure::count(first(half).map(|(_, to)| to)));
+    row("to_victim_first", text!("bytes toward the victim, 1st second"), &|half| {
+        Figure::count(first(half).map(|(_, to)| to))
+    });
     let mean = |half: &Half, of: fn(&(u64, u64)) -> u64| {
         let later = later(half);
         let sum: u64 = later.iter().map(of).sum();
         (!later.is_empty()).then(|| sum / later.len() as u64)
     };
-    row("from_victim", "bytes in the victim's name, each later second", &|half| Figure::count(mean(half, |b| b.0)));
-    row("to_victim", "bytes toward the victim, each later second", &|half| Figure::count(mean(half, |b| b.1)));
-    row("worst_ratio", "the most toward for one from, any later second", &|half| {
+    row("from_victim", text!("bytes in the victim's name, each later second"), &|half| {
+        Figure::count(mean(half, |b| b.0))
+    });
+    row("to_victim", text!("bytes toward the victim, each later second"), &|half| Figure::count(mean(half, |b| b.1)));
+    row("worst_ratio", text!("the most toward for one from, any later second"), &|half| {
         let ratio = |(from, to): &(u64, u64)| *to as f64 / (*from).max(1) as f64;
         later(half).iter().map(ratio).reduce(f64::max).map_or(Figure::None, Figure::Ratio)
     });

@@ -1,7 +1,7 @@
 //! What became of everybody, for people and for programs.
 
+use crate::language::{Lang, Text, Told, columns, text};
 use serde_json::{Map, Value, json};
-use std::fmt;
 use std::time::Duration;
 
 /// One figure.
@@ -16,7 +16,7 @@ pub(super) enum Figure {
     Time(Duration),
     /// It had not come by then.
     NotWithin(Duration),
-    Text(String),
+    Text(Text),
 }
 
 impl Figure {
@@ -29,31 +29,30 @@ impl Figure {
     }
 
     /// Times in milliseconds, shares in percent; `null` for what there is not.
-    fn to_json(&self) -> Value {
+    fn to_json(&self, lang: Lang) -> Value {
         match self {
             Self::None | Self::NotWithin(_) | Self::Share(_, 0) => Value::Null,
             Self::Count(number) => json!(number),
             Self::Share(part, whole) => json!(*part as f64 * 100.0 / *whole as f64),
             Self::Ratio(ratio) => json!(ratio),
             Self::Time(time) => json!(time.as_secs_f64() * 1e3),
-            Self::Text(text) => json!(text),
+            Self::Text(text) => json!(text.to(lang)),
         }
     }
 }
 
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self {
+impl Told for Figure {
+    fn text(&self) -> Text {
+        Text::verbatim(match self {
             Self::None | Self::Share(_, 0) => "-".to_owned(),
             Self::Count(number) => number.to_string(),
             // Never rounded up to all of them.
             Self::Share(part, whole) => format!("{:.2} %", (*part as f64 * 1e4 / *whole as f64).floor() / 100.0),
             Self::Ratio(ratio) => format!("{ratio:.2}"),
             Self::Time(time) => format!("{:.2} ms", time.as_secs_f64() * 1e3),
-            Self::NotWithin(time) => format!("over {} s", time.as_secs()),
-            Self::Text(text) => text.clone(),
-        };
-        f.pad(&text)
+            Self::NotWithin(time) => return text!("over {n} s", n = time.as_secs()),
+            Self::Text(text) => return text.clone(),
+        })
     }
 }
 
@@ -61,7 +60,7 @@ impl fmt::Display for Figure {
 #[derive(Clone, Debug)]
 struct Row {
     key: &'static str,
-    title: &'static str,
+    title: Text,
     direct: Figure,
     through: Figure,
 }
@@ -71,47 +70,51 @@ struct Row {
 pub struct Table {
     drill: String,
     /// Under what it was held.
-    head: String,
+    head: Text,
     rows: Vec<Row>,
 }
 
 impl Table {
-    pub(super) fn new(drill: String, head: String) -> Self {
+    pub(super) fn new(drill: String, head: Text) -> Self {
         Self { drill, head, rows: Vec::new() }
     }
 
     /// Adds a row, unless there is nothing in it.
-    pub(super) fn row(&mut self, key: &'static str, title: &'static str, [direct, through]: [Figure; 2]) {
+    pub(super) fn row(&mut self, key: &'static str, title: Text, [direct, through]: [Figure; 2]) {
         if (&direct, &through) != (&Figure::None, &Figure::None) {
             self.rows.push(Row { key, title, direct, through });
         }
     }
 
-    /// The same for programs: times in milliseconds, shares in percent, `null` for what there is not.
-    pub fn to_json(&self) -> String {
+    /// For programs: times in milliseconds, shares in percent, `null` for what there is not.
+    pub fn to_json(&self, lang: Lang) -> String {
         let row = |row: &Row| {
-            let figures =
-                json!({ "title": row.title, "direct": row.direct.to_json(), "through": row.through.to_json() });
-            (row.key.to_owned(), figures)
+            let (direct, through) = (row.direct.to_json(lang), row.through.to_json(lang));
+            (row.key.to_owned(), json!({ "title": row.title.to(lang), "direct": direct, "through": through }))
         };
         let rows: Map<String, Value> = self.rows.iter().map(row).collect();
-        json!({ "drill": self.drill, "head": self.head, "rows": rows }).to_string()
+        json!({ "drill": self.drill, "head": self.head.to(lang), "rows": rows }).to_string()
     }
-}
 
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.drill, self.head)?;
-        let wide = self.rows.iter().map(|row| row.title.len()).max().unwrap_or(0);
-        writeln!(f, "{:<wide$}{:>16}{:>16}", "", "direct", "through weir")?;
-        for Row { title, direct, through, .. } in &self.rows {
-            // A long text is put on a line of its own, or would move the columns.
-            match through {
-                Figure::Text(text) => writeln!(f, "{title:<wide$}  {text}")?,
-                _ => writeln!(f, "{title:<wide$}{direct:>16}{through:>16}")?,
-            }
+    /// For people.
+    pub fn shown(&self, lang: Lang) -> String {
+        let titles: Vec<_> = self.rows.iter().map(|row| row.title.to(lang)).collect();
+        let wide = titles.iter().map(|title| columns(title)).max().unwrap_or(0);
+        let line = |title: &str, direct: &str, through: &str| {
+            let blanks = |text: &str, room: usize| " ".repeat(room.saturating_sub(columns(text)));
+            let (behind, before) = (blanks(title, wide), [blanks(direct, 16), blanks(through, 16)]);
+            format!("{title}{behind}{}{direct}{}{through}\n", before[0], before[1])
+        };
+        let mut shown = format!("{}: {}\n", self.drill, self.head.to(lang));
+        shown += &line("", &text!("direct").to(lang), &text!("through weir").to(lang));
+        for (title, Row { direct, through, .. }) in titles.iter().zip(&self.rows) {
+            shown += &match through {
+                // A long text is put on a line of its own, or would move the columns.
+                Figure::Text(text) => format!("{title}{}  {}\n", " ".repeat(wide - columns(title)), text.to(lang)),
+                _ => line(title, &direct.text().to(lang), &through.text().to(lang)),
+            };
         }
-        Ok(())
+        shown
     }
 }
 
@@ -121,18 +124,18 @@ mod tests {
 
     #[test]
     fn a_share_is_never_rounded_up_and_what_there_is_not_is_null() {
-        let mut table = Table::new("storm".to_owned(), "one run".to_owned());
-        table.row("answered", "answered", [Figure::Share(9_999_999, 10_000_000), Figure::Share(1, 1)]);
-        table.row("empty", "empty", [Figure::None, Figure::None]);
+        let mut table = Table::new("storm".to_owned(), Text::verbatim("one run"));
+        table.row("answered", Text::verbatim("answered"), [Figure::Share(9_999_999, 10_000_000), Figure::Share(1, 1)]);
+        table.row("empty", Text::verbatim("empty"), [Figure::None, Figure::None]);
         table.row(
             "normal",
-            "normal after",
+            Text::verbatim("normal after"),
             [Figure::NotWithin(Duration::from_secs(10)), Figure::Time(Duration::from_millis(7))],
         );
-        let text = table.to_string();
+        let text = table.shown(Lang::En);
         assert!(text.contains("99.99 %") && text.contains("100.00 %") && text.contains("over 10 s"), "{text}");
         assert!(!text.contains("empty"), "{text}");
-        let json: Value = serde_json::from_str(&table.to_json()).unwrap();
+        let json: Value = serde_json::from_str(&table.to_json(Lang::En)).unwrap();
         assert_eq!(
             (&json["rows"]["normal"]["direct"], &json["rows"]["normal"]["through"]),
             (&Value::Null, &json!(7.0))

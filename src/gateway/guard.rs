@@ -10,6 +10,7 @@ use crate::dns::name::Name;
 use crate::dns::rcode;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
+use crate::language::{Phrase, phrase};
 use crate::ledger::alerts::{Alert, AlertKind, Subject};
 use crate::policy::Mode;
 use crate::policy::storm::{StormAnswer, StormPolicy};
@@ -273,7 +274,7 @@ impl Desk {
         let policy = &view.running.policy.storm;
         let ending = why.ending(policy);
         if why == Why::Unknown {
-            let done = "names known to exist pass; of the others a few a second are asked, the rest get TC=1";
+            let done = phrase!("names known to exist pass; of the others a few a second are asked, the rest get TC=1");
             self.alarm(view, zone, AlertKind::RandomSubdomains, done);
         }
         if policy.mode == Mode::Monitor {
@@ -309,19 +310,21 @@ impl Desk {
         let since = account.owes_since();
         let heard = || view.running.routing.upstreams.iter().any(|upstream| upstream.state.was_heard_since(since));
         let done = match fails {
-            true => "one probe at a time is asked; everybody else is answered at once, stale or with an error",
-            false => "held to its share of the upstream",
+            true => {
+                phrase!("one probe at a time is asked; everybody else is answered at once, stale or with an error")
+            }
+            false => phrase!("held to its share of the upstream"),
         };
         if fails || heard() {
             self.alarm(view, zone, AlertKind::RetryStorm, done);
         }
     }
 
-    fn alarm(&mut self, view: &View<'_>, zone: u64, kind: AlertKind, done: &'static str) {
+    fn alarm(&mut self, view: &View<'_>, zone: u64, kind: AlertKind, done: Phrase) {
         let Some(account) = self.storms.account(view.now.at, zone) else { return };
         let Some(numbers) = account.alert(view.now.at, kind) else { return };
         let monitored = view.running.policy.storm.mode == Mode::Monitor;
-        let done = if monitored { "nothing: [storm] is in monitor mode" } else { done };
+        let done = if monitored { phrase!("nothing: [storm] is in monitor mode") } else { done };
         let subject = Subject::Zone(*account.name());
         view.shared.alerts.raise(Alert { unix_ms: view.now.unix_ms, kind, subject, numbers, done });
     }

@@ -8,9 +8,10 @@ use crate::dns::name::Name;
 use crate::dns::rcode;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
+use crate::language::phrase;
 use crate::ledger::alerts::{self, Alert, AlertKind};
 use crate::policy::clients::GroupSet;
-use crate::policy::filter::{Action, Decision, Rule, Subject};
+use crate::policy::filter::{Action, Decision, Rule};
 use crate::policy::rebinding;
 use crate::policy::word::{Pass, Word};
 use crate::verdict::{Outcome, Reason};
@@ -51,7 +52,11 @@ impl Desk {
         if !matches!(rule.action, Action::Expect(_)) || !self.hijacks.may_tell(view.now.at.as_secs()) {
             return;
         }
-        let done = if rule.watches() { "nothing: the rule is in monitor mode" } else { "the answer is withheld" };
+        let done = if rule.watches() {
+            phrase!("nothing: the rule is in monitor mode")
+        } else {
+            phrase!("the answer is withheld")
+        };
         let (unix_ms, subject, numbers) = (view.now.unix_ms, alerts::Subject::Zone(*name), alerts::Numbers::default());
         view.shared.alerts.raise(Alert { unix_ms, kind: AlertKind::Hijack, subject, numbers, done });
     }

@@ -6,6 +6,7 @@
 use super::outbox::Outbox;
 use super::{Case, Client, Desk, Gateway, View};
 use crate::clock::Now;
+use crate::language::phrase;
 use crate::ledger::alerts::{Alert, AlertKind, Numbers, Subject};
 use crate::policy::Mode;
 use crate::policy::networks::NetworkSet;
@@ -66,7 +67,7 @@ impl Gateway {
     /// a second while it lasts.
     pub fn flooded_by_many(&mut self, now: Now, numbers: Numbers) {
         let (kind, subject) = (AlertKind::Flood, Subject::ManySources);
-        let done = "[overload] serves sources that are known first, strangers with the capacity that is left";
+        let done = phrase!("[overload] serves sources that are known first, strangers with the capacity that is left");
         self.shared.alerts.raise(Alert { unix_ms: now.unix_ms, kind, subject, numbers, done });
     }
 }

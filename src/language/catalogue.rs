@@ -11,6 +11,9 @@ use std::sync::LazyLock;
 /// The catalogue as it is written.
 const ZH: &str = include_str!("zh.txt");
 
+/// The heading of the pairs for the command line.
+const COMMAND_LINE: &str = "the command line";
+
 /// Pairs of texts.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -28,6 +31,14 @@ impl Catalogue {
     pub fn pairs() -> impl Iterator<Item = (Cow<'static, str>, Cow<'static, str>)> {
         let mut lines = ZH.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         std::iter::from_fn(move || Some((unescaped(lines.next()?), unescaped(lines.next()?))))
+    }
+
+    /// The pairs for the descriptions of commands and options, which are under a heading of their own.
+    pub fn of_the_command_line() -> impl Iterator<Item = (Cow<'static, str>, Cow<'static, str>)> {
+        let section = ZH.split("\n# ---- ").find(|section| section.starts_with(COMMAND_LINE)).unwrap_or_default();
+        let lines: Vec<_> = section.lines().skip(1).filter(|line| !line.is_empty()).collect();
+        let pairs: Vec<_> = lines.chunks_exact(2).map(|pair| (unescaped(pair[0]), unescaped(pair[1]))).collect();
+        pairs.into_iter()
     }
 
     /// The words for a template.

@@ -9,6 +9,8 @@ mod catalogue;
 
 pub use catalogue::{Catalogue, placeholders};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::Cell;
 use std::fmt::{self, Display, Write as _};
 use std::io;
 use std::str::FromStr;
@@ -78,6 +80,10 @@ enum Words {
     Foreign(String),
     /// The arguments, each on a line of its own.
     Lines,
+    /// The arguments, with a mark between them.
+    Joined(&'static str),
+    /// Of the only argument the first line.
+    FirstLine,
 }
 
 /// What stands for a placeholder.
@@ -124,13 +130,38 @@ impl Text {
         }
     }
 
+    /// What has no language, or cannot be said in another one: names, numbers, code words, what came over the wire.
+    pub fn verbatim(words: impl Into<String>) -> Self {
+        Self { words: Words::Foreign(words.into()), arguments: Vec::new() }
+    }
+
+    /// Texts with a mark between them, such as `, ` or `; `, which has its Chinese form.
+    pub fn joined(mark: &'static str, parts: impl IntoIterator<Item = Self>) -> Self {
+        Self::of_parts(Words::Joined(mark), parts)
+    }
+
+    /// The first line of a text; what is below are hints.
+    #[must_use]
+    pub fn first_line(self) -> Self {
+        Self::of_parts(Words::FirstLine, [self])
+    }
+
+    fn of_parts(words: Words, parts: impl IntoIterator<Item = Self>) -> Self {
+        Self { words, arguments: parts.into_iter().map(|part| ("", Argument::Text(part))).collect() }
+    }
+
     /// Texts, each on a line of its own.
     pub fn lines(lines: Vec<Self>) -> Self {
-        Self { words: Words::Lines, arguments: lines.into_iter().map(|line| ("", Argument::Text(line))).collect() }
+        Self::of_parts(Words::Lines, lines)
     }
 
     /// Why the system did not do something.
     pub fn of_io(error: &io::Error) -> Self {
+        if let Some(cause) = error.get_ref() {
+            return cause
+                .downcast_ref::<Cause>()
+                .map_or_else(|| Self::foreign(&error.to_string()), |cause| cause.0.clone());
+        }
         match error.kind() {
             io::ErrorKind::NotFound => text!("no such file or directory"),
             io::ErrorKind::PermissionDenied => text!("permission denied"),
@@ -140,8 +171,19 @@ impl Text {
             io::ErrorKind::IsADirectory => text!("it is a directory"),
             io::ErrorKind::ReadOnlyFilesystem => text!("the file system is read-only"),
             io::ErrorKind::StorageFull => text!("no space is left on the device"),
+            io::ErrorKind::ConnectionRefused => text!("connection refused"),
+            io::ErrorKind::ConnectionReset => text!("connection reset by the other side"),
+            io::ErrorKind::HostUnreachable => text!("no route to the host"),
+            io::ErrorKind::NetworkUnreachable => text!("the network cannot be reached"),
+            io::ErrorKind::TimedOut => text!("it took too long"),
+            io::ErrorKind::UnexpectedEof => text!("it ended too early"),
             _ => Self::foreign(&error.to_string()),
         }
+    }
+
+    /// An error that [`Self::of_io`] words like this.
+    pub fn into_io(self, kind: io::ErrorKind) -> io::Error {
+        io::Error::new(kind, Cause(self))
     }
 
     /// What tells messages of one kind from others: the template, whatever the arguments.
@@ -149,7 +191,7 @@ impl Text {
         match &self.words {
             Words::Template(template) => template,
             Words::Foreign(words) => words,
-            Words::Lines => "",
+            Words::Lines | Words::Joined(_) | Words::FirstLine => "",
         }
     }
 
@@ -167,7 +209,11 @@ impl Text {
     pub fn to(&self, lang: Lang) -> String {
         let template = match (&self.words, lang) {
             (Words::Foreign(words), _) => return words.clone(),
-            (Words::Lines, _) => return self.joined(lang),
+            (Words::Lines, _) => return self.parts(lang).map(|line| line + "\n").collect(),
+            (Words::Joined(mark), _) => return self.parts(lang).collect::<Vec<_>>().join(mark_in(mark, lang)),
+            (Words::FirstLine, _) => {
+                return self.parts(lang).collect::<String>().lines().next().unwrap_or_default().to_owned();
+            }
             (Words::Template(template), Lang::En) => template,
             (Words::Template(template), Lang::Zh) => Catalogue::zh().of(template).unwrap_or(template),
         };
@@ -193,8 +239,8 @@ impl Text {
         said
     }
 
-    fn joined(&self, lang: Lang) -> String {
-        self.arguments.iter().map(|(_, line)| line.to(lang) + "\n").collect()
+    fn parts(&self, lang: Lang) -> impl Iterator<Item = String> {
+        self.arguments.iter().map(move |(_, part)| part.to(lang))
     }
 
     fn argument(&self, placeholder: &str, lang: Lang, said: &mut String) {
@@ -208,16 +254,108 @@ impl Text {
     }
 }
 
-impl From<String> for Text {
-    fn from(words: String) -> Self {
-        Self { words: Words::Foreign(words), arguments: Vec::new() }
+/// A template without arguments, to be copied where nothing may be allocated; `phrase!` is how to write one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phrase(&'static str);
+
+impl Phrase {
+    /// Of a template.
+    pub const fn new(template: &'static str) -> Self {
+        Self(template)
     }
 }
 
-impl From<&str> for Text {
-    fn from(words: &str) -> Self {
-        Self::foreign(words)
+impl Told for Phrase {
+    fn text(&self) -> Text {
+        Text::phrase(self.0)
     }
+}
+
+/// A [`Phrase`]: `phrase!("held to its share of the upstream")`; its template has to be in `zh.txt` as well.
+macro_rules! phrase {
+    ($template:literal) => {
+        $crate::language::Phrase::new($template)
+    };
+}
+pub(crate) use phrase;
+
+/// A text within an error of the system.
+#[derive(Debug)]
+struct Cause(Text);
+
+impl Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.english())
+    }
+}
+
+impl std::error::Error for Cause {}
+
+/// A mark between parts of a sentence, as it is set in a language.
+fn mark_in(mark: &'static str, lang: Lang) -> &'static str {
+    match (lang, mark) {
+        (Lang::Zh, ", ") => "，",
+        (Lang::Zh, "; ") => "；",
+        (Lang::Zh, ": ") => "：",
+        _ => mark,
+    }
+}
+
+thread_local! {
+    /// What texts are written in; English outside of [`json_in`].
+    static WRITTEN: Cell<Lang> = const { Cell::new(Lang::En) };
+}
+
+/// A value as JSON, with the texts in it in a language. Keys and code words are the same in every language.
+///
+/// # Errors
+/// As [`serde_json::to_value`].
+pub fn json_in(lang: Lang, value: &impl Serialize) -> serde_json::Result<serde_json::Value> {
+    let before = WRITTEN.replace(lang);
+    let written = serde_json::to_value(value);
+    WRITTEN.set(before);
+    written
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to(WRITTEN.get()))
+    }
+}
+
+// Whoever wrote it chose the language.
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::verbatim)
+    }
+}
+
+/// What is shown to people whole, such as the answer to a command.
+pub trait Told {
+    /// As a text.
+    fn text(&self) -> Text;
+}
+
+impl Default for Text {
+    /// Nothing.
+    fn default() -> Self {
+        Self::verbatim("")
+    }
+}
+
+/// Whether a character takes two columns of a terminal, as far as our own texts go: ideographs and the marks set with them.
+pub const fn is_wide(c: char) -> bool {
+    matches!(c, '\u{3000}'..='\u{303f}' | '\u{4e00}'..='\u{9fff}' | '\u{ff01}'..='\u{ff60}')
+}
+
+/// The columns of a character.
+pub const fn width(c: char) -> usize {
+    if is_wide(c) { 2 } else { 1 }
+}
+
+/// The columns of a text.
+pub fn columns(text: &str) -> usize {
+    text.chars().map(width).sum()
 }
 
 /// What may stand for a placeholder: whatever can be shown, and other texts.
@@ -242,6 +380,12 @@ impl Said for Text {
 impl Said for &Text {
     fn argument(self) -> Argument {
         Argument::Text(self.clone())
+    }
+}
+
+impl Said for &&Text {
+    fn argument(self) -> Argument {
+        Argument::Text((*self).clone())
     }
 }
 
@@ -311,6 +455,20 @@ mod tests {
         );
         assert_eq!(said.english(), "{7} \"a\\\"b\" is a {thing}, not a\"b");
         assert_eq!(said.to(Lang::Zh), said.english(), "what the catalogue does not know is said in English");
+    }
+
+    #[test]
+    fn parts_are_joined_cut_and_written_in_the_language_asked_for() {
+        let parts = || vec![text!("names"), Text::verbatim("a\nb")];
+        assert_eq!(Text::joined("; ", parts()).to(Lang::Zh), "域名；a\nb");
+        assert_eq!(Text::lines(parts()).english(), "names\na\nb\n");
+        let first = Text::lines(parts()).first_line();
+        assert_eq!((first.english().as_str(), first.to(Lang::Zh).as_str()), ("names", "域名"));
+        let written = |lang| json_in(lang, &text!("names")).unwrap();
+        assert_eq!([written(Lang::Zh), written(Lang::En)], ["域名", "names"]);
+        assert_eq!(serde_json::to_value(text!("names")).unwrap(), "names", "a language is for one value");
+        let read: Text = serde_json::from_value(written(Lang::Zh)).unwrap();
+        assert_eq!(read.english(), "域名");
     }
 
     #[test]

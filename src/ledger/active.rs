@@ -94,6 +94,7 @@ fn is_same(one: &Subject, other: &Subject) -> bool {
 mod tests {
     use super::super::alerts::Numbers;
     use super::*;
+    use crate::language::Phrase;
 
     fn now(ms: u64) -> Now {
         Now { at: Moment::from_nanos(ms * 1_000_000), unix_ms: ms }
@@ -102,7 +103,7 @@ mod tests {
     fn flood(at: u64, last_byte: u8) -> Alert {
         let network = ipnet::IpNet::new([192, 0, 2, last_byte].into(), 32).unwrap();
         let subject = Subject::Network(network);
-        Alert { unix_ms: at, kind: AlertKind::Flood, subject, numbers: Numbers::default(), done: "" }
+        Alert { unix_ms: at, kind: AlertKind::Flood, subject, numbers: Numbers::default(), done: Phrase::default() }
     }
 
     #[test]

@@ -3,9 +3,9 @@
 
 use super::journal::RuleId;
 use crate::dns::name::Name;
+use crate::language::{Phrase, Text, Told, text};
 use crossbeam_queue::ArrayQueue;
 use ipnet::IpNet;
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The attacks that are told apart, and what leaves the gateway open to them.
@@ -58,13 +58,13 @@ pub enum Subject {
     Feed(RuleId),
 }
 
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for Subject {
+    fn text(&self) -> Text {
         match self {
-            Self::Zone(name) => name.fmt(f),
-            Self::Network(network) => network.fmt(f),
-            Self::ManySources => f.write_str("many sources"),
-            Self::Feed(name) => f.write_str(name.as_str()),
+            Self::Zone(name) => Text::verbatim(name.to_string()),
+            Self::Network(network) => Text::verbatim(network.to_string()),
+            Self::ManySources => text!("many sources"),
+            Self::Feed(name) => Text::verbatim(name.as_str()),
         }
     }
 }
@@ -103,7 +103,7 @@ pub struct Alert {
     /// Why.
     pub numbers: Numbers,
     /// What the gateway does about it.
-    pub done: &'static str,
+    pub done: Phrase,
 }
 
 /// The queue. Who raises need not remember what was raised: the reader tells the same (kind, subject) once and keeps it
@@ -153,7 +153,7 @@ mod tests {
             kind: AlertKind::RetryStorm,
             subject: Subject::Zone(Name::root()),
             numbers: Numbers::default(),
-            done: "",
+            done: Phrase::default(),
         }
     }
 

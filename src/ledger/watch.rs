@@ -10,6 +10,7 @@ use super::traffic::{HALF_LIFE, RATE, Signature, Traffic};
 use crate::clock::{Moment, Now};
 use crate::dns::name::Name;
 use crate::dns::registrable::registrable;
+use crate::language::Phrase;
 use crate::verdict::{Outcome, Reason};
 use ipnet::IpNet;
 use std::hash::{BuildHasher, RandomState};
@@ -47,14 +48,14 @@ pub struct Refused {
 }
 
 /// What the gateway does about attacks that are noticed here, under the policy that runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Doing {
     /// About reflection.
-    pub reflection: &'static str,
+    pub reflection: Phrase,
     /// About floods.
-    pub flood: &'static str,
+    pub flood: Phrase,
     /// About floods from very many sources, while the workers keep up.
-    pub crowd: &'static str,
+    pub crowd: Phrase,
 }
 
 /// The summaries, and the alerts that go on.
@@ -269,13 +270,13 @@ mod tests {
         let mut changes = Vec::new();
         for second in 1..=3 {
             let now = Now { at: Moment::from_nanos(second * 1_000_000_000), unix_ms: second * 1_000 };
-            let alert = Alert { unix_ms: now.unix_ms, kind, subject: zone, numbers, done: "probes only" };
+            let alert = Alert { unix_ms: now.unix_ms, kind, subject: zone, numbers, done: Phrase::new("probes only") };
             watch.heed(now, alert, &mut |change| changes.push(change));
-            watch.look(now, &Doing { reflection: "", flood: "", crowd: "" }, &mut |change| changes.push(change));
+            watch.look(now, &Doing::default(), &mut |change| changes.push(change));
         }
         assert!(matches!(changes[..], [Change::Begun(alert)] if alert.subject == zone), "{changes:#?}");
         let later = Now { at: Moment::from_nanos(8_000_000_000), unix_ms: 8_000 };
-        watch.look(later, &Doing { reflection: "", flood: "", crowd: "" }, &mut |change| changes.push(change));
+        watch.look(later, &Doing::default(), &mut |change| changes.push(change));
         assert!(matches!(changes[..], [_, Change::Ended(_, lasted)] if lasted.as_secs() == 2), "{changes:#?}");
         assert_eq!(watch.alerts.begun(AlertKind::RetryStorm), 1);
     }

@@ -1,6 +1,7 @@
 //! The sockets of a listener, and why they could not be had. They are made on the control side, all of them or none, before
 //! anything is reported as running.
 
+use crate::language::{Text, Told, text};
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use std::fmt;
 use std::io;
@@ -38,21 +39,27 @@ pub struct ListenError {
     pub cause: io::Error,
 }
 
-impl fmt::Display for ListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for ListenError {
+    fn text(&self) -> Text {
         let protocol = match self.protocol {
             Protocol::Udp => "udp",
             Protocol::Tcp => "tcp",
         };
-        write!(f, "cannot listen on {} ({protocol}): ", self.address)?;
-        match self.cause.kind() {
+        let cause = match self.cause.kind() {
             io::ErrorKind::PermissionDenied if self.address.port() < 1024 => {
-                f.write_str("permission denied; ports below 1024 need CAP_NET_BIND_SERVICE")
+                text!("permission denied; ports below 1024 need CAP_NET_BIND_SERVICE")
             }
-            io::ErrorKind::AddrInUse => f.write_str("address in use; another process or gateway serves there"),
-            io::ErrorKind::AddrNotAvailable => f.write_str("no interface of this machine has that address"),
-            _ => write!(f, "{}", self.cause),
-        }
+            io::ErrorKind::AddrInUse => text!("address in use; another process or gateway serves there"),
+            io::ErrorKind::AddrNotAvailable => text!("no interface of this machine has that address"),
+            _ => Text::of_io(&self.cause),
+        };
+        text!("cannot listen on {address} ({protocol}): {cause}", address = self.address, protocol, cause)
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text().english())
     }
 }
 

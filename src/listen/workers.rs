@@ -6,6 +6,7 @@ use super::census::Census;
 use super::tally::{Event, Tally};
 use super::worker::{Birth, Command, LISTENERS_MAX, run};
 use crate::clock::Clock;
+use crate::language::{Text, Told, text};
 use crate::policy::server::TcpLimits;
 use std::fmt;
 use std::io;
@@ -50,20 +51,25 @@ pub enum StartError {
     },
 }
 
+impl Told for StartError {
+    fn text(&self) -> Text {
+        match self {
+            Self::Listen(errors) => Text::joined("\n", errors.iter().map(ListenError::text)),
+            Self::TooManyListeners(count) => text!(
+                "cannot listen on {count} addresses: at most {most}, those being closed included",
+                count,
+                most = LISTENERS_MAX
+            ),
+            Self::Worker { worker, cause } => {
+                text!("worker {worker} did not start: {error}", worker, error = Text::of_io(cause))
+            }
+        }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(errors) => {
-                for (i, error) in errors.iter().enumerate() {
-                    write!(f, "{}{error}", if i > 0 { "\n" } else { "" })?;
-                }
-                Ok(())
-            }
-            Self::TooManyListeners(count) => {
-                write!(f, "cannot listen on {count} addresses: at most {LISTENERS_MAX}, those being closed included")
-            }
-            Self::Worker { worker, cause } => write!(f, "worker {worker} did not start: {cause}"),
-        }
+        f.write_str(&self.text().english())
     }
 }
 

@@ -16,10 +16,9 @@ use super::{Mode, Policy};
 use crate::dns::name::Name;
 use crate::dns::response::Response;
 use crate::dns::{class, opcode, put_u16, rtype};
-use crate::language::{Text, text};
+use crate::language::{Text, Told, text};
 use crate::verdict::Reason;
 use serde::{Serialize, Serializer};
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 pub use step::{Step, StepHits};
@@ -282,30 +281,38 @@ fn group_names(groups: &Groups, set: &super::clients::GroupSet) -> Vec<String> {
 }
 
 /// The schedules that are not active, or the time that is over, where that is why a rule does not speak.
-fn time_of(rule: &Rule, why: filter::Why, schedules: &Schedules) -> String {
+fn time_of(rule: &Rule, why: filter::Why, schedules: &Schedules) -> Option<Text> {
     let scope = &rule.scope;
     match why {
         filter::Why::OtherTime => spelled([&scope.zone_schedules, &scope.schedules], schedules),
         filter::Why::Expired => over(scope.expires_ms),
-        _ => String::new(),
+        _ => None,
     }
 }
 
-fn spelled<const N: usize>(sets: [&Option<ScheduleSet>; N], schedules: &Schedules) -> String {
-    let spelled: Vec<_> = sets.into_iter().flatten().map(|set| schedules.spelled(set)).collect();
-    format!(" ({})", spelled.join(", with "))
+fn spelled<const N: usize>(sets: [&Option<ScheduleSet>; N], schedules: &Schedules) -> Option<Text> {
+    let spelled = sets.into_iter().flatten().map(|set| schedules.spelled(set));
+    spelled.reduce(|zone, own| text!("{zone}, with {own}", zone, own))
 }
 
-fn over(expires_ms: Option<u64>) -> String {
-    expires_ms.map_or_else(String::new, |expires_ms| format!(" ({})", instant::show(expires_ms)))
+fn over(expires_ms: Option<u64>) -> Option<Text> {
+    expires_ms.map(|expires_ms| Text::verbatim(instant::show(expires_ms)))
+}
+
+/// Why a rule does not speak, with what it has to do with the time.
+fn in_time(why: filter::Why, time: Option<Text>) -> Text {
+    match time {
+        None => why.text(),
+        Some(time) => text!("{why} ({time})", why = why.text(), time),
+    }
 }
 
 /// How a mode changes what a rule says.
-fn in_mode(mode: Mode, says: &str) -> String {
+fn in_mode(mode: Mode, says: Text) -> Text {
     match mode {
-        Mode::Enforce => says.to_owned(),
-        Mode::Monitor => format!("would say {says} (monitor)"),
-        Mode::Off => "off".to_owned(),
+        Mode::Enforce => says,
+        Mode::Monitor => text!("would say {says} (monitor)", says),
+        Mode::Off => text!("off"),
     }
 }
 
@@ -317,16 +324,15 @@ impl Explanation {
         let judged = policy.access.consider(subject.client, subject.tcp, asked, &subject.active, |considered| {
             let speaks = considered.verdict != AccessVerdict::Admit;
             let question = policy.access.question(considered.number);
+            let idle = |why: filter::Why, time: Option<Text>| text!("fits, but {why}", why = in_time(why, time));
             let says = match (question, considered.idle) {
                 (Some(question), Some(Idle::OtherTime)) => {
-                    format!("fits, but {}{}", filter::Why::OtherTime, spelled([&question.schedules], &policy.schedules))
+                    idle(filter::Why::OtherTime, spelled([&question.schedules], &policy.schedules))
                 }
-                (Some(question), Some(Idle::Expired)) => {
-                    format!("fits, but {}{}", filter::Why::Expired, over(question.expires_ms))
-                }
-                _ if speaks => in_mode(considered.mode, Answer::of_access(considered.verdict).0.name()),
-                (Some(_), None) => "does not fit".to_owned(),
-                _ => "admit".to_owned(),
+                (Some(question), Some(Idle::Expired)) => idle(filter::Why::Expired, over(question.expires_ms)),
+                _ if speaks => in_mode(considered.mode, Text::verbatim(Answer::of_access(considered.verdict).0.name())),
+                (Some(_), None) => text!("does not fit"),
+                _ => text!("admit"),
             };
             let (policy, decides) = (considered.reason.name(), speaks && considered.mode == Mode::Enforce);
             steps.push(match question {
@@ -347,9 +353,10 @@ impl Explanation {
     fn name_source_limit(&mut self, policy: &Policy, client: IpAddr) {
         let source = &policy.source;
         let says = if source.exempt.contains(client) {
-            "exempt".to_owned()
+            text!("exempt")
         } else {
-            in_mode(source.mode, &format!("at most {} queries a second, {} at once", source.rate, source.burst))
+            let (rate, burst) = (source.rate, source.burst);
+            in_mode(source.mode, text!("at most {rate} queries a second, {burst} at once", rate, burst))
         };
         self.steps.push(Step::new(Reason::Source.name(), String::new(), says, false));
     }
@@ -376,10 +383,10 @@ impl Explanation {
                 _ => Answer::of_rule(considered.rule, tcp).name(),
             };
             let says = match decides {
-                true => format!("{action}, by {}", considered.matched),
+                true => text!("{action}, by {matched}", action, matched = considered.matched),
                 false => {
-                    let time = time_of(considered.rule, considered.why, schedules);
-                    format!("{action}, by {}, but {}{time}", considered.matched, considered.why)
+                    let why = in_time(considered.why, time_of(considered.rule, considered.why, schedules));
+                    text!("{action}, by {matched}, but {why}", action, matched = considered.matched, why)
                 }
             };
             self.steps.push(Step::of_rule(policy, considered.rule.counted(), says, decides));
@@ -425,7 +432,7 @@ impl Explanation {
         let pool = route.map_or(0, |route| route.pool);
         let pool = server.pools.get(pool).map_or("default", |pool| pool.name.as_str());
         let rule = route.map_or_else(String::new, |route| route.zone.to_string());
-        self.steps.push(Step::new("route", rule, format!("pool {pool}"), false));
+        self.steps.push(Step::new("route", rule, text!("pool {pool}", pool), false));
         self.pool = Some(pool.to_owned());
     }
 
@@ -442,41 +449,43 @@ impl Explanation {
                 text!("{answer}, by rule {rule:?}, unless the answer sets off an earlier one", answer, rule)
             }
             (Some(rule), _) => text!("{answer}, by rule {rule:?}", answer, rule),
-            (None, "none") => Text::foreign(answer),
+            (None, "none") => Text::verbatim(answer),
             (None, reason) => text!("{answer}, by {reason}", answer, reason),
         }
     }
 }
 
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for Explanation {
+    fn text(&self) -> Text {
         let Self { name, qtype, client, transport, .. } = self;
-        write!(f, "{name} {qtype} for {client} over {transport}")?;
+        let asked = text!("{name} {qtype} for {client} over {transport}", name, qtype, client, transport);
+        let at = self.at.iter().map(|at| text!("at {at}", at));
+        let asked = Text::joined(" ", std::iter::once(asked).chain(at));
+        let mode = self.mode.iter().map(|mode| text!("in mode {mode}", mode));
         let groups: Vec<_> = self.groups.iter().map(|name| format!("@{name}")).collect();
-        if let Some(at) = &self.at {
-            write!(f, " at {at}")?;
-        }
-        if let Some(mode) = &self.mode {
-            write!(f, ", in mode {mode}")?;
-        }
-        writeln!(f, ", in {}", if groups.is_empty() { "no group".to_owned() } else { groups.join(" ") })?;
+        let groups = match groups.is_empty() {
+            true => text!("in no group"),
+            false => text!("in {groups}", groups = groups.join(" ")),
+        };
+        let head = Text::joined(", ", std::iter::once(asked).chain(mode).chain([groups]));
         let named = |step: &Step| match step.rule.as_str() {
             "" => step.policy.to_owned(),
             rule => format!("{} {rule}", step.policy),
         };
         let width = self.steps.iter().map(|step| named(step).chars().count()).max().unwrap_or(0);
-        for step in &self.steps {
+        let step = |step: &Step| {
             let mark = if step.decides { '>' } else { ' ' };
-            writeln!(f, "{mark} {:width$}  {}{}", named(step), step.says, step.notes())?;
-        }
-        write!(f, "= {}", self.sentence())?;
-        if let Some(pool) = &self.pool {
-            write!(f, ", to pool {pool}")?;
-        }
-        if let Some(monitored) = &self.monitored {
-            write!(f, " ({monitored} in monitor mode would have decided)")?;
-        }
-        Ok(())
+            Text::joined("", [Text::verbatim(format!("{mark} {:width$}  ", named(step))), step.told()])
+        };
+        let pool = self.pool.iter().map(|pool| text!("to pool {pool}", pool));
+        let becomes = Text::joined(", ", std::iter::once(self.verdict()).chain(pool));
+        let becomes = match &self.monitored {
+            None => Text::joined("", [Text::verbatim("= "), becomes]),
+            Some(rule) => {
+                text!("= {verdict} ({rule} in monitor mode would have decided)", verdict = becomes, rule)
+            }
+        };
+        Text::joined("\n", std::iter::once(head).chain(self.steps.iter().map(step)).chain([becomes]))
     }
 }
 

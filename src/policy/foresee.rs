@@ -135,9 +135,9 @@ mod tests {
                 for client in [[10, 1, 2, 3], [192, 0, 2, 7]] {
                     let subject = Subject { tcp, ..Subject::new(client.into(), name, qtype) };
                     let (long, short) = (explain(&policy, &subject), foresee(&policy, Besides::default(), &subject));
-                    assert_eq!((short.answer, short.reason.name()), (long.answer, long.reason), "{long}");
-                    assert_eq!(short.rule.map(|rule| &rule.id), long.rule.as_ref(), "{long}");
-                    assert_eq!(short.monitored.map(|rule| &rule.id), long.monitored.as_ref(), "{long}");
+                    assert_eq!((short.answer, short.reason.name()), (long.answer, long.reason), "{long:?}");
+                    assert_eq!(short.rule.map(|rule| &rule.id), long.rule.as_ref(), "{long:?}");
+                    assert_eq!(short.monitored.map(|rule| &rule.id), long.monitored.as_ref(), "{long:?}");
                     seen.insert(short.answer.name());
                 }
             }

@@ -28,7 +28,7 @@ pub use read::read_terms;
 
 use super::document::nearest;
 use super::document::{At, Code, Faults, Place};
-use crate::language::text;
+use crate::language::{Text, text};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -200,9 +200,10 @@ impl Schedules {
     }
 
     /// The names of some, as in a sentence: `"night" or "weekend"`.
-    pub fn spelled(&self, set: &ScheduleSet) -> String {
+    pub fn spelled(&self, set: &ScheduleSet) -> Text {
         let named = self.names().enumerate().filter(|(index, _)| set.contains(*index));
-        named.map(|(_, name)| format!("{name:?}")).collect::<Vec<_>>().join(" or ")
+        let named = named.map(|(_, name)| Text::verbatim(format!("{name:?}")));
+        named.reduce(|some, one| text!("{some} or {one}", some, one)).unwrap_or_default()
     }
 
     /// The schedule of a name; an unknown one is a fault at its place.

@@ -6,6 +6,7 @@
 //! file may have, or ask for a block to fit in memory that is only to be skipped.
 
 use super::{Unreadable, fill};
+use crate::language::text;
 use std::io::Read;
 
 /// The longest packet: IPv6 jumbograms are rare enough, and the largest snapshot length of tcpdump is a quarter of it.
@@ -72,7 +73,7 @@ impl<R: Read> Capture<R> {
             block: Vec::new(),
             at: 4,
         };
-        let no_capture = || Unreadable::NotOne("it is no packet capture: neither pcap nor pcapng".to_owned());
+        let no_capture = || Unreadable::NotOne(text!("it is no packet capture: neither pcap nor pcapng"));
         if read < 4 {
             return Err(no_capture());
         }
@@ -225,12 +226,16 @@ impl<R: Read> Capture<R> {
     }
 
     fn broken(&self) -> Unreadable {
-        Unreadable::NotOne(format!("what follows after {} bytes is no block of a capture", self.at))
+        Unreadable::NotOne(text!("what follows after {n} bytes is no block of a capture", n = self.at))
     }
 
     fn too_large(&self, len: usize) -> Unreadable {
-        let message =
-            format!("a packet of {len} bytes after {} bytes: none is longer than {} MiB", self.at, PACKET_MAX >> 20);
+        let message = text!(
+            "a packet of {len} bytes after {n} bytes: none is longer than {most} MiB",
+            len,
+            n = self.at,
+            most = PACKET_MAX >> 20
+        );
         Unreadable::TooLarge(message)
     }
 

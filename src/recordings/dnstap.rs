@@ -7,6 +7,7 @@
 
 use super::pairs::{Pairs, Take};
 use super::{Asker, CLIENT_DEFAULT, Recorded, Taken, Tally, Unreadable, fill};
+use crate::language::text;
 use std::io::Read;
 use std::net::IpAddr;
 
@@ -57,7 +58,7 @@ pub fn read(input: &mut dyn Read, taken: Taken, take: &mut dyn FnMut(&Recorded<'
 }
 
 fn no_dnstap() -> Unreadable {
-    Unreadable::NotOne("it is no dnstap file: it does not begin as Frame Streams do".to_owned())
+    Unreadable::NotOne(text!("it is no dnstap file: it does not begin as Frame Streams do"))
 }
 
 /// What was read; its bytes are in the buffer, those of a control frame behind its type.
@@ -82,7 +83,11 @@ fn read_frame(input: &mut dyn Read, frame: &mut Vec<u8>) -> Result<Frame, Unread
     }
     let (len, max) = (u32::from_be_bytes(word) as usize, if is_control { CONTROL_MAX } else { FRAME_MAX });
     if len > max {
-        return Err(Unreadable::TooLarge(format!("a frame of {len} bytes: none of dnstap is longer than {max}")));
+        return Err(Unreadable::TooLarge(text!(
+            "a frame of {len} bytes: none of dnstap is longer than {most}",
+            len,
+            most = max
+        )));
     }
     frame.resize(len, 0);
     if fill(input, frame)? < len {
@@ -105,7 +110,7 @@ fn refuse_other_content(mut fields: &[u8]) -> Result<(), Unreadable> {
         let Some((value, rest)) = rest.split_at_checked(len) else { return Err(no_dnstap()) };
         if kind == FIELD_CONTENT_TYPE && value != CONTENT_TYPE {
             let found = String::from_utf8_lossy(value).escape_default().to_string();
-            return Err(Unreadable::NotOne(format!("it holds {found:?} and not dnstap")));
+            return Err(Unreadable::NotOne(text!("it holds {found:?} and not dnstap", found)));
         }
         fields = rest;
     }

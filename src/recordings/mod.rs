@@ -14,6 +14,7 @@ mod tests;
 use crate::dns::name::Name;
 use crate::dns::query::Query;
 use crate::dns::{class, rtype};
+use crate::language::{Text, Told, text};
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr};
@@ -81,17 +82,23 @@ pub enum Unreadable {
     /// The system said no.
     Io(io::Error),
     /// It is no such file; what was expected.
-    NotOne(String),
+    NotOne(Text),
     /// Something in it is larger than anything that belongs there.
-    TooLarge(String),
+    TooLarge(Text),
+}
+
+impl Told for Unreadable {
+    fn text(&self) -> Text {
+        match self {
+            Self::Io(error) => Text::of_io(error),
+            Self::NotOne(why) | Self::TooLarge(why) => why.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::NotOne(why) | Self::TooLarge(why) => f.write_str(why),
-        }
+        f.write_str(&self.text().english())
     }
 }
 
@@ -117,30 +124,24 @@ fn fill(input: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize
     Ok(len)
 }
 
-impl fmt::Display for Tally {
-    /// What was left out, and why: `left out: 12 responses, 3 that cannot be read`; empty when nothing was.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Tally {
+    /// What was left out, and why: `left out: 12 responses, 3 that cannot be read`; `None` when nothing was.
+    pub fn told(&self) -> Option<Text> {
         let Self { responses, others, no_questions, bad, pieces, is_cut, .. } = *self;
         let kinds = [
-            (responses, "responses to other queries"),
-            (others, "of other kinds"),
-            (no_questions, "transfers, notifications, updates or of other classes"),
-            (pieces, "pieces of larger ones"),
-            (bad, "that cannot be read"),
+            (responses, text!("{n} responses to other queries", n = responses)),
+            (others, text!("{n} of other kinds", n = others)),
+            (no_questions, text!("{n} transfers, notifications, updates or of other classes", n = no_questions)),
+            (pieces, text!("{n} pieces of larger ones", n = pieces)),
+            (bad, text!("{n} that cannot be read", n = bad)),
         ];
-        let told: Vec<_> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-        if !told.is_empty() {
-            write!(f, "left out: {}", told.join(", "))?;
-        }
-        match (is_cut, told.is_empty()) {
-            (true, true) => f.write_str("the file ends in the middle"),
-            (true, false) => f.write_str("; the file ends in the middle"),
-            _ => Ok(()),
-        }
+        let kinds: Vec<_> = kinds.into_iter().filter(|(n, _)| *n > 0).map(|(_, told)| told).collect();
+        let left_out = (!kinds.is_empty()).then(|| text!("left out: {what}", what = Text::joined(", ", kinds)));
+        let cut = is_cut.then(|| text!("the file ends in the middle"));
+        let told: Vec<_> = left_out.into_iter().chain(cut).collect();
+        (!told.is_empty()).then(|| Text::joined("; ", told))
     }
-}
 
-impl Tally {
     /// Counts a message that was sent to a server; what it asks for, when it is an ordinary question.
     fn asked(&mut self, message: &[u8]) -> Option<(Name, u16)> {
         match Query::scan(message) {

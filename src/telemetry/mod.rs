@@ -5,6 +5,7 @@ pub mod exposition;
 pub mod metrics;
 pub mod query_log;
 
+use crate::language::{Text, Told, text};
 use std::fmt;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
@@ -21,12 +22,20 @@ pub enum TracingFault {
     AlreadyStarted,
 }
 
+impl Told for TracingFault {
+    fn text(&self) -> Text {
+        match self {
+            Self::BadFilter(why) => {
+                text!("{name} is not a filter such as info or weir=debug: {why}", name = FILTER_VARIABLE, why)
+            }
+            Self::AlreadyStarted => text!("tracing was started before"),
+        }
+    }
+}
+
 impl fmt::Display for TracingFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadFilter(why) => write!(f, "{FILTER_VARIABLE} is not a filter such as info or weir=debug: {why}"),
-            Self::AlreadyStarted => write!(f, "tracing was started before"),
-        }
+        f.write_str(&self.text().english())
     }
 }
 

@@ -10,6 +10,7 @@ pub mod select;
 pub mod wheel;
 
 use crate::dns::name::Name;
+use crate::language::{Text, Told, text};
 use crate::policy::server::{PoolSettings, Server, UpstreamSettings};
 pub use health::State;
 use std::collections::HashMap;
@@ -117,9 +118,18 @@ impl Pool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegistryFull;
 
+impl Told for RegistryFull {
+    fn text(&self) -> Text {
+        text!(
+            "more than {most} upstreams are in use or still drain; wait a few seconds and reload again",
+            most = LINKS_MAX
+        )
+    }
+}
+
 impl std::fmt::Display for RegistryFull {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "more than {LINKS_MAX} upstreams are in use or still drain; wait a few seconds and reload again")
+        f.write_str(&self.text().english())
     }
 }
 

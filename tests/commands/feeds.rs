@@ -188,7 +188,7 @@ fn a_pinned_list_is_taken_only_as_it_was_pinned() {
     let hash = "sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\n";
     let stand = Stand::new(Page::new(MAIL), hash);
     stand.wait_for_first();
-    assert!(stand.feed().last_error.is_some_and(|why| why.contains("not the one that is pinned")));
+    assert!(stand.feed().last_error.is_some_and(|why| why.english().contains("not the one that is pinned")));
     assert_eq!(stand.refused(), [false, false]);
     assert!(stand.place.ask(&["status"]).out.contains("has not come yet"));
 
@@ -204,7 +204,7 @@ fn a_pinned_list_is_taken_only_as_it_was_pinned() {
 fn a_signed_list_is_taken_only_with_its_signature() {
     let stand = Stand::new(Page::new(MAIL), &format!("minisign = \"{KEY}\"\n"));
     stand.wait_for_first();
-    assert!(stand.feed().last_error.is_some_and(|why| why.contains("404")), "there is no signature yet");
+    assert!(stand.feed().last_error.is_some_and(|why| why.english().contains("404")), "there is no signature yet");
     stand.web.put("/list.txt.minisig", Page::new(SIGNATURE.replace("list.txt", "lust.txt")));
     stand.fails("its signature does not hold");
     stand.web.put("/list.txt.minisig", Page::new(vec![0xff; 200]));

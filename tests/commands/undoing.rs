@@ -221,7 +221,7 @@ fn a_directory_with_faults_can_start_with_the_last_good_policy_and_is_mended_by_
     assert_eq!(fs::read_to_string(place.path("policies/access.toml")).unwrap(), ACCESS);
     place.ask(&["reload"]).works(&["nothing has changed"]);
     let now = status(&place);
-    assert!(!now.warnings.iter().any(|warning| warning.contains("last good")), "{:?}", now.warnings);
+    assert!(!now.warnings.iter().any(|warning| warning.english().contains("last good")), "{:?}", now.warnings);
     drop(running);
 }
 

@@ -37,7 +37,8 @@ fn plan(scratch: &Scratch, kind: &str, file: &Path, more: &[&str]) -> (u64, u64,
     let ended = command.arg(kind).arg(file).args(more).output().expect("the program is built");
     let plan: Plan = serde_json::from_slice(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     let verdicts = plan.verdicts.expect("queries are in it");
-    (verdicts.queries, verdicts.answered, verdicts.newly_blocked.queries, plan.queries_note.unwrap_or_default())
+    let note = plan.queries_note.unwrap_or_default().english();
+    (verdicts.queries, verdicts.answered, verdicts.newly_blocked.queries, note)
 }
 
 /// Asks 3 times for what is blocked by name, once of them over TCP, and 3 times for something else, some of which are

@@ -6,6 +6,7 @@
 
 use super::progress::{Phase, Progress};
 use crate::control::beside::beside;
+use crate::language::{Text, text};
 use crate::policy::feeds::check_scheme;
 use flate2::write::MultiGzDecoder;
 use http_body_util::{BodyExt, Empty};
@@ -75,21 +76,23 @@ pub enum Got {
 ///
 /// # Errors
 /// The message for the user.
-pub async fn get(wanted: &Wanted, progress: &Progress) -> Result<Got, String> {
+pub async fn get(wanted: &Wanted, progress: &Progress) -> Result<Got, Text> {
     let work = async {
         let mut url = wanted.url.clone();
         for _ in 0..=REDIRECTS_MAX {
             progress.enter(Phase::Connecting);
-            let (response, _connection) = ask(&url, wanted).await.map_err(|why| format!("{url}: {why}"))?;
+            let (response, _connection) = ask(&url, wanted).await.map_err(|why| text!("{url}: {why}", url, why))?;
             if !is_redirect(response.status()) {
-                return take(response, wanted, progress).await.map_err(|why| format!("{url}: {why}"));
+                return take(response, wanted, progress).await.map_err(|why| text!("{url}: {why}", url, why));
             }
-            url = target(&url, response.headers()).map_err(|why| format!("{url}: {why}"))?;
+            url = target(&url, response.headers()).map_err(|why| text!("{url}: {why}", url, why))?;
         }
-        Err(format!("{}: more than {REDIRECTS_MAX} redirects", wanted.url))
+        Err(text!("{url}: more than {most} redirects", url = wanted.url, most = REDIRECTS_MAX))
     };
     let outcome = timeout(WHOLE, work).await;
-    outcome.unwrap_or_else(|_| Err(format!("{}: it took longer than {} minutes", wanted.url, WHOLE.as_secs() / 60)))
+    outcome.unwrap_or_else(|_| {
+        Err(text!("{url}: it took longer than {n} minutes", url = wanted.url, n = WHOLE.as_secs() / 60))
+    })
 }
 
 fn is_redirect(status: StatusCode) -> bool {
@@ -97,22 +100,22 @@ fn is_redirect(status: StatusCode) -> bool {
 }
 
 /// Where a redirect leads.
-fn target(from: &Uri, headers: &HeaderMap) -> Result<Uri, String> {
+fn target(from: &Uri, headers: &HeaderMap) -> Result<Uri, Text> {
     let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-    let location = location.ok_or("it redirects to nowhere")?;
-    let to: Uri = location.parse().map_err(|error| format!("it redirects to {location:?}: {error}"))?;
+    let location = location.ok_or_else(|| text!("it redirects to nowhere"))?;
+    let to: Uri = location.parse().map_err(|error| text!("it redirects to {to:?}: {error}", to = location, error))?;
     let to = match (to.authority(), to.path_and_query()) {
         (Some(_), _) => to,
         (None, Some(path)) if path.as_str().starts_with('/') && !path.as_str().starts_with("//") => {
             let mut parts = from.clone().into_parts();
             parts.path_and_query = Some(path.clone());
-            Uri::from_parts(parts).map_err(|error| error.to_string())?
+            Uri::from_parts(parts).map_err(|error| Text::foreign(&error.to_string()))?
         }
-        _ => return Err(format!("it redirects to {location:?}, which is no whole URL")),
+        _ => return Err(text!("it redirects to {to:?}, which is no whole URL", to = location)),
     };
-    check_scheme(&to).map_err(|why| format!("it redirects to {to}: {}", why.english()))?;
+    check_scheme(&to).map_err(|why| text!("it redirects to {to}: {why}", to, why))?;
     if from.scheme_str() == Some("https") && to.scheme_str() != Some("https") {
-        return Err(format!("it redirects from https to {to}"));
+        return Err(text!("it redirects from https to {to}", to));
     }
     Ok(to)
 }
@@ -126,25 +129,27 @@ impl Drop for Connection {
     }
 }
 
-async fn ask(url: &Uri, wanted: &Wanted) -> Result<(Response<Incoming>, Connection), String> {
+async fn ask(url: &Uri, wanted: &Wanted) -> Result<(Response<Incoming>, Connection), Text> {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let is_tls = url.scheme_str() == Some("https");
     let port = url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let connecting = async {
-        let stream =
-            TcpStream::connect((host.as_str(), port)).await.map_err(|error| format!("no connection: {error}"))?;
+        let stream = TcpStream::connect((host.as_str(), port))
+            .await
+            .map_err(|error| text!("no connection: {error}", error = Text::of_io(&error)))?;
         if !is_tls {
             return start(stream).await;
         }
         let ca = wanted.ca.clone();
         // Reading the system's certificates waits for the disk.
-        let config = beside(move || trust(ca.as_deref())).await.map_err(|error| error.to_string())?;
-        let name = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
+        let config = beside(move || trust(ca.as_deref())).await.map_err(|error| Text::of_io(&error))?;
+        let name = ServerName::try_from(host.clone()).map_err(|error| Text::foreign(&error.to_string()))?;
         let stream = TlsConnector::from(Arc::new(config?)).connect(name, stream).await;
-        start(stream.map_err(|error| format!("no TLS: {error}"))?).await
+        start(stream.map_err(|error| text!("no TLS: {error}", error = Text::of_io(&error)))?).await
     };
     let connected = timeout(CONNECT, connecting).await;
-    let (mut sender, connection) = connected.map_err(|_| format!("no connection within {} s", CONNECT.as_secs()))??;
+    let (mut sender, connection) =
+        connected.map_err(|_| text!("no connection within {seconds} s", seconds = CONNECT.as_secs()))??;
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::get(path)
         .header(header::HOST, url.authority().map_or("", |authority| authority.as_str()))
@@ -155,17 +160,17 @@ async fn ask(url: &Uri, wanted: &Wanted) -> Result<(Response<Incoming>, Connecti
             request = request.header(name, value);
         }
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| Text::foreign(&error.to_string()))?;
     let answered = timeout(STALL, sender.send_request(request)).await;
-    let answered = answered.map_err(|_| format!("no answer within {} s", STALL.as_secs()))?;
-    Ok((answered.map_err(|error| format!("no answer: {error}"))?, connection))
+    let answered = answered.map_err(|_| text!("no answer within {seconds} s", seconds = STALL.as_secs()))?;
+    Ok((answered.map_err(|error| text!("no answer: {error}", error))?, connection))
 }
 
 type Sender = hyper::client::conn::http1::SendRequest<Empty<Bytes>>;
 
-async fn start(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<(Sender, Connection), String> {
+async fn start(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<(Sender, Connection), Text> {
     let begun = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = begun.map_err(|error| format!("no HTTP: {error}"))?;
+    let (sender, connection) = begun.map_err(|error| text!("no HTTP: {error}", error))?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection of a feed ended early");
@@ -175,28 +180,28 @@ async fn start(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> 
 }
 
 /// The system's certificates and those of the feed.
-fn trust(ca: Option<&[u8]>) -> Result<ClientConfig, String> {
+fn trust(ca: Option<&[u8]>) -> Result<ClientConfig, Text> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in ca.into_iter().flat_map(CertificateDer::pem_slice_iter) {
-        let certificate = certificate.map_err(|error| format!("a certificate of `ca` cannot be read: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("a certificate of `ca` cannot be used: {error}"))?;
+        let certificate = certificate.map_err(|error| text!("a certificate of `ca` cannot be read: {error}", error))?;
+        roots.add(certificate).map_err(|error| text!("a certificate of `ca` cannot be used: {error}", error))?;
     }
     if roots.is_empty() {
-        return Err("this system has no certificates: install ca-certificates, or name some with `ca`".to_owned());
+        return Err(text!("this system has no certificates: install ca-certificates, or name some with `ca`"));
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let config = config.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+    let config = config.with_safe_default_protocol_versions().map_err(|error| Text::foreign(&error.to_string()))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Takes an answer that is no redirect.
-async fn take(response: Response<Incoming>, wanted: &Wanted, progress: &Progress) -> Result<Got, String> {
+async fn take(response: Response<Incoming>, wanted: &Wanted, progress: &Progress) -> Result<Got, Text> {
     let has_validator = wanted.etag.is_some() || wanted.last_modified.is_some();
     match response.status() {
         StatusCode::OK => {}
         StatusCode::NOT_MODIFIED if has_validator => return Ok(Got::Unchanged),
-        status => return Err(format!("it says {status}")),
+        status => return Err(text!("it says {status}", status)),
     }
     let text = |name| {
         let value = response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -207,7 +212,7 @@ async fn take(response: Response<Incoming>, wanted: &Wanted, progress: &Progress
     let mut unpacker = match encoding.as_str() {
         "" | "identity" => Unpacker::None(Bounded::new(wanted.size_max)),
         "gzip" | "x-gzip" => Unpacker::Gzip(Box::new(MultiGzDecoder::new(Bounded::new(wanted.size_max)))),
-        other => return Err(format!("it is packed as {other:?}, which was not asked for")),
+        _ => return Err(text!("it is packed as {encoding:?}, which was not asked for", encoding)),
     };
     let length = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     if length.is_some_and(|length| length > wanted.size_max) {
@@ -216,10 +221,11 @@ async fn take(response: Response<Incoming>, wanted: &Wanted, progress: &Progress
     progress.enter(Phase::Receiving);
     progress.expect(length.unwrap_or(0));
     let (mut body, mut came) = (response.into_body(), 0_u64);
-    while let Some(frame) =
-        timeout(STALL, body.frame()).await.map_err(|_| format!("nothing came for {} s", STALL.as_secs()))?
+    while let Some(frame) = timeout(STALL, body.frame())
+        .await
+        .map_err(|_| text!("nothing came for {seconds} s", seconds = STALL.as_secs()))?
     {
-        let frame = frame.map_err(|error| format!("it broke off: {error}"))?;
+        let frame = frame.map_err(|error| text!("it broke off: {error}", error))?;
         let Some(data) = frame.data_ref() else { continue };
         progress.add(data.len());
         came += data.len() as u64;
@@ -228,18 +234,18 @@ async fn take(response: Response<Incoming>, wanted: &Wanted, progress: &Progress
         }
         unpacker.write(data).map_err(|error| match error.kind() {
             io::ErrorKind::FileTooLarge => too_large(wanted.size_max),
-            _ => format!("it cannot be unpacked: {error}"),
+            _ => text!("it cannot be unpacked: {error}", error),
         })?;
     }
     let bytes = unpacker.finish().map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => too_large(wanted.size_max),
-        _ => format!("it cannot be unpacked: {error}"),
+        _ => text!("it cannot be unpacked: {error}", error),
     })?;
     Ok(Got::Content { bytes, etag, last_modified })
 }
 
-fn too_large(size_max: u64) -> String {
-    format!("it is larger than {size_max} bytes (size_max)")
+fn too_large(size_max: u64) -> Text {
+    text!("it is larger than {most} bytes (size_max)", most = size_max)
 }
 
 /// What a body is unpacked by.

@@ -1,6 +1,7 @@
 //! Whether what was fetched may take the place of what is in force: by its size, and by how much of it came or went at
 //! once. A publisher whose build broke serves an empty list, or half of one; one who was broken into serves the world.
 
+use crate::language::{Text, text};
 use crate::policy::feeds::FeedSettings;
 
 /// Entries that may always come or go: a short list changes by large parts.
@@ -12,17 +13,17 @@ pub enum Judgement {
     /// It may act.
     Take,
     /// Somebody has to look first; why.
-    Hold(String),
+    Hold(Text),
 }
 
 /// Judges a copy of `entries` that takes the place of one of `before`.
 ///
 /// # Errors
 /// The message for the user: it is not to be taken, whoever looks.
-pub fn judge(settings: &FeedSettings, before: Option<u64>, entries: u64) -> Result<Judgement, String> {
+pub fn judge(settings: &FeedSettings, before: Option<u64>, entries: u64) -> Result<Judgement, Text> {
     let least = settings.entries_min;
     if entries < least {
-        return Err(format!("it holds {entries} entries, and entries_min is {least}"));
+        return Err(text!("it holds {entries} entries, and entries_min is {least}", entries, least));
     }
     let Some(before) = before else { return Ok(Judgement::Take) };
     let (change, whole) = (before.abs_diff(entries), before.max(entries));
@@ -30,9 +31,12 @@ pub fn judge(settings: &FeedSettings, before: Option<u64>, entries: u64) -> Resu
         return Ok(Judgement::Take);
     }
     let part = 100.0 * change as f64 / whole as f64;
-    Ok(Judgement::Hold(format!(
-        "it holds {entries} entries where {before} were: {part:.0} % came or went, and change_max is {:.0} %",
-        settings.change_max * 100.0
+    Ok(Judgement::Hold(text!(
+        "it holds {entries} entries where {before} were: {part} % came or went, and change_max is {most} %",
+        entries,
+        before,
+        part = format_args!("{part:.0}"),
+        most = format_args!("{:.0}", settings.change_max * 100.0)
     )))
 }
 
@@ -53,10 +57,10 @@ mod tests {
         let judged = |before, entries| judge(&feed, before, entries);
         assert_eq!(judged(None, 1_000_000), Ok(Judgement::Take), "there is nothing to hold it against");
         assert_eq!(judged(Some(1000), 700), Ok(Judgement::Take));
-        assert!(matches!(judged(Some(1000), 699), Ok(Judgement::Hold(why)) if why.contains("30 %")));
+        assert!(matches!(judged(Some(1000), 699), Ok(Judgement::Hold(why)) if why.english().contains("30 %")));
         assert!(matches!(judged(Some(1000), 2000), Ok(Judgement::Hold(_))));
         assert_eq!(judged(Some(25), 5), Ok(Judgement::Take), "20 entries more or less are nothing");
-        assert!(judged(Some(25), 4).unwrap_err().contains("entries_min"));
+        assert!(judged(Some(25), 4).unwrap_err().english().contains("entries_min"));
         assert!(judged(None, 0).is_err());
     }
 

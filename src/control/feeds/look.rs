@@ -14,6 +14,7 @@ use crate::control::beside::beside;
 use crate::control::incidents::Who;
 use crate::control::protocol::Failure;
 use crate::control::reload::Asker;
+use crate::language::{Text, text};
 use crate::policy::feeds::{Copy, FeedSource, Manifest, Pin, UrlFeed, ZoneFeed};
 use hyper::Uri;
 use std::convert::Infallible;
@@ -52,7 +53,7 @@ pub(super) async fn keep(feed: Arc<Feed>, store: Arc<Store>, clock: Clock, asker
 enum Taken {
     InForce,
     /// It waits; why.
-    Held(String),
+    Held(Text),
 }
 
 impl Looker {
@@ -70,7 +71,7 @@ impl Looker {
     }
 
     /// Keeps how it went.
-    fn note(&self, outcome: Result<(), String>) {
+    fn note(&self, outcome: Result<(), Text>) {
         let (now, feed) = (self.clock.moment(), &self.feed);
         feed.progress.enter(Phase::Idle);
         feed.note_in_force(&self.store);
@@ -88,15 +89,19 @@ impl Looker {
                 state.schedule.succeeded(now, interval, random());
             }
             Err(why) => {
-                let why = one_line(&why);
-                tracing::warn!(feed = feed.settings.name, why, "feed did not come; the last good copy stays in force");
+                let why = harmless(why);
+                tracing::warn!(
+                    feed = feed.settings.name,
+                    why = why.english(),
+                    "feed did not come; the last good copy stays in force"
+                );
                 state.last_error = Some(why);
                 state.schedule.failed(now, interval, random());
             }
         }
     }
 
-    async fn look_at_url(&mut self, of: &UrlFeed) -> Result<(), String> {
+    async fn look_at_url(&mut self, of: &UrlFeed) -> Result<(), Text> {
         let (settings, source) = (Arc::clone(&self.feed.settings), of.url.to_string());
         let name = &settings.name;
         let of_source = |manifest: &Manifest| manifest.source == source;
@@ -121,15 +126,15 @@ impl Looker {
         let checking = beside(move || {
             signature::verify(&pin, &bytes, signature.as_deref())?;
             let manifest = Manifest { entries: entries_of(&bytes), ..Manifest::of(&bytes, source, unix_ms) };
-            Ok::<_, String>(Copy { content: bytes.into(), manifest })
+            Ok::<_, Text>(Copy { content: bytes.into(), manifest })
         });
-        let mut copy = checking.await.map_err(|error| format!("checking broke off: {error}"))??;
+        let mut copy = checking.await.map_err(|error| text!("checking broke off: {error}", error))??;
         (copy.manifest.etag, copy.manifest.last_modified) = (etag, last_modified);
         if self.is_in_force(&copy)? {
             let fetched_unix_ms = last.map_or(unix_ms, |last| last.fetched_unix_ms);
             let manifest = Manifest { fetched_unix_ms, ..copy.manifest };
             self.store.release(name);
-            return self.store.confirm(name, manifest).map_err(|error| error.to_string());
+            return self.store.confirm(name, manifest).map_err(|error| Text::of_io(&error));
         }
         match self.take(Arc::new(copy)).await? {
             Taken::InForce => Ok(()),
@@ -138,21 +143,21 @@ impl Looker {
     }
 
     /// The server has what is here.
-    fn unchanged(&self, last: Option<Manifest>, is_held: bool) -> Result<(), String> {
+    fn unchanged(&self, last: Option<Manifest>, is_held: bool) -> Result<(), Text> {
         let name = &self.feed.settings.name;
         if is_held {
-            let held = lock(&self.feed.state).held.as_ref().map(|(_, why)| why.clone()).unwrap_or_default();
-            return Err(waits(name, &held));
+            let held = lock(&self.feed.state).held.as_ref().map(|(_, why)| why.clone());
+            return Err(waits(name, held.as_ref()));
         }
         let Some(mut manifest) = last else {
-            return Err("it says that nothing has changed, and nothing is here".into());
+            return Err(text!("it says that nothing has changed, and nothing is here"));
         };
         manifest.confirmed_unix_ms = self.clock.now().unix_ms;
-        self.store.confirm(name, manifest).map_err(|error| error.to_string())
+        self.store.confirm(name, manifest).map_err(|error| Text::of_io(&error))
     }
 
     /// The signature file, where the pin is a key.
-    async fn signature(&self, of: &UrlFeed) -> Result<Option<Vec<u8>>, String> {
+    async fn signature(&self, of: &UrlFeed) -> Result<Option<Vec<u8>>, Text> {
         if !matches!(of.pin, Pin::Minisign(_)) {
             return Ok(None);
         }
@@ -166,11 +171,11 @@ impl Looker {
         // Its few bytes are no progress to speak of.
         match fetch::get(&wanted, &super::Progress::default()).await? {
             Got::Content { bytes, .. } => Ok(Some(bytes)),
-            Got::Unchanged => Err("its signature does not come".to_owned()),
+            Got::Unchanged => Err(text!("its signature does not come")),
         }
     }
 
-    async fn look_at_zone(&mut self, of: &ZoneFeed) -> Result<(), String> {
+    async fn look_at_zone(&mut self, of: &ZoneFeed) -> Result<(), Text> {
         let settings = Arc::clone(&self.feed.settings);
         let source = format!("{} of {}", of.zone, of.primary);
         let before = self.zone_in_force(&source).await;
@@ -186,7 +191,7 @@ impl Looker {
         if !has_changed && let Some(mut manifest) = self.store.manifest(&settings.name)? {
             manifest.confirmed_unix_ms = unix_ms;
             self.zone = Some((manifest.sha256.clone(), zone));
-            return self.store.confirm(&settings.name, manifest).map_err(|error| error.to_string());
+            return self.store.confirm(&settings.name, manifest).map_err(|error| Text::of_io(&error));
         }
         self.feed.progress.enter(Phase::Checking);
         let writing = beside(move || {
@@ -195,11 +200,11 @@ impl Looker {
             let manifest = Manifest { entries: zone.entries(), serial: Some(zone.soa.serial), ..of_text };
             (zone, Arc::new(Copy { content: bytes.into(), manifest }))
         });
-        let (zone, copy) = writing.await.map_err(|error| format!("writing the zone broke off: {error}"))?;
+        let (zone, copy) = writing.await.map_err(|error| text!("writing the zone broke off: {error}", error))?;
         let sha256 = copy.manifest.sha256.clone();
         if self.is_in_force(&copy)? {
             self.zone = Some((sha256, zone));
-            return self.store.confirm(&settings.name, copy.manifest.clone()).map_err(|error| error.to_string());
+            return self.store.confirm(&settings.name, copy.manifest.clone()).map_err(|error| Text::of_io(&error));
         }
         match self.take(copy).await? {
             Taken::InForce => self.zone = Some((sha256, zone)),
@@ -229,28 +234,28 @@ impl Looker {
         state.expire = Some(Duration::from_secs(zone.soa.expire.into()));
     }
 
-    fn is_in_force(&self, copy: &Copy) -> Result<bool, String> {
+    fn is_in_force(&self, copy: &Copy) -> Result<bool, Text> {
         let last = self.store.manifest(&self.feed.settings.name)?;
         Ok(last.is_some_and(|last| last.sha256 == copy.manifest.sha256))
     }
 
     /// Puts a copy that is new in force, or keeps it until somebody has looked.
-    async fn take(&self, copy: Arc<Copy>) -> Result<Taken, String> {
+    async fn take(&self, copy: Arc<Copy>) -> Result<Taken, Text> {
         let settings = &self.feed.settings;
         // An entry of another source is no measure, but the shrinking of what protects is the same.
         let before = self.store.manifest(&settings.name)?.map(|manifest| manifest.entries);
         if let Judgement::Hold(why) = judge(settings, before, copy.manifest.entries)? {
             let (store, name, held) = (Arc::clone(&self.store), settings.name.clone(), Arc::clone(&copy));
             let holding = beside(move || store.hold(&name, &held));
-            let kept = holding.await.map_err(|error| format!("keeping it broke off: {error}"))?;
-            kept.map_err(|error| error.to_string())?;
+            let kept = holding.await.map_err(|error| text!("keeping it broke off: {error}", error))?;
+            kept.map_err(|error| Text::of_io(&error))?;
             lock(&self.feed.state).held = Some((copy.manifest.clone(), why.clone()));
-            return Ok(Taken::Held(waits(&settings.name, &why)));
+            return Ok(Taken::Held(waits(&settings.name, Some(&why))));
         }
         let manifest = copy.manifest.clone();
         let (store, name) = (Arc::clone(&self.store), settings.name.clone());
         let staging = tokio::task::spawn_blocking(move || store.stage(&name, copy));
-        let copy = staging.await.map_err(|error| format!("writing it broke off: {error}"))??;
+        let copy = staging.await.map_err(|error| text!("writing it broke off: {error}", error))??;
         let published = publish(&self.asker, &self.feed, copy, Who::named("feed")).await;
         published.map_err(|failure| {
             self.store.give_up(&settings.name, &manifest);
@@ -261,6 +266,13 @@ impl Looker {
     }
 }
 
+/// A text that may repeat what a server sent, as [`one_line`] has it. What has to be cut or cleaned stays in English.
+fn harmless(why: Text) -> Text {
+    let whole = why.english();
+    let told = one_line(&whole);
+    if told == whole { why } else { Text::verbatim(told) }
+}
+
 /// A message that may repeat what a server sent: bounded, and nothing in it that a terminal obeys.
 fn one_line(why: &str) -> String {
     let why: String = why.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -268,29 +280,39 @@ fn one_line(why: &str) -> String {
     why[..end.unwrap_or(0)].to_owned()
 }
 
-fn waits(name: &str, why: &str) -> String {
-    format!("a copy waits for `weir feed accept {name}`: {why}")
+fn waits(name: &str, why: Option<&Text>) -> Text {
+    match why {
+        Some(why) => text!("a copy waits for `weir feed accept {name}`: {why}", name, why),
+        None => text!("a copy waits for `weir feed accept {name}`", name),
+    }
 }
 
 /// The policy cannot be compiled with what came.
-fn refused(failure: &Failure) -> String {
-    let first = |text: &str| text.lines().find(|line| line.starts_with("error")).map(str::to_owned);
-    let fault = failure.report.as_deref().and_then(first);
-    fault.unwrap_or_else(|| failure.message.clone())
+fn refused(failure: &Failure) -> Text {
+    failure.first_fault().unwrap_or_else(|| failure.text())
 }
 
 /// The URL of a file whose name has more at its end.
-fn next_to(url: &Uri, ending: &str) -> Result<Uri, String> {
+fn next_to(url: &Uri, ending: &str) -> Result<Uri, Text> {
     let mut parts = url.clone().into_parts();
     let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
     let path = format!("{}{ending}{query}", url.path()).parse();
-    parts.path_and_query = Some(path.map_err(|error| format!("its signature has no URL: {error}"))?);
-    Uri::from_parts(parts).map_err(|error| error.to_string())
+    parts.path_and_query = Some(path.map_err(|error| text!("its signature has no URL: {error}", error))?);
+    Uri::from_parts(parts).map_err(|error| Text::foreign(&error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::Lang;
+
+    #[test]
+    fn what_a_server_sent_is_bounded_and_steers_no_terminal() {
+        let told = |status: &str| harmless(text!("it says {status}", status)).to(Lang::Zh);
+        assert_eq!(told("404 Not Found"), "对方返回 404 Not Found");
+        assert_eq!(told("\u{1b}[2J\n"), "it says  [2J");
+        assert_eq!(told(&"x".repeat(ERROR_MAX)).len(), ERROR_MAX);
+    }
 
     #[test]
     fn the_signature_lies_beside_the_list() {

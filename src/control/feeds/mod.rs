@@ -20,7 +20,7 @@ use crate::control::history::request::{FeedCopy, Order};
 use crate::control::incidents::Who;
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Asker, Reloaded};
-use crate::language::text;
+use crate::language::{Text, phrase, text};
 use crate::ledger::alerts::{Alert, AlertKind, Alerts, Numbers, Subject};
 use crate::ledger::journal::RuleId;
 use crate::ledger::notices::Notices;
@@ -62,8 +62,8 @@ struct State {
     schedule: Schedule,
     interval: Interval,
     manifest: Option<Manifest>,
-    held: Option<(Manifest, String)>,
-    last_error: Option<String>,
+    held: Option<(Manifest, Text)>,
+    last_error: Option<Text>,
     /// A look is under way.
     is_looking: bool,
     /// Looks that have ended, and those that ended well.
@@ -190,14 +190,15 @@ impl FeedDesk {
             if is_old {
                 let subject = Subject::Feed(RuleId::new(&feed.settings.name));
                 let numbers = Numbers { age_s: (age.as_secs(), limit.as_secs()), ..Numbers::default() };
-                let done = "the last copy stays in force";
+                let done = phrase!("the last copy stays in force");
                 raise(Alert { unix_ms: now.unix_ms, kind: AlertKind::OldFeed, subject, numbers, done });
             }
             if is_old == state.is_old {
                 continue;
             }
             state.is_old = is_old;
-            let (name, why) = (&feed.settings.name, state.last_error.as_deref().unwrap_or("it was not looked at"));
+            let why = state.last_error.as_ref().map_or_else(|| "it was not looked at".to_owned(), Text::english);
+            let name = &feed.settings.name;
             if is_old {
                 tracing::warn!(feed = name, age_s = age.as_secs(), limit_s = limit.as_secs(), why, "feed is too old");
             } else {
@@ -224,7 +225,7 @@ impl FeedDesk {
     }
 
     /// What somebody should look at.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Text> {
         let statuses = self.list(None).map(|list| list.feeds).unwrap_or_default();
         statuses.iter().flat_map(FeedStatus::warnings).collect()
     }
@@ -290,7 +291,7 @@ impl Feed {
             FeedSource::Url(url) => Interval::every(url.refresh),
             FeedSource::Zone(_) => Interval::of_soa(3_600, 60),
         };
-        let held = store.held_manifest(name).map(|held| (held, "it came before the last start".to_owned()));
+        let held = store.held_manifest(name).map(|held| (held, text!("it came before the last start")));
         let next = first_look(settings, manifest.as_ref(), interval, now);
         let state = State {
             schedule: Schedule::starting(next),

@@ -1,5 +1,6 @@
 //! How far a feed is, for whoever looks while it comes: written by the one that fetches, read by anybody.
 
+use crate::language::{Text, Told, text};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -23,15 +24,16 @@ pub enum Phase {
 
 impl Phase {
     const ALL: [Self; 5] = [Self::Idle, Self::Connecting, Self::Receiving, Self::Checking, Self::Compiling];
+}
 
-    /// In words.
-    pub const fn name(self) -> &'static str {
+impl Told for Phase {
+    fn text(&self) -> Text {
         match self {
-            Self::Idle => "waiting",
-            Self::Connecting => "connecting",
-            Self::Receiving => "receiving",
-            Self::Checking => "checking",
-            Self::Compiling => "compiling",
+            Self::Idle => text!("waiting"),
+            Self::Connecting => text!("connecting"),
+            Self::Receiving => text!("receiving"),
+            Self::Checking => text!("checking"),
+            Self::Compiling => text!("compiling"),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::progress::{Phase, ProgressStatus};
 use crate::control::status::{bytes_text, seconds_text};
+use crate::language::{Text, Told, text};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// One feed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub struct FeedStatus {
     pub notified: u64,
     /// Why the last look failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
+    pub last_error: Option<Text>,
     /// A copy that waits for `weir feed accept`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldStatus>,
@@ -67,7 +67,7 @@ pub struct HeldStatus {
     /// Lines or records in it.
     pub entries: u64,
     /// Why it waits.
-    pub why: String,
+    pub why: Text,
 }
 
 /// All feeds.
@@ -79,72 +79,76 @@ pub struct FeedList {
 
 impl FeedStatus {
     /// What somebody should look at, a line each.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Text> {
         let Self { name, age_s, age_max_s, .. } = self;
         let mut warnings = Vec::new();
         if self.is_old {
-            let why = self.last_error.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-            let age = match age_s {
-                Some(age) => {
-                    format!("was confirmed {} ago, and may be at most {}", seconds_text(*age), seconds_text(*age_max_s))
-                }
-                None => "has never come".to_owned(),
+            let old = match age_s {
+                Some(age) => text!(
+                    "feed {name} was confirmed {age} ago, and may be at most {most}",
+                    name,
+                    age = seconds_text(*age),
+                    most = seconds_text(*age_max_s)
+                ),
+                None => text!("feed {name} has never come", name),
             };
-            warnings.push(format!("feed {name} {age}{why}"));
+            warnings.push(Text::joined(": ", std::iter::once(old).chain(self.last_error.clone())));
         } else if let Some(why) = self.last_error.as_ref().filter(|_| self.held.is_none()) {
-            warnings.push(format!("feed {name} did not come: {why}"));
+            warnings.push(text!("feed {name} did not come: {why}", name, why));
         }
         if let Some(HeldStatus { why, .. }) = &self.held {
-            warnings.push(format!("feed {name} has a copy that waits for `weir feed accept {name}`: {why}"));
+            warnings.push(text!("feed {name} has a copy that waits for `weir feed accept {name}`: {why}", name, why));
         }
         warnings
     }
 
     /// In a word, what is the matter.
-    fn condition(&self) -> &'static str {
+    fn condition(&self) -> Text {
         match self {
-            Self { is_old: true, .. } => "OLD",
-            Self { held: Some(_), .. } => "HELD",
-            Self { last_error: Some(_), .. } => "FAILING",
-            Self { entries: None, .. } => "not there yet",
-            _ => "ok",
+            Self { is_old: true, .. } => text!("OLD"),
+            Self { held: Some(_), .. } => text!("HELD"),
+            Self { last_error: Some(_), .. } => text!("FAILING"),
+            Self { entries: None, .. } => text!("not there yet"),
+            _ => text!("ok"),
         }
     }
-}
 
-impl fmt::Display for FeedStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.condition(), self.source)?;
+    /// How it is, in one line; what is the matter is told by its warnings.
+    pub(in crate::control) fn line(&self) -> Text {
+        let mut parts = vec![self.condition(), Text::verbatim(&self.source)];
         if let (Some(entries), Some(bytes), Some(age)) = (self.entries, self.bytes, self.age_s) {
-            write!(f, ", {entries} entries in {}, confirmed {} ago", bytes_text(bytes), seconds_text(age))?;
+            parts.push(text!("{entries} entries in {bytes}", entries, bytes = bytes_text(bytes)));
+            parts.push(text!("confirmed {age} ago", age = seconds_text(age)));
         }
-        if let Some(serial) = self.serial {
-            write!(f, ", serial {serial}")?;
-        }
-        if let Some(etag) = &self.etag {
-            write!(f, ", etag {}", etag.escape_debug())?;
-        }
-        match self.progress {
-            ProgressStatus { phase: Phase::Idle, .. } => write!(f, ", next in {}", seconds_text(self.next_s)),
-            ProgressStatus { phase, bytes, total: 0 } => write!(f, ", {} ({})", phase.name(), bytes_text(bytes)),
-            ProgressStatus { phase, bytes, total } => {
-                write!(f, ", {} ({} of {})", phase.name(), bytes_text(bytes), bytes_text(total))
+        parts.extend(self.serial.map(|serial| text!("serial {serial}", serial)));
+        parts.extend(self.etag.as_ref().map(|etag| Text::verbatim(format!("etag {}", etag.escape_debug()))));
+        parts.push(match self.progress {
+            ProgressStatus { phase: Phase::Idle, .. } => text!("next in {time}", time = seconds_text(self.next_s)),
+            ProgressStatus { phase, bytes, total: 0 } => {
+                text!("{phase} ({bytes})", phase = phase.text(), bytes = bytes_text(bytes))
             }
-        }?;
-        self.warnings().iter().try_for_each(|warning| write!(f, "\n  {warning}"))
+            ProgressStatus { phase, bytes, total } => text!(
+                "{phase} ({bytes} of {total})",
+                phase = phase.text(),
+                bytes = bytes_text(bytes),
+                total = bytes_text(total)
+            ),
+        });
+        Text::joined(", ", parts)
     }
 }
 
-impl fmt::Display for FeedList {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for FeedList {
+    fn text(&self) -> Text {
         if self.feeds.is_empty() {
-            return f.write_str("no feeds: they are declared in gateway.toml, under [[feed]]");
+            return text!("no feeds: they are declared in gateway.toml, under [[feed]]");
         }
         let width = self.feeds.iter().map(|feed| feed.name.len()).max().unwrap_or(0);
-        for (n, feed) in self.feeds.iter().enumerate() {
-            let end = if n == 0 { "" } else { "\n" };
-            write!(f, "{end}{:<width$}  {feed}", feed.name)?;
-        }
-        Ok(())
+        let lines = self.feeds.iter().flat_map(|feed| {
+            let line = Text::joined("  ", [Text::verbatim(format!("{:<width$}", feed.name)), feed.line()]);
+            let warnings = feed.warnings().into_iter().map(|warning| Text::joined("", [Text::verbatim("  "), warning]));
+            std::iter::once(line).chain(warnings)
+        });
+        Text::lines(lines.collect())
     }
 }

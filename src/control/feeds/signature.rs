@@ -4,6 +4,7 @@
 //! A signature says who made the content, not when: an old list with its old signature passes. The bound on changes, and
 //! https, stand against that.
 
+use crate::language::{Text, text};
 use crate::policy::feeds::{Pin, digest_of, hex};
 use minisign_verify::{PublicKey, Signature};
 
@@ -14,7 +15,7 @@ pub const SIGNATURE_MAX: u64 = 8 * 1024;
 ///
 /// # Errors
 /// The message for the user.
-pub fn verify(pin: &Pin, content: &[u8], signature: Option<&[u8]>) -> Result<(), String> {
+pub fn verify(pin: &Pin, content: &[u8], signature: Option<&[u8]>) -> Result<(), Text> {
     match pin {
         Pin::None => Ok(()),
         Pin::Sha256(pinned) => {
@@ -22,12 +23,12 @@ pub fn verify(pin: &Pin, content: &[u8], signature: Option<&[u8]>) -> Result<(),
             if found == *pinned {
                 return Ok(());
             }
-            Err(format!("its SHA-256 is {} and not the one that is pinned", hex(&found)))
+            Err(text!("its SHA-256 is {found} and not the one that is pinned", found = hex(&found)))
         }
         Pin::Minisign(key) => {
-            let told = |error: minisign_verify::Error| format!("its signature does not hold: {error}");
+            let told = |error: minisign_verify::Error| text!("its signature does not hold: {error}", error);
             let text = str::from_utf8(signature.unwrap_or_default())
-                .map_err(|_| "its signature is not the text that minisign writes".to_owned())?;
+                .map_err(|_| text!("its signature is not the text that minisign writes"))?;
             let signature = Signature::decode(text).map_err(told)?;
             let key = PublicKey::from_base64(key).map_err(told)?;
             key.verify(content, &signature, true).map_err(told)
@@ -61,7 +62,7 @@ mod tests {
         format!("untrusted comment: x\n{signature}\ntrusted comment: {comment}\n{global}\n")
     }
 
-    fn verified(content: &[u8], file: &str) -> Result<(), String> {
+    fn verified(content: &[u8], file: &str) -> Result<(), Text> {
         verify(&Pin::Minisign(KEY.to_owned()), content, Some(file.as_bytes()))
     }
 

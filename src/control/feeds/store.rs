@@ -6,6 +6,7 @@
 //! rollback that found no copy would be one to rules that do nothing.
 
 use crate::control::whole_file;
+use crate::language::{Text, text};
 use crate::policy::feeds::{Copies, Copy, FeedSettings, Manifest, content_file, read_content, read_manifest};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
@@ -52,7 +53,7 @@ impl Store {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn manifest(&self, name: &str) -> Result<Option<Manifest>, String> {
+    pub fn manifest(&self, name: &str) -> Result<Option<Manifest>, Text> {
         match &self.directory {
             Some(directory) => read_manifest(&directory.join(name).join(MANIFEST)),
             None => Ok(self.memory()[0].get(name).map(|copy| copy.manifest.clone())),
@@ -63,7 +64,7 @@ impl Store {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn last(&self, feed: &FeedSettings) -> Result<Option<Arc<Copy>>, String> {
+    pub fn last(&self, feed: &FeedSettings) -> Result<Option<Arc<Copy>>, Text> {
         self.copies().of(feed)
     }
 
@@ -72,9 +73,10 @@ impl Store {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn stage(&self, name: &str, copy: Arc<Copy>) -> Result<Arc<Copy>, String> {
+    pub fn stage(&self, name: &str, copy: Arc<Copy>) -> Result<Arc<Copy>, Text> {
         let Some(directory) = self.directory.as_ref().map(|directory| directory.join(name)) else { return Ok(copy) };
-        write_content(&directory, &copy).map_err(|error| format!("{}: {error}", directory.display()))?;
+        let told = |error| text!("{path}: {error}", path = directory.display(), error = Text::of_io(&error));
+        write_content(&directory, &copy).map_err(told)?;
         read_content(&directory, copy.manifest.clone()).map(Arc::new)
     }
 
@@ -125,7 +127,7 @@ impl Store {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn held(&self, name: &str) -> Result<Option<Arc<Copy>>, String> {
+    pub fn held(&self, name: &str) -> Result<Option<Arc<Copy>>, Text> {
         let Some(directory) = &self.directory else { return Ok(self.memory()[1].get(name).cloned()) };
         let directory = directory.join(name);
         let Some(manifest) = read_manifest(&directory.join(HELD))? else { return Ok(None) };
@@ -244,7 +246,7 @@ mod tests {
 
         let file = state.join("feeds/u").join(content_file(&copy("three").manifest.sha256));
         fs::write(&file, "thrEE").unwrap();
-        assert!(again.last(&feed).unwrap_err().contains("its hash is another"));
+        assert!(again.last(&feed).unwrap_err().english().contains("its hash is another"));
         again.commit("gone", &copy("x")).unwrap();
         let names = || {
             let mut names = again.names();

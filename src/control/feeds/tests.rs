@@ -1,6 +1,7 @@
 //! The age of feeds, and when they are looked at first, in virtual time.
 
 use super::*;
+use crate::language::Told as _;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -27,8 +28,8 @@ fn a_copy_that_nobody_confirms_grows_old() {
     assert!(!feed.status(at(3 * DAY_MS)).is_old, "two days are what it may be");
     let old = feed.status(at(3 * DAY_MS + 1));
     assert!(old.is_old && old.entries == Some(1), "it stays in force: {old:#?}");
-    assert!(old.warnings()[0].contains("was confirmed 2 d ago"), "{:?}", old.warnings());
-    assert!(old.to_string().starts_with("OLD"), "{old}");
+    assert!(old.warnings()[0].english().contains("was confirmed 2 d ago"), "{:?}", old.warnings());
+    assert!(old.line().english().starts_with("OLD"), "{old:?}");
     assert!(!feed.status(at(0)).is_old, "a clock that was set back makes nothing old");
 }
 
@@ -45,9 +46,9 @@ fn an_alert_is_raised_for_as_long_as_a_copy_is_too_old() {
     assert_eq!(raised(3 * DAY_MS), []);
     for later in [1_000, 2_000] {
         let [alert] = raised(3 * DAY_MS + later)[..] else { panic!("one, each time") };
-        assert_eq!((alert.kind, alert.subject.to_string().as_str()), (AlertKind::OldFeed, "x"));
+        assert_eq!((alert.kind, alert.subject.text().english().as_str()), (AlertKind::OldFeed, "x"));
         assert_eq!(alert.numbers.age_s, (2 * 86_400 + later / 1_000, 2 * 86_400));
-        assert!(crate::control::top::why(&alert).contains("not confirmed for 2 d"));
+        assert!(crate::control::top::why(&alert).english().contains("not confirmed for 2 d"));
     }
     if let Some(manifest) = &mut lock(&feed.state).manifest {
         manifest.confirmed_unix_ms = 3 * DAY_MS;
@@ -60,7 +61,7 @@ fn what_never_came_is_missed_after_the_same_time() {
     let feed = feed(URL, None, DAY_MS);
     assert!(!feed.status(at(2 * DAY_MS)).is_old);
     let missed = feed.status(at(4 * DAY_MS));
-    assert!(missed.warnings()[0].contains("has never come"), "{:?}", missed.warnings());
+    assert!(missed.warnings()[0].english().contains("has never come"), "{:?}", missed.warnings());
 }
 
 #[test]
@@ -87,12 +88,12 @@ fn a_start_is_no_reason_to_fetch_a_list_again() {
 #[test]
 fn the_state_of_each_is_one_word_and_its_numbers() {
     let zone = feed(ZONE, Some(DAY_MS), DAY_MS);
-    let text = zone.status(at(DAY_MS)).to_string();
+    let text = zone.status(at(DAY_MS)).line().english();
     assert!(text.starts_with("ok, a.example of 192.0.2.1:53, 1 entries in 1 B, confirmed 0 s ago, serial 7"), "{text}");
     zone.progress.enter(Phase::Receiving);
     zone.progress.expect(2048);
     zone.progress.add(1024);
-    assert!(zone.status(at(DAY_MS)).to_string().contains("receiving (1 KiB of 2 KiB)"));
-    lock(&zone.state).last_error = Some("no route".into());
-    assert!(zone.status(at(DAY_MS)).to_string().contains("FAILING"), "a failure is told before it is old");
+    assert!(zone.status(at(DAY_MS)).line().english().contains("receiving (1 KiB of 2 KiB)"));
+    lock(&zone.state).last_error = Some(Text::verbatim("no route"));
+    assert!(zone.status(at(DAY_MS)).line().english().contains("FAILING"), "a failure is told before it is old");
 }

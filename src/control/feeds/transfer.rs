@@ -7,6 +7,7 @@
 
 use super::progress::{Phase, Progress};
 use super::zone::{Assembled, Assembly, Zone};
+use crate::language::{Text, text};
 use domain::base::iana::{Class, Rcode};
 use domain::base::{Message, MessageBuilder, Name, Rtype, Serial, Ttl};
 use domain::rdata::Soa;
@@ -44,9 +45,9 @@ pub struct Wanted {
 /// Why one transfer came to nothing.
 enum Broken {
     /// Another kind of transfer may do.
-    Kind(String),
+    Kind(Text),
     /// Nothing will, for now.
-    Wholly(String),
+    Wholly(Text),
 }
 
 /// Transfers what has changed since `zone`, or all. The id of a message is taken from `random`.
@@ -58,7 +59,7 @@ pub async fn transfer(
     zone: Option<Zone>,
     mut random: impl FnMut() -> u16,
     progress: &Progress,
-) -> Result<(Zone, bool), String> {
+) -> Result<(Zone, bool), Text> {
     let work = async {
         let is_there = zone.is_some();
         if is_there {
@@ -67,47 +68,49 @@ pub async fn transfer(
                 Ok(Assembled::Changed(zone)) => return Ok((zone, true)),
                 Ok(Assembled::AskForAll) => {}
                 Err(Broken::Kind(why)) => {
-                    tracing::info!("IXFR from {}: {why}; the whole zone is asked for", wanted.primary);
+                    tracing::info!("IXFR from {}: {}; the whole zone is asked for", wanted.primary, why.english());
                 }
                 Err(Broken::Wholly(why)) => return Err(why),
             }
         }
         match once(wanted, None, random(), progress).await {
             Ok(Assembled::Unchanged(zone) | Assembled::Changed(zone)) => Ok((zone, true)),
-            Ok(Assembled::AskForAll) => Err("it sends nothing of the zone".to_owned()),
+            Ok(Assembled::AskForAll) => Err(text!("it sends nothing of the zone")),
             Err(Broken::Kind(why) | Broken::Wholly(why)) => Err(why),
         }
     };
     let outcome = timeout(WHOLE, work).await;
-    let outcome = outcome.unwrap_or_else(|_| Err(format!("it took longer than {} minutes", WHOLE.as_secs() / 60)));
-    outcome.map_err(|why| format!("primary {}: {why}", wanted.primary))
+    let outcome = outcome.unwrap_or_else(|_| Err(text!("it took longer than {n} minutes", n = WHOLE.as_secs() / 60)));
+    outcome.map_err(|why| text!("primary {primary}: {why}", primary = wanted.primary, why))
 }
 
 /// One transfer over one connection.
 async fn once(wanted: &Wanted, zone: Option<Zone>, id: u16, progress: &Progress) -> Result<Assembled, Broken> {
-    let wholly = |why: String| Broken::Wholly(why);
+    let wholly = |why: Text| Broken::Wholly(why);
     progress.enter(Phase::Connecting);
-    let apex = Name::from_octets(wanted.apex.clone()).map_err(|error| wholly(error.to_string()))?;
+    let apex = Name::from_octets(wanted.apex.clone()).map_err(|error| wholly(Text::foreign(&error.to_string())))?;
     let rtype = if zone.is_some() { Rtype::IXFR } else { Rtype::AXFR };
     let serial = zone.as_ref().map(|zone| zone.soa.serial);
     let (request, mut sequence) = request(&apex, serial, id, wanted.key.as_ref()).map_err(wholly)?;
     let connected = timeout(CONNECT, TcpStream::connect(wanted.primary)).await;
-    let connected = connected.map_err(|_| wholly(format!("no connection within {} s", CONNECT.as_secs())))?;
-    let mut stream = connected.map_err(|error| wholly(format!("no connection: {error}")))?;
+    let connected =
+        connected.map_err(|_| wholly(text!("no connection within {seconds} s", seconds = CONNECT.as_secs())))?;
+    let mut stream = connected.map_err(|error| wholly(text!("no connection: {error}", error = Text::of_io(&error))))?;
     let sent = timeout(STALL, stream.write_all(&request)).await;
-    sent.map_err(|_| wholly("it takes no request".to_owned()))?.map_err(|error| wholly(error.to_string()))?;
+    sent.map_err(|_| wholly(text!("it takes no request")))?.map_err(|error| wholly(Text::of_io(&error)))?;
     progress.enter(Phase::Receiving);
     let mut assembly = Assembly::new(&wanted.apex, zone, wanted.size_max).map_err(wholly)?;
     loop {
         let read = timeout(STALL, read_message(&mut stream)).await;
-        let read = read.map_err(|_| wholly(format!("nothing came for {} s", STALL.as_secs())))?;
-        let bytes = read.map_err(|error| wholly(format!("the transfer broke off: {error}")))?;
+        let read = read.map_err(|_| wholly(text!("nothing came for {seconds} s", seconds = STALL.as_secs())))?;
+        let bytes =
+            read.map_err(|error| wholly(text!("the transfer broke off: {error}", error = Text::of_io(&error))))?;
         progress.add(bytes.len() + 2);
         let message = open(bytes, id, (&apex, rtype), sequence.as_mut())?;
         let Some(assembled) = assembly.take(message).map_err(Broken::Kind)? else { continue };
         // RFC 8945 section 5.3.1: the last message of a sequence has to be signed.
         return match sequence.map(ClientSequence::done) {
-            Some(Err(error)) => Err(wholly(format!("its signature does not hold: {error}"))),
+            Some(Err(error)) => Err(wholly(text!("its signature does not hold: {error}", error))),
             _ => Ok(assembled),
         };
     }
@@ -120,8 +123,8 @@ fn request(
     serial: Option<u32>,
     id: u16,
     key: Option<&Arc<Key>>,
-) -> Result<(Vec<u8>, Option<ClientSequence<Arc<Key>>>), String> {
-    let told = |_| "the request does not fit".to_owned();
+) -> Result<(Vec<u8>, Option<ClientSequence<Arc<Key>>>), Text> {
+    let told = |_| text!("the request does not fit");
     let mut builder = MessageBuilder::new_vec();
     builder.header_mut().set_id(id);
     let mut question = builder.question();
@@ -154,34 +157,35 @@ fn open(
     question: (&Name<Vec<u8>>, Rtype),
     sequence: Option<&mut ClientSequence<Arc<Key>>>,
 ) -> Result<Vec<u8>, Broken> {
-    let wholly = |why: &str| Broken::Wholly(why.to_owned());
-    let mut message = Message::from_octets(bytes).map_err(|_| wholly("it sends what is no message"))?;
+    let wholly = Broken::Wholly;
+    let mut message = Message::from_octets(bytes).map_err(|_| wholly(text!("it sends what is no message")))?;
     if let Some(sequence) = sequence {
         let verified = sequence.answer(&mut message, Time48::now());
         verified.map_err(|error| {
             let code = message.header().rcode();
-            Broken::Wholly(format!("its signature does not hold: {error} (it says {code})"))
+            Broken::Wholly(text!("its signature does not hold: {error} (it says {code})", error, code))
         })?;
     }
     if message.header().id() != id || !message.header().qr() {
-        return Err(wholly("it answers another question"));
+        return Err(wholly(text!("it answers another question")));
     }
     let asks_the_same = |asked: &domain::base::Question<domain::base::ParsedName<_>>| {
         asked.qname() == question.0 && asked.qtype() == question.1
     };
     // RFC 5936 section 2.2.1: later messages may leave the question out.
     if !message.question().all(|asked| asked.is_ok_and(|asked| asks_the_same(&asked))) {
-        return Err(wholly("it answers another question"));
+        return Err(wholly(text!("it answers another question")));
     }
     match message.header().rcode() {
         Rcode::NOERROR => {}
         // It may not know IXFR, or not know this zone's changes, or not serve it for the moment.
         code @ (Rcode::NOTIMP | Rcode::FORMERR | Rcode::SERVFAIL) => {
-            return Err(Broken::Kind(format!("it says {code}")));
+            return Err(Broken::Kind(text!("it says {code}", code)));
         }
         code => {
-            return Err(Broken::Wholly(format!(
-                "it says {code}: it must allow transfers of the zone to this address or key"
+            return Err(Broken::Wholly(text!(
+                "it says {code}: it must allow transfers of the zone to this address or key",
+                code
             )));
         }
     }

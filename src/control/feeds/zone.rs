@@ -4,6 +4,7 @@
 //! Records are told apart by owner, class, type and data (RFC 1995 section 4 deletes by them), the owner in lower case;
 //! a TTL is not part of it. The SOA stands apart, as it changes with every step.
 
+use crate::language::{Text, text};
 use bytes::Bytes;
 use domain::base::iana::Class;
 use domain::base::name::{Name, ToName};
@@ -63,8 +64,8 @@ impl Zone {
     ///
     /// # Errors
     /// The message for the user: it is not such text.
-    pub fn from_text(text: &str) -> Result<Self, String> {
-        let wrong = |line: &str| format!("{line:?} is not a record as it was written");
+    pub fn from_text(text: &str) -> Result<Self, Text> {
+        let wrong = |line: &str| text!("{line:?} is not a record as it was written", line);
         let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
         let first = lines.next().unwrap_or_default();
         let soa = ZoneSoa::from_line(first).ok_or_else(|| wrong(first))?;
@@ -149,8 +150,8 @@ impl Assembly {
     ///
     /// # Errors
     /// The message for the user: that is no name.
-    pub fn new(apex: &[u8], zone: Option<Zone>, size_max: u64) -> Result<Self, String> {
-        let apex = Name::from_octets(apex.to_vec()).map_err(|error| error.to_string())?;
+    pub fn new(apex: &[u8], zone: Option<Zone>, size_max: u64) -> Result<Self, Text> {
+        let apex = Name::from_octets(apex.to_vec()).map_err(|error| Text::foreign(&error.to_string()))?;
         let interpreter = XfrResponseInterpreter::new();
         Ok(Self { interpreter, is_first: true, apex, size_max, zone, fresh: None, deletes: false, steps: 0 })
     }
@@ -159,8 +160,8 @@ impl Assembly {
     ///
     /// # Errors
     /// The message for the user: it does not fit what is there. Nothing of it is to be used then.
-    pub fn take(&mut self, message: Vec<u8>) -> Result<Option<Assembled>, String> {
-        let message = Message::from_octets(Bytes::from(message)).map_err(|error| error.to_string())?;
+    pub fn take(&mut self, message: Vec<u8>) -> Result<Option<Assembled>, Text> {
+        let message = Message::from_octets(Bytes::from(message)).map_err(|error| Text::foreign(&error.to_string()))?;
         if std::mem::take(&mut self.is_first)
             && self.zone.is_some()
             && message.header_counts().ancount() == 1
@@ -169,9 +170,10 @@ impl Assembly {
             return self.finish(&soa).map(Some);
         }
         let mut interpreter = std::mem::take(&mut self.interpreter);
-        let steps = interpreter.interpret_response(message).map_err(|error| error.to_string())?;
+        let steps = interpreter.interpret_response(message).map_err(|error| Text::foreign(&error.to_string()))?;
         for step in steps {
-            let step = step.map_err(|error| format!("a record cannot be read: {error:?}"))?;
+            let step =
+                step.map_err(|error| text!("a record cannot be read: {error}", error = format_args!("{error:?}")))?;
             if let Some(assembled) = self.hear(step)? {
                 return Ok(Some(assembled));
             }
@@ -180,53 +182,65 @@ impl Assembly {
         Ok(None)
     }
 
-    fn hear(&mut self, update: ZoneUpdate<ParsedRecord>) -> Result<Option<Assembled>, String> {
+    fn hear(&mut self, update: ZoneUpdate<ParsedRecord>) -> Result<Option<Assembled>, Text> {
         match update {
             ZoneUpdate::DeleteAllRecords => {
                 self.fresh = Some((BTreeMap::new(), 0));
                 self.steps = 1;
             }
             ZoneUpdate::BeginBatchDelete(soa) => {
-                let soa = ZoneSoa::of(&soa).ok_or("a step begins without a SOA")?;
-                let zone = self.zone.as_mut().ok_or("it sends changes to a zone that was not there")?;
+                let soa = ZoneSoa::of(&soa).ok_or_else(|| text!("a step begins without a SOA"))?;
+                let zone = self.zone.as_mut().ok_or_else(|| text!("it sends changes to a zone that was not there"))?;
                 if zone.soa.serial != soa.serial {
-                    return Err(format!("it sends changes to serial {}, and {} is here", soa.serial, zone.soa.serial));
+                    return Err(text!(
+                        "it sends changes to serial {theirs}, and {ours} is here",
+                        theirs = soa.serial,
+                        ours = zone.soa.serial
+                    ));
                 }
                 self.deletes = true;
             }
             ZoneUpdate::BeginBatchAdd(soa) => {
-                let soa = ZoneSoa::of(&soa).ok_or("a step ends without a SOA")?;
-                let zone = self.zone.as_mut().ok_or("it sends changes to a zone that was not there")?;
+                let soa = ZoneSoa::of(&soa).ok_or_else(|| text!("a step ends without a SOA"))?;
+                let zone = self.zone.as_mut().ok_or_else(|| text!("it sends changes to a zone that was not there"))?;
                 if !is_newer(soa.serial, zone.soa.serial) {
-                    return Err(format!("its changes lead from serial {} to {}", zone.soa.serial, soa.serial));
+                    return Err(text!(
+                        "its changes lead from serial {from} to {to}",
+                        from = zone.soa.serial,
+                        to = soa.serial
+                    ));
                 }
                 (zone.soa, self.deletes, self.steps) = (soa, false, self.steps.saturating_add(1));
             }
             ZoneUpdate::DeleteRecord(record) => {
                 let (key, _) = self.row(&record)?;
-                let zone = self.zone.as_mut().filter(|_| self.deletes).ok_or("it deletes where nothing is deleted")?;
+                let zone = self
+                    .zone
+                    .as_mut()
+                    .filter(|_| self.deletes)
+                    .ok_or_else(|| text!("it deletes where nothing is deleted"))?;
                 if zone.records.remove(&*key).is_none() {
-                    return Err(format!("it deletes a record that is not here: {key}"));
+                    return Err(text!("it deletes a record that is not here: {key}", key));
                 }
                 zone.bytes = zone.bytes.saturating_sub(key.len() as u64);
             }
             ZoneUpdate::AddRecord(record) => self.add(&record)?,
             ZoneUpdate::Finished(soa) => return self.finish(&soa).map(Some),
             // What a later version of the reader may say.
-            _ => return Err("it says something that is not understood".to_owned()),
+            _ => return Err(text!("it says something that is not understood")),
         }
         Ok(None)
     }
 
-    fn add(&mut self, record: &ParsedRecord) -> Result<(), String> {
+    fn add(&mut self, record: &ParsedRecord) -> Result<(), Text> {
         let (key, ttl) = self.row(record)?;
         if record.rtype() == Rtype::SOA {
-            return Err("it holds a SOA in its midst".to_owned());
+            return Err(text!("it holds a SOA in its midst"));
         }
         let (records, bytes) = match (&mut self.fresh, &mut self.zone) {
             (Some((records, bytes)), _) => (records, bytes),
             (None, Some(zone)) if !self.deletes => (&mut zone.records, &mut zone.bytes),
-            _ => return Err("it adds where nothing is added".to_owned()),
+            _ => return Err(text!("it adds where nothing is added")),
         };
         let len = key.len() as u64;
         // RFC 5936 section 2.2: "AXFR clients MUST ignore any duplicate RRs received."
@@ -234,13 +248,13 @@ impl Assembly {
             *bytes += len;
         }
         if *bytes > self.size_max {
-            return Err(format!("it is larger than {} bytes (size_max)", self.size_max));
+            return Err(text!("it is larger than {most} bytes (size_max)", most = self.size_max));
         }
         Ok(())
     }
 
-    fn finish(&mut self, soa: &ParsedRecord) -> Result<Assembled, String> {
-        let soa = ZoneSoa::of(soa).ok_or("it ends without a SOA")?;
+    fn finish(&mut self, soa: &ParsedRecord) -> Result<Assembled, Text> {
+        let soa = ZoneSoa::of(soa).ok_or_else(|| text!("it ends without a SOA"))?;
         if let Some((records, bytes)) = self.fresh.take() {
             return Ok(Assembled::Changed(Zone { soa, records, bytes }));
         }
@@ -251,15 +265,19 @@ impl Assembly {
             // back (RFC 1982 leaves no way to it but the whole zone).
             (0, false) => Ok(Assembled::AskForAll),
             (_, true) => Ok(Assembled::Changed(zone)),
-            (_, false) => Err(format!("its changes end at serial {} and not at {}", zone.soa.serial, soa.serial)),
+            (_, false) => Err(text!(
+                "its changes end at serial {found} and not at {wanted}",
+                found = zone.soa.serial,
+                wanted = soa.serial
+            )),
         }
     }
 
-    fn row(&self, record: &ParsedRecord) -> Result<(String, u32), String> {
+    fn row(&self, record: &ParsedRecord) -> Result<(String, u32), Text> {
         if !record.owner().ends_with(&self.apex) {
-            return Err(format!("it holds a record of another zone: {}", record.owner()));
+            return Err(text!("it holds a record of another zone: {owner}", owner = record.owner()));
         }
-        row(record).ok_or_else(|| "it holds a record that cannot be written".to_owned())
+        row(record).ok_or_else(|| text!("it holds a record that cannot be written"))
     }
 }
 

@@ -2,6 +2,7 @@
 //! are named and never shown.
 
 use super::objects::Kept;
+use crate::language::{Text, Told, text};
 use crate::policy::document::{Contents, Files};
 use crate::policy::feeds::hex;
 use crate::policy::load::is_secrets;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
 use std::io;
 use std::time::Duration;
 
@@ -71,30 +72,42 @@ pub struct Diff {
     pub rules: Counts,
     /// Lines of lists, without comments.
     pub list_lines: Counts,
+    /// Files of secrets that differ; nothing of them is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// Unified, file by file.
     pub text: String,
     /// There is more than [`TEXT_MAX`] of it.
     pub is_cut: bool,
 }
 
-impl fmt::Display for Diff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for Diff {
+    fn text(&self) -> Text {
         if self.files.is_empty() {
-            return writeln!(f, "they are the same");
+            return text!("they are the same");
         }
+        let mut shown = String::with_capacity(self.text.len());
         // A list from elsewhere must not move the cursor of whoever looks at it.
         for c in self.text.chars() {
-            if c.is_control() && !matches!(c, '\n' | '\t') {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                f.write_char(c)?;
+            match c.is_control() && !matches!(c, '\n' | '\t') {
+                true => shown.extend(c.escape_default()),
+                false => shown.push(c),
             }
         }
+        let mut lines = Vec::new();
         if self.is_cut {
-            writeln!(f, "... cut off: there is more than {} MiB of it", TEXT_MAX >> 20)?;
+            lines.push(text!("... cut off: there is more than {most} MiB of it", most = TEXT_MAX >> 20));
         }
+        let secrets = self.secrets.iter().map(|path| text!("{path} differs: secrets are not shown", path));
         let Self { files, rules, list_lines, .. } = self;
-        writeln!(f, "files {files}, rules {rules}, lines of lists +{} -{}", list_lines.added, list_lines.removed)
+        lines.push(text!(
+            "files {files}, rules {rules}, lines of lists +{added} -{removed}",
+            files,
+            rules,
+            added = list_lines.added,
+            removed = list_lines.removed
+        ));
+        Text::joined("", [Text::lines(secrets.collect()), Text::verbatim(shown), Text::lines(lines)])
     }
 }
 
@@ -114,7 +127,7 @@ pub fn diff(a: (&str, &Kept), b: (&str, &Kept)) -> Diff {
     let mut diff = Diff { files: Counts::between(&a.secrets, &b.secrets), ..Diff::default() };
     for path in a.secrets.keys().chain(b.secrets.keys()).collect::<BTreeSet<_>>() {
         if a.secrets.get(path) != b.secrets.get(path) {
-            diff.push(&format!("{path} differs: secrets are not shown\n"));
+            diff.secrets.push(path.clone());
         }
     }
     let paths: BTreeSet<_> = a.files.iter().chain(b.files.iter()).map(|(path, _)| path).collect();
@@ -204,7 +217,7 @@ impl Diff {
     }
 
     fn push_lines(&mut self, (a, b): &(String, String), lines: &ListLines<'_>) {
-        self.push(&format!("--- {a}\n+++ {b}\n@@ lines that went and came, not in their order @@\n"));
+        self.push(&format!("--- {a}\n+++ {b}\n@@ unordered @@\n"));
         let signed = lines.removed.iter().map(|line| ('-', line)).chain(lines.added.iter().map(|line| ('+', line)));
         for (sign, line) in signed {
             if self.is_cut {

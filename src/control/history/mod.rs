@@ -42,6 +42,7 @@ pub mod unconfirmed;
 
 use super::incidents::Who;
 use super::reload::Cause;
+use crate::language::{Text, text};
 use crate::policy::PolicyId;
 use crate::policy::document::Files;
 use crate::policy::feeds::declared;
@@ -206,7 +207,7 @@ impl History {
     /// One of them cannot be read: then nothing is known.
     pub fn feeds(&self) -> io::Result<BTreeSet<String>> {
         let index = self.index();
-        let waiting = unconfirmed::load(&self.dir).map_err(io::Error::other)?;
+        let waiting = unconfirmed::load(&self.dir).map_err(|error| error.into_io(io::ErrorKind::InvalidData))?;
         let waiting = waiting.into_iter().flat_map(|waiting| [waiting.id, waiting.back_to]);
         let mut names = BTreeSet::new();
         for id in index.newest_first().into_iter().chain(waiting).filter(|id| self.objects.has(*id)) {
@@ -221,7 +222,7 @@ impl History {
     ///
     /// # Errors
     /// The message for the user: they are not kept, or not whole any more.
-    pub fn load(&self, id: PolicyId) -> Result<Kept, String> {
+    pub fn load(&self, id: PolicyId) -> Result<Kept, Text> {
         self.objects.load(id)
     }
 
@@ -229,7 +230,7 @@ impl History {
     ///
     /// # Errors
     /// As there.
-    pub fn load_beside(&self, id: PolicyId, dir: Option<&Path>) -> Result<Kept, String> {
+    pub fn load_beside(&self, id: PolicyId, dir: Option<&Path>) -> Result<Kept, Text> {
         self.objects.load_beside(id, dir)
     }
 
@@ -260,7 +261,7 @@ impl History {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn resolve(&self, prefix: &str) -> Result<PolicyId, String> {
+    pub fn resolve(&self, prefix: &str) -> Result<PolicyId, Text> {
         if let Ok(id) = prefix.parse()
             && self.is_kept(id)
         {
@@ -269,19 +270,21 @@ impl History {
         let known = self.index().newest_first();
         let wanted = prefix.to_ascii_lowercase();
         if wanted.len() < PREFIX_MIN || !wanted.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(format!(
-                "{prefix:?} is not the id of a policy: at least {PREFIX_MIN} of its hexadecimal digits, as `weir history` \
-                 shows them"
+            return Err(text!(
+                "{prefix:?} is not the id of a policy: at least {least} of its hexadecimal digits, as `weir history` \
+                 shows them",
+                prefix,
+                least = PREFIX_MIN
             ));
         }
         let found: Vec<_> = known.into_iter().filter(|id| id.hex().starts_with(&wanted)).collect();
         match found[..] {
-            [] => Err(format!("no policy {prefix} is in the history; `weir history` lists those there are")),
+            [] => Err(text!("no policy {prefix} is in the history; `weir history` lists those there are", prefix)),
             [id] if self.is_kept(id) => Ok(id),
-            [id] => Err(format!("the files of policy {id} are not kept any more: only that it ran")),
+            [id] => Err(text!("the files of policy {id} are not kept any more: only that it ran", id)),
             _ => {
                 let all: Vec<_> = found.iter().map(ToString::to_string).collect();
-                Err(format!("{prefix} may be any of {}: add a digit", all.join(", ")))
+                Err(text!("{prefix} may be any of {all}: add a digit", prefix, all = all.join(", ")))
             }
         }
     }
@@ -290,20 +293,20 @@ impl History {
     ///
     /// # Errors
     /// The message for the user: there is nothing.
-    pub fn before(&self, runs: PolicyId) -> Result<PolicyId, String> {
+    pub fn before(&self, runs: PolicyId) -> Result<PolicyId, Text> {
         let before = self.index().before(runs);
-        let before = before.ok_or_else(|| format!("no policy ran before {runs}, as far as the history goes"))?;
+        let before = before.ok_or_else(|| text!("no policy ran before {runs}, as far as the history goes", runs))?;
         if self.is_kept(before) {
             return Ok(before);
         }
-        Err(format!("the files of policy {before}, which ran before {runs}, are not kept any more"))
+        Err(text!("the files of policy {before}, which ran before {runs}, are not kept any more", before, runs))
     }
 
     /// The apply that waits to be confirmed.
     ///
     /// # Errors
     /// The message for the user: its file cannot be read.
-    pub fn unconfirmed(&self) -> Result<Option<Unconfirmed>, String> {
+    pub fn unconfirmed(&self) -> Result<Option<Unconfirmed>, Text> {
         unconfirmed::load(&self.dir)
     }
 

@@ -3,6 +3,7 @@
 
 use super::Bounds;
 use crate::control::whole_file;
+use crate::language::{Text, text};
 use crate::policy::PolicyId;
 use crate::policy::document::contents::LARGE;
 use crate::policy::document::files::LIST_MAX;
@@ -126,7 +127,7 @@ impl Objects {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn load(&self, id: PolicyId) -> Result<Kept, String> {
+    pub fn load(&self, id: PolicyId) -> Result<Kept, Text> {
         self.load_beside(id, None)
     }
 
@@ -134,10 +135,10 @@ impl Objects {
     ///
     /// # Errors
     /// As there.
-    pub fn load_beside(&self, id: PolicyId, dir: Option<&Path>) -> Result<Kept, String> {
+    pub fn load_beside(&self, id: PolicyId, dir: Option<&Path>) -> Result<Kept, Text> {
         let manifest = self.read_manifest(id).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => format!("the files of policy {id} are not kept any more"),
-            _ => format!("policy {id} of the history cannot be read: {error}"),
+            io::ErrorKind::NotFound => text!("the files of policy {id} are not kept any more", id),
+            _ => text!("policy {id} of the history cannot be read: {error}", id, error = Text::of_io(&error)),
         })?;
         let mut kept = Kept::default();
         for Item { path, sha256, bytes } in manifest.files {
@@ -150,10 +151,13 @@ impl Objects {
                 kept.files.insert(&path, found);
                 continue;
             }
-            let broken = |cause: String| format!("policy {id} of the history is broken: {path}: {cause}");
-            let found = self.read_contents(&sha256, bytes).map_err(|error| broken(error.to_string()))?;
+            let broken = |cause: Text| text!("policy {id} of the history is broken: {path}: {cause}", id, path, cause);
+            let found = self.read_contents(&sha256, bytes).map_err(|error| broken(Text::of_io(&error)))?;
             if self::sha256(&found) != sha256 {
-                return Err(broken(format!("its contents are not those of {}", self.contents(&sha256).display())));
+                return Err(broken(text!(
+                    "its contents are not those of {path}",
+                    path = self.contents(&sha256).display()
+                )));
             }
             kept.files.insert(&path, found);
         }
@@ -172,8 +176,12 @@ impl Objects {
     fn read_manifest(&self, id: PolicyId) -> io::Result<Manifest> {
         let manifest: Manifest = serde_json::from_slice(&fs::read(self.manifest(id))?)?;
         if manifest.weir_policy != VERSION {
-            let message = format!("it is of version {}, and this program reads {VERSION}", manifest.weir_policy);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            let message = text!(
+                "it is of version {found}, and this program reads {version}",
+                found = manifest.weir_policy,
+                version = VERSION
+            );
+            return Err(message.into_io(io::ErrorKind::InvalidData));
         }
         Ok(manifest)
     }

@@ -8,11 +8,11 @@ use crate::clock::Clock;
 use crate::control::incidents::Who;
 use crate::control::incidents::audit::{Event, Record};
 use crate::control::incidents::state::StateDirectory;
+use crate::language::{Text, Told, text};
 use crate::policy::PolicyId;
 use crate::policy::document::Files;
 use crate::policy::load::read_directory;
 use crate::telemetry::query_log::utc;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// See above.
@@ -32,7 +32,20 @@ pub struct Way {
     /// Its id in the history.
     target: PolicyId,
     /// Why this one, when none was named.
-    why: &'static str,
+    why: Why,
+}
+
+/// Why a policy is the way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// It was named.
+    Named,
+    /// It ran before an apply that nobody confirmed.
+    NotConfirmed,
+    /// It ran last.
+    Last,
+    /// It ran before the last, which lies there.
+    BeforeLast,
 }
 
 /// What was done.
@@ -46,18 +59,41 @@ pub struct Restored {
     aside: Option<PolicyId>,
 }
 
-impl fmt::Display for Restored {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { way: Way { id, target, why, .. }, dir, changed, aside } = self;
+impl Told for Restored {
+    fn text(&self) -> Text {
+        let Self { way: Way { id, target, why, .. }, dir, changed: n, aside } = self;
         let dir = dir.display();
-        writeln!(f, "policy {target}{why} lies in {dir} again: {changed} files were written or removed")?;
+        let lies = match why {
+            Why::Named => {
+                text!("policy {target} lies in {dir} again: {n} files were written or removed", target, dir, n)
+            }
+            Why::NotConfirmed => text!(
+                "policy {target}, from before the apply that nobody confirmed, lies in {dir} again: {n} files were written or \
+                 removed",
+                target,
+                dir,
+                n
+            ),
+            Why::Last => text!(
+                "policy {target}, which ran last, lies in {dir} again: {n} files were written or removed",
+                target,
+                dir,
+                n
+            ),
+            Why::BeforeLast => text!(
+                "policy {target}, which ran before the last, lies in {dir} again: {n} files were written or removed",
+                target,
+                dir,
+                n
+            ),
+        };
+        let mut lines = vec![lies];
         if id != target {
-            writeln!(f, "its secrets are those of {dir}, so that it will run as policy {id}")?;
+            lines.push(text!("its secrets are those of {dir}, so that it will run as policy {id}", dir, id));
         }
-        if let Some(aside) = aside {
-            writeln!(f, "what lay there is set aside as policy {aside}")?;
-        }
-        writeln!(f, "start the gateway with `weir run {dir}`")
+        lines.extend(aside.map(|aside| text!("what lay there is set aside as policy {aside}", aside)));
+        lines.push(text!("start the gateway with `weir run {dir}`", dir));
+        Text::lines(lines)
     }
 }
 
@@ -66,19 +102,21 @@ impl Offline {
     ///
     /// # Errors
     /// The message for the user: there is none, or a gateway holds it.
-    pub fn open(state: &Path) -> Result<Self, String> {
+    pub fn open(state: &Path) -> Result<Self, Text> {
         let name = state.display();
         // A name with a typing error must not become a new directory.
         if !state.join(DIRECTORY).is_dir() {
-            return Err(format!(
-                "{name} holds no history\n  name the directory that `weir run --state` was given, or that it told as its state"
+            return Err(text!(
+                "{name} holds no history\n  name the directory that `weir run --state` was given, or that it told as its state",
+                name
             ));
         }
         let state = StateDirectory::open(&[state.to_path_buf()]).map_err(|error| match error.is_held {
-            true => format!("{}: a gateway runs: ask it, without --state", error.message),
+            true => text!("{cause}: a gateway runs: ask it, without --state", cause = error.message),
             false => error.message,
         })?;
-        let history = History::open(state.path(), Bounds::default()).map_err(|error| format!("{name}: {error}"))?;
+        let history = History::open(state.path(), Bounds::default())
+            .map_err(|error| text!("{path}: {error}", path = name, error = Text::of_io(&error)))?;
         Ok(Self { state, history })
     }
 
@@ -86,7 +124,7 @@ impl Offline {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn list(&self) -> Result<HistoryList, String> {
+    pub fn list(&self) -> Result<HistoryList, Text> {
         let waiting = self.history.unconfirmed()?;
         let mut list = HistoryList::of(&self.history, None, waiting.as_ref());
         list.entries.iter_mut().for_each(|row| row.running = false);
@@ -98,17 +136,17 @@ impl Offline {
     ///
     /// # Errors
     /// The message for the user: it cannot be had.
-    pub fn way_back(&self, dir: &Path, id: Option<&str>) -> Result<Way, String> {
+    pub fn way_back(&self, dir: &Path, id: Option<&str>) -> Result<Way, Text> {
         let lies = read_directory(dir).map(|(files, _)| PolicyId::of(&files)).ok();
         let is_half = dir.join(replace::MARKER).exists();
         let waiting =
             self.history.unconfirmed()?.filter(|waiting| dir.canonicalize().is_ok_and(|dir| dir == waiting.directory));
         let (target, why) = match (id, waiting, self.history.last()) {
-            (Some(id), ..) => (self.history.resolve(id)?, ""),
-            (None, Some(waiting), _) => (waiting.back_to, ", from before the apply that nobody confirmed,"),
-            (None, None, None) => return Err("no policy has run yet, as far as the history goes".to_owned()),
-            (None, None, Some(last)) if is_half || lies != Some(last.id) => (last.id, ", which ran last,"),
-            (None, None, Some(last)) => (self.history.before(last.id)?, ", which ran before the last,"),
+            (Some(id), ..) => (self.history.resolve(id)?, Why::Named),
+            (None, Some(waiting), _) => (waiting.back_to, Why::NotConfirmed),
+            (None, None, None) => return Err(text!("no policy has run yet, as far as the history goes")),
+            (None, None, Some(last)) if is_half || lies != Some(last.id) => (last.id, Why::Last),
+            (None, None, Some(last)) => (self.history.before(last.id)?, Why::BeforeLast),
         };
         let mut files = self.history.load(target)?.files;
         keep_secrets(&mut files, dir);
@@ -120,9 +158,9 @@ impl Offline {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn restore(&self, dir: &Path, way: Way, reason: &str) -> Result<Restored, String> {
+    pub fn restore(&self, dir: &Path, way: Way, reason: &str) -> Result<Restored, Text> {
         let (who, now) = (Who::this_process(), Clock::start().now());
-        let disk = |error: std::io::Error| format!("{}: {error}", dir.display());
+        let disk = |error: std::io::Error| text!("{path}: {error}", path = dir.display(), error = Text::of_io(&error));
         let entry = |id: PolicyId, how: How, before| {
             let (who, reason) = (who.clone(), reason.to_owned());
             Entry { time: utc(now.unix_ms), id, how, who, reason, before }

@@ -7,6 +7,7 @@
 
 use super::History;
 use crate::control::whole_file;
+use crate::language::{Text, text};
 use crate::policy::PolicyId;
 use crate::policy::document::{Contents, Faults, Files, files};
 use crate::policy::load::{belongs, is_secrets};
@@ -36,14 +37,14 @@ pub struct Marker {
 ///
 /// # Errors
 /// The message for the user: the marker cannot be read.
-pub fn marker(dir: &Path) -> Result<Option<Marker>, String> {
+pub fn marker(dir: &Path) -> Result<Option<Marker>, Text> {
     let path = dir.join(MARKER);
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+        Err(error) => return Err(text!("{path}: {error}", path = path.display(), error = Text::of_io(&error))),
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+    serde_json::from_slice(&text).map(Some).map_err(|error| text!("{path}: {error}", path = path.display(), error))
 }
 
 /// Writes the marker.
@@ -69,19 +70,22 @@ pub fn end(dir: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The message for the user; the marker stays.
-pub fn settle(dir: &Path, history: Option<&History>) -> Result<Option<PolicyId>, String> {
+pub fn settle(dir: &Path, history: Option<&History>) -> Result<Option<PolicyId>, Text> {
     let Some(Marker { settle_on, state }) = marker(dir)? else { return Ok(None) };
-    let half = |cause: String| {
-        format!(
-            "the files of {} were being replaced when it broke off: {cause}\n  run with `--state {}`, which keeps policy \
-             {settle_on}; or put the directory in order yourself and remove {MARKER} from it",
-            dir.display(),
-            state.display()
+    let half = |cause: Text| {
+        text!(
+            "the files of {dir} were being replaced when it broke off: {cause}\n  run with `--state {state}`, which keeps policy \
+             {settle_on}; or put the directory in order yourself and remove {marker} from it",
+            dir = dir.display(),
+            cause,
+            state = state.display(),
+            settle_on,
+            marker = MARKER
         )
     };
-    let history = history.ok_or_else(|| half("the history that can mend it is not open".to_owned()))?;
+    let history = history.ok_or_else(|| half(text!("the history that can mend it is not open")))?;
     let kept = history.load(settle_on).map_err(half)?;
-    put(dir, &kept.files).and_then(|_| end(dir)).map_err(|error| half(error.to_string()))?;
+    put(dir, &kept.files).and_then(|_| end(dir)).map_err(|error| half(Text::of_io(&error)))?;
     Ok(Some(settle_on))
 }
 
@@ -131,7 +135,7 @@ pub fn keep_secrets(files: &mut Files, dir: &Path) {
 }
 
 fn about(path: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{path}: {error}"))
+    text!("{path}: {error}", path, error = Text::of_io(error)).into_io(error.kind())
 }
 
 /// Makes what is missing of `within`, below `dir`.
@@ -172,8 +176,12 @@ fn give(path: &Path, like: &Metadata) -> io::Result<()> {
     let own = fs::metadata(path)?;
     if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
         chown(path, Some(like.uid()), Some(like.gid())).map_err(|error| {
-            let message = format!("it belongs to user {}, which the gateway cannot keep: {error}", like.uid());
-            io::Error::new(error.kind(), message)
+            let message = text!(
+                "it belongs to user {uid}, which the gateway cannot keep: {error}",
+                uid = like.uid(),
+                error = Text::of_io(&error)
+            );
+            message.into_io(error.kind())
         })?;
     }
     fs::set_permissions(path, Permissions::from_mode(like.permissions().mode() & 0o7777))

@@ -4,9 +4,9 @@ use super::unconfirmed::Unconfirmed;
 use super::{Entry, History, How};
 use crate::clock::Now;
 use crate::control::status::seconds_text;
+use crate::language::{Text, Told, text};
 use crate::telemetry::query_log::utc;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// What `weir history` shows, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,25 +51,34 @@ impl HistoryList {
     }
 }
 
-impl fmt::Display for HistoryList {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for HistoryList {
+    fn text(&self) -> Text {
         if self.entries.is_empty() {
-            return writeln!(f, "no policy is in the history yet");
+            return text!("no policy is in the history yet");
         }
-        for HistoryRow { entry, running, last_good, kept } in &self.entries {
-            let Entry { time, id, how, who, reason, .. } = entry;
-            let mark = if *running { '>' } else { ' ' };
-            write!(f, "{mark} {id}  {time}  {:<13}  {who}", how.name())?;
-            if !reason.is_empty() {
-                write!(f, ": {reason}")?;
-            }
-            let notes = [(*running, "running"), (*last_good, "last-good"), (!*kept, "files not kept any more")];
-            for (_, note) in notes.iter().filter(|(holds, _)| *holds) {
-                write!(f, "  [{note}]")?;
-            }
-            writeln!(f)?;
-        }
-        self.unconfirmed.iter().try_for_each(|waiting| writeln!(f, "UNCONFIRMED {waiting}"))
+        let waiting = self.unconfirmed.iter().map(|waiting| text!("UNCONFIRMED {waiting}", waiting = waiting.text()));
+        Text::lines(self.entries.iter().map(HistoryRow::line).chain(waiting).collect())
+    }
+}
+
+impl HistoryRow {
+    fn line(&self) -> Text {
+        let Self { entry: Entry { time, id, how, who, reason, .. }, running, last_good, kept } = self;
+        let mark = if *running { '>' } else { ' ' };
+        let came = Text::verbatim(format!("{mark} {id}  {time}  {:<13}  ", how.name()));
+        let reason = match how {
+            How::AutoRollback => Some(text!("the apply before was not confirmed in time")),
+            _ => (!reason.is_empty()).then(|| Text::verbatim(reason)),
+        };
+        let who = Text::joined(": ", std::iter::once(who.text()).chain(reason));
+        let came = Text::joined("", [came, who]);
+        let notes = [
+            (*running, text!("[running]")),
+            (*last_good, text!("[last-good]")),
+            (!*kept, text!("[files not kept any more]")),
+        ];
+        let notes = notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note);
+        Text::joined("  ", std::iter::once(came).chain(notes))
     }
 }
 
@@ -104,13 +113,17 @@ impl UnconfirmedStatus {
     }
 }
 
-impl fmt::Display for UnconfirmedStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for UnconfirmedStatus {
+    fn text(&self) -> Text {
         let Self { policy, back_to, until, left_s, by, reason } = self;
-        write!(
-            f,
-            "policy {policy} goes back to {back_to} at {until} ({} left) unless `weir confirm` keeps it; by {by}: {reason}",
-            seconds_text(*left_s)
+        text!(
+            "policy {policy} goes back to {back_to} at {until} ({left} left) unless `weir confirm` keeps it; by {by}: {reason}",
+            policy,
+            back_to,
+            until,
+            left = seconds_text(*left_s),
+            by = by.text(),
+            reason
         )
     }
 }
@@ -119,11 +132,11 @@ impl fmt::Display for UnconfirmedStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirmed {
     /// In a sentence.
-    pub done: String,
+    pub done: Text,
 }
 
-impl fmt::Display for Confirmed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.done)
+impl Told for Confirmed {
+    fn text(&self) -> Text {
+        self.done.clone()
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::control::incidents::Who;
 use crate::control::whole_file;
+use crate::language::{Text, text};
 use crate::policy::PolicyId;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -34,14 +35,14 @@ pub struct Unconfirmed {
 ///
 /// # Errors
 /// The message for the user.
-pub(super) fn load(dir: &Path) -> Result<Option<Unconfirmed>, String> {
+pub(super) fn load(dir: &Path) -> Result<Option<Unconfirmed>, Text> {
     let path = dir.join(FILE);
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+        Err(error) => return Err(text!("{path}: {error}", path = path.display(), error = Text::of_io(&error))),
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+    serde_json::from_slice(&text).map(Some).map_err(|error| text!("{path}: {error}", path = path.display(), error))
 }
 
 /// Writes it, or takes it away.

@@ -2,6 +2,7 @@
 //! append-only, bounded by rotation.
 
 use crate::clock::Now;
+use crate::language::{Text, Told, text};
 use crate::telemetry::query_log::utc;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -80,6 +81,15 @@ impl fmt::Display for Who {
             write!(f, " (logged in as {login})")?;
         }
         Ok(())
+    }
+}
+
+impl Told for Who {
+    fn text(&self) -> Text {
+        match &self.login {
+            None => Text::verbatim(&self.name),
+            Some(login) => text!("{name} (logged in as {login})", name = self.name, login),
+        }
     }
 }
 

@@ -102,7 +102,7 @@ impl AutoWatch {
             }
             Some(_) => None,
             None if holds && observed.armed && lasted >= auto.after => {
-                let why = format!("by itself: {} for {} s", auto.when, auto.after.as_secs());
+                let why = format!("{} for {} s", auto.when, auto.after.as_secs());
                 Some(Move::Enter(mode.name.clone(), why))
             }
             None => None,

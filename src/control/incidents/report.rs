@@ -3,12 +3,12 @@
 use super::{ActiveMode, Block, Incidents, Term, Who};
 use crate::clock::Now;
 use crate::control::status::seconds_text;
+use crate::language::{Text, Told, text};
 use crate::policy::Policy;
 use crate::policy::document::units::show_duration;
 use crate::policy::modes::NORMAL;
 use crate::telemetry::query_log::utc;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// Since when, until when, who and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,10 +37,16 @@ impl TermStatus {
     }
 }
 
-impl fmt::Display for TermStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for TermStatus {
+    fn text(&self) -> Text {
         let Self { until, left_s, reason, by, .. } = self;
-        write!(f, "until {until} ({} left), by {by}: {reason}", seconds_text(*left_s))
+        text!(
+            "until {until} ({left} left), by {by}: {reason}",
+            until,
+            left = seconds_text(*left_s),
+            by = by.text(),
+            reason
+        )
     }
 }
 
@@ -68,11 +74,16 @@ impl ModeStatus {
     }
 }
 
-impl fmt::Display for ModeStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for ModeStatus {
+    fn text(&self) -> Text {
+        let name = |name: &str| Text::verbatim(name);
         match &self.term {
-            Some(term) => write!(f, "{}, {term}", self.name.to_uppercase()),
-            None => f.write_str(&self.name),
+            Some(term) => {
+                let itself = self.auto.then(|| text!("by itself"));
+                let parts = [name(&self.name.to_uppercase())].into_iter().chain(itself).chain([term.text()]);
+                Text::joined(", ", parts)
+            }
+            None => name(&self.name),
         }
     }
 }
@@ -103,10 +114,10 @@ impl BlockStatus {
     }
 }
 
-impl fmt::Display for BlockStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Told for BlockStatus {
+    fn text(&self) -> Text {
         let Self { name, action, rule, term } = self;
-        write!(f, "{name} {action} ({rule}), {term}")
+        Text::joined(", ", [Text::verbatim(format!("{name} {action} ({rule})")), term.text()])
     }
 }
 
@@ -129,13 +140,15 @@ impl IncidentStatus {
     }
 }
 
-impl fmt::Display for IncidentStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "mode        {}", self.mode)?;
-        for (n, block) in self.emergency.iter().enumerate() {
-            writeln!(f, "{:<12}{block}", if n == 0 { "emergency" } else { "" })?;
-        }
-        Ok(())
+impl IncidentStatus {
+    /// The lines of the status.
+    pub(in crate::control) fn lines(&self) -> Vec<Text> {
+        let mode = text!("mode        {mode}", mode = self.mode.text());
+        let blocks = self.emergency.iter().enumerate().map(|(n, block)| match n {
+            0 => text!("emergency   {block}", block = block.text()),
+            _ => Text::joined("", [Text::verbatim(" ".repeat(12)), block.text()]),
+        });
+        std::iter::once(mode).chain(blocks).collect()
     }
 }
 
@@ -150,7 +163,7 @@ pub struct ModeRow {
     pub max_duration: String,
     /// When it begins by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auto: Option<String>,
+    pub auto: Option<Text>,
 }
 
 /// What `weir mode` says.
@@ -162,58 +175,72 @@ pub struct Modes {
     pub modes: Vec<ModeRow>,
     /// What did not go as it should.
     #[serde(default)]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Text>,
 }
 
 impl Modes {
     /// The modes of `policy`, and which is on.
-    pub fn of(incidents: &Incidents, policy: &Policy, now: Now, warnings: Vec<String>) -> Self {
+    pub fn of(incidents: &Incidents, policy: &Policy, now: Now, warnings: Vec<Text>) -> Self {
         let row = |mode: &crate::policy::modes::IncidentMode| ModeRow {
             name: mode.name.clone(),
             title: mode.title.clone(),
             max_duration: show_duration(mode.max_duration),
-            auto: mode.auto.map(|auto| format!("{} for {}", auto.when, show_duration(auto.after))),
+            auto: mode.auto.map(|auto| text!("{when} for {time}", when = auto.when, time = show_duration(auto.after))),
         };
         let modes = policy.modes.iter().map(row).collect();
         Self { active: IncidentStatus::of(incidents, now).mode, modes, warnings }
     }
 }
 
-impl fmt::Display for Modes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "mode {}", self.active)?;
+impl Told for Modes {
+    fn text(&self) -> Text {
         let width = self.modes.iter().map(|mode| mode.name.chars().count()).max().unwrap_or(0).max(NORMAL.len());
-        for ModeRow { name, title, max_duration, auto } in &self.modes {
+        let row = |ModeRow { name, title, max_duration, auto }: &ModeRow| {
             let mark = if *name == self.active.name { '>' } else { ' ' };
-            write!(f, "{mark} {name:<width$}  {title}, for {max_duration} at most")?;
+            let name = format!("{mark} {name:<width$}");
             match auto {
-                Some(auto) => writeln!(f, ", by itself when {auto}")?,
-                None => writeln!(f)?,
+                None => text!("{name}  {title}, for {most} at most", name, title, most = max_duration),
+                Some(auto) => text!(
+                    "{name}  {title}, for {most} at most, by itself when {auto}",
+                    name,
+                    title,
+                    most = max_duration,
+                    auto
+                ),
             }
-        }
+        };
         let mark = if self.active.term.is_none() { '>' } else { ' ' };
-        writeln!(f, "{mark} {NORMAL:<width$}  the policy as it is written")?;
-        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+        let mut lines = vec![text!("mode {mode}", mode = self.active.text())];
+        lines.extend(self.modes.iter().map(row));
+        lines.push(text!("{name}  the policy as it is written", name = format!("{mark} {NORMAL:<width$}")));
+        lines.extend(warning_lines(&self.warnings));
+        Text::lines(lines)
     }
+}
+
+/// `warning: ...`, a line each.
+pub(in crate::control) fn warning_lines(warnings: &[Text]) -> impl Iterator<Item = Text> {
+    warnings.iter().map(|warning| text!("warning: {warning}", warning))
 }
 
 /// What became of a block or an unblock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// In one line.
-    pub done: String,
+    pub done: Text,
     /// The emergency rules that are in force now.
     pub rules: usize,
     /// What did not go as it should.
     #[serde(default)]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Text>,
 }
 
-impl fmt::Display for Done {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rules =
-            if self.rules == 1 { "1 emergency rule is" } else { &format!("{} emergency rules are", self.rules) };
-        writeln!(f, "{}; {rules} in force", self.done)?;
-        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+impl Told for Done {
+    fn text(&self) -> Text {
+        let done = match self.rules {
+            1 => text!("{done}; 1 emergency rule is in force", done = self.done),
+            n => text!("{done}; {n} emergency rules are in force", done = self.done, n),
+        };
+        Text::lines(std::iter::once(done).chain(warning_lines(&self.warnings)).collect())
     }
 }

@@ -72,7 +72,7 @@ pub enum Switch<'p> {
     Normal(String),
 }
 
-fn bad(message: impl Into<Text>) -> Failure {
+fn bad(message: Text) -> Failure {
     Failure::new(FailureCode::BadRequest, message)
 }
 

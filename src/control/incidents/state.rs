@@ -6,6 +6,7 @@
 use super::audit::{AuditLog, FILE_MAX, Record};
 use super::saved::{Saved, VERSION};
 use crate::control::whole_file;
+use crate::language::{Text, text};
 use crate::sys;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -49,7 +50,7 @@ pub struct NoDirectory {
     /// Another gateway holds it; it may be ending.
     pub is_held: bool,
     /// For the user: what was tried and what the system said.
-    pub message: String,
+    pub message: Text,
 }
 
 impl StateDirectory {
@@ -64,13 +65,13 @@ impl StateDirectory {
             match Self::open_one(path) {
                 Ok(Some(directory)) => return Ok(directory),
                 Ok(None) => {
-                    let message = format!("{}: another gateway holds it", path.display());
+                    let message = text!("{path}: another gateway holds it", path = path.display());
                     return Err(NoDirectory { is_held: true, message });
                 }
-                Err(error) => tried.push(format!("{}: {error}", path.display())),
+                Err(error) => tried.push(text!("{path}: {error}", path = path.display(), error = Text::of_io(&error))),
             }
         }
-        Err(NoDirectory { is_held: false, message: tried.join("; ") })
+        Err(NoDirectory { is_held: false, message: Text::joined("; ", tried) })
     }
 
     fn open_one(path: &Path) -> io::Result<Option<Self>> {
@@ -91,19 +92,21 @@ impl StateDirectory {
     ///
     /// # Errors
     /// The message for the user: what is wrong with the file, and where it was moved.
-    pub fn load(&self, unix_ms: u64) -> Result<Option<Saved>, String> {
+    pub fn load(&self, unix_ms: u64) -> Result<Option<Saved>, Text> {
         let path = self.path.join(FILE);
         match read(&path) {
             Ok(saved) => Ok(saved),
             Err(cause) => {
                 let aside = self.path.join(format!("{FILE}.broken-{unix_ms}"));
                 let moved = match fs::rename(&path, &aside) {
-                    Ok(()) => format!("it was set aside as {}", aside.display()),
-                    Err(error) => format!("it could not be set aside: {error}"),
+                    Ok(()) => text!("it was set aside as {aside}", aside = aside.display()),
+                    Err(error) => text!("it could not be set aside: {error}", error = Text::of_io(&error)),
                 };
-                Err(format!(
-                    "state file {}: {cause}; {moved}: no mode and no emergency rule is on any more",
-                    path.display()
+                Err(text!(
+                    "state file {path}: {cause}; {moved}: no mode and no emergency rule is on any more",
+                    path = path.display(),
+                    cause,
+                    moved
                 ))
             }
         }
@@ -128,17 +131,21 @@ impl StateDirectory {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Saved>, String> {
+fn read(path: &Path) -> Result<Option<Saved>, Text> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(Text::of_io(&error)),
     };
     let mut text = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(|error| error.to_string())?;
-    let saved: Saved = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(|error| Text::of_io(&error))?;
+    let saved: Saved = serde_json::from_slice(&text).map_err(|error| Text::foreign(&error.to_string()))?;
     if saved.weir_state != VERSION {
-        return Err(format!("it is of version {}, and this program reads {VERSION}", saved.weir_state));
+        return Err(text!(
+            "it is of version {found}, and this program reads {version}",
+            found = saved.weir_state,
+            version = VERSION
+        ));
     }
     Ok(Some(saved))
 }

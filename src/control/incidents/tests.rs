@@ -265,13 +265,13 @@ fn the_state_file_is_private_whole_and_set_aside_when_broken() {
 
     for broken in ["", "{\"weir_state\":1,\"blocks\":[{\"na", "{\"weir_state\":9}", "\u{0}\u{0}"] {
         fs::write(&file, broken).unwrap();
-        let said = directory.load(3).unwrap_err();
+        let said = directory.load(3).unwrap_err().english();
         assert!(said.contains("state.json.broken-3"), "{said}");
         assert_eq!(fs::read_to_string(directory.path().join("state.json.broken-3")).unwrap(), broken);
         assert_eq!(directory.load(4), Ok(None));
     }
     let held = StateDirectory::open(&[place.0.join("made"), place.0.join("other")]).unwrap_err();
-    assert!(held.is_held && held.message.contains("another gateway"), "{held:?}");
+    assert!(held.is_held && held.message.english().contains("another gateway"), "{held:?}");
     drop(directory);
     assert!(StateDirectory::open(&[place.0.join("made")]).is_ok(), "free again");
 }

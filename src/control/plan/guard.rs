@@ -3,6 +3,7 @@
 
 use super::verdicts::{Changed, Group, Verdicts};
 use super::written::ListChange;
+use crate::language::{Text, list, text};
 use crate::policy::Mode;
 use crate::policy::guard::{GuardSettings, lost};
 
@@ -10,7 +11,7 @@ use crate::policy::guard::{GuardSettings, lost};
 const NAMES: usize = 3;
 
 /// What somebody has to say yes to; nothing when `guard` is off.
-pub fn objections(guard: &GuardSettings, lists: &[ListChange], verdicts: Option<&Verdicts>) -> Vec<String> {
+pub fn objections(guard: &GuardSettings, lists: &[ListChange], verdicts: Option<&Verdicts>) -> Vec<Text> {
     if guard.mode == Mode::Off {
         return Vec::new();
     }
@@ -20,40 +21,42 @@ pub fn objections(guard: &GuardSettings, lists: &[ListChange], verdicts: Option<
 }
 
 /// A list that is gone with the rules that named it was taken out on purpose; one that a rule names cannot be missing.
-fn shrunk(guard: &GuardSettings, list: &ListChange) -> Option<String> {
-    let (before, after) = (list.before?, list.after?);
+fn shrunk(guard: &GuardSettings, shrinking: &ListChange) -> Option<Text> {
+    let (before, after) = (shrinking.before?, shrinking.after?);
     guard.is_shrunk(before, after).then(|| {
-        format!(
-            "{} shrinks from {} to {} names, by {}, more than {}",
-            list.file,
-            count(before as f64),
-            count(after as f64),
-            percent(lost(before, after)),
-            percent(guard.list_shrink)
+        text!(
+            "{file} shrinks from {before} to {after} names, by {part}, more than {most}",
+            file = shrinking.file,
+            before = count(before as f64),
+            after = count(after as f64),
+            part = percent(lost(before, after)),
+            most = percent(guard.list_shrink)
         )
     })
 }
 
-fn blocking(guard: &GuardSettings, verdicts: &Verdicts) -> Option<String> {
+fn blocking(guard: &GuardSettings, verdicts: &Verdicts) -> Option<Text> {
     let Verdicts { queries, stand_for, which, newly_blocked, .. } = verdicts;
     let tried = usize::try_from(*queries).unwrap_or(usize::MAX);
-    guard.is_blocking(tried, newly_blocked.queries, *stand_for).then(|| {
-        format!(
-            "it newly blocks {} of the queries {which} ({} of {}), more than {}{}",
-            percent(newly_blocked.share),
-            count(newly_blocked.queries),
-            count(*stand_for),
-            percent(guard.newly_blocked),
-            most(newly_blocked)
-        )
-    })
+    if !guard.is_blocking(tried, newly_blocked.queries, *stand_for) {
+        return None;
+    }
+    let blocked = text!(
+        "it newly blocks {part} of the queries {which} ({blocked} of {all}), more than {most}",
+        part = percent(newly_blocked.share),
+        which,
+        blocked = count(newly_blocked.queries),
+        all = count(*stand_for),
+        most = percent(guard.newly_blocked)
+    );
+    Some(Text::joined(", ", std::iter::once(blocked).chain(most(newly_blocked))))
 }
 
-/// `, most by rule "x": a.example, b.example`
-fn most(changed: &Changed) -> String {
-    let Some(Group { rule, names, .. }) = changed.groups.first() else { return String::new() };
-    let names: Vec<_> = names.iter().take(NAMES).map(|row| row.name.as_str()).collect();
-    format!(", most by {rule:?}: {}", names.join(", "))
+/// `most by "x": a.example, b.example`
+fn most(changed: &Changed) -> Option<Text> {
+    let Group { rule, names, .. } = changed.groups.first()?;
+    let names = list(names.iter().take(NAMES).map(|row| row.name.as_str()));
+    Some(text!("most by {rule:?}: {names}", rule, names))
 }
 
 /// A share as a person reads it: `12.3 %`, `10 %`.
@@ -79,7 +82,7 @@ pub(super) fn count(number: f64) -> String {
 mod tests {
     use super::*;
 
-    fn list(before: Option<usize>, after: Option<usize>) -> ListChange {
+    fn change(before: Option<usize>, after: Option<usize>) -> ListChange {
         ListChange { file: "lists/x.txt".to_owned(), before, after }
     }
 
@@ -93,19 +96,21 @@ mod tests {
         let verdicts = Verdicts {
             queries: 500,
             stand_for: 2_000.0,
-            which: "of a test".into(),
+            which: Text::verbatim("of a test"),
             newly_blocked,
             ..Verdicts::default()
         };
-        let lists = [list(Some(12_345), Some(600)), list(Some(9), Some(0)), list(None, Some(7)), list(Some(900), None)];
+        let lists =
+            [change(Some(12_345), Some(600)), change(Some(9), Some(0)), change(None, Some(7)), change(Some(900), None)];
+        let told: Vec<_> = objections(&guard, &lists, Some(&verdicts)).iter().map(Text::english).collect();
         assert_eq!(
-            objections(&guard, &lists, Some(&verdicts)),
+            told,
             [
                 "lists/x.txt shrinks from 12 345 to 600 names, by 95.1 %, more than 30 %",
                 "it newly blocks 45 % of the queries of a test (900 of 2 000), more than 10 %, most by \"wide\": www.a.example"
             ]
         );
         let off = GuardSettings { mode: Mode::Off, ..guard };
-        assert_eq!(objections(&off, &lists, Some(&verdicts)), [""; 0]);
+        assert_eq!(objections(&off, &lists, Some(&verdicts)), []);
     }
 }

@@ -15,6 +15,7 @@ mod tests;
 pub mod verdicts;
 pub mod written;
 
+use crate::language::{Text, text};
 use crate::policy::document::Report;
 use crate::policy::{Mode, Policy};
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ pub struct Side {
     /// Its id.
     pub policy: String,
     /// Where it is from.
-    pub name: String,
+    pub name: Text,
 }
 
 /// What would change.
@@ -52,26 +53,26 @@ pub struct Plan {
     pub verdicts: Option<Verdicts>,
     /// Why there are no queries to try, or what is to be known about them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queries_note: Option<String>,
+    pub queries_note: Option<Text>,
     /// What the guard would refuse unless it is forced, a sentence each.
-    pub guard: Vec<String>,
+    pub guard: Vec<Text>,
     /// What `weir check` warns of, a line each.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Text>,
 }
 
 impl Plan {
     /// Puts a plan together.
     pub fn new(
-        (old_name, old): (String, &Policy),
-        (new_name, new): (String, &Policy),
+        (old_name, old): (Text, &Policy),
+        (new_name, new): (Text, &Policy),
         report: &Report,
         verdicts: Option<Verdicts>,
     ) -> Self {
         let written = Written::between(&old.outline, &new.outline);
         let mut guard = guard::objections(&old.server.guard, &written.lists, verdicts.as_ref());
-        let mut warnings: Vec<_> = report.short().lines().map(str::to_owned).collect();
+        let mut warnings = report.texts();
         if old.server.guard.mode == Mode::Monitor {
-            warnings.extend(guard.drain(..).map(|objection| format!("the guard would object: {objection}")));
+            warnings.extend(guard.drain(..).map(|objection| text!("the guard would object: {objection}", objection)));
         }
         Self {
             old: Side { policy: old.id.to_string(), name: old_name },

@@ -4,6 +4,7 @@ use super::verdicts::{Comparison, Tried, Verdicts};
 use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::dns::sample::{Sample, wire};
+use crate::language::Text;
 use crate::policy::document::Files;
 use crate::policy::explain::Besides;
 use crate::policy::{Options, Policy, load_files};
@@ -151,7 +152,7 @@ fn compared(old: &Written, new: &Written, asked: &[Asked]) -> Verdicts {
             answer: answer.as_deref(),
         });
     }
-    comparison.end("of a test".to_owned())
+    comparison.end(Text::verbatim("of a test"))
 }
 
 proptest! {
@@ -216,7 +217,7 @@ fn an_answer_to_another_question_or_one_that_was_cut_is_not_judged() {
         let mut comparison = Comparison::new(&old, &new, Besides::default(), 0);
         let (client, name) = (CLIENTS[0].into(), Name::from_text(name).unwrap());
         comparison.try_on(&Tried { client, name, qtype, tcp: false, weight: 1.0, answer: Some(answer) });
-        let verdicts = comparison.end(String::new());
+        let verdicts = comparison.end(Text::default());
         (verdicts.answered, verdicts.newly_blocked.queries)
     };
     assert_eq!(tried("a.example", rtype::A, &answer), (1, 1.0));

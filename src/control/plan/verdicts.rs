@@ -4,6 +4,7 @@
 use crate::dns::name::Name;
 use crate::dns::response::Response;
 use crate::dns::{HEADER_LEN, class, u16_at};
+use crate::language::Text;
 use crate::ledger::hitters::Hitters;
 use crate::policy::Policy;
 use crate::policy::explain::{Answer, Besides, Subject};
@@ -102,7 +103,7 @@ pub struct Verdicts {
     /// How many they stand for: more, when they are a sample.
     pub stand_for: f64,
     /// Which: `of the last 10 min`, or `of FILE`.
-    pub which: String,
+    pub which: Text,
     /// They pass now and would not any more.
     pub newly_blocked: Changed,
     /// They would pass and do not now.
@@ -208,7 +209,7 @@ impl<'p> Comparison<'p> {
     }
 
     /// What came of it; the queries were those `which` says.
-    pub fn end(self, which: String) -> Verdicts {
+    pub fn end(self, which: Text) -> Verdicts {
         let mut names: HashMap<usize, Vec<NameRow>> = HashMap::new();
         for hitter in self.names.top(NAMES_MAX) {
             let (group, name) = hitter.key;
@@ -302,7 +303,7 @@ mod tests {
         comparison.try_on(&tried([10, 8, 0, 1], "old.example", 4.0));
         comparison.try_on(&tried([10, 8, 0, 1], "watch.example", 5.0));
         comparison.try_on(&tried([192, 0, 2, 1], "old.example", 5.0));
-        let verdicts = comparison.end("of a test".to_owned());
+        let verdicts = comparison.end(Text::verbatim("of a test"));
         assert_eq!((verdicts.queries, verdicts.stand_for), (11, 30.0));
         let blocked = &verdicts.newly_blocked;
         assert_eq!((blocked.queries, blocked.groups.len()), (12.0, 1), "the client's group counts: {verdicts:#?}");
@@ -327,7 +328,7 @@ mod tests {
             comparison.try_on(&tried([10, 9, 0, 1], &name, 1.0));
         }
         assert!(comparison.names.iter().count() <= NAMES_MAX);
-        let verdicts = comparison.end(String::new());
+        let verdicts = comparison.end(Text::verbatim(""));
         assert_eq!(verdicts.newly_blocked.queries, 40_000.0);
         let first = &verdicts.newly_blocked.groups[0].names[0];
         assert_eq!((first.name.as_str(), first.queries), ("often.wide.example", 20_000.0));

@@ -104,6 +104,9 @@ pub struct ListChange {
     pub after: Option<usize>,
 }
 
+/// What stands for a key where rules stand in another order.
+pub(super) const ORDER: &str = "order of rules";
+
 /// Keys of rules that act on answers.
 const ON_ANSWERS: [&str; 4] = ["response_ip", "ns_name", "ns_ip", "answers"];
 
@@ -235,7 +238,7 @@ fn order_of(path: &str, old: &Rules, new: &Rules) -> Option<KeyChange> {
     let (before, after) = (order(old, new), order(new, old));
     let text = |ids: &[String]| Some(short(&ids.join(" ")));
     let differs = before != after;
-    let key = "order of rules".to_owned();
+    let key = ORDER.to_owned();
     differs.then(|| KeyChange { key, before: text(&before), after: text(&after), of_list: false })
 }
 
@@ -362,6 +365,7 @@ fn short(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::Told as _;
     use crate::policy::document::Files;
 
     fn outline(files: &[(&str, &str)]) -> Outline {
@@ -388,12 +392,12 @@ mod tests {
         assert_eq!((ids(&written.added), ids(&written.removed)), (vec!["new".to_owned()], vec!["gone".to_owned()]));
         assert_eq!(written.added[0].says, "action \"nxdomain\", list \"lists/y.txt\"");
         assert_eq!(written.changed.len(), 1, "{written:#?}");
-        let keys: Vec<_> = written.changed[0].keys.iter().map(ToString::to_string).collect();
+        let keys: Vec<_> = written.changed[0].keys.iter().map(|key| key.text().english()).collect();
         assert_eq!(
             keys,
             ["action \"nxdomain\" -> \"refused\"", "names -\"a.example\" +\"c.example\"", "ttl none -> 5"]
         );
-        let settings: Vec<_> = written.settings.iter().map(|one| one.change.to_string()).collect();
+        let settings: Vec<_> = written.settings.iter().map(|one| one.change.text().english()).collect();
         assert_eq!(settings, ["zone.mode \"monitor\" -> none", "order of rules one two -> two one"]);
         let lists: Vec<_> = written.lists.iter().map(|list| (list.before, list.after)).collect();
         assert_eq!(lists, [(Some(2), Some(1)), (None, Some(1))]);
@@ -408,7 +412,8 @@ mod tests {
         let old = outline(&[("gateway.toml", one), ("filters/10-a.toml", rule), ("cookie.secrets", "1\n")]);
         let new = outline(&[("gateway.toml", two), ("filters/20-b.toml", rule), ("cookie.secrets", "2\n")]);
         let written = Written::between(&old, &new);
-        let settings: Vec<_> = written.settings.iter().map(|one| format!("{} {}", one.file, one.change)).collect();
+        let settings: Vec<_> =
+            written.settings.iter().map(|one| format!("{} {}", one.file, one.change.text().english())).collect();
         let expected = [
             "gateway.toml cache.size \"1MiB\" -> none",
             "gateway.toml upstream.b.address none -> \"192.0.2.2\"",

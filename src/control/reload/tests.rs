@@ -30,7 +30,7 @@ impl Engine for Script {
         move || {
             let load = loads.lock().unwrap().recv().unwrap();
             events.lock().unwrap().push(format!("load {load:?}"));
-            let candidate = load.map_err(|fault| Failure::new(FailureCode::PolicyFaults, fault))?;
+            let candidate = load.map_err(|fault| Failure::new(FailureCode::PolicyFaults, Text::verbatim(fault)))?;
             let changes =
                 Changes { listeners: Delta { added: vec!["new".into()], removed: vec![] }, ..Changes::default() };
             Ok(Loaded { candidate, id: candidate.into(), changed: candidate != runs, changes, warnings: vec![] })
@@ -40,7 +40,7 @@ impl Engine for Script {
     async fn open(&mut self, candidate: &&'static str) -> Result<(), Failure> {
         self.events.lock().unwrap().push(format!("open for {candidate}"));
         if *candidate == self.cannot_open {
-            return Err(Failure::new(FailureCode::CannotListen, "address in use"));
+            return Err(Failure::new(FailureCode::CannotListen, text!("address in use")));
         }
         Ok(())
     }
@@ -49,13 +49,13 @@ impl Engine for Script {
         if order.source != Source::Running {
             self.events.lock().unwrap().push(format!("place {candidate}"));
             if *candidate == self.cannot_place {
-                return Err(Failure::new(FailureCode::CannotWrite, "read-only"));
+                return Err(Failure::new(FailureCode::CannotWrite, Text::verbatim("read-only")));
             }
         }
         Ok(order.source != Source::Running)
     }
 
-    async fn note(&mut self, order: &Order) -> Vec<String> {
+    async fn note(&mut self, order: &Order) -> Vec<Text> {
         if order.source != Source::Running {
             self.events.lock().unwrap().push("note".into());
         }
@@ -115,7 +115,7 @@ fn sockets_open_before_the_policy_is_published_and_close_after_it() {
     let reloaded = block_on(stage.reloader.carry_out(&Order::reload(Cause::Command, Who::weir()))).unwrap();
     assert_eq!((reloaded.policy.as_str(), reloaded.generation, reloaded.changed), ("second", 2, true));
     assert_eq!(*stage.events.lock().unwrap(), ["load Ok(\"second\")", "open for second", "publish second", "retire"]);
-    let said = crate::language::Said::argument(reloaded);
+    let said = reloaded.text();
     assert!(said.to(crate::language::Lang::En).contains("listeners   +new"), "{said:?}");
     assert!(said.to(crate::language::Lang::Zh).contains("监听地址    +new"), "{said:?}");
 }
@@ -133,7 +133,7 @@ fn faults_and_taken_addresses_change_nothing() {
         ];
         assert_eq!(codes, [FailureCode::PolicyFaults, FailureCode::CannotListen]);
         let last = stage.reloader.last.outcome().unwrap();
-        assert!(!last.ok && last.message == "address in use" && last.cause == Cause::Signal);
+        assert!(!last.ok && last.message.english() == "address in use" && last.cause == Cause::Signal);
         let same = stage.reloader.carry_out(&Order::reload(Cause::Command, Who::weir())).await.unwrap();
         assert!(!same.changed && same.generation == 1, "back to what runs: nothing to do");
     });

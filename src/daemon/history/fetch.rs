@@ -22,9 +22,9 @@ pub(in crate::daemon) struct Fetched {
     /// What is wrong so far.
     pub(in crate::daemon) faults: Faults,
     /// Where it is from, for messages.
-    pub(in crate::daemon) name: String,
+    pub(in crate::daemon) name: Text,
     /// For whoever ordered it.
-    pub(in crate::daemon) notes: Vec<String>,
+    pub(in crate::daemon) notes: Vec<Text>,
 }
 
 impl HistoryDesk {
@@ -68,20 +68,22 @@ impl HistoryDesk {
             (None, Some(waiting)) => Ok(waiting.back_to),
             (None, None) => history.before(runs),
         };
-        let target = target.map_err(|message| bad(message.into()))?;
+        let target = target.map_err(bad)?;
         let kept = history.load(target).map_err(|message| Failure::new(FailureCode::NoHistory, message))?;
         let mut files = kept.files;
         keep_secrets(&mut files, dir);
         let id = PolicyId::of(&files);
         let mut notes = Vec::new();
         if id != target {
-            notes.push(format!(
-                "policy {target} had other secrets: those of {} stay, and it runs as policy {id}",
-                dir.display()
+            notes.push(text!(
+                "policy {target} had other secrets: those of {dir} stay, and it runs as policy {id}",
+                target,
+                dir = dir.display(),
+                id
             ));
         }
         let coming = Coming { id, files: Arc::new(files), before: history.before(target).ok() };
-        let name = format!("policy {target} of the history");
+        let name = text!("policy {target} of the history", target);
         Ok(Some(Fetched { coming, faults: Faults::default(), name, notes }))
     }
 
@@ -90,7 +92,7 @@ impl HistoryDesk {
     /// # Errors
     /// Why it cannot be had.
     pub(in crate::daemon) fn fetch_named(&self, dir: Option<&Path>, text: &str) -> Result<Fetched, Failure> {
-        let bad = |message: String| Failure::new(FailureCode::BadRequest, message);
+        let bad = |message: Text| Failure::new(FailureCode::BadRequest, message);
         let from = Path::new(text);
         if from.is_absolute() {
             return fetch_directory(from, dir.unwrap_or(from));
@@ -102,7 +104,7 @@ impl HistoryDesk {
             keep_secrets(&mut files, dir);
         }
         let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };
-        let name = format!("policy {id} of the history");
+        let name = text!("policy {id} of the history", id);
         Ok(Fetched { coming, faults: Faults::default(), name, notes: Vec::new() })
     }
 
@@ -114,9 +116,14 @@ impl HistoryDesk {
             && PolicyId::of(&files) == runs
         {
             let coming = Coming { id: runs, files: Arc::new(files), before: None };
-            return Ok(Some(Fetched { coming, faults, name: dir.display().to_string(), notes: Vec::new() }));
+            return Ok(Some(Fetched {
+                coming,
+                faults,
+                name: Text::verbatim(dir.display().to_string()),
+                notes: Vec::new(),
+            }));
         }
-        let gone = |cause: String| {
+        let gone = |cause: Text| {
             let message = text!(
                 "the files of {dir} are not those of policy {runs}, which runs, and it was not kept: {cause}\n  `weir reload` \
                  takes them and the feed",
@@ -126,13 +133,13 @@ impl HistoryDesk {
             );
             Failure::new(FailureCode::NoHistory, message)
         };
-        let mut files = self.history().map_err(|failure| gone(failure.message))?.load(runs).map_err(gone)?.files;
+        let mut files = self.history().map_err(|failure| gone(failure.text()))?.load(runs).map_err(gone)?.files;
         keep_secrets(&mut files, dir);
         if PolicyId::of(&files) != runs {
-            return Err(gone("its secrets were replaced".to_owned()));
+            return Err(gone(text!("its secrets were replaced")));
         }
         let coming = Coming { id: runs, files: Arc::new(files), before: None };
-        let name = format!("policy {runs}");
+        let name = text!("policy {runs}", runs);
         Ok(Some(Fetched { coming, faults: Faults::default(), name, notes: Vec::new() }))
     }
 
@@ -148,11 +155,11 @@ impl HistoryDesk {
         if text.starts_with('/') {
             let directory = Path::new(text);
             origin::require_directory(directory).map_err(bad)?;
-            let (files, _) = read_directory(directory).map_err(|report| bad(report.short().into()))?;
+            let (files, _) = read_directory(directory).map_err(|report| bad(Text::lines(report.texts())))?;
             return Ok((text.to_owned(), files.into()));
         }
         let history = self.history()?;
-        let id = history.resolve(text).map_err(|message| bad(message.into()))?;
+        let id = history.resolve(text).map_err(bad)?;
         let kept = history.load(id).map_err(|message| Failure::new(FailureCode::NoHistory, message))?;
         Ok((id.to_string(), kept))
     }
@@ -161,14 +168,15 @@ impl HistoryDesk {
 /// The files of another directory as they are to lie in `dir`.
 fn fetch_directory(from: &Path, dir: &Path) -> Result<Fetched, Failure> {
     origin::require_directory(from).map_err(|message| Failure::new(FailureCode::BadRequest, message))?;
-    let name = from.display().to_string();
+    let name = Text::verbatim(from.display().to_string());
     if from.join(replace::MARKER).exists() {
         let message =
             text!("the files of {name} are being replaced just now, or that broke off: it is not whole", name);
         return Err(Failure::new(FailureCode::BadRequest, message));
     }
     let (mut files, faults) = read_directory(from).map_err(|report| {
-        Failure::of_faults(text!("{name} cannot be read: the running policy stays", name), &name, report)
+        let message = text!("{name} cannot be read: the running policy stays", name);
+        Failure::of_faults(message, name.clone(), report)
     })?;
     let of_secrets = |files: &Files| {
         files
@@ -181,9 +189,10 @@ fn fetch_directory(from: &Path, dir: &Path) -> Result<Fetched, Failure> {
     keep_secrets(&mut files, dir);
     let mut notes = Vec::new();
     if theirs.iter().any(|(path, contents)| files.contents(path) != Some(contents)) {
-        notes.push(format!(
-            "the secrets of {name} are not taken over: those of {} stay until you replace them there",
-            dir.display()
+        notes.push(text!(
+            "the secrets of {name} are not taken over: those of {dir} stay until you replace them there",
+            name,
+            dir = dir.display()
         ));
     }
     let coming = Coming { id: PolicyId::of(&files), files: Arc::new(files), before: None };

@@ -197,14 +197,14 @@ pub struct Fault {
 
 impl Fault {
     /// A fault without a hint.
-    pub fn new(code: Code, place: Place, message: impl Into<Text>) -> Self {
-        Self { code, place, message: message.into(), hint: None }
+    pub fn new(code: Code, place: Place, message: Text) -> Self {
+        Self { code, place, message, hint: None }
     }
 
     /// With advice.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<Text>) -> Self {
-        self.hint = Some(hint.into());
+    pub fn hint(mut self, hint: Text) -> Self {
+        self.hint = Some(hint);
         self
     }
 }
@@ -232,7 +232,7 @@ impl Faults {
     }
 
     /// Adds a fault with a hint.
-    pub fn add(&self, code: Code, place: &Place, message: impl Into<Text>, hint: impl Into<Text>) {
+    pub fn add(&self, code: Code, place: &Place, message: Text, hint: Text) {
         self.push(Fault::new(code, place.clone(), message).hint(hint));
     }
 

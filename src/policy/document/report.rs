@@ -132,6 +132,13 @@ impl Report {
         format!("{:#}\n", sarif::log(self, dir, self.lang))
     }
 
+    /// As [`Self::short`], in any language, a text for each.
+    pub fn texts(&self) -> Vec<Text> {
+        let place = |fault: &Located| format!("{}:{}:{} {}", fault.file, fault.line, fault.column, fault.code);
+        let told = |fault: &Located| Text::joined(" ", [Text::verbatim(place(fault)), fault.text().clone()]);
+        self.faults.iter().map(told).collect()
+    }
+
     /// `file:line:column code message`, one a line.
     pub fn short(&self) -> String {
         self.faults.iter().map(|fault| format!("{fault}\n")).collect()

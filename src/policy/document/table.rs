@@ -99,7 +99,7 @@ impl<'d> Table<'d> {
     }
 
     /// Adds a fault at a key's value.
-    pub fn fault(&self, key: &'static str, code: Code, message: impl Into<Text>, hint: impl Into<Text>) {
+    pub fn fault(&self, key: &'static str, code: Code, message: Text, hint: Text) {
         self.faults.add(code, &self.place_of(key), message, hint);
     }
 

@@ -1,5 +1,6 @@
 //! One rule that was looked at for an explanation, with who answers for it and what it has done.
 
+use crate::language::{Text, text};
 use crate::policy::document::instant;
 use crate::policy::hits::{Counted, HitCount};
 use serde::Serialize;
@@ -12,7 +13,7 @@ pub struct Step {
     /// The rule's id, or the number of a question rule; empty for a section as a whole.
     pub rule: String,
     /// What it says.
-    pub says: String,
+    pub says: Text,
     /// Whether it settles what becomes of the question.
     pub decides: bool,
     /// Who answers for the rule.
@@ -40,12 +41,12 @@ pub struct StepHits {
 
 impl Step {
     /// A step of a policy that has no owner and counts nothing apart.
-    pub(super) fn new(policy: &'static str, rule: String, says: String, decides: bool) -> Self {
+    pub(super) fn new(policy: &'static str, rule: String, says: Text, decides: bool) -> Self {
         Self { policy, rule, says, decides, owner: None, ticket: None, hits: None }
     }
 
     /// A step of a rule with its notes.
-    pub(super) fn of_rule(policy: &'static str, rule: Counted<'_>, says: String, decides: bool) -> Self {
+    pub(super) fn of_rule(policy: &'static str, rule: Counted<'_>, says: Text, decides: bool) -> Self {
         let hits = rule.hits.read().map(|HitCount { decided, monitored, last_unix_ms }| StepHits {
             decided,
             monitored,
@@ -55,21 +56,16 @@ impl Step {
         Self { owner, ticket, hits, ..Self::new(policy, rule.id.to_owned(), says, decides) }
     }
 
-    /// Owner, ticket and hits, as they follow what it says.
-    pub(super) fn notes(&self) -> String {
-        let mut notes = String::new();
-        for (title, note) in [("owner", &self.owner), ("ticket", &self.ticket)] {
-            if let Some(note) = note {
-                notes.push_str(&format!("; {title} {note}"));
+    /// What it says, then owner, ticket and hits.
+    pub(super) fn told(&self) -> Text {
+        let owner = self.owner.iter().map(|owner| text!("owner {owner}", owner));
+        let ticket = self.ticket.iter().map(|ticket| text!("ticket {ticket}", ticket));
+        let hits = self.hits.iter().map(|hits| match hits {
+            StepHits { last: None, .. } => text!("never hit so far"),
+            StepHits { decided, monitored, last: Some(last) } => {
+                text!("{decided} decided and {monitored} monitored so far, last {last}", decided, monitored, last)
             }
-        }
-        match &self.hits {
-            None => {}
-            Some(StepHits { last: None, .. }) => notes.push_str("; never hit so far"),
-            Some(StepHits { decided, monitored, last: Some(last) }) => {
-                notes.push_str(&format!("; {decided} decided and {monitored} monitored so far, last {last}"));
-            }
-        }
-        notes
+        });
+        Text::joined("; ", std::iter::once(self.says.clone()).chain(owner).chain(ticket).chain(hits))
     }
 }

@@ -3,6 +3,7 @@
 //! or damaged file is no list with half of its names.
 
 use super::{FeedSettings, Feeds};
+use crate::language::{Text, text};
 use crate::policy::document::Contents;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -68,13 +69,17 @@ impl Manifest {
     ///
     /// # Errors
     /// The message for the user.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    pub fn parse(bytes: &[u8]) -> Result<Self, Text> {
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| Text::foreign(&error.to_string()))?;
         if manifest.weir_feed != VERSION {
-            return Err(format!("it is of version {}, and this program reads {VERSION}", manifest.weir_feed));
+            return Err(text!(
+                "it is of version {found}, and this program reads {version}",
+                found = manifest.weir_feed,
+                version = VERSION
+            ));
         }
         if manifest.sha256.len() != 64 || !manifest.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err("sha256 is not 64 hexadecimal digits".to_owned());
+            return Err(text!("sha256 is not 64 hexadecimal digits"));
         }
         Ok(manifest)
     }
@@ -128,7 +133,7 @@ impl Copies {
     ///
     /// # Errors
     /// The message for the user: why the copy that should be there cannot be used.
-    pub fn of(&self, feed: &FeedSettings) -> Result<Option<Arc<Copy>>, String> {
+    pub fn of(&self, feed: &FeedSettings) -> Result<Option<Arc<Copy>>, Text> {
         if let Some(copy) = self.given.get(&feed.name) {
             return Ok(Some(Arc::clone(copy)));
         }
@@ -156,15 +161,15 @@ impl Copies {
 ///
 /// # Errors
 /// The message for the user.
-pub fn read_content(directory: &Path, manifest: Manifest) -> Result<Copy, String> {
+pub fn read_content(directory: &Path, manifest: Manifest) -> Result<Copy, Text> {
     let path = directory.join(content_file(&manifest.sha256));
-    let told = |cause: String| format!("{}: {cause}", path.display());
+    let told = |error: Text| text!("{path}: {error}", path = path.display(), error);
     let read = File::open(&path).and_then(|file| Contents::on_disk(file, manifest.bytes));
-    match read.map_err(|error| told(error.to_string()))? {
+    match read.map_err(|error| told(Text::of_io(&error)))? {
         Some(content) if content.len() == manifest.bytes && hex(&content.sha256()) == manifest.sha256 => {
             Ok(Copy { content, manifest })
         }
-        _ => Err(told("it is not what was fetched: its hash is another".to_owned())),
+        _ => Err(told(text!("it is not what was fetched: its hash is another"))),
     }
 }
 
@@ -172,11 +177,13 @@ pub fn read_content(directory: &Path, manifest: Manifest) -> Result<Copy, String
 ///
 /// # Errors
 /// The message for the user.
-pub fn read_manifest(path: &Path) -> Result<Option<Manifest>, String> {
+pub fn read_manifest(path: &Path) -> Result<Option<Manifest>, Text> {
     match read_bounded(path, MANIFEST_MAX) {
-        Ok(bytes) => Manifest::parse(&bytes).map(Some).map_err(|error| format!("{}: {error}", path.display())),
+        Ok(bytes) => {
+            Manifest::parse(&bytes).map(Some).map_err(|error| text!("{path}: {error}", path = path.display(), error))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{}: {error}", path.display())),
+        Err(error) => Err(text!("{path}: {error}", path = path.display(), error = Text::of_io(&error))),
     }
 }
 
@@ -227,6 +234,6 @@ mod tests {
     fn a_manifest_cannot_name_a_file_elsewhere() {
         let manifest = Manifest { sha256: "../../etc/passwd".into(), ..Manifest::of(b"", String::new(), 0) };
         let text = serde_json::to_vec(&manifest).unwrap();
-        assert!(Manifest::parse(&text).unwrap_err().contains("hexadecimal"));
+        assert!(Manifest::parse(&text).unwrap_err().english().contains("hexadecimal"));
     }
 }

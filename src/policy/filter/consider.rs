@@ -5,7 +5,7 @@ use super::order::{By, Key};
 use super::sets::{BELOW, SELF};
 use super::{Action, Decision, Filter, Matched, Rule, Subject};
 use crate::dns::name::Name;
-use std::fmt;
+use crate::language::{Text, Told, text};
 
 /// Why a rule that names a name decides, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,23 +38,23 @@ pub enum Why {
     Bounds,
 }
 
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Decides => "decides",
-            Self::Watches => "only watches (monitor)",
-            Self::Outranked => "comes after the rule that decides",
-            Self::Off => "is off",
-            Self::OtherGroup => "is for other clients",
-            Self::Excepted => "has an exception for the name in its list",
-            Self::OtherType => "is for other types",
-            Self::OtherTransport => "is for the other transport",
-            Self::OtherTime => "is for other times",
-            Self::Expired => "has expired",
-            Self::Answer => "depends on the answer",
-            Self::Budget => "acts only over its budget",
-            Self::Bounds => "goes on",
-        })
+impl Told for Why {
+    fn text(&self) -> Text {
+        match self {
+            Self::Decides => text!("decides"),
+            Self::Watches => text!("only watches (monitor)"),
+            Self::Outranked => text!("comes after the rule that decides"),
+            Self::Off => text!("is off"),
+            Self::OtherGroup => text!("is for other clients"),
+            Self::Excepted => text!("has an exception for the name in its list"),
+            Self::OtherType => text!("is for other types"),
+            Self::OtherTransport => text!("is for the other transport"),
+            Self::OtherTime => text!("is for other times"),
+            Self::Expired => text!("has expired"),
+            Self::Answer => text!("depends on the answer"),
+            Self::Budget => text!("acts only over its budget"),
+            Self::Bounds => text!("goes on"),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::dns::name::Name;
 use crate::dns::rtype;
+use crate::language::Told as _;
 use crate::policy::Mode;
 use crate::policy::explain::{Answer, Subject, explain};
 use std::net::IpAddr;
@@ -176,7 +177,7 @@ fn an_explanation_names_every_rule_in_order() {
         steps,
         [("access", "", false), ("question", "1", false), ("source", "", false), ("filter", "storm-player", true)]
     );
-    let text = blocked.to_string();
+    let text = blocked.text().english();
     assert!(text.starts_with("update.baofeng.com A for 10.1.2.3 over udp, in @branches\n"), "{text}");
     assert!(text.ends_with("= nxdomain, by rule \"storm-player\""), "{text}");
     let json = serde_json::to_value(&blocked).unwrap();
@@ -229,7 +230,7 @@ fn an_expectation_may_say_what_the_answer_would_be() {
     let subject = Subject::new([10, 1, 2, 3].into(), Name::from_text("bad.example").unwrap(), rtype::A);
     let explanation = explain(&policy, &subject);
     assert!(explanation.waits && explanation.pool.is_some());
-    let text = explanation.to_string();
+    let text = explanation.text().english();
     assert!(text.contains("nodata, by response_ip, but depends on the answer"), "{text}");
     assert!(text.contains("unless the answer sets off an earlier one"), "{text}");
     let wrong = expect("a.example A", "\"A 1.2.3\"", "forward", "");

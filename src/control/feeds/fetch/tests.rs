@@ -5,7 +5,7 @@ use super::*;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-fn leads(from: &str, to: Option<&str>) -> Result<String, String> {
+fn leads(from: &str, to: Option<&str>) -> Result<String, Text> {
     let mut headers = HeaderMap::new();
     if let Some(to) = to {
         headers.insert(header::LOCATION, to.parse().unwrap());

@@ -61,7 +61,7 @@ fn put_together(
     zone: Option<Zone>,
     size_max: u64,
     messages: impl IntoIterator<Item = Vec<u8>>,
-) -> Result<Option<Assembled>, String> {
+) -> Result<Option<Assembled>, Text> {
     let mut assembly = Assembly::new(name("rpz.example.").as_slice(), zone, size_max)?;
     for message in messages {
         if let Some(assembled) = assembly.take(message)? {
@@ -85,7 +85,7 @@ fn whole() -> Zone {
     }
 }
 
-fn change(records: &[Rr]) -> Result<Option<Assembled>, String> {
+fn change(records: &[Rr]) -> Result<Option<Assembled>, Text> {
     put_together(Some(whole()), 1 << 20, [message(Rtype::IXFR, records)])
 }
 
@@ -153,11 +153,11 @@ fn what_does_not_fit_is_refused() {
         (&[Rr::Soa(2), x(), Rr::A("y.other.", 1), Rr::Soa(2)], "another zone"),
     ];
     for (records, part) in cases {
-        let why = change(records).unwrap_err();
+        let why = change(records).unwrap_err().english();
         assert!(why.contains(part), "{records:?}: {why}");
     }
     let many = [Rr::Soa(1), Rr::A("a.rpz.example.", 1), Rr::A("b.rpz.example.", 1), Rr::Soa(1)];
-    let why = put_together(None, 40, [message(Rtype::AXFR, &many)]).unwrap_err();
+    let why = put_together(None, 40, [message(Rtype::AXFR, &many)]).unwrap_err().english();
     assert!(why.contains("size_max"), "{why}");
     assert_eq!(put_together(None, 40, [message(Rtype::AXFR, &many[..2])]), Ok(None), "it has not ended");
 }
@@ -171,7 +171,7 @@ fn spaces_in_names_part_no_words_and_other_classes_are_refused() {
     assert!(text.ends_with("a\\032b.rpz.example. 60 IN CNAME c\\\\.x\\032y.\n"), "{text}");
     assert_eq!(Zone::from_text(&text).unwrap().to_text(), text);
     let chaos = [Rr::Soa(1), Rr::Chaos("a.rpz.example."), Rr::Soa(1)];
-    let why = put_together(None, 1000, [message(Rtype::AXFR, &chaos)]).unwrap_err();
+    let why = put_together(None, 1000, [message(Rtype::AXFR, &chaos)]).unwrap_err().english();
     assert!(why.contains("cannot be written"), "{why}");
 }
 

@@ -43,9 +43,8 @@ use super::sets::BELOW;
 use crate::dns::name::Name;
 use crate::dns::registrable::{PublicSuffix, public_suffix};
 use crate::dns::rtype;
-use crate::language::text;
+use crate::language::{Text, Told, text};
 use crate::policy::document::Faults;
-use std::fmt;
 use std::sync::Arc;
 use store::Store;
 
@@ -77,10 +76,19 @@ pub struct Summary {
     pub instead: Option<String>,
 }
 
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} records of the response policy zone {}", self.file, self.records, self.zone)?;
-        self.instead.as_ref().map_or(Ok(()), |instead| write!(f, ", with {instead} in place of what they say"))
+impl Told for Summary {
+    fn text(&self) -> Text {
+        let Self { file, zone, records, instead } = self;
+        match instead {
+            None => text!("{file}: {records} records of the response policy zone {zone}", file, records, zone),
+            Some(instead) => text!(
+                "{file}: {records} records of the response policy zone {zone}, with {instead} in place of what they say",
+                file,
+                records,
+                zone,
+                instead
+            ),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::reading::read_files;
 use super::*;
+use crate::language::Told as _;
 use crate::policy::filter::data::DataOwner;
 use crate::policy::filter::rpz::Summary;
 use crate::policy::schedules::ActiveSet;
@@ -159,7 +160,7 @@ fn an_override_replaces_what_every_record_says() {
     let (filter, faults) = overridden("override = \"cname\"\ncname = \"*.garden.test\"", "a.example CNAME .\n");
     assert_eq!((faults.as_slice(), decides(&filter, "a.example").as_deref()), (&[][..], Some("10-x/data")));
     assert_eq!(
-        filter.policy_zones()[0].to_string(),
+        filter.policy_zones()[0].text().english(),
         "filters/10-x.toml: 1 records of the response policy zone ., with cname *.garden.test in place of what they say"
     );
     let (filter, faults) = overridden("override = \"monitor\"", text);
