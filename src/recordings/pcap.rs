@@ -23,7 +23,7 @@ pub fn read(
     let mut pairs = Pairs::new(taken);
     loop {
         match capture.next()? {
-            Next::Packet(Some(link), data) => packet_of(packet::find(link, data, port), &mut pairs, &mut tally, take),
+            Next::Packet(Some(link), data) => packet_of(&packet::find(link, data, port), &mut pairs, &mut tally, take),
             Next::Packet(None, _) | Next::Bad => tally.bad += 1,
             Next::End => break,
             Next::Cut => {
@@ -37,12 +37,12 @@ pub fn read(
 }
 
 /// Takes what is in a packet.
-fn packet_of(found: Found<'_>, pairs: &mut Pairs, tally: &mut Tally, take: Take<'_>) {
+fn packet_of(found: &Found<'_>, pairs: &mut Pairs, tally: &mut Tally, take: Take<'_>) {
     let mut one = |asker: Asker, way: Way, message: &[u8], tally: &mut Tally| match way {
         Way::ToServer => pairs.query(message, asker, tally, take),
         Way::FromServer => pairs.response(message, asker, tally, take),
     };
-    match found {
+    match *found {
         Found::Data(asker, way, segment) if asker.tcp => {
             messages(segment, tally, |tally, message| one(asker, way, message, tally));
         }

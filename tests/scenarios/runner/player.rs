@@ -438,7 +438,7 @@ impl Player {
     fn check_hits(&mut self, words: Words<'_>) -> Result<(), Wrong> {
         words.only(3, &["monitored=", "last="])?;
         let running = self.stage().shared.live.load();
-        let rule = running.counted_rules().find(|rule| Ok(&*rule.id) == words.at(1)).ok_or("no such rule")?;
+        let rule = running.counted_rules().find(|rule| Ok(rule.id) == words.at(1)).ok_or("no such rule")?;
         let count = rule.hits.read().ok_or("it is not counted")?;
         equal("hits", parse(words.at(2)?, "number")?, count.decided)?;
         equal("monitored", words.number("monitored")?.map_or(0, u64::from), count.monitored)?;
