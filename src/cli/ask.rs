@@ -60,11 +60,11 @@ pub(super) fn connect(named: Option<&PathBuf>) -> Result<Connection, AskError> {
 fn show<T: DeserializeOwned + Told>(value: serde_json::Value) -> Exit {
     match serde_json::from_value::<T>(value) {
         Ok(value) => {
-            output::result(value.text());
+            output::result(&value.text());
             Exit::Ok
         }
         Err(error) => {
-            output::error(text!("the gateway is of another version: its answer is not understood: {error}", error));
+            output::error(&text!("the gateway is of another version: its answer is not understood: {error}", error));
             Exit::Failed
         }
     }
@@ -74,13 +74,13 @@ fn show<T: DeserializeOwned + Told>(value: serde_json::Value) -> Exit {
 pub(super) fn failed(error: &AskError) -> Exit {
     use crate::control::protocol::FailureCode;
     let AskError::Refused(failure) = error else {
-        output::error(error.text());
+        output::error(&error.text());
         return Exit::Failed;
     };
     if let Some(report) = &failure.report {
-        output::note(Text::verbatim(report));
+        output::note(&Text::verbatim(report));
     }
-    output::error(failure.text());
+    output::error(&failure.text());
     match failure.code {
         FailureCode::PolicyFaults | FailureCode::BadRequest => Exit::Faults,
         _ => Exit::Failed,

@@ -43,7 +43,7 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
         return explain(code);
     }
     if let Err(missing) = origin::require_directory(&arguments.directory) {
-        output::error(missing);
+        output::error(&missing);
         return Exit::Faults;
     }
     let directory = Origin::Directory(arguments.directory.clone());
@@ -63,9 +63,9 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
             output::raw(report.human(&name, output::result_takes_colour()));
             if let Some(policy) = &policy {
                 for zone in policy.filter.policy_zones() {
-                    output::result(zone.text());
+                    output::result(&zone.text());
                 }
-                output::result(text!("{directory}: policy {id}", directory = name, id = policy.id));
+                output::result(&text!("{directory}: policy {id}", directory = name, id = policy.id));
             }
         }
     }
@@ -80,10 +80,10 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
 fn explain(code: &str) -> Exit {
     if code.is_empty() {
         for code in Code::ALL {
-            output::result(text!("{code}: {meaning}", code, meaning = meaning::of(*code).meaning));
+            output::result(&text!("{code}: {meaning}", code, meaning = meaning::of(*code).meaning));
         }
         for problem in Problem::ALL {
-            output::result(text!("{code}: {meaning}", code = problem.code(), meaning = problem.text()));
+            output::result(&text!("{code}: {meaning}", code = problem.code(), meaning = problem.text()));
         }
         return Exit::Ok;
     }
@@ -99,10 +99,10 @@ fn explain(code: &str) -> Exit {
             Some(word) => text!("did you mean {word:?}?", word),
             None => text!("it is the word in brackets of a message, such as E-RANGE"),
         };
-        output::error(text!("there is no code {code:?}\n  {hint}", code, hint));
+        output::error(&text!("there is no code {code:?}\n  {hint}", code, hint));
         return Exit::Faults;
     };
-    output::result(match way_out {
+    output::result(&match way_out {
         Some(way_out) => text!("{code}: {meaning}\n  {way_out}", code, meaning, way_out),
         None => text!("{code}: {meaning}", code, meaning),
     });

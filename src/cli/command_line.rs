@@ -12,7 +12,7 @@ pub(super) fn read(words: Vec<OsString>) -> Result<Arguments, Exit> {
     output::speak(Language::chosen(lang_of(&words)));
     parse(words).map_err(|error| match output::lang() {
         Lang::Zh if is_fault(&error) => {
-            output::note(chinese::fault(&error));
+            output::note(&chinese::fault(&error));
             Exit::Faults
         }
         _ => {
@@ -26,11 +26,11 @@ pub(super) fn read(words: Vec<OsString>) -> Result<Arguments, Exit> {
 /// What `--lang` says.
 fn lang_of(words: &[OsString]) -> Option<Language> {
     let words: Vec<_> = words.iter().take_while(|word| *word != "--").filter_map(|word| word.to_str()).collect();
-    let values = words.iter().enumerate().filter_map(|(at, word)| match word.strip_prefix("--lang")? {
+    let mut values = words.iter().enumerate().filter_map(|(at, word)| match word.strip_prefix("--lang")? {
         "" => words.get(at + 1).copied(),
         rest => rest.strip_prefix('='),
     });
-    values.last().and_then(|value| Language::from_str(value, false).ok())
+    values.next_back().and_then(|value| Language::from_str(value, false).ok())
 }
 
 fn parse(words: Vec<OsString>) -> Result<Arguments, Error> {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 pub(super) fn cookie_secret() -> Exit {
     let mut secret = [0_u8; 16];
     if let Err(error) = getrandom::fill(&mut secret) {
-        output::error(text!("the system gives no random bytes: {error}", error));
+        output::error(&text!("the system gives no random bytes: {error}", error));
         return Exit::Failed;
     }
     output::raw(hex(&secret));

@@ -12,7 +12,7 @@ pub(super) fn drill(arguments: &DrillArguments) -> Exit {
     let settings = match settings(arguments) {
         Ok(settings) => settings,
         Err(fault) => {
-            output::error(fault);
+            output::error(&fault);
             return Exit::Faults;
         }
     };
@@ -26,7 +26,7 @@ pub(super) fn drill(arguments: &DrillArguments) -> Exit {
             Exit::Ok
         }
         Err(error) => {
-            output::error(error.text());
+            output::error(&error.text());
             Exit::Failed
         }
     }

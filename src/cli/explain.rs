@@ -34,11 +34,11 @@ fn online(mut connection: client::Connection, question: Question, json: bool) ->
     let socket = connection.socket().display();
     match explained {
         Ok(explained) => {
-            output::note(text!("the running policy {policy} at {socket} says:", policy = explained.policy, socket));
+            output::note(&text!("the running policy {policy} at {socket} says:", policy = explained.policy, socket));
             show(&explained, json)
         }
         Err(error) => {
-            output::error(text!("the gateway at {socket} is of another version: {error}", socket, error));
+            output::error(&text!("the gateway at {socket} is of another version: {error}", socket, error));
             Exit::Failed
         }
     }
@@ -48,20 +48,20 @@ fn offline(origin: &Origin, question: &Question, resolv_conf: &Path, json: bool)
     if let Some(directory) = origin.directory()
         && let Err(missing) = origin::require_directory(directory)
     {
-        output::error(missing);
+        output::error(&missing);
         return Exit::Faults;
     }
     let policy = match origin.load(&origin::load_options(resolv_conf, OFFLINE_SEED)) {
         Ok((policy, _)) => policy,
         Err(report) => {
             output::faults(report, &origin.text());
-            output::error(text!("the policy of {origin} has faults: it cannot be asked", origin = origin.text()));
+            output::error(&text!("the policy of {origin} has faults: it cannot be asked", origin = origin.text()));
             return Exit::Faults;
         }
     };
     match explain::explain(&policy, question, Clock::start().now().unix_ms, output::lang()) {
         Ok(explained) => {
-            output::note(text!(
+            output::note(&text!(
                 "the policy {policy} of {origin}, as it is on disk, says:",
                 policy = explained.policy,
                 origin = origin.text()
@@ -69,7 +69,7 @@ fn offline(origin: &Origin, question: &Question, resolv_conf: &Path, json: bool)
             show(&explained, json)
         }
         Err(message) => {
-            output::error(message);
+            output::error(&message);
             Exit::Faults
         }
     }

@@ -37,10 +37,10 @@ fn refresh(arguments: &FeedRefreshArguments) -> Exit {
             if arguments.json {
                 match json_in(output::lang(), &list) {
                     Ok(value) => output::raw(format_args!("{value:#}")),
-                    Err(error) => output::error(Text::foreign(&error.to_string())),
+                    Err(error) => output::error(&Text::foreign(&error.to_string())),
                 }
             } else {
-                output::result(list.text());
+                output::result(&list.text());
             }
             if is_well { Exit::Ok } else { Exit::Failed }
         }

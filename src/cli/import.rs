@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// `weir import`
 pub(super) fn import(arguments: &ImportArguments) -> Exit {
-    let Ok(reading) = reading(arguments).inspect_err(|error| output::error(error.clone())) else { return Exit::Faults };
+    let Ok(reading) = reading(arguments).inspect_err(output::error) else { return Exit::Faults };
     let shown = arguments.file.display();
     let mut files = Files::default();
     let name = match (arguments.file.file_name().map(|name| name.to_string_lossy()), read(&arguments.file)) {
@@ -24,7 +24,7 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
         }
         (_, read) => {
             let why = read.err().map_or_else(|| text!("it is no file"), |error| Text::of_io(&error));
-            output::error(text!("cannot read {path}: {error}", path = shown, error = why));
+            output::error(&text!("cannot read {path}: {error}", path = shown, error = why));
             return Exit::Faults;
         }
     };
@@ -32,7 +32,7 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
     let parsed = match parse(&mut files, &name, directory, reading) {
         Ok(parsed) => parsed,
         Err(error) => {
-            output::error(text!(
+            output::error(&text!(
                 "{path} cannot be read: {error}\n  {hint}",
                 path = shown,
                 error = error.text(),
@@ -68,7 +68,7 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
     output::faults(report.clone(), &Text::verbatim(directory.display().to_string()));
     match text {
         Ok(text) if report.errors() == 0 => {
-            output::note(text!("{path}: {read}, read as {format}", path = shown, read, format = parsed.format));
+            output::note(&text!("{path}: {read}, read as {format}", path = shown, read, format = parsed.format));
             output::raw(text);
             if arguments.strict && report.warnings() > 0 { Exit::Failed } else { Exit::Ok }
         }

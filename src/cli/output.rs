@@ -40,7 +40,7 @@ pub(super) fn lang() -> Lang {
 }
 
 /// Writes the result of a command, and a line end when it lacks one.
-pub(super) fn result(text: Text) {
+pub(super) fn result(text: &Text) {
     write(&mut io::stdout().lock(), &text.to(lang()));
 }
 
@@ -50,7 +50,7 @@ pub(super) fn raw(text: impl Display) {
 }
 
 /// Writes what is not the result: faults, notes.
-pub(super) fn note(text: Text) {
+pub(super) fn note(text: &Text) {
     write(&mut io::stderr().lock(), &text.to(lang()));
 }
 
@@ -61,8 +61,8 @@ pub(super) fn faults(report: Report, name: &Text) {
 }
 
 /// Writes why a command failed.
-pub(super) fn error(text: Text) {
-    note(text!("error: {cause}", cause = text));
+pub(super) fn error(text: &Text) {
+    note(&text!("error: {cause}", cause = text));
 }
 
 /// Whether standard output takes colour: a terminal, unless `NO_COLOR` is set (no-color.org) or the terminal is dumb.

@@ -34,7 +34,7 @@ pub(super) fn plan(arguments: &PlanArguments) -> Exit {
     };
     match json_in(output::lang(), &plan) {
         Ok(value) if arguments.json => output::raw(format_args!("{value:#}")),
-        _ => output::result(plan.text()),
+        _ => output::result(&plan.text()),
     }
     if plan.is_refused() { Exit::Failed } else { Exit::Ok }
 }
@@ -53,7 +53,7 @@ fn online(arguments: &PlanArguments) -> Result<Plan, Exit> {
         Err(error) => return Err(refused(&error)),
     };
     serde_json::from_value(value).map_err(|error| {
-        output::error(text!("the gateway is of another version: its answer is not understood: {error}", error));
+        output::error(&text!("the gateway is of another version: its answer is not understood: {error}", error));
         Exit::Failed
     })
 }
@@ -61,7 +61,7 @@ fn online(arguments: &PlanArguments) -> Result<Plan, Exit> {
 fn refused(error: &AskError) -> Exit {
     let exit = ask::failed(error);
     if matches!(error, AskError::NoGateway { .. }) {
-        output::note(text!(
+        output::note(&text!(
             "  without a gateway: `weir plan NEW --against OLD`, with --queries, --dnstap or --pcap to try queries"
         ));
     }
@@ -72,7 +72,7 @@ fn refused(error: &AskError) -> Exit {
 fn running_directory(arguments: &PlanArguments) -> Result<PathBuf, Exit> {
     let value = ask::ask(arguments.ask.socket.as_ref(), &Command::Status {}).map_err(|error| refused(&error))?;
     let Ok(status) = serde_json::from_value::<Status>(value) else {
-        output::error(text!("the gateway is of another version: its status is not understood"));
+        output::error(&text!("the gateway is of another version: its status is not understood"));
         return Err(Exit::Failed);
     };
     // The gateway may have another working directory: what is not found there is not guessed at.
@@ -82,7 +82,7 @@ fn running_directory(arguments: &PlanArguments) -> Result<PathBuf, Exit> {
     if lies.as_ref() == Some(&status.policy.id) {
         return Ok(directory);
     }
-    output::error(text!(
+    output::error(&text!(
         "policy {id} runs, and it is not what lies in {dir}: the queries of a file are tried on directories\n  name what to \
          compare with: `--against DIR`",
         id = status.policy.id,
@@ -109,7 +109,7 @@ fn offline(arguments: &PlanArguments, old: &Path, recording: Option<&Recording<'
 
 fn require(directory: &Path) -> Result<(), Exit> {
     origin::require_directory(directory).map_err(|missing| {
-        output::error(missing);
+        output::error(&missing);
         Exit::Faults
     })
 }
@@ -120,7 +120,7 @@ fn load(directory: &Path, arguments: &PlanArguments) -> Result<(Policy, Report),
     Origin::Directory(directory.to_path_buf()).load(&options).map_err(|report| {
         let name = Text::verbatim(directory.display().to_string());
         output::faults(report, &name);
-        output::error(text!("the policy of {name} has faults: it would be refused", name));
+        output::error(&text!("the policy of {name} has faults: it would be refused", name));
         Exit::Faults
     })
 }
@@ -154,12 +154,12 @@ impl<'a> Recording<'a> {
             comparison.try_on(&Tried { client, name, qtype, tcp, weight: 1.0 });
         };
         let tally = self.read(&mut take).map_err(|error| {
-            output::error(text!("{path}: {error}", path = self.path().display(), error = error.text()));
+            output::error(&text!("{path}: {error}", path = self.path().display(), error = error.text()));
             Exit::Faults
         })?;
         if tally.queries == 0 {
             let none = text!("{path}: no queries are in it", path = self.path().display());
-            output::error(Text::joined("; ", std::iter::once(none).chain(tally.told())));
+            output::error(&Text::joined("; ", std::iter::once(none).chain(tally.told())));
             return Err(Exit::Faults);
         }
         Ok((comparison.end(text!("of {path}", path = self.path().display())), tally))

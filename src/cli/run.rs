@@ -12,13 +12,13 @@ pub(super) fn run(arguments: RunArguments) -> Exit {
     if let Some(directory) = origin.directory()
         && let Err(missing) = origin::require_directory(directory)
     {
-        output::error(missing);
+        output::error(&missing);
         return Exit::Faults;
     }
     let state = state_place(&arguments);
     let RunArguments { lab, last_good, socket, system, .. } = arguments;
     let options = Options { origin, resolv_conf: system.resolv_conf, socket, state, lab, last_good };
-    let Err(error) = daemon::run(options, &mut output::result) else { return Exit::Ok };
+    let Err(error) = daemon::run(options, &mut |line| output::result(&line)) else { return Exit::Ok };
     let exit = match &error {
         RunError::Policy { origin, report } | RunError::NoLastGood { origin, report, .. } => {
             output::faults(report.clone(), &origin.text());
@@ -26,7 +26,7 @@ pub(super) fn run(arguments: RunArguments) -> Exit {
         }
         _ => Exit::Failed,
     };
-    output::error(error.text());
+    output::error(&error.text());
     exit
 }
 

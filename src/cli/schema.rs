@@ -54,7 +54,7 @@ pub(super) fn schema(arguments: &SchemaArguments) -> Exit {
             for kind in Kind::ALL {
                 output::raw(format_args!("{:<8} {}", kind.name(), kind.files()));
             }
-            output::note(text!("`weir schema KIND` prints one, `weir schema --out DIR` writes all of them"));
+            output::note(&text!("`weir schema KIND` prints one, `weir schema --out DIR` writes all of them"));
         }
     }
     Exit::Ok
@@ -76,7 +76,7 @@ fn write_all(directory: &Path) -> Exit {
         let written = fs::create_dir_all(directory).and_then(|()| fs::write(&path, text));
         if let Err(error) = written {
             let (path, error) = (path.display(), Text::of_io(&error));
-            output::error(text!("cannot write {path}: {error}", path, error));
+            output::error(&text!("cannot write {path}: {error}", path, error));
             return Exit::Failed;
         }
         output::raw(path.display());

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf, absolute};
 pub(super) fn apply(arguments: ApplyArguments) -> Exit {
     let ApplyArguments { directory, confirm_within, reason, force, json, ask } = arguments;
     if let Err(missing) = origin::require_directory(&directory) {
-        output::error(missing);
+        output::error(&missing);
         return Exit::Faults;
     }
     // The gateway has another working directory.
@@ -49,32 +49,32 @@ pub(super) fn rollback(arguments: RollbackArguments) -> Exit {
 /// `weir rollback --state`: while no gateway runs.
 fn restore(state: &Path, dir: &Path, id: Option<&str>, reason: Option<&str>, resolv_conf: &Path) -> Exit {
     if let Err(missing) = origin::require_directory(dir) {
-        output::error(missing);
+        output::error(&missing);
         return Exit::Faults;
     }
     let found = Offline::open(state).and_then(|offline| offline.way_back(dir, id).map(|way| (offline, way)));
     let (offline, way) = match found {
         Ok(found) => found,
-        Err(message) => return failed(message),
+        Err(message) => return failed(&message),
     };
     // What would not start either is no way back.
     let options = origin::load_options(resolv_conf, OFFLINE_SEED);
     if let Err(report) = compile(&way.files, &options, Faults::default()) {
         let id = way.id;
         output::faults(report, &text!("policy {id}", id));
-        output::error(text!("policy {id} has faults on this machine: nothing has changed; name another id", id));
+        output::error(&text!("policy {id} has faults on this machine: nothing has changed; name another id", id));
         return Exit::Faults;
     }
     match offline.restore(dir, way, reason.unwrap_or_default().trim()) {
         Ok(restored) => {
-            output::result(restored.text());
+            output::result(&restored.text());
             Exit::Ok
         }
-        Err(message) => failed(message),
+        Err(message) => failed(&message),
     }
 }
 
-fn failed(message: Text) -> Exit {
+fn failed(message: &Text) -> Exit {
     output::error(message);
     Exit::Failed
 }
@@ -84,11 +84,11 @@ pub(super) fn history(arguments: &HistoryArguments) -> Exit {
     if let Some(state) = &arguments.state {
         let list = match Offline::open(state).and_then(|offline| offline.list()) {
             Ok(list) => list,
-            Err(message) => return failed(message),
+            Err(message) => return failed(&message),
         };
         match json_in(output::lang(), &list) {
             Ok(value) if arguments.json => output::raw(format_args!("{value:#}")),
-            _ => output::result(list.text()),
+            _ => output::result(&list.text()),
         }
         return Exit::Ok;
     }
@@ -120,7 +120,7 @@ pub(super) fn directory(text: &str) -> Option<PathBuf> {
 fn compare_directories(a: (&str, &Path), b: (&str, &Path), json: bool) -> Exit {
     let read = |(name, directory): (&str, &Path)| -> Result<Kept, Exit> {
         if let Err(missing) = origin::require_directory(directory) {
-            output::error(missing);
+            output::error(&missing);
             return Err(Exit::Faults);
         }
         match read_directory(directory) {
@@ -138,7 +138,7 @@ fn compare_directories(a: (&str, &Path), b: (&str, &Path), json: bool) -> Exit {
     let diff = diff((a.0, &old), (b.0, &new));
     match json_in(output::lang(), &diff) {
         Ok(value) if json => output::raw(format_args!("{value:#}")),
-        _ => output::result(diff.text()),
+        _ => output::result(&diff.text()),
     }
     Exit::Ok
 }

@@ -188,14 +188,14 @@ impl Engine for GatewayEngine {
         let log = match new.log.file == running.policy.server.log.file {
             true => None,
             false => {
-                Some(query_log::open(new.log.file.as_deref()).map_err(|error| stays(FailureCode::CannotOpen, error))?)
+                Some(query_log::open(new.log.file.as_deref()).map_err(|error| stays(FailureCode::CannotOpen, &error))?)
             }
         };
         let metrics = self.metrics.open(new.metrics).await;
-        let metrics = metrics.map_err(|error| stays(FailureCode::CannotListen, error))?;
+        let metrics = metrics.map_err(|error| stays(FailureCode::CannotListen, &error))?;
         let mut both = running.policy.server.listen.clone();
         both.extend(new.listen.iter().filter(|address| !running.policy.server.listen.contains(address)));
-        self.set_listeners(&both).await.map_err(|error| stays(FailureCode::CannotListen, error.text()))?;
+        self.set_listeners(&both).await.map_err(|error| stays(FailureCode::CannotListen, &error.text()))?;
         Ok(Opened { metrics, log })
     }
 
@@ -259,7 +259,7 @@ impl Engine for GatewayEngine {
                     PublishError::Upstreams(_) => FailureCode::Unavailable,
                     PublishError::LacksMode(_) => FailureCode::PolicyFaults,
                 };
-                return Err(stays(code, error.text()));
+                return Err(stays(code, &error.text()));
             }
         };
         self.metrics.follow(next.policy.server.metrics, opened.metrics, &self.site);
@@ -302,7 +302,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// A refusal after which nothing has changed.
-fn stays(code: FailureCode, cause: Text) -> Failure {
+fn stays(code: FailureCode, cause: &Text) -> Failure {
     Failure::new(code, text!("{cause}\n  the running policy stays, whole", cause))
 }
 
@@ -329,7 +329,7 @@ pub(super) async fn free(mut running: Arc<Running>) {
 fn load(recipe: &Recipe, running: &Running, site: &Site, order: &Order) -> Result<Loaded<Candidate>, Failure> {
     let (origin, desk, whole, running) = (&recipe.origin, &site.history, running, &*running.base);
     if let Some(directory) = origin.directory() {
-        desk.mend(directory).map_err(|half| stays(FailureCode::PolicyFaults, half))?;
+        desk.mend(directory).map_err(|half| stays(FailureCode::PolicyFaults, &half))?;
     }
     let faulty = |name: &Text, report: Report| {
         let message =
@@ -356,7 +356,7 @@ fn load(recipe: &Recipe, running: &Running, site: &Site, order: &Order) -> Resul
     let mut warnings = report.texts();
     if policy.id != running.id {
         let held = planning::hold(site, whole, &policy, order, origin.directory());
-        warnings.extend(held.map_err(|failure| stays(failure.code, failure.text()))?);
+        warnings.extend(held.map_err(|failure| stays(failure.code, &failure.text()))?);
     }
     Ok(Loaded {
         id: policy.id.to_string(),

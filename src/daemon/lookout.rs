@@ -80,7 +80,7 @@ fn tell(change: &Change) {
     match change {
         Change::Begun(alert) => tracing::warn!(
             kind = alert.kind.name(),
-            subject = alert.subject.text().english(),
+            subject = %alert.subject.text().english(),
             why = why(alert).english(),
             done = alert.done.text().english(),
             suggestion = suggestion(alert).english(),
@@ -88,7 +88,7 @@ fn tell(change: &Change) {
         ),
         Change::Ended(alert, lasted) => tracing::info!(
             kind = alert.kind.name(),
-            subject = alert.subject.text().english(),
+            subject = %alert.subject.text().english(),
             lasted_s = lasted.as_secs(),
             "attack is over"
         ),

@@ -88,10 +88,10 @@ impl Looker {
                 state.schedule.succeeded(now, interval, random());
             }
             Err(why) => {
-                let told = one_line(&why.english());
+                let why = harmless(why);
                 tracing::warn!(
                     feed = feed.settings.name,
-                    why = told,
+                    why = why.english(),
                     "feed did not come; the last good copy stays in force"
                 );
                 state.last_error = Some(why);
@@ -255,6 +255,13 @@ impl Looker {
     }
 }
 
+/// A text that may repeat what a server sent, as [`one_line`] has it. What has to be cut or cleaned stays in English.
+fn harmless(why: Text) -> Text {
+    let whole = why.english();
+    let told = one_line(&whole);
+    if told == whole { why } else { Text::verbatim(told) }
+}
+
 /// A message that may repeat what a server sent: bounded, and nothing in it that a terminal obeys.
 fn one_line(why: &str) -> String {
     let why: String = why.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -286,6 +293,15 @@ fn beside(url: &Uri, ending: &str) -> Result<Uri, Text> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::Lang;
+
+    #[test]
+    fn what_a_server_sent_is_bounded_and_steers_no_terminal() {
+        let told = |status: &str| harmless(text!("it says {status}", status)).to(Lang::Zh);
+        assert_eq!(told("404 Not Found"), "对方返回 404 Not Found");
+        assert_eq!(told("\u{1b}[2J\n"), "it says  [2J");
+        assert_eq!(told(&"x".repeat(ERROR_MAX)).len(), ERROR_MAX);
+    }
 
     #[test]
     fn the_signature_lies_beside_the_list() {

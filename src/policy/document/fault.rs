@@ -200,13 +200,13 @@ pub struct Fault {
 impl Fault {
     /// A fault without a hint.
     pub fn new(code: Code, place: Place, message: Text) -> Self {
-        Self { code, place, message: message.into(), hint: None }
+        Self { code, place, message, hint: None }
     }
 
     /// With advice.
     #[must_use]
     pub fn hint(mut self, hint: Text) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint);
         self
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use weir::clock::{Moment, Now};
 use weir::gateway::outbox::To;
 use weir::gateway::{Client, From};
+use weir::language::Told as _;
 use weir::ledger::{Totals, UpstreamEvent};
 use weir::policy::document::instant;
 use weir::policy::overload::Pressure;
@@ -472,7 +473,7 @@ impl Player {
     fn check_alert(&mut self, words: Words<'_>) -> Result<(), Wrong> {
         let stage = self.stage();
         let mut raised: Vec<_> = std::iter::from_fn(|| stage.shared.alerts.take())
-            .map(|alert| format!("{} {}", alert.kind.name(), alert.subject))
+            .map(|alert| format!("{} {}", alert.kind.name(), alert.subject.text().english()))
             .collect();
         raised.dedup();
         let expected = match words.at(1)? {
