@@ -11,6 +11,7 @@
 //! | `languages` | messages in English and Chinese, SARIF, the meaning of codes, schemas |
 //! | `planning` | what a change would do, on recent queries and on files; the guard |
 //! | `reloading` | by command, by signal, by itself; listeners that come and go; a bad policy changes nothing |
+//! | `spoken` | what a person reads of each command, in both languages |
 //! | `undoing` | apply, confirm, rollback, history, diff: what was changed is undone in one command |
 //! | `watching` | top, the status, alerts of attacks that go on |
 
@@ -24,6 +25,7 @@ mod place;
 mod planning;
 mod reloading;
 mod running;
+mod spoken;
 mod undoing;
 mod watching;
 mod web;
