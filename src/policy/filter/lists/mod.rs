@@ -21,6 +21,7 @@ mod rpz;
 mod settings;
 mod types;
 mod v2fly;
+mod wire;
 mod write;
 
 pub(super) use detect::refuse_what_is_no_list;
