@@ -82,7 +82,9 @@ impl<'v> View<'v> {
         // Rounded up: within the millisecond of a change it is asked again.
         let waited_ms = u64::try_from(self.now.at.since(received).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let unix_ms = self.now.unix_ms.saturating_sub(waited_ms);
-        policy == self.running.generation && !self.active.may_have_changed_since(unix_ms)
+        policy == self.running.generation
+            && !self.active.may_have_changed_since(unix_ms)
+            && !self.running.policy.filter.expires_within(unix_ms, self.now.unix_ms)
     }
 
     /// Whether a rule decides on a question, unless one of an earlier zone decides on its answer.
@@ -128,8 +130,8 @@ impl Desk {
         Some(Admitted { case, kind, groups, waits })
     }
 
-    /// Whether a query that was admitted under the policy of a generation still is: a change of policy, or of the hours of
-    /// its schedules, acts on those that wait for an upstream as on all others. One that is not has been answered and
+    /// Whether a query that was admitted under the policy of a generation still is: a change of policy, of the hours of its
+    /// schedules, or the end of a rule acts on those that wait for an upstream as on all others. One that is not has been answered and
     /// counted, or begins anew. Limits are not asked again, they have counted it.
     pub(super) fn stays_admitted(&mut self, view: &View<'_>, case: Case<'_>, policy: u64, out: &mut Outbox) -> bool {
         if view.is_as_at(case.received, policy) {

@@ -141,3 +141,54 @@ fn lists_wildcards_exceptions_and_targets_of_aliases_are_heeded() {
     assert!(ask::tcp(weir.address, "alias.plain.test", RecordType::A).is_some_and(|reply| reply.answers.is_empty()));
     weir.stop();
 }
+
+#[test]
+fn a_redirect_is_answered_whole() {
+    let scratch = Scratch::new("redirects");
+    let nsd = nsd(&scratch);
+    let rules = r#"
+[[rule]]
+id = "garden"
+names = ["bad.test"]
+action = "data"
+cname = "alias.plain.test"
+ttl = 77
+[[rule]]
+id = "nowhere"
+names = ["=gone.test"]
+action = "data"
+cname = "no-such-name.plain.test"
+[[rule]]
+id = "wild"
+names = ["*.led.test"]
+action = "data"
+cname = "*.plain.test"
+[[rule]]
+id = "not-again"
+names = ["=www.plain.test"]
+action = "nxdomain"
+"#;
+    let setup = Setup::before("authoritative", nsd.address, "plain.test SOA");
+    let weir = Weir::start(&scratch, &setup.with("filters/10-redirects.toml", rules));
+    // NSD follows its own alias; what dig gets is that answer, behind the CNAME.
+    let direct = dig(nsd.address, &["alias.plain.test", "A"]);
+    for transport in ["+notcp", "+tcp"] {
+        let led = dig(weir.address, &[transport, "www.bad.test", "A"]);
+        assert_eq!(led.status(), "NOERROR", "{led:?}");
+        assert_eq!(led.answer()[0], "www.bad.test. 77 IN CNAME alias.plain.test.");
+        assert_eq!(led.answer()[1..], direct.answer(), "{led:?}");
+        assert!(direct.data().len() == 3 && led.has_ede(4) && !led.has_flag("aa") && !led.has_flag("ad"), "{led:?}");
+    }
+    let noedns = dig(weir.address, &["+noedns", "bad.test", "AAAA"]);
+    assert!(noedns.data().contains(&"2001:db8::1".to_owned()), "{noedns:?}");
+    let nodata = dig(weir.address, &["bad.test", "SRV"]);
+    assert!(nodata.status() == "NOERROR" && nodata.section("AUTHORITY")[0].contains(" SOA "), "{nodata:?}");
+    let gone = dig(weir.address, &["gone.test", "A"]);
+    assert_eq!((gone.status(), gone.data()), ("NXDOMAIN", vec!["no-such-name.plain.test.".to_owned()]));
+    assert!(gone.section("AUTHORITY")[0].starts_with("plain.test."), "{gone:?}");
+    let wild = dig(weir.address, &["host0010.led.test", "A"]);
+    assert_eq!(wild.answer().len(), 1, "host0010.led.test.plain.test does not exist: {wild:?}");
+    let alone = dig(weir.address, &["+norec", "bad.test", "A"]);
+    assert_eq!(alone.data(), ["alias.plain.test."]);
+    weir.stop();
+}

@@ -89,6 +89,8 @@ struct Besides {
     waited_for: Vec<u32>,
     /// Some rule is of the answer, by its trigger or by what it does.
     of_the_answer: bool,
+    /// When rules end, in milliseconds since 1970-01-01 UTC, in order.
+    ends_ms: Vec<u64>,
 }
 
 impl Filter {
@@ -215,6 +217,13 @@ impl Filter {
         self.index.bytes() + ns_names + holders.map(Holders::bytes).iter().sum::<usize>()
     }
 
+    /// Whether a rule ends after one time and not after another, both in milliseconds since 1970-01-01 UTC.
+    #[inline]
+    pub fn expires_within(&self, after_ms: u64, until_ms: u64) -> bool {
+        let ends = &self.besides.ends_ms;
+        ends.get(ends.partition_point(|end| *end <= after_ms)).is_some_and(|end| *end <= until_ms)
+    }
+
     /// Whether its table is so large that look-ups wait for memory, and are worth foreseeing.
     #[inline]
     pub fn is_large(&self) -> bool {
@@ -269,6 +278,9 @@ impl Besides {
         let is_of_the_answer = |rule: &Rule| {
             rule.mode != Mode::Off && (rule.trigger.is_of_the_answer() || rule.action.is_about_the_answer())
         };
+        let mut ends_ms: Vec<u64> = rules.iter().filter_map(|rule| rule.scope.expires_ms).collect();
+        ends_ms.sort_unstable();
+        ends_ms.dedup();
         let besides = Self {
             clients: holders(TriggerKind::Client),
             responses: holders(TriggerKind::ResponseAddress),
@@ -276,6 +288,7 @@ impl Besides {
             ns_addresses: holders(TriggerKind::NsAddress),
             waited_for: waited_for(rules),
             of_the_answer: rules.iter().any(is_of_the_answer),
+            ends_ms,
         };
         Ok((besides, folded))
     }

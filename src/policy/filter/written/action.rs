@@ -11,7 +11,9 @@
 //! | `expect` | `answers = ["203.0.113.0/24", "cdn.example"]`, `else = "servfail"` |
 //!
 //! A `data` rule answers each type with its records of that type, and NODATA for the others; with a `cname` it answers every
-//! type with that alone, and the client's resolver follows it, as RPZ has it.
+//! type with that and what stands at its end, asked for as if the client had asked for it: its code, its answer, its
+//! authority section. Who asks for CNAME or ANY, or sets no RD, gets the CNAME alone; one that leads a name to itself lets
+//! the query pass, so `names = ["*"]` may lead to a name that it names too. What rules say there: see [`super::super::local`].
 
 use super::super::Action;
 use super::super::action::{Budget, Expectation, Limit, Otherwise, Per, TtlBounds};
