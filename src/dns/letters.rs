@@ -33,14 +33,14 @@ pub fn flip(name: &mut [u8], flips: &Flips) {
         return;
     }
     debug_assert!(name.len() <= NAME_MAX);
-    let bits = flips.iter().flat_map(|word| word.to_le_bytes());
+    let mut bits = flips.iter().flat_map(|word| word.to_le_bytes());
     let flipped = |number: u64, bits| number ^ (letters(number) & spread(bits)) >> 2;
     let (whole, rest) = name.as_chunks_mut::<8>();
     for (eight, bits) in whole.iter_mut().zip(bits.clone()) {
         *eight = flipped(u64::from_le_bytes(*eight), bits).to_le_bytes();
     }
     // Byte by byte: to copy a number of bytes that is known only here costs a call.
-    let bits = bits.skip(whole.len()).next().unwrap_or(0);
+    let bits = bits.nth(whole.len()).unwrap_or(0);
     for (at, byte) in rest.iter_mut().enumerate() {
         *byte = flipped(u64::from(*byte), bits >> at & 1).to_le_bytes()[0];
     }
