@@ -135,7 +135,7 @@ fn rules_about_answers_are_tried_on_what_the_cache_holds_and_guarded() {
         (group.rule.as_str(), group.after.as_str(), group.names[0].name.as_str()),
         ("ip", "nxdomain", "mail.lab.example")
     );
-    assert!(group.queries >= 40.0 && made.guard[0].contains("newly blocks 2"), "{:?}", made.guard);
+    assert!(group.queries >= 40.0 && made.guard[0].english().contains("newly blocks 2"), "{:?}", made.guard);
     place
         .ask(&["apply", "next", "--reason", "test"])
         .fails(1, &["it newly blocks 2", "most by \"ip\": mail.lab.example"]);
