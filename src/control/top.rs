@@ -266,7 +266,7 @@ pub fn suggestion(alert: &Alert) -> Text {
             text!("weir explain {subject}; then the zone's registrar and its name servers: who changed them?", subject)
         }
         (AlertKind::OldFeed, feed) => {
-            Text::verbatim(format!("weir feed {feed}; weir feed refresh {feed}", feed = feed.text().english()))
+            text!("weir feed {feed}; weir feed refresh {feed}", feed = feed.text())
         }
         (kind, _) => Text::verbatim(format!("weir mode under-attack --for 30m --reason \"{}\"", kind.name())),
     }
