@@ -15,7 +15,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_by(path, |file| file.write_all(bytes))
 }
 
-/// As [`write`], what `contents` are; nothing when they are not any more what they were.
+/// As [`write()`], what `contents` are; nothing when they are not any more what they were.
 ///
 /// # Errors
 /// As there.
@@ -23,7 +23,7 @@ pub fn copy(path: &Path, contents: &Contents) -> io::Result<()> {
     write_by(path, |file| contents.read_through(|piece| file.write_all(piece)))
 }
 
-/// As [`write`], what `fill` writes into it.
+/// As [`write()`], what `fill` writes into it.
 ///
 /// # Errors
 /// As there, and what `fill` said.

@@ -111,7 +111,7 @@ impl Filter {
     }
 
     /// The decision about an answer to `subject` whose name local data has put in the place of another: rules that say which
-    /// answers are right, for how long, or that any is, are heard; those that rewrite are not, see [`super::local`].
+    /// answers are right, for how long, or that any is, are heard; those that rewrite are not, see `local`.
     pub fn judge_led(&self, subject: &Subject<'_>, response: &Response<'_>) -> Decision<'_> {
         self.judge_stages(subject, response, true)
     }
