@@ -8,7 +8,8 @@ use serde::Serialize;
 /// One rule that was looked at.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
-    /// `access`, `transfer`, `source`, `filter` and so on: the name of a [`Reason`](crate::verdict::Reason), or `emergency`, or `route`.
+    /// `access`, `transfer`, `source`, `filter` and so on: the name of a [reason](crate::verdict::Reason), or `emergency`,
+    /// or `route`.
     pub policy: &'static str,
     /// The rule's id, or the number of a question rule; empty for a section as a whole.
     pub rule: String,
