@@ -9,7 +9,6 @@ use super::{Asker, Case, Desk, View};
 use crate::cache::{self, Answer, FailureKind, Vetted};
 use crate::dns::edns::{option, options};
 use crate::dns::letters;
-use crate::dns::name::NAME_MAX;
 use crate::dns::query::Query;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
@@ -110,11 +109,7 @@ impl Desk {
             return false;
         }
         let name_len = answered.len() - 4;
-        let mut sent = [0; NAME_MAX];
-        let Some(sent) = sent.get_mut(..name_len) else { return false };
-        sent.copy_from_slice(&asked[..name_len]);
-        letters::flip(sent, &attempt.flips);
-        let same_case = sent == &answered[..name_len];
+        let same_case = letters::is_flipped(&asked[..name_len], &attempt.flips, &answered[..name_len]);
         let same = asked[name_len..] == answered[name_len..]
             && (same_case || asked[..name_len].eq_ignore_ascii_case(&answered[..name_len]));
         if !same {
@@ -127,7 +122,9 @@ impl Desk {
         let Some(state) = self.links.state(attempt.route.link) else { return same_case };
         let letters = answered[..name_len].iter().filter(|byte| byte.is_ascii_alphabetic());
         if same_case {
-            state.on_case_kept(letters.count());
+            if state.has_folded() {
+                state.on_case_kept(letters.count());
+            }
             return true;
         }
         let is_folded = !letters.clone().any(u8::is_ascii_uppercase) || !letters.clone().any(u8::is_ascii_lowercase);
