@@ -264,8 +264,8 @@ impl Desk {
         if response.rcode == rcode::NOERROR {
             view.shared.storm.known.learn(name);
         }
-        if let Some((owner, _)) = &response.soa {
-            self.storms.learn_cut(&case.query.name, owner);
+        if let Some((owner, _)) = response.soa() {
+            self.storms.learn_cut(&case.query.name, &owner);
         }
     }
 

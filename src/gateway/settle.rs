@@ -34,8 +34,8 @@ impl View<'_> {
 }
 
 /// A response that matches a query in flight and that every check has passed: only this is cached or sent.
-struct VettedAnswer<'m, 'f> {
-    response: Response<'m>,
+struct VettedAnswer<'r, 'm, 'f> {
+    response: &'r Response<'m>,
     pass: Pass<'f>,
 }
 
@@ -58,10 +58,12 @@ impl Desk {
             self.flights.doubt(flight, &attempt, Doubt::Other);
             return self.ledger.upstream(slot, UpstreamEvent::Oversized);
         }
-        let Ok(response) = Response::scan(packet) else {
+        let mut response = Response::unread(packet);
+        if response.read().is_err() {
             return self.ledger.upstream(slot, UpstreamEvent::Malformed);
-        };
-        if !self.is_ours(flight, &attempt, &response) {
+        }
+        let response = &response;
+        if !self.is_ours(flight, &attempt, response) {
             return self.ledger.upstream(slot, UpstreamEvent::Mismatched);
         }
         if attempt.lost && matches!(response.rcode, rcode::SERVFAIL | rcode::REFUSED) {
@@ -71,7 +73,7 @@ impl Desk {
         self.answered(view, &attempt);
         let Flight { received, policy, asker, .. } = *self.flights.flight(flight);
         let Asker::Client(client) = asker else {
-            return self.probe_answered(view, flight, &response);
+            return self.probe_answered(view, flight, response);
         };
         let ended = Ended::of(response.rcode);
         let mut first = true;
@@ -157,7 +159,7 @@ impl Desk {
         &mut self,
         view: &View<'_>,
         case: Case<'_>,
-        response: Response<'_>,
+        response: &Response<'_>,
         first: bool,
         out: &mut Outbox,
     ) {
@@ -182,35 +184,35 @@ impl Desk {
     }
 
     /// The filter's word on the names of the answer; what it denies has been answered.
-    fn vet<'m, 'v>(
+    fn vet<'r, 'm, 'v>(
         &mut self,
         view: &View<'v>,
         case: Case<'_>,
-        response: Response<'m>,
+        response: &'r Response<'m>,
         out: &mut Outbox,
-    ) -> Option<VettedAnswer<'m, 'v>> {
+    ) -> Option<VettedAnswer<'r, 'm, 'v>> {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
-        let word = self.judge_answer(view, case, &groups, &response);
-        let pass = self.follow(view, case, &word, out)?;
+        let heard = self.judge_answer(view, case, &groups, response);
+        let pass = self.follow(view, case, &heard.word, out)?;
         Some(VettedAnswer { response, pass })
     }
 
     /// As [`Self::vet`], for an answer that passes as it is or not at all.
     fn passes_chain(&mut self, view: &View<'_>, case: Case<'_>, response: &Response<'_>, out: &mut Outbox) -> bool {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
-        let word = self.judge_answer(view, case, &groups, response);
-        self.follow(view, case, &word, out).is_some()
+        let heard = self.judge_answer(view, case, &groups, response);
+        self.follow(view, case, &heard.word, out).is_some()
     }
 
     fn keep_and_send(
         &mut self,
         view: &View<'_>,
         case: Case<'_>,
-        vetted: &VettedAnswer<'_, '_>,
+        vetted: &VettedAnswer<'_, '_, '_>,
         first: bool,
         out: &mut Outbox,
     ) {
-        let response = &vetted.response;
+        let response = vetted.response;
         let message = response.message;
         let room_len = message.len() + OPT_MAX;
         let rrl = &view.shared.rrl;

@@ -95,7 +95,7 @@ impl Desk {
                 let led = asked.led();
                 let case = Case { client, query: &query, received, upstream: Some(slot), led: led.as_ref() };
                 if self.stays_admitted(view, case, policy, out) {
-                    self.settle(view, case, response, first, out);
+                    self.settle(view, case, &response, first, out);
                     first = false;
                 }
             }

@@ -75,16 +75,16 @@ impl RrlTable {
     pub fn class_of(&self, response: &Response<'_>, name: &Name, qtype: u16, zone: Option<&Name>) -> ResponseClass {
         match response.rcode {
             rcode::NXDOMAIN => {
-                let owner = response.soa.as_ref().map(|(owner, _)| owner);
-                let ancestor = owner.filter(|owner| response.chain_end.is_within(owner));
-                self.nxdomain(name, ancestor.or(zone))
+                let owner = response.soa().map(|(owner, _)| owner);
+                let ancestor = owner.filter(|owner| response.chain_end().is_within(owner));
+                self.nxdomain(name, ancestor.as_ref().or(zone))
             }
             rcode::NOERROR if response.answers > 0 => match response.wildcard_labels {
                 Some(labels) => self.wildcard(name, usize::from(labels), qtype),
                 None => self.positive(name, qtype),
             },
-            rcode::NOERROR => match &response.ns_owner {
-                Some(owner) if response.soa.is_none() && !response.aa => {
+            rcode::NOERROR => match response.ns_owner() {
+                Some(owner) if response.negative_ttl().is_none() && !response.aa => {
                     self.class(Category::Referral, owner.as_wire(), 0, None)
                 }
                 _ => self.nodata(name),
