@@ -10,7 +10,7 @@ use crate::cache::FailureKind;
 use crate::clock::Moment;
 use crate::dns::edns::{ExtendedError, option, options};
 use crate::dns::letters::{self, Flips};
-use crate::dns::query::{Malformed, Query};
+use crate::dns::query::{Malformed, Query, Records};
 use crate::dns::reply::{self, Body};
 use crate::dns::{HEADER_LEN, put_u16, rcode};
 use crate::ledger::UpstreamEvent;
@@ -33,11 +33,19 @@ pub(super) struct Asked {
     /// Where the packet ends and the note begins.
     len: usize,
     end: usize,
+    /// What was found behind the question when it came.
+    pub(super) records: Option<Records>,
 }
 
 impl Asked {
     pub(super) fn query(&self) -> Result<Query<'_>, Malformed> {
-        Query::scan(&self.room[..self.len])
+        let mut query = Query::unread(self.packet());
+        query.read(self.records.as_ref())?;
+        Ok(query)
+    }
+
+    pub(super) fn packet(&self) -> &[u8] {
+        &self.room[..self.len]
     }
 
     pub(super) fn led(&self) -> Option<Led<'_>> {
@@ -298,7 +306,10 @@ impl Desk {
     /// Puts a query in flight.
     pub(super) fn open(&mut self, case: Case<'_>, deadline: Moment) -> Result<FlightId, Full> {
         let note = case.led.map_or(&[][..], |led| led.note);
-        self.flights.open_noted(Asker::Client(case.client), (case.query.packet, note), case.received, deadline)
+        let asker = Asker::Client(case.client);
+        let id = self.flights.open_noted(asker, (case.query.packet, note), case.received, deadline)?;
+        self.flights.flight_mut(id).records = Some(case.query.records());
+        Ok(id)
     }
 
     /// What a flight asks, in the scratch buffer, which the caller puts back: while it reads there, flights change.
@@ -306,7 +317,7 @@ impl Desk {
         let mut room = std::mem::take(&mut self.scratch);
         let (len, all) = (self.flights.packet(id).len(), self.flights.packet_and_note(id));
         room[..all.len()].copy_from_slice(all);
-        Asked { len, end: all.len(), room }
+        Asked { len, end: all.len(), room, records: self.flights.flight(id).records.clone() }
     }
 
     /// No upstream answers: stale data, else SERVFAIL with the reason; never silence.

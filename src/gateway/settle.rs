@@ -78,13 +78,15 @@ impl Desk {
         let ended = Ended::of(response.rcode);
         let mut first = true;
         let asked = self.copy_packet(flight);
-        if let Ok(query) = asked.query() {
+        let mut query = Query::unread(asked.packet());
+        if query.read(asked.records.as_ref()).is_ok() {
+            let query = &query;
             let led = asked.led();
-            let case = Case { client, query: &query, received, upstream: Some(slot), led: led.as_ref() };
-            self.learn(view, flight, case, &response);
+            let case = Case { client, query, received, upstream: Some(slot), led: led.as_ref() };
+            self.learn(view, flight, case, response);
             if self.stays_admitted(view, case, policy, out) {
-                let failed = view.is_failure(response.rcode, &query);
-                if failed && self.ask_another(view, flight, &attempt, &query, out) {
+                let failed = view.is_failure(response.rcode, query);
+                if failed && self.ask_another(view, flight, &attempt, query, out) {
                     self.scratch = asked.room;
                     return;
                 }
@@ -141,7 +143,10 @@ impl Desk {
 
     /// The most bytes of a datagram that the question of a flight allows: what its OPT says, which is ours.
     fn takes_at_most(&self, flight: FlightId) -> usize {
-        let has_edns = Query::scan(self.flights.packet(flight)).is_ok_and(|query| query.edns.is_some());
+        let has_edns = match &self.flights.flight(flight).records {
+            Some(records) => records.edns.is_some(),
+            None => Query::scan(self.flights.packet(flight)).is_ok_and(|query| query.edns.is_some()),
+        };
         if has_edns { OUR_UDP_PAYLOAD.into() } else { PLAIN_UDP_MAX }
     }
 
