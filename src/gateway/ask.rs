@@ -112,12 +112,17 @@ impl Desk {
         let is_doubtful = |attempt: &Attempt| attempt.route.link == link && attempt.doubt != Doubt::None;
         let doubtful = self.flights.flight(flight).attempts().iter().any(is_doubtful);
         let tcp = upstream.settings.is_asked_over_tcp(doubtful || self.is_over_tcp(flight));
+        // For the id, the port and whether letters change: one draw.
         let random: u64 = self.rng.random();
-        let port = if tcp { 0 } else { self.links.port(link, random) };
+        let port = if tcp { 0 } else { self.links.port(link, random >> 16 & 0xffff) };
         let route = Route { link, port, tcp };
-        let id = self.free_id(route)?;
-        let flip = !tcp && !opaque && upstream.state.randomise_case(random >> 32);
-        let flips = if flip { self.rng.random() } else { [0; 4] };
+        let id = random as u16;
+        let id = if self.flights.is_taken(route, id) { self.free_id(route)? } else { id };
+        let mut flips = [0; 4];
+        if !tcp && !opaque && upstream.state.randomise_case(random >> 32) {
+            let words = query.name.as_wire().len().div_ceil(64);
+            flips.iter_mut().take(words).for_each(|word| *word = self.rng.random());
+        }
         let pool = view.running.routing.pool_for(&query.name).0;
         let patience = pool.settings.timeout / (pool.settings.retries + 1);
         // The last attempt has all the time that is left, however early it is made.
