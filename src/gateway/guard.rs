@@ -104,7 +104,7 @@ impl Desk {
             return None;
         }
         let enforced = policy.mode == Mode::Enforce;
-        let question = if enforced && says == Says::Ask { self.question_of(view, case) } else { 0 };
+        let question = if enforced && says == Says::Ask { self.question_of(view, case, name) } else { 0 };
         if question != 0 && self.wait_for_same(view, case, question) {
             return None;
         }

@@ -108,12 +108,17 @@ impl RrlTable {
         self.class(Category::Nxdomain, counted, 0, None)
     }
 
-    pub(super) fn nodata(&self, name: &Name) -> ResponseClass {
-        self.class(Category::Nodata, name.as_wire(), 0, Some(parent(name)))
+    fn nodata(&self, name: &Name) -> ResponseClass {
+        self.of_question(Category::Nodata, name, 0)
     }
 
-    pub(super) fn positive(&self, name: &Name, qtype: u16) -> ResponseClass {
-        self.class(Category::Positive, name.as_wire(), qtype, Some(parent(name)))
+    fn positive(&self, name: &Name, qtype: u16) -> ResponseClass {
+        self.of_question(Category::Positive, name, qtype)
+    }
+
+    /// A response that counts under the name asked for; `qtype` 0 for one that has no answer.
+    pub(super) fn of_question(&self, category: Category, name: &Name, qtype: u16) -> ResponseClass {
+        self.class(category, name.as_wire(), qtype, Some(parent(name)))
     }
 
     /// An answer from `*.` above the last `labels` labels of the name. The wildcard's wire form differs from that of
