@@ -173,11 +173,16 @@ pub(super) fn nanos(secs: u64) -> u64 {
 /// Writes a whole entry; the caller has made room for [`Header::size`] bytes.
 pub(super) fn write(ring: &mut [u8], at: usize, header: &Header, key: &Key<'_>, answer: &Answer<'_>) {
     header.write(ring, at);
-    ring[header.subnet_at(at)].copy_from_slice(key.client_subnet);
+    // Nearly always empty, and a copy of nothing is a call all the same.
+    if !key.client_subnet.is_empty() {
+        ring[header.subnet_at(at)].copy_from_slice(key.client_subnet);
+    }
     for (field, offset) in ring[header.ttls_at(at)].chunks_exact_mut(2).zip(answer.ttls) {
         field.copy_from_slice(&offset.to_le_bytes());
     }
-    ring[header.options_at(at)].copy_from_slice(answer.options);
+    if !answer.options.is_empty() {
+        ring[header.options_at(at)].copy_from_slice(answer.options);
+    }
     let body = &mut ring[header.body_at(at)];
     body.copy_from_slice(answer.body);
     for &offset in answer.ttls {

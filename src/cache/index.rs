@@ -63,17 +63,26 @@ impl Index {
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Option<usize> {
         let first = self.first(self.bucket_of(hash));
         let (tags, positions) = self.words.get(first..first + WORDS)?.split_at(PLACES);
-        let tag = tag_of(hash);
-        let matching = tags.iter().zip(positions).filter(|&(&t, &p)| t == tag && p != 0);
-        matching.map(|(_, &position)| unpack(position)).find(|&at| is_it(at))
+        let mut left = places_of(tags.first_chunk()?, tag_of(hash));
+        while left != 0 {
+            let position = *positions.get(left.trailing_zeros() as usize)?;
+            if position != 0 && is_it(unpack(position)) {
+                return Some(unpack(position));
+            }
+            left &= left - 1;
+        }
+        None
     }
 
     /// Adds an entry. When its bucket is full, the one that `age` calls the oldest (smallest) leaves and is returned.
     pub(super) fn add(&mut self, hash: u64, at: usize, age: impl Fn(usize) -> usize) -> Option<usize> {
         let first = self.first(self.bucket_of(hash));
         let (tags, positions) = self.words[first..first + WORDS].split_at_mut(PLACES);
-        let rank = |position: u32| if position == 0 { 0 } else { 1 + age(unpack(position)) };
-        let place = (0..PLACES).min_by_key(|&place| rank(positions[place]))?;
+        let free = places_of(positions.first_chunk()?, 0);
+        let place = match free {
+            0 => (0..PLACES).min_by_key(|&place| age(unpack(positions[place])))?,
+            _ => free.trailing_zeros() as usize,
+        };
         let left = positions[place];
         tags[place] = tag_of(hash);
         positions[place] = pack(at);
@@ -106,6 +115,11 @@ impl Index {
     fn first(&self, bucket: u32) -> usize {
         self.skip + bucket as usize * WORDS
     }
+}
+
+/// A bit for each word of a line that is `wanted`: all are compared, without a branch for each.
+fn places_of(words: &[u32; PLACES], wanted: u32) -> u32 {
+    words.iter().enumerate().fold(0, |places, (place, word)| places | if *word == wanted { 1 << place } else { 0 })
 }
 
 /// The upper half of the hash; the lower chooses the bucket.

@@ -53,9 +53,9 @@ pub fn lifetime(response: &Response<'_>, limits: &CacheSettings, bounds: TtlBoun
         .map(|ttl| bounds.bound(seconds(ttl)))
         .min();
     let negative = response.rcode == rcode::NXDOMAIN || response.answers == 0;
-    let (ttl, ttl_max) = match &response.soa {
-        Some((_, negative_ttl)) => {
-            let most = shortest?.min(seconds(*negative_ttl));
+    let (ttl, ttl_max) = match response.negative_ttl() {
+        Some(negative_ttl) => {
+            let most = shortest?.min(seconds(negative_ttl));
             let ttl = most.min(secs(limits.negative_max_ttl)).min(secs(limits.max_ttl));
             (ttl, ttl)
         }

@@ -229,6 +229,8 @@ pub struct Cache {
     cells: Box<[Cell]>,
     /// Cells in use, a power of two; 0 when the cache is off.
     active: AtomicUsize,
+    /// Failures in all cells, read before a question is hashed: nearly always there are none.
+    failing: AtomicUsize,
     hasher: RandomState,
 }
 
@@ -269,6 +271,7 @@ impl Cache {
         let cache = Self {
             cells: (0..cells).map(|_| Cell::default()).collect(),
             active: AtomicUsize::new(0),
+            failing: AtomicUsize::new(0),
             hasher: RandomState::with_seeds(seed, seed.rotate_left(17), seed.rotate_left(34), seed.rotate_left(51)),
         };
         cache.resize(Moment::ZERO, size_bytes);
@@ -279,7 +282,10 @@ impl Cache {
     /// at most when stale. `out` has to hold [`BODY_MAX`] bytes: an answer that does not fit is a miss.
     pub fn get(&self, now: Moment, key: &Key<'_>, out: &mut [u8]) -> Found {
         let hash = self.hash(key);
-        self.answers(hash).map_or(Found::Miss, |mut answers| answers.shard.get(now, hash, key, out))
+        match self.answers(hash) {
+            Some(mut answers) => answers.shard.get(now, hash, key, out),
+            None => Found::Miss,
+        }
     }
 
     /// Adds the body of an answer to `out` as it was kept, whatever its age, when it is one of at most `room` bytes; false when
@@ -330,12 +336,15 @@ impl Cache {
         let Some(cell) = self.cell(hash) else { return };
         if let Some(mut failures) = cell.take(&cell.failures) {
             failures.fail(now, hash, question, kind, failure_ttl);
-            cell.failing.store(failures.len(), Ordering::Relaxed);
+            self.note_failing(cell, failures.len());
         }
     }
 
     /// Whether the question failed so lately that it is not to be asked again yet.
     pub fn failed(&self, now: Moment, question: &Failing<'_>) -> Option<Failed> {
+        if self.failing.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
         let hash = self.hash_failing(question);
         let cell = self.cell(hash)?;
         if cell.failing.load(Ordering::Relaxed) == 0 {
@@ -346,6 +355,9 @@ impl Cache {
 
     /// Forgets the failures of a question that was answered.
     pub fn succeeded(&self, question: &Failing<'_>) {
+        if self.failing.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         let hash = self.hash_failing(question);
         let Some(cell) = self.cell(hash) else { return };
         if cell.failing.load(Ordering::Relaxed) == 0 {
@@ -353,8 +365,15 @@ impl Cache {
         }
         if let Some(mut failures) = cell.take(&cell.failures) {
             failures.succeeded(hash, question);
-            cell.failing.store(failures.len(), Ordering::Relaxed);
+            self.note_failing(cell, failures.len());
         }
+    }
+
+    /// Notes how many failures a cell holds; under the lock of its failures.
+    fn note_failing(&self, cell: &Cell, failing: usize) {
+        let before = cell.failing.swap(failing, Ordering::Relaxed);
+        // Wraps round and back when there are fewer.
+        self.failing.fetch_add(failing.wrapping_sub(before), Ordering::Relaxed);
     }
 
     /// Changes the size of all memory, keeping the answers that fit and no failures. For the control side: it waits for
@@ -386,7 +405,7 @@ impl Cache {
         for (number, cell) in self.cells.iter().enumerate() {
             let mut failures = wait(&cell.failures);
             *failures = if number < active { Failures::new(failing) } else { Failures::default() };
-            cell.failing.store(0, Ordering::Relaxed);
+            self.note_failing(cell, 0);
         }
         self.active.store(active, Ordering::Relaxed);
     }
@@ -397,7 +416,7 @@ impl Cache {
             wait(&cell.answers).shard.clear();
             let mut failures = wait(&cell.failures);
             failures.clear();
-            cell.failing.store(0, Ordering::Relaxed);
+            self.note_failing(cell, 0);
             drop(failures);
             // what a panic under the lock left is forgotten now
             cell.answers.clear_poison();

@@ -85,10 +85,8 @@ impl Shard {
         for offset in self.ring[header.ttls_at(at)].chunks_exact(2) {
             cap_ttl(copy, usize::from(u16::from_le_bytes([offset[0], offset[1]])), most, counted);
         }
-        let mut options = [0; OPTIONS_MAX];
-        options[..usize::from(header.options_len)].copy_from_slice(&self.ring[header.options_at(at)]);
-        entry::mark_used(&mut self.ring, at);
-        Found::Hit(Hit {
+        // Where the caller wants it from the start: it is large to move.
+        let mut found = Found::Hit(Hit {
             len: usize::from(header.body_len),
             freshness: past.map_or(Freshness::Fresh, |past| Freshness::Stale { since: Duration::from_nanos(past) }),
             age_secs,
@@ -97,9 +95,16 @@ impl Shard {
             class: header.class,
             vetted: header.vetted,
             place: Place { at, stored: header.stored },
-            options,
+            options: [0; OPTIONS_MAX],
             options_len: header.options_len,
-        })
+        });
+        if header.options_len > 0
+            && let Found::Hit(hit) = &mut found
+        {
+            hit.options[..usize::from(header.options_len)].copy_from_slice(&self.ring[header.options_at(at)]);
+        }
+        entry::mark_used(&mut self.ring, at);
+        found
     }
 
     /// See [`super::Cache::look`].

@@ -11,8 +11,10 @@ pub const CHAIN_MAX: usize = 16;
 /// A chain under construction. CNAMEs that come in order are followed at once, those that do not at the end.
 pub(super) struct Chain<'m> {
     message: &'m [u8],
-    /// The last name so far.
-    pub(super) end: Name,
+    /// Where the last name so far stands.
+    end_at: usize,
+    /// That name, once it had to be read.
+    end: Option<Name>,
     /// Offsets of the targets that were followed, and how many there are.
     pub(super) targets: [u16; CHAIN_MAX],
     pub(super) len: usize,
@@ -25,10 +27,11 @@ pub(super) struct Chain<'m> {
 
 impl<'m> Chain<'m> {
     /// A chain that begins at the question's name.
-    pub(super) fn new(message: &'m [u8], qname: Name) -> Self {
+    pub(super) fn new(message: &'m [u8]) -> Self {
         Self {
             message,
-            end: qname,
+            end_at: HEADER_LEN,
+            end: None,
             targets: [0; CHAIN_MAX],
             len: 0,
             passed: [(0, 0); CHAIN_MAX],
@@ -59,29 +62,32 @@ impl<'m> Chain<'m> {
         }
     }
 
-    fn leads_on(&self, index: usize) -> bool {
+    fn leads_on(&mut self, index: usize) -> bool {
         let (owner, _) = self.passed[index];
         owner != 0 && self.is_end(owner)
     }
 
     /// Whether the owner name at `owner` is the last name of the chain so far.
-    fn is_end(&self, owner: u16) -> bool {
-        // Nearly always the owner is a pointer to the question's name, and the chain has not left it.
+    fn is_end(&mut self, owner: u16) -> bool {
+        // Nearly always the owner is a pointer to it.
         let owner = usize::from(owner);
-        let is_question = self.len == 0 && u16_at(self.message, owner) == Some(0xC000 | HEADER_LEN as u16);
-        is_question || walk::is_at(&self.end, self.message, owner)
+        if u16_at(self.message, owner).is_some_and(|word| word >= 0xC000 && usize::from(word & 0x3FFF) == self.end_at) {
+            return true;
+        }
+        if self.end.is_none() {
+            self.end = Name::read(self.message, self.end_at).ok().map(|(name, _)| name);
+        }
+        self.end.as_ref().is_some_and(|end| walk::is_at(end, self.message, owner))
     }
 
     /// Goes on to a target, unless the chain is too long.
     fn follow(&mut self, target: u16) {
-        let (Some(slot), Ok((name, _))) =
-            (self.targets.get_mut(self.len), Name::read(self.message, usize::from(target)))
-        else {
+        let Some(slot) = self.targets.get_mut(self.len) else {
             self.too_long = true;
             return;
         };
         *slot = target;
-        self.end = name;
+        (self.end_at, self.end) = (usize::from(target), None);
         self.len += 1;
     }
 }

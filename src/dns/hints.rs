@@ -101,7 +101,7 @@ impl Response<'_> {
     /// Whether it has an NS record outside the additional section.
     pub fn shows_name_servers(&self) -> bool {
         let mut records = self.records().take_while(|(section, _)| *section != Section::Additional);
-        self.ns_owner.is_some() || records.any(|(_, record)| record.rtype == rtype::NS)
+        self.has_ns() || records.any(|(_, record)| record.rtype == rtype::NS)
     }
 
     /// Calls `visit` with the name of each name server of a zone that `name` is in, at most 32 of them, and where it stands

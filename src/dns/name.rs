@@ -147,24 +147,22 @@ impl Name {
     /// As [`Self::read`]; any pointer is [`NameError::BadPointer`].
     #[inline]
     pub fn read_uncompressed(message: &[u8], at: usize) -> Result<(Self, usize), NameError> {
-        let mut end = at;
-        loop {
-            let head = usize::from(*message.get(end).ok_or(NameError::Truncated)?);
-            end += 1 + head;
-            match head {
-                0 => break,
-                1..=LABEL_MAX if end - at < NAME_MAX => {}
-                1..=LABEL_MAX => return Err(NameError::NameTooLong),
-                0xC0.. => return Err(NameError::BadPointer),
-                _ => return Err(NameError::LabelTooLong),
-            }
-        }
-        let mut wire = [0; NAME_MAX];
+        let mut name = Self::root();
+        let end = name.become_uncompressed(message, at)?;
+        Ok((name, end))
+    }
+
+    /// As [`Self::read_uncompressed`], in the place of an earlier name, which stays when there is an error.
+    #[inline]
+    pub(super) fn become_uncompressed(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
+        let end = end_of_uncompressed(message, at)?;
         let len = end - at;
-        wire[..len].copy_from_slice(message.get(at..end).ok_or(NameError::Truncated)?);
+        let wire = self.wire.get_mut(..len).ok_or(NameError::NameTooLong)?;
+        wire.copy_from_slice(message.get(at..end).ok_or(NameError::Truncated)?);
         // Length bytes are below 64 and the letters begin at 65, so the whole can be lowered in one go.
-        wire[..len].make_ascii_lowercase();
-        Ok((Self { len: len as u8, wire }, end))
+        wire.make_ascii_lowercase();
+        self.len = len as u8;
+        Ok(end)
     }
 
     /// Number of labels without the root: 0 for the root, 2 for `example.com`.
@@ -240,6 +238,26 @@ impl Name {
             let (&len, rest) = suffix.split_first()?;
             rest.get(..usize::from(len)).filter(|label| !label.is_empty())
         })
+    }
+}
+
+/// The offset behind the name at `at` in `message`, which must not be compressed.
+///
+/// # Errors
+/// As [`Name::read_uncompressed`].
+#[inline]
+pub(super) fn end_of_uncompressed(message: &[u8], at: usize) -> Result<usize, NameError> {
+    let mut end = at;
+    loop {
+        let head = usize::from(*message.get(end).ok_or(NameError::Truncated)?);
+        end += 1 + head;
+        match head {
+            0 => return Ok(end),
+            1..=LABEL_MAX if end - at < NAME_MAX => {}
+            1..=LABEL_MAX => return Err(NameError::NameTooLong),
+            0xC0.. => return Err(NameError::BadPointer),
+            _ => return Err(NameError::LabelTooLong),
+        }
     }
 }
 

@@ -35,6 +35,21 @@ pub struct Query<'p> {
     pub signed: bool,
 }
 
+/// What a scan found behind the question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// The OPT record, when there is one.
+    pub edns: Option<Edns>,
+    signed: bool,
+}
+
+impl Records {
+    /// Whether their places are within a packet, as they are within the one that they were found in.
+    fn fit(&self, packet: &[u8]) -> bool {
+        self.edns.as_ref().is_none_or(|edns| edns.end <= packet.len())
+    }
+}
+
 /// Why a packet is not a [`Query`], and what may be said about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
@@ -61,12 +76,48 @@ impl<'p> Query<'p> {
     /// with the root as owner, in the additional section; TSIG last; no trailing bytes; no compression in the question;
     /// EDNS version 0, else BADVERS.
     pub fn scan(packet: &'p [u8]) -> Result<Self, Malformed> {
+        let mut query = Self::unread(packet);
+        query.read(None)?;
+        Ok(query)
+    }
+
+    /// What stands behind the question, for [`Self::read`].
+    pub fn records(&self) -> Records {
+        Records { edns: self.edns.clone(), signed: self.signed }
+    }
+
+    /// A packet that is still to be [read](Self::read), where the caller wants it: it is large to move.
+    #[inline]
+    pub(crate) fn unread(packet: &'p [u8]) -> Self {
+        Self {
+            packet,
+            id: 0,
+            opcode: 0,
+            rd: false,
+            ad: false,
+            cd: false,
+            name: Name::root(),
+            qtype: 0,
+            qclass: 0,
+            question_end: 0,
+            edns: None,
+            signed: false,
+        }
+    }
+
+    /// Reads the packet; one that has been read before by its header and question alone, when it is `known` what was found
+    /// behind them.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub(crate) fn read(&mut self, known: Option<&Records>) -> Result<(), Malformed> {
+        let packet = self.packet;
         let header = Header::read(packet)?;
         if header.questions != 1 {
             // RFC 9619 section 4: more than one question is FORMERR. Without one there is nothing to filter or forward.
             return Err(header.without_question());
         }
-        let (name, name_end) = Name::read_uncompressed(packet, HEADER_LEN).map_err(|_| header.without_question())?;
+        let name_end = self.name.become_uncompressed(packet, HEADER_LEN).map_err(|_| header.without_question())?;
         let (Some(qtype), Some(qclass)) = (u16_at(packet, name_end), u16_at(packet, name_end + 2)) else {
             return Err(header.without_question());
         };
@@ -75,26 +126,21 @@ impl<'p> Query<'p> {
         if !header.is_implemented() {
             return Err(answer(rcode::NOTIMP, false));
         }
-        let mut query = Self {
-            packet,
-            id: header.id,
-            opcode: header.opcode,
-            rd: header.flags & header::RD != 0,
-            ad: header.flags & header::AD != 0,
-            cd: header.flags & header::CD != 0,
-            name,
-            qtype,
-            qclass,
-            question_end,
-            edns: None,
-            signed: false,
-        };
+        (self.id, self.opcode, self.question_end) = (header.id, header.opcode, question_end);
+        self.rd = header.flags & header::RD != 0;
+        self.ad = header.flags & header::AD != 0;
+        self.cd = header.flags & header::CD != 0;
+        (self.qtype, self.qclass) = (qtype, qclass);
         if !header.has_records() && question_end == packet.len() {
-            return Ok(query);
+            return Ok(());
         }
-        match query.read_records(&header) {
-            Ok(()) => Ok(query),
-            Err(Fault { rcode, opt_seen }) => Err(answer(rcode, opt_seen || query.edns.is_some())),
+        if let Some(records) = known.filter(|records| records.fit(packet)) {
+            (self.edns, self.signed) = (records.edns.clone(), records.signed);
+            return Ok(());
+        }
+        match self.read_records(&header) {
+            Ok(()) => Ok(()),
+            Err(Fault { rcode, opt_seen }) => Err(answer(rcode, opt_seen || self.edns.is_some())),
         }
     }
 
@@ -274,6 +320,31 @@ mod tests {
         let (start, end) = query.edns.as_ref().unwrap().cookie.unwrap();
         assert_eq!(&packet[start..end], b"abcdefgh");
         assert_eq!(query.udp_limit(), 1232);
+    }
+
+    #[test]
+    fn a_packet_reads_the_same_again() {
+        let cookie = a().opt(b"\0\x0a\0\x08abcdefgh");
+        let packets = [a().bytes(), a().opt(b"").bytes(), cookie.clone().bytes(), cookie.tsig().bytes()];
+        for packet in &packets {
+            let query = Query::scan(packet).unwrap();
+            let mut again = Query::unread(packet);
+            again.read(Some(&query.records())).unwrap();
+            assert_eq!(format!("{again:?}"), format!("{query:?}"));
+        }
+        let [plain, short, long, _] = &packets;
+        let records = Query::scan(long).unwrap().records();
+        for other in [plain, short] {
+            let mut query = Query::unread(other);
+            query.read(Some(&records)).unwrap();
+            assert_eq!(
+                query.records(),
+                Query::scan(other).unwrap().records(),
+                "what is not within a packet is not its"
+            );
+        }
+        let mut cut = Query::unread(&long[..20]);
+        assert!(cut.read(Some(&records)).is_err());
     }
 
     #[test]

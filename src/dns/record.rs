@@ -52,6 +52,8 @@ pub(super) struct Walker<'m> {
     pub(super) message: &'m [u8],
     pub(super) at: usize,
     detours_left: usize,
+    /// 0: not counted yet.
+    labels_of_first: usize,
 }
 
 /// Labels and pointers that one message may have us read away from where its names stand: four for each byte, and some
@@ -64,15 +66,41 @@ impl<'m> Walker<'m> {
     /// A walk that begins at `at`, an offset behind the header.
     pub(super) fn new(message: &'m [u8], at: usize) -> Self {
         debug_assert!(at >= HEADER_LEN);
-        Self { message, at, detours_left: detours_max(message) }
+        Self { message, at, detours_left: detours_max(message), labels_of_first: 0 }
     }
 
     /// Checks the name at `at` and returns the offset behind it.
     #[inline]
     pub(super) fn skip_name(&mut self, at: usize) -> Result<usize, NameError> {
+        // Nearly every owner is a pointer to the name that stands first, and that one has been read by now. Paid for all the
+        // same: others will read it there.
+        let is_first = at > HEADER_LEN && u16_at(self.message, at) == Some(0xC000 | HEADER_LEN as u16);
+        if is_first && let Some(detours) = self.labels_of_first() {
+            self.detours_left = self.detours_left.checked_sub(detours).ok_or(NameError::BadPointer)?;
+            return Ok(at + 2);
+        }
         let walked = walk::walk(self.message, at, |_| ())?;
         self.detours_left = self.detours_left.checked_sub(walked.detours).ok_or(NameError::BadPointer)?;
         Ok(walked.end)
+    }
+
+    /// Labels of the name that stands first, the root's among them; `None` when it has not been found to be one.
+    #[inline]
+    fn labels_of_first(&mut self) -> Option<usize> {
+        if self.labels_of_first == 0 {
+            let mut at = HEADER_LEN;
+            let mut labels = 1;
+            loop {
+                match *self.message.get(at)? {
+                    0 => break,
+                    len @ 1..=63 => at += 1 + usize::from(len),
+                    _ => return None,
+                }
+                labels += 1;
+            }
+            self.labels_of_first = labels;
+        }
+        Some(self.labels_of_first)
     }
 
     /// Reads the next record's frame; `None` when it does not fit the bytes or its owner is not a name.

@@ -35,6 +35,7 @@ struct Labels<'w> {
 
 impl<'w> Labels<'w> {
     /// `wire` is a valid, lower-case, uncompressed wire form.
+    #[inline]
     fn of(wire: &'w [u8]) -> Self {
         let mut labels = Self { wire, starts: [0; LABELS_MAX], count: 0 };
         let mut at = 0;

@@ -349,7 +349,7 @@ mod tests {
             let message = reply(&packet, body, ERROR);
             let response = Response::scan(&message).unwrap();
             assert_eq!((response.rcode, response.aa), (rcode, false));
-            assert_eq!(response.soa, Some((Name::from_text("blocked.example").unwrap(), 30)));
+            assert_eq!(response.soa(), Some((Name::from_text("blocked.example").unwrap(), 30)));
             assert_eq!(response.question(), &packet[12..response.question_end]);
             assert_eq!(extended_error(&response), Some((15, "on the list".to_owned())));
             assert!(response.edns.as_ref().unwrap().dnssec_ok && response.opt_is_last());
@@ -357,7 +357,7 @@ mod tests {
         }
         let root = Sample::query(".", rtype::A).bytes();
         let message = reply(&root, Body::Nxdomain { ttl: 1 }, None);
-        assert_eq!(Response::scan(&message).unwrap().soa, Some((Name::root(), 1)));
+        assert_eq!(Response::scan(&message).unwrap().soa(), Some((Name::root(), 1)));
     }
 
     #[test]
@@ -381,7 +381,7 @@ mod tests {
             let message = reply(&Sample::query("x.example", qtype).opt(b"").bytes(), body, None);
             let response = Response::scan(&message).unwrap();
             assert_eq!(response.answers, expected);
-            assert_eq!(response.soa.is_some(), expected == 0, "NODATA for any other type");
+            assert_eq!(response.soa().is_some(), expected == 0, "NODATA for any other type");
             let mut seen = Vec::new();
             response.addresses(&mut |ip| seen.push(ip));
             assert_eq!(seen.len(), usize::from(expected));

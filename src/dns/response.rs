@@ -4,7 +4,7 @@
 pub use super::chain::CHAIN_MAX;
 use super::chain::Chain;
 use super::edns::{self, Edns};
-use super::name::Name;
+use super::name::{self, Name};
 use super::record::{self, Record, Walker};
 use super::{HEADER_LEN, MESSAGE_MAX, header, opcode, rcode, rtype, u16_at, u32_at, walk};
 
@@ -42,12 +42,10 @@ pub struct Response<'m> {
     pub signed: bool,
     /// The smallest TTL in the answer section; `None` without records.
     pub answer_ttl_min: Option<u32>,
-    /// The SOA of the authority section: owner, and min(TTL, MINIMUM) for the negative TTL (RFC 2308 section 5).
-    pub soa: Option<(Name, u32)>,
-    /// The owner of the first NS record of the authority section.
-    pub ns_owner: Option<Name>,
-    /// The last name of the CNAME chain; the name asked for when there is none.
-    pub chain_end: Name,
+    /// The SOA of the authority section: where its owner stands, and min(TTL, MINIMUM).
+    soa: Option<(usize, u32)>,
+    /// Where the owner of the first NS record of the authority section stands.
+    ns_owner: Option<usize>,
     /// CNAME records that were followed from the name asked for.
     pub chain_len: usize,
     /// There are more than [`CHAIN_MAX`] CNAMEs: what was followed may not be all of the chain.
@@ -96,26 +94,31 @@ impl<'m> Response<'m> {
     /// # Errors
     /// [`MalformedResponse`]; the caller counts it and waits on for the real answer.
     pub fn scan(message: &'m [u8]) -> Result<Self, MalformedResponse> {
-        let word = |index: usize| u16_at(message, index * 2).ok_or(MalformedResponse::Short);
-        let (flags, questions) = (word(1)?, word(2)?);
-        let mut response = Self {
+        let mut response = Self::unread(message);
+        response.read()?;
+        Ok(response)
+    }
+
+    /// A message that is still to be [read](Self::read), where the caller wants it: it is large to move.
+    #[inline]
+    pub(crate) fn unread(message: &'m [u8]) -> Self {
+        Self {
             message,
-            id: word(0)?,
-            opcode: header::opcode(flags),
-            rcode: flags & header::RCODE,
-            aa: flags & header::AA != 0,
-            tc: flags & header::TC != 0,
+            id: 0,
+            opcode: 0,
+            rcode: 0,
+            aa: false,
+            tc: false,
             question_end: HEADER_LEN,
-            answers: word(3)?,
-            authorities: word(4)?,
-            additionals: word(5)?,
+            answers: 0,
+            authorities: 0,
+            additionals: 0,
             additionals_at: 0,
             edns: None,
             signed: false,
             answer_ttl_min: None,
             soa: None,
             ns_owner: None,
-            chain_end: Name::root(),
             chain_len: 0,
             chain_cut: false,
             wildcard_labels: None,
@@ -123,7 +126,20 @@ impl<'m> Response<'m> {
             ttls_len: 0,
             chain: [0; CHAIN_MAX],
             too_many: false,
-        };
+        }
+    }
+
+    /// Reads the message.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub(crate) fn read(&mut self) -> Result<(), MalformedResponse> {
+        let message = self.message;
+        let word = |index: usize| u16_at(message, index * 2).ok_or(MalformedResponse::Short);
+        let (flags, questions) = (word(1)?, word(2)?);
+        (self.answers, self.authorities, self.additionals) = (word(3)?, word(4)?, word(5)?);
+        (self.id, self.opcode, self.rcode) = (word(0)?, header::opcode(flags), flags & header::RCODE);
+        (self.aa, self.tc) = (flags & header::AA != 0, flags & header::TC != 0);
         if flags & header::QR == 0 {
             return Err(MalformedResponse::NotAResponse);
         }
@@ -131,39 +147,37 @@ impl<'m> Response<'m> {
         if message.len() > MESSAGE_MAX {
             return Err(MalformedResponse::TrailingBytes);
         }
-        response.read_question(questions)?;
-        let mut walker = Walker::new(message, response.question_end);
-        response.read_answers(&mut walker)?;
-        for _ in 0..response.authorities {
-            let record = response.body_record(&mut walker)?;
-            response.read_authority(&record)?;
+        self.read_question(questions)?;
+        let mut walker = Walker::new(message, self.question_end);
+        self.read_answers(&mut walker)?;
+        for _ in 0..self.authorities {
+            let record = self.body_record(&mut walker)?;
+            self.read_authority(&record)?;
         }
-        response.additionals_at = walker.at;
-        for _ in 0..response.additionals {
-            response.read_additional(&mut walker)?;
+        self.additionals_at = walker.at;
+        for _ in 0..self.additionals {
+            self.read_additional(&mut walker)?;
         }
         if walker.at != message.len() {
             return Err(MalformedResponse::TrailingBytes);
         }
         // Only now are the extended bits known: OPT is in the last section.
-        response.rcode |= response.edns.as_ref().map_or(0, |edns| u16::from(edns.extended_rcode) << 4);
-        if questions == 0 && !response.may_lack_question() {
+        self.rcode |= self.edns.as_ref().map_or(0, |edns| u16::from(edns.extended_rcode) << 4);
+        if questions == 0 && !self.may_lack_question() {
             return Err(MalformedResponse::BadQuestion);
         }
-        Ok(response)
+        Ok(())
     }
 
-    /// Reads the question, which starts the chain of CNAMEs.
+    /// Finds the end of the question, with whose name the chain of CNAMEs begins.
     fn read_question(&mut self, questions: u16) -> Result<(), MalformedResponse> {
         if questions == 0 {
             return Ok(());
         }
-        let (name, end) =
-            Name::read_uncompressed(self.message, HEADER_LEN).map_err(|_| MalformedResponse::BadQuestion)?;
+        let end = name::end_of_uncompressed(self.message, HEADER_LEN).map_err(|_| MalformedResponse::BadQuestion)?;
         if questions != 1 || end + 4 > self.message.len() {
             return Err(MalformedResponse::BadQuestion);
         }
-        self.chain_end = name;
         self.question_end = end + 4;
         Ok(())
     }
@@ -180,7 +194,7 @@ impl<'m> Response<'m> {
         if self.answers == 0 {
             return Ok(());
         }
-        let mut chain = Chain::new(self.message, self.chain_end);
+        let mut chain = Chain::new(self.message);
         for _ in 0..self.answers {
             let record = self.body_record(walker)?;
             let ttl = record::seconds(record.ttl);
@@ -197,7 +211,6 @@ impl<'m> Response<'m> {
         self.chain_cut = chain.too_long;
         self.too_many |= chain.too_long;
         if chain.len > 0 {
-            self.chain_end = chain.end;
             self.chain_len = chain.len;
             self.chain = chain.targets;
         }
@@ -207,27 +220,25 @@ impl<'m> Response<'m> {
     /// RFC 4035 section 5.3.4: an RRSIG that counts fewer labels than its owner has was made for a wildcard. Only the
     /// answer to the name asked for matters here.
     fn read_signature(&mut self, record: &Record) {
-        // `chain_end` is the question's name until the whole section is read.
-        let qname = &self.chain_end;
         let Some(&labels) = self.message.get(record.data.start + 3) else { return };
+        let qname = self.question_name();
         // RFC 4034 section 3.1.3: a leading `*` is not counted.
         let owner_labels = qname.labels() - usize::from(qname.is_wildcard());
-        if usize::from(labels) < owner_labels && walk::is_at(qname, self.message, record.owner) {
+        if usize::from(labels) < owner_labels && walk::is_at(&qname, self.message, record.owner) {
             self.wildcard_labels = Some(labels);
         }
     }
 
     /// Takes from an authority record what negative caching and rate limiting need.
     fn read_authority(&mut self, record: &Record) -> Result<(), MalformedResponse> {
-        let owner = |message| Name::read(message, record.owner).map_err(|_| MalformedResponse::BadRecord);
         match record.rtype {
             rtype::SOA if self.soa.is_none() && !record.data.is_empty() => {
                 // MINIMUM is the last of the five numbers behind the two names.
                 let minimum = u32_at(self.message, record.data.end - 4).ok_or(MalformedResponse::BadRecord)?;
                 let ttl = record::seconds(record.ttl).min(record::seconds(minimum));
-                self.soa = Some((owner(self.message)?.0, ttl));
+                self.soa = Some((record.owner, ttl));
             }
-            rtype::NS if self.ns_owner.is_none() => self.ns_owner = Some(owner(self.message)?.0),
+            rtype::NS if self.ns_owner.is_none() => self.ns_owner = Some(record.owner),
             _ => {}
         }
         Ok(())
@@ -292,6 +303,38 @@ impl<'m> Response<'m> {
                 visit(&name);
             }
         }
+    }
+
+    /// The SOA of the authority section: owner, and min(TTL, MINIMUM) for the negative TTL (RFC 2308 section 5).
+    pub fn soa(&self) -> Option<(Name, u32)> {
+        self.soa.and_then(|(owner, ttl)| Some((self.name_at(owner)?, ttl)))
+    }
+
+    /// The negative TTL of [`Self::soa`], without reading the owner.
+    pub fn negative_ttl(&self) -> Option<u32> {
+        self.soa.map(|(_, ttl)| ttl)
+    }
+
+    /// The owner of the first NS record of the authority section.
+    pub fn ns_owner(&self) -> Option<Name> {
+        self.ns_owner.and_then(|owner| self.name_at(owner))
+    }
+
+    /// Whether the authority section has an NS record.
+    pub(super) fn has_ns(&self) -> bool {
+        self.ns_owner.is_some()
+    }
+
+    /// The last name of the CNAME chain; the name asked for when there is none.
+    pub fn chain_end(&self) -> Name {
+        let last = self.chain_len.checked_sub(1).and_then(|last| self.name_at(self.target_at(last)?));
+        last.unwrap_or_else(|| self.question_name())
+    }
+
+    /// The name asked for; the root without a question.
+    fn question_name(&self) -> Name {
+        let has_question = self.question_end > HEADER_LEN;
+        has_question.then(|| self.name_at(HEADER_LEN)).flatten().unwrap_or(Name::root())
     }
 
     /// Where the target of the CNAME number `n` that was followed stands.

@@ -160,7 +160,7 @@ mod tests {
         assert!(!is_whole(&failed));
         let absent = absence(&asks, &zone).unwrap();
         let scanned = Response::scan(&absent).expect("a response");
-        assert_eq!((scanned.rcode, scanned.soa.map(|(owner, _)| owner)), (rcode::NXDOMAIN, Some(zone)));
+        assert_eq!((scanned.rcode, scanned.soa().map(|(owner, _)| owner)), (rcode::NXDOMAIN, Some(zone)));
         assert!(is_whole(&absent) && is_true(&absent).is_none());
     }
 

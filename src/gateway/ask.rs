@@ -10,7 +10,7 @@ use crate::cache::FailureKind;
 use crate::clock::Moment;
 use crate::dns::edns::{ExtendedError, option, options};
 use crate::dns::letters::{self, Flips};
-use crate::dns::query::{Malformed, Query};
+use crate::dns::query::{Malformed, Query, Records};
 use crate::dns::reply::{self, Body};
 use crate::dns::{HEADER_LEN, put_u16, rcode};
 use crate::ledger::UpstreamEvent;
@@ -33,11 +33,19 @@ pub(super) struct Asked {
     /// Where the packet ends and the note begins.
     len: usize,
     end: usize,
+    /// What was found behind the question when it came.
+    pub(super) records: Option<Records>,
 }
 
 impl Asked {
     pub(super) fn query(&self) -> Result<Query<'_>, Malformed> {
-        Query::scan(&self.room[..self.len])
+        let mut query = Query::unread(self.packet());
+        query.read(self.records.as_ref())?;
+        Ok(query)
+    }
+
+    pub(super) fn packet(&self) -> &[u8] {
+        &self.room[..self.len]
     }
 
     pub(super) fn led(&self) -> Option<Led<'_>> {
@@ -104,12 +112,17 @@ impl Desk {
         let is_doubtful = |attempt: &Attempt| attempt.route.link == link && attempt.doubt != Doubt::None;
         let doubtful = self.flights.flight(flight).attempts().iter().any(is_doubtful);
         let tcp = upstream.settings.is_asked_over_tcp(doubtful || self.is_over_tcp(flight));
+        // For the id, the port and whether letters change: one draw.
         let random: u64 = self.rng.random();
-        let port = if tcp { 0 } else { self.links.port(link, random) };
+        let port = if tcp { 0 } else { self.links.port(link, random >> 16 & 0xffff) };
         let route = Route { link, port, tcp };
-        let id = self.free_id(route)?;
-        let flip = !tcp && !opaque && upstream.state.randomise_case(random >> 32);
-        let flips = if flip { self.rng.random() } else { [0; 4] };
+        let id = random as u16;
+        let id = if self.flights.is_taken(route, id) { self.free_id(route)? } else { id };
+        let mut flips = [0; 4];
+        if !tcp && !opaque && upstream.state.randomise_case(random >> 32) {
+            let words = query.name.as_wire().len().div_ceil(64);
+            flips.iter_mut().take(words).for_each(|word| *word = self.rng.random());
+        }
         let pool = view.running.routing.pool_for(&query.name).0;
         let patience = pool.settings.timeout / (pool.settings.retries + 1);
         // The last attempt has all the time that is left, however early it is made.
@@ -298,7 +311,10 @@ impl Desk {
     /// Puts a query in flight.
     pub(super) fn open(&mut self, case: Case<'_>, deadline: Moment) -> Result<FlightId, Full> {
         let note = case.led.map_or(&[][..], |led| led.note);
-        self.flights.open_noted(Asker::Client(case.client), (case.query.packet, note), case.received, deadline)
+        let asker = Asker::Client(case.client);
+        let id = self.flights.open_noted(asker, (case.query.packet, note), case.received, deadline)?;
+        self.flights.flight_mut(id).records = Some(case.query.records());
+        Ok(id)
     }
 
     /// What a flight asks, in the scratch buffer, which the caller puts back: while it reads there, flights change.
@@ -306,7 +322,7 @@ impl Desk {
         let mut room = std::mem::take(&mut self.scratch);
         let (len, all) = (self.flights.packet(id).len(), self.flights.packet_and_note(id));
         room[..all.len()].copy_from_slice(all);
-        Asked { len, end: all.len(), room }
+        Asked { len, end: all.len(), room, records: self.flights.flight(id).records.clone() }
     }
 
     /// No upstream answers: stale data, else SERVFAIL with the reason; never silence.

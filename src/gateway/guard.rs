@@ -97,14 +97,17 @@ impl Desk {
         let (pool, route) = view.running.routing.pool_for(&case.query.name);
         let name = common.hash(&case.query.name);
         let key = self.storms.zone_of(&case.query.name, route);
-        let says = self.storms.question(at, key, name, case.client.peer.ip()).breaker(at);
         let zone = key.hash;
-        self.watch_zone(view, zone);
+        let account = self.storms.question(at, key, name, case.client.peer.ip());
+        let says = account.breaker(at);
+        if account.fails() || account.is_stalled(at) {
+            self.watch_zone(view, zone);
+        }
         if says == Says::Fails && self.hold(view, case, zone, Why::Fails, out) {
             return None;
         }
         let enforced = policy.mode == Mode::Enforce;
-        let question = if enforced && says == Says::Ask { self.question_of(view, case) } else { 0 };
+        let question = if enforced && says == Says::Ask { self.question_of(view, case, name) } else { 0 };
         if question != 0 && self.wait_for_same(view, case, question) {
             return None;
         }
@@ -230,8 +233,9 @@ impl Desk {
     /// Notes that another server had the answer.
     pub(super) fn note_help(&mut self, view: &View<'_>, id: FlightId) {
         let flight = self.flights.flight(id);
-        let is_second = flight.failed_once;
-        if let Some(account) = self.storms.account(view.now.at, flight.zone).filter(|_| is_second) {
+        if flight.failed_once
+            && let Some(account) = self.storms.account(view.now.at, flight.zone)
+        {
             account.helped();
         }
     }
@@ -264,8 +268,8 @@ impl Desk {
         if response.rcode == rcode::NOERROR {
             view.shared.storm.known.learn(name);
         }
-        if let Some((owner, _)) = &response.soa {
-            self.storms.learn_cut(&case.query.name, owner);
+        if let Some((owner, _)) = response.soa() {
+            self.storms.learn_cut(&case.query.name, &owner);
         }
     }
 

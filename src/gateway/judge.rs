@@ -13,18 +13,18 @@ use crate::ledger::alerts::{self, Alert, AlertKind};
 use crate::policy::clients::GroupSet;
 use crate::policy::filter::{Action, Decision, Rule};
 use crate::policy::rebinding;
-use crate::policy::word::{Pass, Word};
+use crate::policy::word::{Heard, Pass, Word};
 use crate::verdict::{Outcome, Reason};
 
 impl Desk {
-    /// Judges an answer, and counts what only watches.
+    /// Judges an answer, and counts what only watches. All that was heard is given back, which spares moving it.
     pub(super) fn judge_answer<'v>(
         &mut self,
         view: &View<'v>,
         case: Case<'_>,
         groups: &GroupSet,
         response: &Response<'_>,
-    ) -> Word<'v> {
+    ) -> Heard<'v> {
         let (running, name) = (view.running, &case.query.name);
         let subject = view.subject(case, groups);
         let heard = match case.led {
@@ -44,7 +44,7 @@ impl Desk {
         if heard.rebinding {
             self.would(view, case, (Outcome::Denied, Reason::Rebinding), None);
         }
-        heard.word
+        heard
     }
 
     /// Raises the alarm when a rule has found an answer that it does not expect; not more often than anybody reads.

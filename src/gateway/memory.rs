@@ -87,21 +87,22 @@ impl Desk {
         if hit.vetted != vetted || admitted.waits() {
             let body = out.room(ROOM).map(|room| &room[..hit.len]);
             // What was cached was scanned before; should it not scan now, it is not served.
-            let Some(Ok(response)) = body.map(Response::scan) else {
+            let scanned = body.map(Response::scan);
+            let Some(Ok(response)) = &scanned else {
                 let error = Some((ExtendedError::Other, ""));
                 self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, Reason::Overload), out);
                 return true;
             };
-            let word = self.judge_answer(view, case, admitted.groups(), &response);
+            let heard = self.judge_answer(view, case, admitted.groups(), response);
             let additionals_at = response.additionals_at;
             let (mut ttls, ttls_len) = ([0; TTLS_MAX], response.ttls().len());
             ttls[..ttls_len].copy_from_slice(response.ttls());
-            if word.is_unexpected() {
+            if heard.word.is_unexpected() {
                 // A forged answer from before the rule: the true one may be had by now.
                 view.shared.cache.remove(key);
                 return false;
             }
-            let Some(pass) = self.follow(view, case, &word, out) else { return true };
+            let Some(pass) = self.follow(view, case, &heard.word, out) else { return true };
             if pass.untouched && hit.vetted != vetted {
                 view.shared.cache.revet(key, hit, vetted);
             }

@@ -319,10 +319,10 @@ impl Desk {
     /// The life of a query.
     fn query(&mut self, view: &View<'_>, client: Client, packet: &[u8], out: &mut Outbox) {
         let received = view.now.at.minus(std::mem::take(&mut self.waited));
-        let query = match Query::scan(packet) {
-            Ok(query) => query,
-            Err(malformed) => return self.reject(view, client, packet, malformed, out),
-        };
+        let mut query = Query::unread(packet);
+        if let Err(malformed) = query.read(None) {
+            return self.reject(view, client, packet, malformed, out);
+        }
         let case = Case { client, query: &query, received, upstream: None, led: None };
         if self.hear_notify(view, case, out) {
             return;

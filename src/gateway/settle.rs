@@ -9,7 +9,6 @@ use super::{Asker, Case, Desk, View};
 use crate::cache::{self, Answer, FailureKind, Vetted};
 use crate::dns::edns::{option, options};
 use crate::dns::letters;
-use crate::dns::name::NAME_MAX;
 use crate::dns::query::Query;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
@@ -35,8 +34,8 @@ impl View<'_> {
 }
 
 /// A response that matches a query in flight and that every check has passed: only this is cached or sent.
-struct VettedAnswer<'m, 'f> {
-    response: Response<'m>,
+struct VettedAnswer<'r, 'm, 'f> {
+    response: &'r Response<'m>,
     pass: Pass<'f>,
 }
 
@@ -59,10 +58,12 @@ impl Desk {
             self.flights.doubt(flight, &attempt, Doubt::Other);
             return self.ledger.upstream(slot, UpstreamEvent::Oversized);
         }
-        let Ok(response) = Response::scan(packet) else {
+        let mut response = Response::unread(packet);
+        if response.read().is_err() {
             return self.ledger.upstream(slot, UpstreamEvent::Malformed);
-        };
-        if !self.is_ours(flight, &attempt, &response) {
+        }
+        let response = &response;
+        if !self.is_ours(flight, &attempt, response) {
             return self.ledger.upstream(slot, UpstreamEvent::Mismatched);
         }
         if attempt.lost && matches!(response.rcode, rcode::SERVFAIL | rcode::REFUSED) {
@@ -72,18 +73,20 @@ impl Desk {
         self.answered(view, &attempt);
         let Flight { received, policy, asker, .. } = *self.flights.flight(flight);
         let Asker::Client(client) = asker else {
-            return self.probe_answered(view, flight, &response);
+            return self.probe_answered(view, flight, response);
         };
         let ended = Ended::of(response.rcode);
         let mut first = true;
         let asked = self.copy_packet(flight);
-        if let Ok(query) = asked.query() {
+        let mut query = Query::unread(asked.packet());
+        if query.read(asked.records.as_ref()).is_ok() {
+            let query = &query;
             let led = asked.led();
-            let case = Case { client, query: &query, received, upstream: Some(slot), led: led.as_ref() };
-            self.learn(view, flight, case, &response);
+            let case = Case { client, query, received, upstream: Some(slot), led: led.as_ref() };
+            self.learn(view, flight, case, response);
             if self.stays_admitted(view, case, policy, out) {
-                let failed = view.is_failure(response.rcode, &query);
-                if failed && self.ask_another(view, flight, &attempt, &query, out) {
+                let failed = view.is_failure(response.rcode, query);
+                if failed && self.ask_another(view, flight, &attempt, query, out) {
                     self.scratch = asked.room;
                     return;
                 }
@@ -110,11 +113,7 @@ impl Desk {
             return false;
         }
         let name_len = answered.len() - 4;
-        let mut sent = [0; NAME_MAX];
-        let Some(sent) = sent.get_mut(..name_len) else { return false };
-        sent.copy_from_slice(&asked[..name_len]);
-        letters::flip(sent, &attempt.flips);
-        let same_case = sent == &answered[..name_len];
+        let same_case = letters::is_flipped(&asked[..name_len], &attempt.flips, &answered[..name_len]);
         let same = asked[name_len..] == answered[name_len..]
             && (same_case || asked[..name_len].eq_ignore_ascii_case(&answered[..name_len]));
         if !same {
@@ -127,7 +126,9 @@ impl Desk {
         let Some(state) = self.links.state(attempt.route.link) else { return same_case };
         let letters = answered[..name_len].iter().filter(|byte| byte.is_ascii_alphabetic());
         if same_case {
-            state.on_case_kept(letters.count());
+            if state.has_folded() {
+                state.on_case_kept(letters.count());
+            }
             return true;
         }
         let is_folded = !letters.clone().any(u8::is_ascii_uppercase) || !letters.clone().any(u8::is_ascii_lowercase);
@@ -142,7 +143,10 @@ impl Desk {
 
     /// The most bytes of a datagram that the question of a flight allows: what its OPT says, which is ours.
     fn takes_at_most(&self, flight: FlightId) -> usize {
-        let has_edns = Query::scan(self.flights.packet(flight)).is_ok_and(|query| query.edns.is_some());
+        let has_edns = match &self.flights.flight(flight).records {
+            Some(records) => records.edns.is_some(),
+            None => Query::scan(self.flights.packet(flight)).is_ok_and(|query| query.edns.is_some()),
+        };
         if has_edns { OUR_UDP_PAYLOAD.into() } else { PLAIN_UDP_MAX }
     }
 
@@ -160,7 +164,7 @@ impl Desk {
         &mut self,
         view: &View<'_>,
         case: Case<'_>,
-        response: Response<'_>,
+        response: &Response<'_>,
         first: bool,
         out: &mut Outbox,
     ) {
@@ -185,35 +189,35 @@ impl Desk {
     }
 
     /// The filter's word on the names of the answer; what it denies has been answered.
-    fn vet<'m, 'v>(
+    fn vet<'r, 'm, 'v>(
         &mut self,
         view: &View<'v>,
         case: Case<'_>,
-        response: Response<'m>,
+        response: &'r Response<'m>,
         out: &mut Outbox,
-    ) -> Option<VettedAnswer<'m, 'v>> {
+    ) -> Option<VettedAnswer<'r, 'm, 'v>> {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
-        let word = self.judge_answer(view, case, &groups, &response);
-        let pass = self.follow(view, case, &word, out)?;
+        let heard = self.judge_answer(view, case, &groups, response);
+        let pass = self.follow(view, case, &heard.word, out)?;
         Some(VettedAnswer { response, pass })
     }
 
     /// As [`Self::vet`], for an answer that passes as it is or not at all.
     fn passes_chain(&mut self, view: &View<'_>, case: Case<'_>, response: &Response<'_>, out: &mut Outbox) -> bool {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
-        let word = self.judge_answer(view, case, &groups, response);
-        self.follow(view, case, &word, out).is_some()
+        let heard = self.judge_answer(view, case, &groups, response);
+        self.follow(view, case, &heard.word, out).is_some()
     }
 
     fn keep_and_send(
         &mut self,
         view: &View<'_>,
         case: Case<'_>,
-        vetted: &VettedAnswer<'_, '_>,
+        vetted: &VettedAnswer<'_, '_, '_>,
         first: bool,
         out: &mut Outbox,
     ) {
-        let response = &vetted.response;
+        let response = vetted.response;
         let message = response.message;
         let room_len = message.len() + OPT_MAX;
         let rrl = &view.shared.rrl;

@@ -13,7 +13,7 @@ use crate::upstream::flights::{Flight, FlightId};
 use crate::verdict::{Outcome, Reason};
 
 /// What makes one question for the upstream: all that shapes the message to it and its way there.
-#[derive(Hash, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Same<'q> {
     name: &'q [u8],
     numbers: (u16, u16),
@@ -36,19 +36,32 @@ impl<'q> Same<'q> {
             tcp,
         })
     }
+
+    /// All but the name and the client subnet, in one word.
+    fn word(&self) -> u64 {
+        let (qtype, qclass) = self.numbers;
+        let (rd, cd, dnssec_ok) = self.flags;
+        let bits = [rd, cd, dnssec_ok, self.edns, self.tcp];
+        bits.into_iter().fold(u64::from(qtype) << 16 | u64::from(qclass), |word, bit| word << 1 | u64::from(bit))
+    }
 }
 
 impl Desk {
-    /// The keyed hash of a question under which others may wait for it; 0: none may.
-    pub(super) fn question_of(&self, view: &View<'_>, case: Case<'_>) -> u64 {
+    /// The keyed hash of a question under which others may wait for it; 0: none may. `name`: the keyed hash of its name.
+    pub(super) fn question_of(&self, view: &View<'_>, case: Case<'_>, name: u64) -> u64 {
         // A cookie that goes through makes the answer one client's own.
         let has_cookie = case.query.edns.as_ref().is_some_and(|edns| edns.cookie.is_some());
         let is_own = has_cookie && view.running.policy.cookies.mode == CookieMode::Pass;
         if view.running.policy.storm.waiters == 0 || is_own {
             return 0;
         }
+        let Some(same) = Same::of(case.query, case.client.is_tcp()) else { return 0 };
+        let mut hash = self.storms.hash(&(name, same.word()));
+        if !same.subnet.is_empty() {
+            hash = self.storms.hash(&(hash, same.subnet));
+        }
         // Neither 0 nor the mark of an empty place.
-        Same::of(case.query, case.client.is_tcp()).map_or(0, |same| self.storms.hash(&same) >> 1 | 1)
+        hash >> 1 | 1
     }
 
     /// Lets a question wait for the same one in flight; false when there is none, or too many wait already.
@@ -95,7 +108,7 @@ impl Desk {
                 let led = asked.led();
                 let case = Case { client, query: &query, received, upstream: Some(slot), led: led.as_ref() };
                 if self.stays_admitted(view, case, policy, out) {
-                    self.settle(view, case, response, first, out);
+                    self.settle(view, case, &response, first, out);
                     first = false;
                 }
             }

@@ -29,7 +29,7 @@ struct Set {
 }
 
 /// A key's account, or the place that it would take.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Account<'t> {
     tag: u64,
     held: &'t AtomicU64,

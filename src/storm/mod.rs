@@ -101,7 +101,11 @@ impl Storms {
 
     /// The account of a zone, with one question more in it; a zone of which little was heard makes room for a new one.
     pub fn question(&mut self, at: Moment, zone: ZoneKey<'_>, name: u64, client: IpAddr) -> &mut Zone {
-        let source = self.hasher.hash_one(client);
+        let client = match client {
+            IpAddr::V4(client) => client.to_ipv6_mapped(),
+            IpAddr::V6(client) => client,
+        };
+        let source = self.hasher.hash_one(client.to_bits());
         let account = self.table.open(at, zone.hash, zone.wire);
         account.question(at, name, source);
         account

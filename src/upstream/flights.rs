@@ -8,6 +8,7 @@ use super::wheel::Wheel;
 use super::{LINKS_MAX, LinkId};
 use crate::cache::FailureKind;
 use crate::clock::Moment;
+use crate::dns::query::Records;
 use crate::policy::server::RETRIES_MAX;
 
 /// Attempts at one query, the first included.
@@ -106,6 +107,8 @@ pub struct Flight<A> {
     pub failed_once: bool,
     /// Why the question that it waited for found no answer.
     pub failed: Option<FailureKind>,
+    /// What stands behind the question of its packet; `None`: its packet has to be scanned again.
+    pub records: Option<Records>,
     /// Keyed hash of the question under which others may wait for it; 0: none may.
     question: u64,
     /// The flight that asks for it, or [`NOBODY`].
@@ -174,6 +177,7 @@ impl<A: Copy> Flights<A> {
             trial: false,
             failed_once: false,
             failed: None,
+            records: None,
             question: 0,
             leader: NOBODY,
             next: NOBODY,
@@ -239,7 +243,7 @@ impl<A: Copy> Flights<A> {
         flight.deadline = deadline;
         (flight.policy, flight.opaque) = (0, false);
         (flight.zone, flight.places, flight.name, flight.trial) = (0, 0, 0, false);
-        (flight.failed_once, flight.failed) = (false, None);
+        (flight.failed_once, flight.failed, flight.records) = (false, None, None);
         (flight.question, flight.leader, flight.next, flight.waiters) = (0, NOBODY, NOBODY, 0);
         flight.attempts_len = 0;
         (flight.packet_len, flight.note_len) = (packet.len() as u16, note.len() as u16);

@@ -132,6 +132,11 @@ impl State {
         self.keeps_case() || random.is_multiple_of(TRIAL_EVERY)
     }
 
+    /// Whether questions came back in letters of one case: only then [`Self::on_case_kept`] has something to note.
+    pub fn has_folded(&self) -> bool {
+        self.case_folded.load(Relaxed) > 0
+    }
+
     /// A question of `letters` letters came back as it was sent: who forges answers cannot bring that about.
     pub fn on_case_kept(&self, letters: usize) {
         let folded = self.case_folded.load(Relaxed);

@@ -87,15 +87,17 @@ impl Routing {
     }
 
     /// The pool for a name, and the zone of the route that leads there: the longest suffix wins.
+    #[inline]
     pub fn pool_for(&self, name: &Name) -> (&Pool, Option<&Name>) {
-        if !self.routes.is_empty() {
-            for suffix in name.suffixes() {
-                if let Some((zone, pool)) = self.routes.get(suffix) {
-                    return (&self.pools[*pool], Some(zone));
-                }
-            }
+        let route = if self.routes.is_empty() { None } else { self.route_of(name) };
+        match route {
+            Some((zone, pool)) => (&self.pools[*pool], Some(zone)),
+            None => (&self.pools[0], None),
         }
-        (&self.pools[0], None)
+    }
+
+    fn route_of(&self, name: &Name) -> Option<&(Name, usize)> {
+        name.suffixes().find_map(|suffix| self.routes.get(suffix))
     }
 }
 

@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(flags, header::QR | header::RD | header::RA | rcode::NXDOMAIN, "neither AA nor AD");
         let scanned = Response::scan(&reply).unwrap();
         assert_eq!((scanned.chain_len, scanned.additionals), (3, 0));
-        assert_eq!(scanned.chain_end, Name::from_text("lb.test").unwrap());
+        assert_eq!(scanned.chain_end(), Name::from_text("lb.test").unwrap());
         for room in 0..reply.len() {
             let cut = written(&packet, &leads, End::Answer(&response), room);
             let expected = if room < packet.len() { 0 } else { packet.len() };
@@ -207,7 +207,7 @@ mod tests {
         let reply = written(&packet, &leads, End::Records { records: &[], ttl: 9 }, 512);
         let response = Response::scan(&reply).unwrap();
         assert_eq!((response.answers, response.rcode), (1, rcode::NOERROR));
-        assert_eq!(response.soa, Some((Name::from_text("garden.test").unwrap(), 9)));
+        assert_eq!(response.soa(), Some((Name::from_text("garden.test").unwrap(), 9)));
     }
 
     #[test]

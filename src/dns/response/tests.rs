@@ -39,8 +39,8 @@ fn a_positive_answer_is_read_in_full() {
     assert!(response.aa && !response.tc && !response.signed && !response.too_many && response.opt_is_last());
     assert_eq!((response.answers, response.authorities, response.additionals), (2, 1, 2));
     assert_eq!(response.answer_ttl_min, Some(60));
-    assert_eq!(response.ns_owner, Some(Name::from_text("example").unwrap()));
-    assert_eq!(response.soa, None);
+    assert_eq!(response.ns_owner(), Some(Name::from_text("example").unwrap()));
+    assert_eq!(response.soa(), None);
     assert_eq!(response.question(), &message[12..response.question_end]);
     let ttls: Vec<_> = response.ttls().iter().map(|&at| u32_at(&message, at.into()).unwrap()).collect();
     assert_eq!(ttls, [300, 60, 900, 800]);
@@ -58,7 +58,7 @@ fn a_negative_answer_gives_the_zone_and_its_ttl() {
         let message = www().flags(0x8183).record(2, b"\xc0\x10", rtype::SOA, ttl, &soa(minimum)).bytes();
         let response = Response::scan(&message).unwrap();
         assert_eq!(response.rcode, rcode::NXDOMAIN);
-        assert_eq!(response.soa, Some((Name::from_text("example.com").unwrap(), expected)));
+        assert_eq!(response.soa(), Some((Name::from_text("example.com").unwrap(), expected)));
         assert_eq!(response.answer_ttl_min, None);
     }
 }
@@ -80,8 +80,25 @@ fn a_chain_of_cnames_is_followed_in_any_order() {
         let response = Response::scan(&message).unwrap();
         assert_eq!(response.chain_len, 2);
         assert_eq!(chain(&response), ["b.example", "c.example"]);
-        assert_eq!(response.chain_end.to_string(), "c.example");
+        assert_eq!(response.chain_end().to_string(), "c.example");
     }
+}
+
+#[test]
+fn a_target_where_no_pointer_leads_is_not_mistaken_for_another() {
+    // The first target stands at 0x400c; of that offset a pointer can hold but 0x000c, where the question is.
+    let before = www().bytes().len() + 2 + 10 + 2 + 10;
+    let far = www().record(1, QNAME, rtype::TXT, 9, &vec![0; 0x400c - before]).record(
+        1,
+        QNAME,
+        rtype::CNAME,
+        9,
+        &wire("b.example"),
+    );
+    let message = far.clone().record(1, QNAME, rtype::CNAME, 9, &wire("c.example")).bytes();
+    assert_eq!(chain(&Response::scan(&message).unwrap()), ["b.example"]);
+    let message = far.record(1, &wire("b.example"), rtype::CNAME, 9, &wire("c.example")).bytes();
+    assert_eq!(chain(&Response::scan(&message).unwrap()), ["b.example", "c.example"]);
 }
 
 #[test]

@@ -235,6 +235,9 @@ impl Table {
     /// number of labels occurs in the table.
     #[inline]
     pub fn suffixes_of(&self, wire: &[u8], mut visit: impl FnMut(Hit) -> bool) {
+        if self.depths == 0 {
+            return; // There are no names.
+        }
         let labels = Labels::of(wire);
         let mut hash = self.keys.start;
         let mut probes = [Probe { block: (0, 0), start: 0, tag: 0 }; FETCHED];

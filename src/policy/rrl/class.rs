@@ -75,16 +75,16 @@ impl RrlTable {
     pub fn class_of(&self, response: &Response<'_>, name: &Name, qtype: u16, zone: Option<&Name>) -> ResponseClass {
         match response.rcode {
             rcode::NXDOMAIN => {
-                let owner = response.soa.as_ref().map(|(owner, _)| owner);
-                let ancestor = owner.filter(|owner| response.chain_end.is_within(owner));
-                self.nxdomain(name, ancestor.or(zone))
+                let owner = response.soa().map(|(owner, _)| owner);
+                let ancestor = owner.filter(|owner| response.chain_end().is_within(owner));
+                self.nxdomain(name, ancestor.as_ref().or(zone))
             }
             rcode::NOERROR if response.answers > 0 => match response.wildcard_labels {
                 Some(labels) => self.wildcard(name, usize::from(labels), qtype),
                 None => self.positive(name, qtype),
             },
-            rcode::NOERROR => match &response.ns_owner {
-                Some(owner) if response.soa.is_none() && !response.aa => {
+            rcode::NOERROR => match response.ns_owner() {
+                Some(owner) if response.negative_ttl().is_none() && !response.aa => {
                     self.class(Category::Referral, owner.as_wire(), 0, None)
                 }
                 _ => self.nodata(name),
@@ -108,12 +108,17 @@ impl RrlTable {
         self.class(Category::Nxdomain, counted, 0, None)
     }
 
-    pub(super) fn nodata(&self, name: &Name) -> ResponseClass {
-        self.class(Category::Nodata, name.as_wire(), 0, Some(parent(name)))
+    fn nodata(&self, name: &Name) -> ResponseClass {
+        self.of_question(Category::Nodata, name, 0)
     }
 
-    pub(super) fn positive(&self, name: &Name, qtype: u16) -> ResponseClass {
-        self.class(Category::Positive, name.as_wire(), qtype, Some(parent(name)))
+    fn positive(&self, name: &Name, qtype: u16) -> ResponseClass {
+        self.of_question(Category::Positive, name, qtype)
+    }
+
+    /// A response that counts under the name asked for; `qtype` 0 for one that has no answer.
+    pub(super) fn of_question(&self, category: Category, name: &Name, qtype: u16) -> ResponseClass {
+        self.class(category, name.as_wire(), qtype, Some(parent(name)))
     }
 
     /// An answer from `*.` above the last `labels` labels of the name. The wildcard's wire form differs from that of

@@ -174,11 +174,12 @@ impl RrlPolicy {
             return None;
         }
         let network = self.network(client);
-        [table.positive(name, qtype), table.nodata(name)].into_iter().find_map(|class| {
-            let rate = self.rate(class.category);
-            let key = table.key(network, class.category, class.account);
-            let over = rate.is_limited() && table.is_over(key, now, rate);
-            over.then(|| self.check(table, now, client, &class))
+        [(Category::Positive, qtype), (Category::Nodata, 0)].into_iter().find_map(|(category, qtype)| {
+            let rate = self.rate(category);
+            // The guard of its parent is not looked at unless it is over.
+            let key = || table.key(network, category, table.account(name.as_wire(), qtype));
+            let over = rate.is_limited() && table.is_over(key(), now, rate);
+            over.then(|| self.check(table, now, client, &table.of_question(category, name, qtype)))
         })
     }
 

@@ -48,10 +48,15 @@ impl RrlTable {
     /// The class of a response: what it is counted as, and the account that guards its name's parent.
     pub(super) fn class(&self, category: Category, name: &[u8], qtype: u16, guard: Option<&[u8]>) -> ResponseClass {
         ResponseClass {
-            account: self.hasher.hash_one((name, qtype)),
+            account: self.account(name, qtype),
             guard: guard.map_or(0, |parent| self.hasher.hash_one(parent).max(1)),
             category,
         }
+    }
+
+    /// The keyed hash of a name and a type.
+    pub(super) fn account(&self, name: &[u8], qtype: u16) -> u64 {
+        self.hasher.hash_one((name, qtype))
     }
 
     /// The key of the account of a client's `network` in a category.

@@ -12,7 +12,7 @@ mod tests;
 
 pub use tables::SourceTables;
 
-use super::accounts::Account;
+use super::accounts::{Account, Accounts};
 use super::clients::Groups;
 use super::document::{Code, Context, Table};
 use super::networks::NetworkSet;
@@ -174,6 +174,13 @@ impl Levels {
         Self { tables: Arc::clone(tables), verified, ipv4, ipv6 }
     }
 
+    /// The account of an address on a level, and its hash.
+    #[inline(always)]
+    fn account_of<'t>(&self, accounts: &'t Accounts, level: &Level, address: u128) -> (u64, Account<'t>) {
+        let hash = self.tables.hash(address & level.mask, level.number);
+        (hash, accounts.find(hash))
+    }
+
     /// Looks at all levels and charges all, or none: a /24 over its limit must not use up its addresses' budgets.
     ///
     /// # Errors
@@ -189,10 +196,11 @@ impl Levels {
     fn charge_all<const N: usize>(&self, levels: &[Level; N], now: Instant, address: u128) -> Result<(), Over> {
         let accounts = self.tables.accounts(self.verified);
         // All at first: memory brings their cache lines at once, and not each after the one before.
-        let found: [(u64, Account<'_>); N] = std::array::from_fn(|i| {
-            let hash = self.tables.hash(address & levels[i].mask, levels[i].number);
-            (hash, accounts.find(hash))
-        });
+        let Some(first) = levels.first() else { return Ok(()) };
+        let mut found = [self.account_of(accounts, first, address); N];
+        for (found, level) in found.iter_mut().zip(levels).skip(1) {
+            *found = self.account_of(accounts, level, address);
+        }
         let mut next = [0; N];
         for ((level, (hash, account)), next) in levels.iter().zip(&found).zip(&mut next) {
             *next = level.rate.take(now, account.state).ok_or(Over { hash: *hash })?;
