@@ -13,8 +13,19 @@ use crate::ledger::alerts::{self, Alert, AlertKind};
 use crate::policy::clients::GroupSet;
 use crate::policy::filter::{Action, Decision, Rule};
 use crate::policy::rebinding;
-use crate::policy::word::{Pass, Word};
+use crate::policy::word::{Heard, Pass, Word};
 use crate::verdict::{Outcome, Reason};
+
+impl<'v> View<'v> {
+    /// What is said about an answer; nothing is counted.
+    pub(super) fn hear(&self, case: Case<'_>, groups: &GroupSet, response: &Response<'_>) -> Heard<'v> {
+        let subject = self.subject(case, groups);
+        match case.led {
+            Some(_) => self.running.filters().judge_led(&subject, response),
+            None => self.running.filters().judge(&subject, response),
+        }
+    }
+}
 
 impl Desk {
     /// Judges an answer, and counts what only watches.
@@ -25,12 +36,13 @@ impl Desk {
         groups: &GroupSet,
         response: &Response<'_>,
     ) -> Word<'v> {
-        let (running, name) = (view.running, &case.query.name);
-        let subject = view.subject(case, groups);
-        let heard = match case.led {
-            Some(_) => running.filters().judge_led(&subject, response),
-            None => running.filters().judge(&subject, response),
-        };
+        let heard = view.hear(case, groups, response);
+        self.count_heard(view, case, heard)
+    }
+
+    /// Counts what only watches, and tells of a hijack.
+    pub(super) fn count_heard<'v>(&mut self, view: &View<'v>, case: Case<'_>, heard: Heard<'v>) -> Word<'v> {
+        let name = &case.query.name;
         if let Some(rule) = heard.monitored {
             // One that watches the question would have decided before there was an answer, and has been counted.
             if !heard.was_heard {
