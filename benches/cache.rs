@@ -28,7 +28,7 @@ fn answer(body: &[u8]) -> Answer<'_> {
         body,
         options: &[],
         ttls: &[60, 76, 92, 108],
-        lifetime: Lifetime { ttl: 3600, stale: 3600, ttl_max: 86_400 },
+        lifetime: Lifetime { ttl: 3600, own_ttl: 3600, stale: 3600, ttl_max: 86_400 },
         rcode: 0,
         class: weir::policy::rrl::ResponseClass::default(),
         vetted: weir::cache::Vetted::default(),

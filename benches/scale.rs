@@ -101,7 +101,7 @@ fn answers(size: u64) -> Vec<f64> {
             body: &body,
             options: &[],
             ttls: &[60, 76, 92, 108],
-            lifetime: Lifetime { ttl: 3600, stale: 3600, ttl_max: 86_400 },
+            lifetime: Lifetime { ttl: 3600, own_ttl: 3600, stale: 3600, ttl_max: 86_400 },
             rcode: 0,
             class: ResponseClass::default(),
             vetted: Vetted::default(),

@@ -5,12 +5,13 @@
 
 use super::{Answer, BODY_MAX, Key, OPTIONS_MAX, SUBNET_MAX, Vetted};
 use crate::clock::Moment;
+use crate::dns::record::seconds;
 use crate::dns::{HEADER_LEN, u16_at, u32_at};
 use crate::policy::rrl::{Category, ResponseClass};
 use std::ops::Range;
 
 /// Bytes of the header.
-pub(super) const HEADER: usize = 56;
+pub(super) const HEADER: usize = 60;
 
 /// Entries begin at multiples of this.
 pub(super) const ALIGN: usize = 8;
@@ -18,6 +19,8 @@ pub(super) const ALIGN: usize = 8;
 /// Where the state byte lies in the header: the only part that changes while an entry stays.
 const STATE_AT: usize = 53;
 const GENERATION_AT: usize = 8;
+const TTL_AT: usize = 32;
+const OWN_TTL_AT: usize = 56;
 
 /// In the index; when not, its bytes only wait for the head of the ring to pass.
 const LIVE: u8 = 1;
@@ -33,6 +36,7 @@ pub(super) struct Header {
     pub vetted: Vetted,
     pub class: ResponseClass,
     pub ttl: u32,
+    pub own_ttl: u32,
     pub stale: u32,
     /// Its bucket in the index, so that an eviction need not hash.
     pub bucket: u32,
@@ -61,6 +65,7 @@ impl Header {
             vetted: answer.vetted,
             class: answer.class,
             ttl: answer.lifetime.ttl,
+            own_ttl: answer.lifetime.own_ttl,
             stale: answer.lifetime.stale,
             bucket: 0,
             rcode: answer.rcode,
@@ -86,7 +91,8 @@ impl Header {
                 guard: u64_of(&h, 24),
                 category: Category::from_number(h[52]),
             },
-            ttl: u32_of(&h, 32),
+            ttl: u32_of(&h, TTL_AT),
+            own_ttl: u32_of(&h, OWN_TTL_AT),
             stale: u32_of(&h, 36),
             bucket: u32_of(&h, 40),
             rcode: u16_of(&h, 44),
@@ -118,6 +124,7 @@ impl Header {
             self.class.category as u8,
             self.state,
         ]);
+        h[OWN_TTL_AT..].copy_from_slice(&self.own_ttl.to_le_bytes());
         ring[at..at + HEADER].copy_from_slice(&h);
     }
 
@@ -159,7 +166,12 @@ impl Header {
         now.as_nanos().saturating_sub(self.stored.as_nanos())
     }
 
-    /// Whether it may be served at all, fresh or stale.
+    /// Whether some clients have it for longer than it lives by itself.
+    pub(super) fn is_raised(&self) -> bool {
+        self.own_ttl < self.ttl
+    }
+
+    /// Whether it may be served to anybody at all, fresh or stale.
     pub(super) fn is_servable(&self, now: Moment) -> bool {
         self.age(now) < nanos(u64::from(self.ttl) + u64::from(self.stale))
     }
@@ -185,8 +197,9 @@ pub(super) fn write(ring: &mut [u8], at: usize, header: &Header, key: &Key<'_>, 
     }
     let body = &mut ring[header.body_at(at)];
     body.copy_from_slice(answer.body);
-    for &offset in answer.ttls {
-        cap_ttl(body, usize::from(offset), answer.lifetime.ttl_max, 0);
+    for at in answer.ttls.iter().map(|at| usize::from(*at)) {
+        let ttl = u32_at(body, at).map_or(0, seconds).min(answer.lifetime.ttl_max);
+        body[at..at + 4].copy_from_slice(&ttl.to_be_bytes());
     }
 }
 
@@ -236,7 +249,11 @@ pub(super) fn mark_unused(ring: &mut [u8], at: usize) {
     ring[at + STATE_AT] &= !USED;
 }
 
+/// Notes under which policy it was vetted again. What no rule speaks about any more lives for its own TTL alone.
 pub(super) fn revet(ring: &mut [u8], at: usize, vetted: Vetted) {
+    if vetted.untouched {
+        ring.copy_within(at + OWN_TTL_AT..at + OWN_TTL_AT + 4, at + TTL_AT);
+    }
     ring[at + GENERATION_AT..at + GENERATION_AT + 8].copy_from_slice(&vetted.generation.to_le_bytes());
     let state = &mut ring[at + STATE_AT];
     *state = if vetted.untouched { *state | UNTOUCHED } else { *state & !UNTOUCHED };

@@ -4,14 +4,16 @@
 use crate::dns::record::seconds;
 use crate::dns::response::Response;
 use crate::dns::{opcode, rcode, u16_at, u32_at};
-use crate::policy::filter::TtlBounds;
 use crate::policy::server::CacheSettings;
 
 /// How long an answer serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
-    /// Seconds that it is fresh; at least 1.
+    /// Seconds that it is fresh for those who have it for the longest; at least 1.
     pub ttl: u32,
+    /// Seconds that it is fresh by itself; less than `ttl` only where rules give some clients longer TTLs, and 0 when it is
+    /// kept for those alone.
+    pub own_ttl: u32,
     /// Seconds after that in which it may serve while nothing fresh can be had (RFC 8767).
     pub stale: u32,
     /// No record is handed out with a longer TTL than this, in seconds, when the answer is new; counted down from there.
@@ -29,13 +31,15 @@ const QTYPES_FROM: u16 = 128;
 /// - to a QTYPE or QCLASS that is none of records (ANY, AXFR, IXFR);
 /// - negative without an SOA (RFC 2308 section 5: "Negative responses without SOA records SHOULD NOT be cached"),
 ///   which leaves out referrals too;
-/// - with a TTL of 0 somewhere (RFC 1035 section 3.2.1), or one that counts as 0 (RFC 2181 section 8).
+/// - with a TTL of 0 somewhere (RFC 1035 section 3.2.1), or one that counts as 0 (RFC 2181 section 8), unless for those who
+///   have a least TTL.
 ///
 /// The whole message is one entry, so it lives no longer than the record of it that expires first, whatever its section:
 /// nothing is ever handed out past its own TTL. A negative answer lives for the least of the SOA's TTL, its MINIMUM and
-/// `negative_max_ttl`, and so does an answer that has both records and an SOA: the end of its CNAME chain is negative. TTLs
-/// count as `bounds` has them; a negative answer never outlives its SOA's MINIMUM.
-pub fn lifetime(response: &Response<'_>, limits: &CacheSettings, bounds: TtlBounds) -> Option<Lifetime> {
+/// `negative_max_ttl`, and so does an answer that has both records and an SOA: the end of its CNAME chain is negative.
+/// `least_ttl` is the largest of the least TTLs, in seconds, that rules give to some clients: it is kept for so long, but a
+/// negative answer never outlives its SOA's MINIMUM.
+pub fn lifetime(response: &Response<'_>, limits: &CacheSettings, least_ttl: u32) -> Option<Lifetime> {
     let question = response.question();
     let fixed = question.len().checked_sub(4)?;
     let (qtype, qclass) = (u16_at(question, fixed)?, u16_at(question, fixed + 2)?);
@@ -46,23 +50,20 @@ pub fn lifetime(response: &Response<'_>, limits: &CacheSettings, bounds: TtlBoun
     if !matches!(response.rcode, rcode::NOERROR | rcode::NXDOMAIN) || is_of_questions(qtype) || qclass >= 254 {
         return None;
     }
-    let shortest = response
-        .ttls()
-        .iter()
-        .filter_map(|&at| u32_at(response.message, usize::from(at)))
-        .map(|ttl| bounds.bound(seconds(ttl)))
-        .min();
+    let shortest =
+        response.ttls().iter().filter_map(|&at| u32_at(response.message, usize::from(at))).map(seconds).min();
     let negative = response.rcode == rcode::NXDOMAIN || response.answers == 0;
-    let (ttl, ttl_max) = match response.negative_ttl() {
+    let (own_ttl, most, ttl_max) = match response.negative_ttl() {
         Some(negative_ttl) => {
-            let most = shortest?.min(seconds(negative_ttl));
-            let ttl = most.min(secs(limits.negative_max_ttl)).min(secs(limits.max_ttl));
-            (ttl, ttl)
+            let most = seconds(negative_ttl).min(secs(limits.negative_max_ttl)).min(secs(limits.max_ttl));
+            let own_ttl = shortest?.min(most);
+            (own_ttl, most, own_ttl)
         }
         None if negative => return None,
-        None => (shortest?.min(secs(limits.max_ttl)), secs(limits.max_ttl).min(bounds.max)),
+        None => (shortest?.min(secs(limits.max_ttl)), secs(limits.max_ttl), secs(limits.max_ttl)),
     };
-    (ttl > 0).then(|| Lifetime { ttl, stale: secs(limits.stale), ttl_max })
+    let ttl = own_ttl.max(least_ttl.min(most));
+    (ttl > 0).then(|| Lifetime { ttl, own_ttl, stale: secs(limits.stale), ttl_max })
 }
 
 fn is_of_questions(qtype: u16) -> bool {
@@ -117,7 +118,7 @@ mod tests {
 
     fn ttl(flags: u16, qtype: u16, records: &[(usize, u16, u32)]) -> Option<u32> {
         let message = response(flags, qtype, records);
-        lifetime(&Response::scan(&message).unwrap(), &LIMITS, TtlBounds::NONE).map(|lifetime| lifetime.ttl)
+        lifetime(&Response::scan(&message).unwrap(), &LIMITS, 0).map(|lifetime| lifetime.ttl)
     }
 
     const ANSWER: usize = 0;
@@ -147,8 +148,8 @@ mod tests {
         }
         let message = response(NXDOMAIN, rtype::A, &[(AUTHORITY, rtype::SOA, 3600)]);
         let limits = CacheSettings { negative_max_ttl: Duration::from_secs(20), ..LIMITS };
-        let expected = Lifetime { ttl: 20, stale: 7200, ttl_max: 20 };
-        assert_eq!(lifetime(&Response::scan(&message).unwrap(), &limits, TtlBounds::NONE), Some(expected));
+        let expected = Lifetime { ttl: 20, own_ttl: 20, stale: 7200, ttl_max: 20 };
+        assert_eq!(lifetime(&Response::scan(&message).unwrap(), &limits, 0), Some(expected));
     }
 
     #[test]
@@ -165,7 +166,7 @@ mod tests {
         assert_eq!(ttl(0, 256, &records), Some(300), "URI is a type of records");
         let mut class_any = response(0, rtype::A, &records);
         class_any[22] = 255;
-        assert_eq!(lifetime(&Response::scan(&class_any).unwrap(), &LIMITS, TtlBounds::NONE), None);
+        assert_eq!(lifetime(&Response::scan(&class_any).unwrap(), &LIMITS, 0), None);
         let many = vec![(ANSWER, rtype::A, 300); crate::dns::response::TTLS_MAX + 1];
         assert_eq!(ttl(0, rtype::A, &many), None, "more records than are tracked");
     }
@@ -175,24 +176,23 @@ mod tests {
         let mut message = response(0, rtype::A, &[(ANSWER, rtype::A, 300)]);
         message[11] = 1;
         message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 6, 0, 3, 0, 2, b'n', b's']);
-        assert_eq!(
-            lifetime(&Response::scan(&message).unwrap(), &LIMITS, TtlBounds::NONE),
-            None,
-            "NSID names one server"
-        );
+        assert_eq!(lifetime(&Response::scan(&message).unwrap(), &LIMITS, 0), None, "NSID names one server");
     }
 
     #[test]
-    fn bounds_of_a_rule_hold_for_what_is_kept_and_do_not_lengthen_what_is_negative() {
-        let kept = |flags, records: &[(usize, u16, u32)], min, max| {
+    fn a_least_ttl_keeps_an_answer_for_longer_and_no_negative_one_past_its_soa() {
+        let kept = |flags, records: &[(usize, u16, u32)], least_ttl| {
             let message = response(flags, rtype::A, records);
-            let bounds = TtlBounds { min, max };
-            lifetime(&Response::scan(&message).unwrap(), &LIMITS, bounds).map(|kept| (kept.ttl, kept.ttl_max))
+            let kept = lifetime(&Response::scan(&message).unwrap(), &LIMITS, least_ttl);
+            kept.map(|kept| (kept.own_ttl, kept.ttl, kept.ttl_max))
         };
-        assert_eq!(kept(0, &[(ANSWER, rtype::A, 3600)], 0, 300), Some((300, 300)));
-        assert_eq!(kept(0, &[(ANSWER, rtype::A, 0)], 10, 300), Some((10, 300)));
-        assert_eq!(kept(0, &[(ANSWER, rtype::A, 60)], 10, 300), Some((60, 300)));
-        assert_eq!(kept(3, &[(AUTHORITY, rtype::SOA, 3600)], 1000, u32::MAX), Some((900, 900)), "MINIMUM");
-        assert_eq!(kept(3, &[(AUTHORITY, rtype::SOA, 3600)], 0, 60), Some((60, 60)));
+        assert_eq!(kept(0, &[(ANSWER, rtype::A, 3600)], 300), Some((3600, 3600, 86_400)));
+        assert_eq!(kept(0, &[(ANSWER, rtype::A, 60)], 300), Some((60, 300, 86_400)));
+        assert_eq!(kept(0, &[(ANSWER, rtype::A, 0)], 300), Some((0, 300, 86_400)));
+        assert_eq!(kept(0, &[(ANSWER, rtype::A, 0)], 100_000), Some((0, 86_400, 86_400)), "max_ttl");
+        assert_eq!(kept(3, &[(AUTHORITY, rtype::SOA, 3600)], 1000), Some((900, 900, 900)), "MINIMUM");
+        assert_eq!(kept(3, &[(AUTHORITY, rtype::SOA, 60)], 1000), Some((60, 60, 60)), "the SOA's own TTL");
+        let alias = [(ANSWER, rtype::CNAME, 0), (AUTHORITY, rtype::SOA, 3600)];
+        assert_eq!(kept(0, &alias, 1000), Some((0, 900, 0)), "the end of the chain is negative");
     }
 }

@@ -21,6 +21,8 @@ pub use lifetime::{Lifetime, lifetime};
 
 use crate::clock::Moment;
 use crate::dns::name::Name;
+use crate::dns::record::seconds;
+use crate::policy::filter::TtlBounds;
 use crate::policy::rrl::ResponseClass;
 use ahash::RandomState;
 use entry::Header;
@@ -130,14 +132,13 @@ pub enum Freshness {
 /// An answer that was found and copied.
 #[derive(Clone, Debug)]
 pub struct Hit {
-    /// Bytes of the body at the start of `out`: id 0, question in lower case, no OPT, TTLs counted down.
+    /// Bytes of the body at the start of `out`: id 0, question in lower case, no OPT, TTLs counted down unless it is
+    /// [raised](Self::is_raised).
     pub len: usize,
-    /// Within its TTL, or past it.
+    /// Within its TTL, or past it, for those who have it for the longest.
     pub freshness: Freshness,
     /// Whole seconds since it was inserted.
     pub age_secs: u32,
-    /// Seconds that it stays fresh; 0 when stale.
-    pub ttl: u32,
     /// Response code with the EDNS bits on top.
     pub rcode: u16,
     /// What response-rate limiting counts it as.
@@ -146,6 +147,9 @@ pub struct Hit {
     pub vetted: Vetted,
     /// Where it lies: one entry, and no later one for the same question.
     place: Place,
+    ttl: u32,
+    own_ttl: u32,
+    stale: u32,
     options: [u8; OPTIONS_MAX],
     options_len: u8,
 }
@@ -163,9 +167,40 @@ impl Hit {
         &self.options[..usize::from(self.options_len)]
     }
 
-    /// Whether it is within its TTL.
+    /// Whether it is within its TTL for those who have it for the longest.
     pub fn is_fresh(&self) -> bool {
         self.freshness == Freshness::Fresh
+    }
+
+    /// Whether some clients have it for longer than it lives by itself: then its TTLs are those of the upstream, not counted
+    /// down.
+    pub fn is_raised(&self) -> bool {
+        self.own_ttl < self.ttl
+    }
+
+    /// How it stands at `now`, the time of the look-up, with a client for whom a rule bounds TTLs so; `None` when it is over.
+    /// What has no time of its own is never stale: it is kept only for those who have a least TTL (RFC 1035 section 3.2.1).
+    pub fn standing(&self, now: Moment, bounds: TtlBounds) -> Option<Freshness> {
+        let lives = self.bounds_of(bounds).bound(self.own_ttl);
+        let Some(since) = now.since(self.place.stored).checked_sub(Duration::from_secs(lives.into())) else {
+            return Some(Freshness::Fresh);
+        };
+        (lives > 0 && since < Duration::from_secs(self.stale.into())).then_some(Freshness::Stale { since })
+    }
+
+    /// The TTL of a record for such a client, with whom the answer stands so; `given` is what the look-up wrote.
+    pub fn ttl_of(&self, given: u32, bounds: TtlBounds, standing: Freshness) -> u32 {
+        let counted = if self.is_fresh() && !self.is_raised() { self.age_secs } else { 0 };
+        let ttl = self.bounds_of(bounds).bound(seconds(given).saturating_add(counted));
+        match standing {
+            Freshness::Fresh => ttl.saturating_sub(self.age_secs),
+            Freshness::Stale { .. } => ttl.min(STALE_TTL),
+        }
+    }
+
+    /// A least TTL holds as far as the answer was kept for one.
+    fn bounds_of(&self, TtlBounds { min, max }: TtlBounds) -> TtlBounds {
+        TtlBounds { min: min.min(self.ttl), max }
     }
 }
 
@@ -311,7 +346,8 @@ impl Cache {
         }
     }
 
-    /// Remembers that the answer for `key` that was found as `hit` was vetted again. Another that was inserted since stays
+    /// Remembers that the answer for `key` that was found as `hit` was vetted again; what no rule speaks about any more lives
+    /// for its own TTL from then on. Another that was inserted since stays
     /// as it is: nobody has vetted that. Best effort: not when another worker holds the shard.
     pub fn revet(&self, key: &Key<'_>, hit: &Hit, vetted: Vetted) {
         let hash = self.hash(key);

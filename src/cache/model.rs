@@ -52,7 +52,17 @@ impl Made {
         }
         let ttl = ttls.iter().copied().min().unwrap_or(60);
         let options = salt.to_le_bytes()[..(salt % 9) as usize].to_vec();
-        Self { body, offsets, options, lifetime: Lifetime { ttl, stale: 100, ttl_max: 86_400 }, salt }
+        Self { body, offsets, options, lifetime: Lifetime { ttl, own_ttl: ttl, stale: 100, ttl_max: 86_400 }, salt }
+    }
+
+    /// Kept for at least so long, for clients who have such a least TTL.
+    fn with_least_ttl(mut self, least_ttl: u32) -> Self {
+        self.lifetime.ttl = self.lifetime.own_ttl.max(least_ttl);
+        self
+    }
+
+    fn is_raised(&self) -> bool {
+        self.lifetime.own_ttl < self.lifetime.ttl
     }
 
     fn answer(&self) -> Answer<'_> {
@@ -71,6 +81,23 @@ impl Made {
         }
     }
 
+    /// The TTLs that a client has to get for whom they are bounded so, and whether fresh, once they are `age` old; `None` when
+    /// it has to get nothing.
+    fn bounded(&self, age: Duration, bounds: TtlBounds) -> Option<(bool, Vec<u32>)> {
+        let Lifetime { ttl, own_ttl, stale, ttl_max } = self.lifetime;
+        let secs = |secs: u32| Duration::from_secs(secs.into());
+        let bounded = |ttl: u32| ttl.max(bounds.min.min(self.lifetime.ttl)).min(bounds.max);
+        let lives = bounded(own_ttl);
+        assert!(lives <= ttl, "longer than it is kept");
+        if age >= secs(lives) && (lives == 0 || age >= secs(lives) + secs(stale)) {
+            return None;
+        }
+        let fresh = age < secs(lives);
+        let written = self.offsets.iter().map(|at| u32_at(&self.body, usize::from(*at)).unwrap().min(ttl_max));
+        let left = |ttl: u32| if fresh { bounded(ttl) - age.as_secs() as u32 } else { bounded(ttl).min(STALE_TTL) };
+        Some((fresh, written.map(left).collect()))
+    }
+
     /// The body as it has to look at `age` seconds.
     fn aged(&self, age: u64) -> Vec<u8> {
         let mut body = self.body.clone();
@@ -78,7 +105,11 @@ impl Made {
             let offset = usize::from(offset);
             let ttl = u64::from(u32_at(&body, offset).unwrap().min(self.lifetime.ttl_max));
             let fresh = age < u64::from(self.lifetime.ttl);
-            let left = if fresh { ttl - age } else { ttl.min(u64::from(STALE_TTL)) };
+            let left = match fresh {
+                _ if self.is_raised() => ttl,
+                true => ttl - age,
+                false => ttl.min(u64::from(STALE_TTL)),
+            };
             body[offset..offset + 4].copy_from_slice(&(left as u32).to_be_bytes());
         }
         body
@@ -94,6 +125,15 @@ impl Made {
             assert_eq!(since, age - ttl);
         }
         assert_eq!(&out[..hit.len], &self.aged(age.as_secs()));
+        for (min, max) in [(0, u32::MAX), (0, 20), (90, u32::MAX), (250, 300), (500, 500)] {
+            let bounds = TtlBounds { min, max };
+            let got = hit.standing(now, bounds).map(|standing| {
+                let given = self.offsets.iter().map(|at| u32_at(out, usize::from(*at)).unwrap());
+                let ttls: Vec<u32> = given.map(|ttl| hit.ttl_of(ttl, bounds, standing)).collect();
+                (standing == Freshness::Fresh, ttls)
+            });
+            assert_eq!(got, self.bounded(age, bounds), "{bounds:?} of {:?} at {age:?}", self.lifetime);
+        }
         assert_eq!(hit.options(), answer.options);
         assert_eq!(u64::from(hit.age_secs), age.as_secs());
         assert_eq!((hit.rcode, hit.class), (answer.rcode, answer.class));
@@ -102,7 +142,7 @@ impl Made {
 
 #[derive(Clone, Debug)]
 enum Op {
-    Insert { key: usize, ttls: Vec<u32>, len: usize, salt: u64 },
+    Insert { key: usize, ttls: Vec<u32>, least_ttl: u32, len: usize, salt: u64 },
     Get { key: usize },
     Remove { key: usize },
     Revet { key: usize, generation: u64, untouched: bool },
@@ -112,11 +152,12 @@ enum Op {
 }
 
 fn op(keys: usize) -> impl Strategy<Value = Op> {
-    let insert = (0..keys, prop::collection::vec(1u32..200, 0..6), 0usize..3000, any::<u64>());
+    let least_ttl = prop_oneof![3 => Just(0u32), 1 => 1u32..400];
+    let insert = (0..keys, prop::collection::vec(0u32..200, 0..6), least_ttl, 0usize..3000, any::<u64>());
     prop_oneof![
-        12 => insert.prop_map(|(key, ttls, len, salt)| Op::Insert { key, ttls, len, salt }),
+        12 => insert.prop_map(|(key, ttls, least_ttl, len, salt)| Op::Insert { key, ttls, least_ttl, len, salt }),
         1 => (0..keys, 15_000usize..17_000, any::<u64>())
-            .prop_map(|(key, len, salt)| Op::Insert { key, ttls: vec![7], len, salt }),
+            .prop_map(|(key, len, salt)| Op::Insert { key, ttls: vec![7], least_ttl: 0, len, salt }),
         20 => (0..keys).prop_map(|key| Op::Get { key }),
         1 => (0..keys).prop_map(|key| Op::Remove { key }),
         2 => (0..keys, any::<u64>(), any::<bool>())
@@ -155,10 +196,12 @@ fn run(size: u64, seed: u64, keys: usize, ops: &[Op]) -> (Cache, usize) {
     let mut out = vec![0; BODY_MAX];
     for op in ops {
         match *op {
-            Op::Insert { key, ref ttls, len, salt } => {
+            Op::Insert { key, ref ttls, least_ttl, len, salt } => {
                 let number = key % keys;
                 let key = key_number(number, &names);
-                let made = Made::new(&key, ttls, len, salt);
+                // What has no time at all is not to be inserted.
+                let ttls: Vec<u32> = ttls.iter().map(|ttl| (*ttl).max(u32::from(least_ttl == 0))).collect();
+                let made = Made::new(&key, &ttls, len, salt).with_least_ttl(least_ttl);
                 cache.insert(now, &key, &made.answer());
                 let vetted = made.answer().vetted;
                 model.insert(number, (now, made, vetted));
@@ -187,7 +230,14 @@ fn run(size: u64, seed: u64, keys: usize, ops: &[Op]) -> (Cache, usize) {
                 let number = key_number(key % keys, &names);
                 if let Found::Hit(hit) = cache.get(now, &number, &mut out) {
                     cache.revet(&number, &hit, new);
-                    model.get_mut(&(key % keys)).expect("what was inserted").2 = new;
+                    let (_, made, vetted) = model.get_mut(&(key % keys)).expect("what was inserted");
+                    *vetted = new;
+                    if untouched {
+                        made.lifetime.ttl = made.lifetime.own_ttl;
+                    }
+                    if made.lifetime.ttl == 0 {
+                        model.remove(&(key % keys));
+                    }
                 }
             }
             Op::Advance { millis } => now = now.plus(Duration::from_millis(millis)),
@@ -420,16 +470,16 @@ fn an_answer_lives_for_its_ttl_then_is_stale_and_then_gone() {
         Found::Miss => None,
         Found::Hit(hit) => {
             let ttls = [0, 1].map(|i| u32_at(&out, usize::from(made.offsets[i])).unwrap());
-            Some((hit.is_fresh(), hit.ttl, ttls))
+            Some((hit.is_fresh(), ttls))
         }
     };
-    assert_eq!(ttls_at(5 * NANOS), Some((true, 60, [60, 90])), "a clock that is behind counts as no age");
-    assert_eq!(ttls_at(10 * NANOS), Some((true, 60, [60, 90])));
-    assert_eq!(ttls_at(11 * NANOS - 1), Some((true, 60, [60, 90])));
-    assert_eq!(ttls_at(11 * NANOS), Some((true, 59, [59, 89])));
-    assert_eq!(ttls_at(70 * NANOS - 1), Some((true, 1, [1, 31])), "never 0 while fresh");
-    assert_eq!(ttls_at(70 * NANOS), Some((false, 0, [30, 30])));
-    assert_eq!(ttls_at(170 * NANOS - 1), Some((false, 0, [30, 30])));
+    assert_eq!(ttls_at(5 * NANOS), Some((true, [60, 90])), "a clock that is behind counts as no age");
+    assert_eq!(ttls_at(10 * NANOS), Some((true, [60, 90])));
+    assert_eq!(ttls_at(11 * NANOS - 1), Some((true, [60, 90])));
+    assert_eq!(ttls_at(11 * NANOS), Some((true, [59, 89])));
+    assert_eq!(ttls_at(70 * NANOS - 1), Some((true, [1, 31])), "never 0 while fresh");
+    assert_eq!(ttls_at(70 * NANOS), Some((false, [30, 30])));
+    assert_eq!(ttls_at(170 * NANOS - 1), Some((false, [30, 30])));
     assert_eq!(ttls_at(170 * NANOS), None);
     assert_eq!(cache.counters().entries, 0, "what nobody may have makes room");
 }
@@ -462,7 +512,7 @@ fn a_ttl_over_the_limit_is_handed_out_as_the_limit() {
     let cache = Cache::new(1 << 20, 5, 1);
     let name = name("a.example");
     let mut made = Made::new(&key(&name), &[900, 20], 100, 1);
-    made.lifetime = Lifetime { ttl: 20, stale: 0, ttl_max: 20 };
+    made.lifetime = Lifetime { ttl: 20, own_ttl: 20, stale: 0, ttl_max: 20 };
     cache.insert(at(1), &key(&name), &made.answer());
     let mut out = vec![0; BODY_MAX];
     let Found::Hit(_) = cache.get(at(6), &key(&name), &mut out) else { panic!("a miss") };

@@ -80,8 +80,12 @@ impl Shard {
         let age = header.age(now);
         let age_secs = u32::try_from(age / nanos(1)).unwrap_or(u32::MAX);
         let past = age.checked_sub(nanos(u64::from(header.ttl)));
-        let most = if past.is_some() { STALE_TTL } else { u32::MAX };
-        let counted = if past.is_some() { 0 } else { age_secs };
+        let (most, counted) = match past {
+            // What they are counts for each client in another way.
+            _ if header.is_raised() => (u32::MAX, 0),
+            Some(_) => (STALE_TTL, 0),
+            None => (u32::MAX, age_secs),
+        };
         for offset in self.ring[header.ttls_at(at)].chunks_exact(2) {
             cap_ttl(copy, usize::from(u16::from_le_bytes([offset[0], offset[1]])), most, counted);
         }
@@ -90,7 +94,9 @@ impl Shard {
             len: usize::from(header.body_len),
             freshness: past.map_or(Freshness::Fresh, |past| Freshness::Stale { since: Duration::from_nanos(past) }),
             age_secs,
-            ttl: header.ttl.saturating_sub(age_secs),
+            ttl: header.ttl,
+            own_ttl: header.own_ttl,
+            stale: header.stale,
             rcode: header.rcode,
             class: header.class,
             vetted: header.vetted,
@@ -161,9 +167,12 @@ impl Shard {
     /// See [`super::Cache::revet`].
     pub(super) fn revet(&mut self, hash: u64, key: &Key<'_>, hit: &Hit, vetted: Vetted) {
         let Some(at) = self.find(hash, key) else { return };
-        let Header { stored, vetted: before, body_len, .. } = Header::read(&self.ring, at);
+        let header = Header::read(&self.ring, at);
+        let Header { stored, vetted: before, body_len, own_ttl, .. } = header;
         let is_it = hit.place == Place { at, stored } && hit.vetted == before && hit.len == usize::from(body_len);
-        if is_it {
+        if is_it && vetted.untouched && own_ttl == 0 {
+            self.drop_entry(at, &header);
+        } else if is_it {
             entry::revet(&mut self.ring, at, vetted);
         }
     }

@@ -16,6 +16,17 @@ use crate::policy::rebinding;
 use crate::policy::word::{Heard, Pass, Word};
 use crate::verdict::{Outcome, Reason};
 
+impl<'v> View<'v> {
+    /// What is said about an answer; nothing is counted.
+    pub(super) fn hear(&self, case: Case<'_>, groups: &GroupSet, response: &Response<'_>) -> Heard<'v> {
+        let subject = self.subject(case, groups);
+        match case.led {
+            Some(_) => self.running.filters().judge_led(&subject, response),
+            None => self.running.filters().judge(&subject, response),
+        }
+    }
+}
+
 impl Desk {
     /// Judges an answer, and counts what only watches. All that was heard is given back, which spares moving it.
     pub(super) fn judge_answer<'v>(
@@ -25,12 +36,14 @@ impl Desk {
         groups: &GroupSet,
         response: &Response<'_>,
     ) -> Heard<'v> {
-        let (running, name) = (view.running, &case.query.name);
-        let subject = view.subject(case, groups);
-        let heard = match case.led {
-            Some(_) => running.filters().judge_led(&subject, response),
-            None => running.filters().judge(&subject, response),
-        };
+        let heard = view.hear(case, groups, response);
+        self.count_heard(view, case, &heard);
+        heard
+    }
+
+    /// Counts what only watches, and tells of a hijack.
+    pub(super) fn count_heard(&mut self, view: &View<'_>, case: Case<'_>, heard: &Heard<'_>) {
+        let name = &case.query.name;
         if let Some(rule) = heard.monitored {
             // One that watches the question would have decided before there was an answer, and has been counted.
             if !heard.was_heard {
@@ -44,7 +57,6 @@ impl Desk {
         if heard.rebinding {
             self.would(view, case, (Outcome::Denied, Reason::Rebinding), None);
         }
-        heard
     }
 
     /// Raises the alarm when a rule has found an answer that it does not expect; not more often than anybody reads.

@@ -43,20 +43,27 @@ impl Desk {
         if let Found::Hit(hit) = &found
             && hit.is_fresh()
         {
-            return self.serve(view, admitted, &key, hit, Reason::None, out);
+            match self.serve(view, admitted, &key, (hit, Wanted::Fresh), Reason::None, out) {
+                Served::Answered => return true,
+                Served::Removed => return false,
+                Served::Over => {}
+            }
         }
         let Some(failed) = view.shared.cache.failed(view.now.at, &key.failing()) else { return false };
         if self.asks_again(view, case, &key, &failed) {
             return false;
         }
-        match &found {
-            Found::Hit(stale) => return self.serve(view, admitted, &key, stale, Reason::None, out),
-            Found::Miss if admitted.waits() && self.obey_without_answer(view, case, out) => {}
-            Found::Miss => {
-                let error = Some((ExtendedError::CachedError, failed.kind.text()));
-                let ending = (Outcome::CacheFailure, Reason::None);
-                self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, ending, out);
+        if let Found::Hit(hit) = &found {
+            match self.serve(view, admitted, &key, (hit, Wanted::Any), Reason::None, out) {
+                Served::Answered => return true,
+                Served::Removed => return false,
+                Served::Over => {}
             }
+        }
+        if !(admitted.waits() && self.obey_without_answer(view, case, out)) {
+            let error = Some((ExtendedError::CachedError, failed.kind.text()));
+            let ending = (Outcome::CacheFailure, Reason::None);
+            self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, ending, out);
         }
         true
     }
@@ -66,22 +73,23 @@ impl Desk {
         let Some(key) = key_of(case.query) else { return false };
         let Some(room) = out.room(ROOM) else { return false };
         let Found::Hit(hit) = view.shared.cache.get(view.now.at, &key, room) else { return false };
-        self.serve(view, &Admitted::again(view, case), &key, &hit, reason, out)
+        let admitted = Admitted::again(view, case);
+        self.serve(view, &admitted, &key, (&hit, Wanted::Any), reason, out) == Served::Answered
     }
 
-    /// Sends a hit that lies in the outbox's room, once the filter of the running policy has seen what is in it; false when
-    /// it has lived longer than a rule lets it, and has been forgotten.
+    /// Sends a hit that lies in the outbox's room, once the filter of the running policy has seen what is in it, unless it has
+    /// lived for as long as the rules let it for this client.
     fn serve(
         &mut self,
         view: &View<'_>,
         admitted: &Admitted<'_>,
         key: &Key<'_>,
-        hit: &Hit,
+        (hit, wanted): (&Hit, Wanted),
         reason: Reason,
         out: &mut Outbox,
-    ) -> bool {
+    ) -> Served {
         let case = admitted.case();
-        let mut len = hit.len;
+        let (mut len, mut standing) = (hit.len, hit.freshness);
         let generation = view.running.generation;
         let vetted = Vetted { generation, untouched: true };
         if hit.vetted != vetted || admitted.waits() {
@@ -91,40 +99,50 @@ impl Desk {
             let Some(Ok(response)) = &scanned else {
                 let error = Some((ExtendedError::Other, ""));
                 self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, Reason::Overload), out);
-                return true;
+                return Served::Answered;
             };
-            let heard = self.judge_answer(view, case, admitted.groups(), response);
+            let heard = view.hear(case, admitted.groups(), response);
             let additionals_at = response.additionals_at;
             let (mut ttls, ttls_len) = ([0; TTLS_MAX], response.ttls().len());
             ttls[..ttls_len].copy_from_slice(response.ttls());
+            let bounds = heard.word.bounds();
             if heard.word.is_unexpected() {
                 // A forged answer from before the rule: the true one may be had by now.
+                self.count_heard(view, case, &heard);
                 view.shared.cache.remove(key);
-                return false;
+                return Served::Removed;
             }
-            let Some(pass) = self.follow(view, case, &heard.word, out) else { return true };
+            standing = match hit.standing(view.now.at, bounds) {
+                Some(standing) if wanted == Wanted::Any || standing == Freshness::Fresh => standing,
+                Some(_) => return Served::Over,
+                None => {
+                    // It was kept for longer than its TTL for those to whom a rule gave a least one, and there is none now.
+                    if heard.word.is_untouched() {
+                        view.shared.cache.remove(key);
+                    }
+                    return Served::Over;
+                }
+            };
+            self.count_heard(view, case, &heard);
+            let Some(pass) = self.follow(view, case, &heard.word, out) else { return Served::Answered };
             if pass.untouched && hit.vetted != vetted {
                 view.shared.cache.revet(key, hit, vetted);
-            }
-            let most = pass.bounds().max;
-            if hit.ttl > most {
-                // From before the rule: it would live on for longer than the rule lets any answer live.
-                view.shared.cache.remove(key);
-                return false;
             }
             if let Some(room) = out.room(ROOM) {
                 if pass.cut {
                     len = additionals_at;
                     put_u16(room, 10, 0);
                 }
-                bound_ttls(room, &ttls[..ttls_len], TtlBounds { min: 0, max: most });
+                if hit.is_raised() || bounds != TtlBounds::NONE {
+                    change_ttls(room, &ttls[..ttls_len], |ttl| hit.ttl_of(ttl, bounds, standing));
+                }
             }
         }
         if let Some(led) = case.led {
             self.answer_led(view, case, led, len, out);
-            return true;
+            return Served::Answered;
         }
-        let (error, ending) = match (hit.freshness, hit.rcode) {
+        let (error, ending) = match (standing, hit.rcode) {
             (Freshness::Fresh, _) => (None, Outcome::CacheHit),
             (Freshness::Stale { .. }, rcode::NXDOMAIN) => {
                 (Some((ExtendedError::StaleNxdomain, "")), Outcome::CacheStale)
@@ -133,18 +151,41 @@ impl Desk {
         };
         let draft = Draft { len, rcode: hit.rcode, options: hit.options(), error, class: hit.class };
         self.deliver(view, case, &draft, ROOM, (ending, reason), out);
-        true
+        Served::Answered
     }
+}
+
+/// Which hits are good enough.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Those within their TTL.
+    Fresh,
+    /// Stale ones too.
+    Any,
+}
+
+/// What became of a hit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Served {
+    /// The query is answered.
+    Answered,
+    /// It is not good enough for this client.
+    Over,
+    /// It should not have been there, and a better one is to be asked for.
+    Removed,
 }
 
 /// Keeps the TTLs at these offsets of a message within bounds.
 pub(super) fn bound_ttls(message: &mut [u8], ttls: &[u16], bounds: TtlBounds) {
-    if bounds == TtlBounds::NONE {
-        return;
+    if bounds != TtlBounds::NONE {
+        change_ttls(message, ttls, |ttl| bounds.bound(seconds(ttl)));
     }
+}
+
+fn change_ttls(message: &mut [u8], ttls: &[u16], change: impl Fn(u32) -> u32) {
     for at in ttls.iter().map(|at| usize::from(*at)) {
-        let bounded = u32_at(message, at).map(|ttl| bounds.bound(seconds(ttl)));
-        if let (Some(ttl), Some(room)) = (bounded, message.get_mut(at..at + 4)) {
+        let changed = u32_at(message, at).map(&change);
+        if let (Some(ttl), Some(room)) = (changed, message.get_mut(at..at + 4)) {
             room.copy_from_slice(&ttl.to_be_bytes());
         }
     }

@@ -6,7 +6,7 @@ use super::memory::{bound_ttls, key_of};
 use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
 use super::{Asker, Case, Desk, View};
-use crate::cache::{self, Answer, FailureKind, Vetted};
+use crate::cache::{self, Answer, FailureKind, Lifetime, Vetted};
 use crate::dns::edns::{option, options};
 use crate::dns::letters;
 use crate::dns::query::Query;
@@ -30,6 +30,16 @@ impl View<'_> {
     fn is_failure(&self, code: u16, query: &Query<'_>) -> bool {
         let by_resolver = query.rd && self.running.policy.server.profile == Profile::Recursive;
         code == rcode::SERVFAIL || code == rcode::REFUSED && by_resolver
+    }
+}
+
+impl View<'_> {
+    /// How long a vetted answer may be kept, if at all.
+    fn lifetime(&self, case: Case<'_>, vetted: &VettedAnswer<'_, '_, '_>) -> Option<Lifetime> {
+        let VettedAnswer { response, pass } = vetted;
+        let policy = &self.running.policy;
+        let least_ttl = if pass.untouched { 0 } else { policy.filter.least_ttl(&case.query.name, response) };
+        cache::lifetime(response, &policy.server.cache, least_ttl)
     }
 }
 
@@ -237,11 +247,11 @@ impl Desk {
         let bounds = vetted.pass.bounds();
         let ttls = response.ttls();
         let ttls = &ttls[..ttls.partition_point(|at| usize::from(*at) < len)];
-        bound_ttls(&mut room[..len], ttls, bounds);
-        if let Some(led) = case.led.filter(|_| !opt_cut) {
-            return self.answer_led(view, case, led, len, out);
-        }
         if !opt_cut {
+            bound_ttls(&mut room[..len], ttls, bounds);
+            if let Some(led) = case.led {
+                return self.answer_led(view, case, led, len, out);
+            }
             return self.send_as_is(view, case, len, &class, out);
         }
         if vetted.pass.cut {
@@ -256,7 +266,7 @@ impl Desk {
         if first
             && let Some(key) = key_of(case.query)
             && cacheable_options
-            && let Some(lifetime) = cache::lifetime(response, &view.running.policy.server.cache, bounds)
+            && let Some(lifetime) = view.lifetime(case, vetted)
         {
             let vetted = Vetted { generation: view.running.generation, untouched: vetted.pass.untouched };
             let answer = Answer {
@@ -270,6 +280,8 @@ impl Desk {
             };
             view.shared.cache.insert(view.now.at, &key, &answer);
         }
+        // Not before: what is kept is for others too, whom other rules may speak about.
+        bound_ttls(&mut room[..len], ttls, bounds);
         if let Some(led) = case.led {
             return self.answer_led(view, case, led, len, out);
         }

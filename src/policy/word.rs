@@ -32,10 +32,14 @@ pub struct Pass<'f> {
 impl Pass<'_> {
     /// The bounds of its TTLs.
     pub fn bounds(&self) -> TtlBounds {
-        match self.ttl.map(|rule| &rule.action) {
-            Some(Action::Ttl(bounds)) => *bounds,
-            _ => TtlBounds::NONE,
-        }
+        bounds_of(self.ttl)
+    }
+}
+
+fn bounds_of(rule: Option<&Rule>) -> TtlBounds {
+    match rule.map(|rule| &rule.action) {
+        Some(Action::Ttl(bounds)) => *bounds,
+        _ => TtlBounds::NONE,
     }
 }
 
@@ -54,6 +58,19 @@ pub enum Word<'f> {
 }
 
 impl Word<'_> {
+    /// The bounds of the TTLs of the answer, whether it passes or not.
+    pub fn bounds(&self) -> TtlBounds {
+        match self {
+            Self::Pass(Pass { ttl, .. }) | Self::Rule(Decision { ttl, .. }, _) => bounds_of(*ttl),
+            Self::Rebinding | Self::Unread => TtlBounds::NONE,
+        }
+    }
+
+    /// Whether no rule speaks about any part of the answer for anybody.
+    pub fn is_untouched(&self) -> bool {
+        matches!(self, Self::Pass(Pass { untouched: true, .. }))
+    }
+
     /// Whether it is withheld for not being the answer that was expected.
     pub fn is_unexpected(&self) -> bool {
         matches!(self, Self::Rule(Decision { rule: Some(Rule { action: Action::Expect(_), .. }), .. }, _))

@@ -7,7 +7,7 @@
 use super::action::Expectation;
 use super::decide::Stage;
 use super::index::wanted;
-use super::{Action, Decision, Filter, Matched, Rule, Subject};
+use super::{Action, Decision, Filter, LeastTtls, Matched, Rule, Subject};
 use crate::dns::name::Name;
 use crate::dns::response::Response;
 use crate::policy::Mode;
@@ -73,7 +73,7 @@ impl Filter {
         }
         let besides = &*self.besides;
         let is_on = |rule: usize| self.rules[rule].mode != Mode::Off;
-        if self.names_for_the_answer(name) {
+        if besides.bounds_by_client || self.names_for_the_answer(name) {
             return false;
         }
         if !besides.responses.is_empty() {
@@ -102,6 +102,27 @@ impl Filter {
             !found
         });
         found
+    }
+
+    /// The largest `min` in seconds of the rules that may bound the TTLs of an answer to `name`, whoever asks and whenever; 0
+    /// when none has one. Of rules that do not go by names, all count. Costs as much as [`Self::is_answer_untouched`].
+    pub fn least_ttl(&self, name: &Name, response: &Response<'_>) -> u32 {
+        let LeastTtls { by_name, mut besides } = self.besides.least_ttls;
+        if by_name > besides {
+            self.raise_least_ttl(name, &mut besides);
+            response.chain(&mut |target| self.raise_least_ttl(target, &mut besides));
+        }
+        besides
+    }
+
+    fn raise_least_ttl(&self, name: &Name, least: &mut u32) {
+        self.index.table.suffixes_of(name.as_wire(), |hit| {
+            let members = self.index.sets.members(hit.value).iter();
+            for member in members.filter(|member| member.reach() & wanted(hit.at) != 0) {
+                *least = (*least).max(self.rules[member.rule()].least_ttl());
+            }
+            true
+        });
     }
 
     /// The decision about an answer to `subject`: the earliest stage at which a rule decides. No budget is asked: that was

@@ -89,8 +89,20 @@ struct Besides {
     waited_for: Vec<u32>,
     /// Some rule is of the answer, by its trigger or by what it does.
     of_the_answer: bool,
+    /// Some rule bounds the TTLs of whatever its clients ask for.
+    bounds_by_client: bool,
+    least_ttls: LeastTtls,
     /// When rules end, in milliseconds since 1970-01-01 UTC, in order.
     ends_ms: Vec<u64>,
+}
+
+/// The largest `min` of all rules with the action `ttl`, in seconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct LeastTtls {
+    /// Of those that go by names.
+    by_name: u32,
+    /// Of all others.
+    besides: u32,
 }
 
 impl Filter {
@@ -278,6 +290,13 @@ impl Besides {
         let is_of_the_answer = |rule: &Rule| {
             rule.mode != Mode::Off && (rule.trigger.is_of_the_answer() || rule.action.is_about_the_answer())
         };
+        let bounds_by_client = |rule: &Rule| {
+            rule.mode != Mode::Off && rule.trigger == TriggerKind::Client && matches!(rule.action, Action::Ttl(_))
+        };
+        let least_ttl = |by_name: bool| {
+            let those = rules.iter().filter(|rule| (rule.trigger == TriggerKind::Name) == by_name);
+            those.map(Rule::least_ttl).max().unwrap_or(0)
+        };
         let mut ends_ms: Vec<u64> = rules.iter().filter_map(|rule| rule.scope.expires_ms).collect();
         ends_ms.sort_unstable();
         ends_ms.dedup();
@@ -288,6 +307,8 @@ impl Besides {
             ns_addresses: holders(TriggerKind::NsAddress),
             waited_for: waited_for(rules),
             of_the_answer: rules.iter().any(is_of_the_answer),
+            bounds_by_client: rules.iter().any(bounds_by_client),
+            least_ttls: LeastTtls { by_name: least_ttl(true), besides: least_ttl(false) },
             ends_ms,
         };
         Ok((besides, folded))

@@ -109,6 +109,14 @@ impl Rule {
         self.mode == Mode::Monitor || self.action == Action::Monitor
     }
 
+    /// The least TTL that it gives to whom it speaks about, in seconds; 0: none.
+    pub(super) fn least_ttl(&self) -> u32 {
+        match self.action {
+            Action::Ttl(bounds) if self.mode == Mode::Enforce => bounds.min,
+            _ => 0,
+        }
+    }
+
     /// Whether it speaks about a subject that sets it off.
     pub(super) fn speaks(&self, subject: &Subject<'_>) -> bool {
         self.silent_because(subject).is_none()

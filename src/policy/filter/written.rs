@@ -127,21 +127,8 @@ fn refuse_pair(t: &Table<'_>, action: &Action, kind: Option<TriggerKind>) {
         Action::Expect(_) if kind != TriggerKind::Name => {
             refuse(kind.key(), text!("expect says which answers are right for names: use names or list"));
         }
-        Action::Ttl(_) => {
-            if kind == TriggerKind::Client {
-                refuse(kind.key(), shared());
-            }
-            for key in ["groups", "transport"].into_iter().filter(|key| t.has(key)) {
-                refuse(key, shared());
-            }
-        }
         _ => {}
     }
-}
-
-/// Why a TTL cannot be for some clients only.
-pub(super) fn shared() -> Text {
-    text!("all clients share the cache, so a TTL is for all of them")
 }
 
 fn read_qtypes(t: &Table<'_>) -> Option<Vec<u16>> {

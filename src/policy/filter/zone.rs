@@ -16,7 +16,7 @@ use super::lists::{self, NameList, Parsed, Reading, Unreadable};
 use super::rpz::Summary;
 use super::sets::{BELOW, FREE_BELOW, FREED, RuleRef, SELF};
 use super::shadow::{self, Overlaps};
-use super::written::{WrittenRule, WrittenTrigger, is_wide, read_groups, shared};
+use super::written::{WrittenRule, WrittenTrigger, is_wide, read_groups};
 use super::{Action, Filter, Folded, RULES_MAX, Rule, Trigger, TriggerKind};
 use crate::language::text;
 use crate::policy::Mode;
@@ -132,10 +132,6 @@ impl Zones<'_> {
             written.scope.zone_schedules = zone_schedules;
             written.scope.expires_ms = [written.scope.expires_ms, zone_expires].into_iter().flatten().min();
             written.mode = stricter(mode, written.mode);
-            if groups.is_some() && matches!(written.action, Action::Ttl(_)) {
-                let message = text!("action ttl cannot be had in a zone with groups");
-                self.context.faults.add(Code::Conflict, &table.place_of("action"), message, shared());
-            }
             self.rule(&table, written, &title, number);
         }
         self.report_partial(before);

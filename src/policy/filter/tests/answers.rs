@@ -99,7 +99,7 @@ fn random_written(rng: &mut StdRng, number: usize, zone: usize) -> Written {
     let action = match rng.random_range(0..10) {
         0 | 1 => Action::Allow,
         2 => Action::Monitor,
-        3 if kind != TriggerKind::Client => Action::Ttl(TtlBounds { min: 0, max: 60 }),
+        3 => Action::Ttl(TtlBounds { min: 20 * rng.random_range(0..4), max: 60 }),
         4 if kind == TriggerKind::Name => Action::Expect(Arc::new(random_expectation(rng))),
         _ => Action::Nxdomain,
     };
@@ -253,7 +253,7 @@ fn naive<'w>(rules: &'w [Written], said: &Said, client: IpAddr, qtype: u16, answ
 fn every_judgement_is_that_of_the_naive_judge() {
     let seed = seed();
     let mut rng = StdRng::seed_from_u64(seed);
-    let (mut decided, mut waited, mut by_kind) = (0, 0, [0; 5]);
+    let (mut decided, mut waited, mut raised, mut by_kind) = (0, 0, 0, [0; 5]);
     for _ in 0..400 {
         let mut zone = 0;
         let rules: Vec<_> = (0..rng.random_range(1..14))
@@ -292,6 +292,11 @@ fn every_judgement_is_that_of_the_naive_judge() {
                 let guarded = matches!(answer.rule.map(|rule| &rule.action), Some(Action::Expect(_)));
                 assert!(one == other || guarded, "{one:?} {other:?} {said:?} seed {seed}: {rules:#?}");
             }
+            let (of_rule, least) =
+                (answer.ttl.map_or(0, Rule::least_ttl), filter.least_ttl(&said.stages[0], &response));
+            let most = rules.iter().map(|written| written.rule.least_ttl()).max().unwrap_or(0);
+            assert!((of_rule..=most).contains(&least), "{of_rule} {least} {most} {said:?} seed {seed}: {rules:#?}");
+            raised += usize::from(of_rule > 0);
             if filter.is_answer_untouched(&said.stages[0], &response) && !question.waits {
                 let (one, other) = (question.rule.map(|rule| &rule.id), answer.rule.map(|rule| &rule.id));
                 assert_eq!(
@@ -305,5 +310,6 @@ fn every_judgement_is_that_of_the_naive_judge() {
             answer.rule.into_iter().for_each(|rule| by_kind[rule.trigger as usize] += 1);
         }
     }
+    assert!(raised > 300, "{raised}");
     assert!(decided > 3_000 && waited > 100 && by_kind.iter().all(|n| *n > 50), "{decided} {waited} {by_kind:?}");
 }

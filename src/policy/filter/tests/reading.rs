@@ -239,8 +239,6 @@ fn triggers_and_actions_that_do_not_go_together_are_refused() {
         ("names = [\"a.example\"]\naction = \"ttl\"\nrto = \"30m\"\nmax = \"1m\"", "5:7 E-CONFLICT"),
         ("names = [\"a.example\"]\naction = \"ttl\"\nmin = \"10m\"\nrto = \"10m\"", "5:7 E-RANGE"),
         ("names = [\"a.example\"]\naction = \"ttl\"\nmin = 60", "5:7 E-TYPE"),
-        ("names = [\"a.example\"]\naction = \"ttl\"\nmax = \"1m\"\ngroups = [\"@branches\"]", "6:10 E-CONFLICT"),
-        ("clients = [\"::1\"]\naction = \"ttl\"\nmax = \"1m\"", "3:11 E-CONFLICT"),
         ("names = [\"a.example\"]\naction = \"expect\"", "1:1 E-MISSING-KEY"),
         ("names = [\"a.example\"]\naction = \"expect\"\nanswers = []", "5:11 E-EMPTY"),
         ("names = [\"a.example\"]\naction = \"expect\"\nanswers = [\"a..b\"]", "5:12 E-NAME"),
@@ -295,6 +293,13 @@ fn every_trigger_and_action_is_read() {
         action = "ttl"
         min = "10s"
         rto = "30m"
+        groups = ["@branches"]
+        transport = "udp"
+        [[rule]]
+        id = "brief"
+        clients = ["10.7.0.0/16"]
+        action = "ttl"
+        max = "1m"
         [[rule]]
         id = "guard"
         names = ["portal.corp.test"]
@@ -316,6 +321,7 @@ fn every_trigger_and_action_is_read() {
             ("from-where", TriggerKind::NsAddress, "data"),
             ("less", TriggerKind::Name, "shed"),
             ("fresh", TriggerKind::Name, "ttl"),
+            ("brief", TriggerKind::Client, "ttl"),
             ("guard", TriggerKind::Name, "expect"),
         ]
     );
@@ -323,7 +329,7 @@ fn every_trigger_and_action_is_read() {
     assert_eq!(filter.rules()[0].action, Action::Limit(Limit { budget: budget(5, 5), per: Per::Client }));
     assert_eq!(filter.rules()[4].action, Action::Shed(budget(200, 50)));
     assert_eq!(filter.rules()[5].action, Action::Ttl(TtlBounds { min: 10, max: 900 }));
-    let Action::Expect(expectation) = &filter.rules()[6].action else { panic!("expect") };
+    let Action::Expect(expectation) = &filter.rules()[7].action else { panic!("expect") };
     assert!(expectation.networks.contains("203.0.113.9".parse().unwrap()));
     assert!(expectation.networks.contains("10.1.1.1".parse().unwrap()), "a group of clients");
     assert!(expectation.admits_target(&name("x.cdn.example")) && !expectation.admits_target(&name("x.lb.example")));

@@ -7,7 +7,7 @@
 //! | `data` | `records = ["A 10.0.0.1", "TXT \"x\""]`, or `cname = "garden.example"`, `"*.garden.example"` |
 //! | `shed` | `budget = { qps = 200, burst = 200 }`, of all names of the rule together |
 //! | `limit` | `qps = 5`, `burst`, `per = "client"` (the default; IPv6: each /64) or `"subtree"` |
-//! | `ttl` | `min`, `max`, or `rto`: durations; an `rto` caps at its half |
+//! | `ttl` | `min`, `max`, or `rto`: durations; an `rto` caps at its half; for those alone whom the rule is for |
 //! | `expect` | `answers = ["203.0.113.0/24", "cdn.example"]`, `else = "servfail"` |
 //!
 //! A `data` rule answers each type with its records of that type, and NODATA for the others; with a `cname` it answers every
