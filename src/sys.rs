@@ -90,7 +90,7 @@ impl Receiver {
         receiver
     }
 
-    /// Points header `i` at its buffers and gives them their full lengths, which the kernel overwrites with what it used.
+    /// Points header `i` at its buffers.
     fn prepare(&mut self, i: usize) {
         let ring = self.ring.as_ptr();
         // SAFETY: `ring` is a live allocation of a `Ring`, zeroed at birth, which is a valid value of all its fields; `i`
@@ -105,10 +105,20 @@ impl Receiver {
             (*header).msg_flags = 0;
             if self.named {
                 (*header).msg_name = (&raw mut (*ring).names[i]).cast();
-                (*header).msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
                 (*header).msg_control = (&raw mut (*ring).controls[i]).cast();
-                (*header).msg_controllen = CONTROL_LEN as _;
+                self.renew(i);
             }
+        }
+    }
+
+    /// Gives header `i` the full lengths that the kernel overwrites with what it used: all that differs from call to call.
+    fn renew(&mut self, i: usize) {
+        let ring = self.ring.as_ptr();
+        // SAFETY: as in `prepare`.
+        unsafe {
+            let header = &raw mut (*ring).headers[i].msg_hdr;
+            (*header).msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            (*header).msg_controllen = CONTROL_LEN as _;
         }
     }
 
@@ -118,8 +128,10 @@ impl Receiver {
     /// # Errors
     /// `WouldBlock` when nothing is queued; a connected socket also reports what ICMP said, `ConnectionRefused` above all.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        for i in 0..self.used {
-            self.prepare(i);
+        if self.named {
+            for i in 0..self.used {
+                self.renew(i);
+            }
         }
         self.used = 0;
         // SAFETY: the headers and all they point to live as long as `self`, are exclusively ours during the call (`&mut

@@ -3,6 +3,7 @@
 
 use super::Core;
 use super::crowd::Batch;
+use super::gather::{GATHER, Gatherer, Next};
 use super::sieve::{self, Caught};
 use super::strangers::Strangers;
 use super::tally::Event;
@@ -129,6 +130,7 @@ async fn serve<C: Core>(worker: Rc<Worker<C>>, listener: Rc<Listener>) {
     // On a connected socket this would be wrong: there a batch also ends at an error that ICMP reported.
     let mut emptied = false;
     let mut errors = 0;
+    let mut gatherer = Gatherer::default();
     loop {
         let received = listener.socket.async_io(Interest::READABLE, || {
             if std::mem::take(&mut emptied) {
@@ -139,9 +141,15 @@ async fn serve<C: Core>(worker: Rc<Worker<C>>, listener: Rc<Listener>) {
         match received.await {
             Ok(count) => {
                 errors = 0;
-                hand_over(&worker, &listener, count);
-                emptied = count < BATCH;
-                if !emptied {
+                let silent = hand_over(&worker, &listener, count);
+                let owing = worker.core.borrow().in_flight() > 0;
+                let next = gatherer.judge(count, silent, owing);
+                emptied = next == Next::Wait;
+                if matches!(next, Next::Gather | Next::GatherAndGiveWay) {
+                    // The thread and not the task: the runtime's sleeps are of a millisecond at least.
+                    std::thread::sleep(GATHER);
+                }
+                if matches!(next, Next::GiveWay | Next::GatherAndGiveWay) {
                     // Under a flood the responses of upstreams, the connections and the clock get their turns too.
                     yield_now().await;
                 }
@@ -157,8 +165,8 @@ async fn serve<C: Core>(worker: Rc<Worker<C>>, listener: Rc<Listener>) {
     }
 }
 
-/// A batch of at least one.
-fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize) {
+/// A batch of at least one. Whether nothing is to be sent for any of it.
+fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize) -> bool {
     let batch = worker.queries.borrow();
     worker.turn(|turn| {
         let delay = waited(turn.wall(), batch.datagram(0).arrived_unix);
@@ -193,7 +201,8 @@ fn hand_over<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener, count: usize)
             }
         }
         worker.review_sources(turn);
-    });
+        turn.is_silent()
+    })
 }
 
 /// How long a datagram lay in its socket; zero when the wall clock went back meanwhile.
@@ -212,7 +221,9 @@ pub(super) async fn empty<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener) 
     loop {
         let received = worker.queries.borrow_mut().receive(listener.as_fd());
         match received {
-            Ok(count) => hand_over(worker, listener, count),
+            Ok(count) => {
+                hand_over(worker, listener, count);
+            }
             Err(error) if error.kind() == WouldBlock => return,
             Err(_) => worker.tally.one(Event::UdpErrors),
         }

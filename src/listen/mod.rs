@@ -9,7 +9,7 @@
 //! | `workers`, `bind` | the control side: start, listeners, drain; sockets and why they could not be had |
 //! | `worker` | one thread: what it holds, its tasks, and one batch through the core |
 //! | `post` | what the core wants sent, sorted by socket |
-//! | `datagrams`, `links` | UDP listeners; UDP sockets toward upstreams |
+//! | `datagrams`, `gather`, `links` | UDP listeners, and when they read; UDP sockets toward upstreams |
 //! | `strain`, `heavy`, `sieve`, `overload` | whether a worker keeps up, who floods it, and thinning that in the kernel |
 //! | `crowd`, `strangers`, `rush` | a flood from everywhere: how many strangers pass, how the kernel tells them, what is told |
 //! | `accept`, `connection`, `connections` | TCP listeners and connections (RFC 7766); which goes when there is no room |
@@ -27,6 +27,7 @@ mod crowd;
 mod datagrams;
 mod frames;
 mod gate;
+mod gather;
 mod heavy;
 mod links;
 mod overload;

@@ -18,6 +18,7 @@ use crate::gateway::Client;
 use crate::gateway::outbox::Outbox;
 use crate::policy::server::TcpLimits;
 use crate::sys::Receiver;
+use crate::sys::thread::wake_on_time;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -111,6 +112,7 @@ pub(super) struct Worker<C: Core> {
 /// What kept the runtime from being built or the sockets from being registered; nothing has been served then.
 pub(super) fn run<C: Core>(birth: Birth, core: C, ready: std::sync::mpsc::Sender<io::Result<()>>) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
+    wake_on_time();
     let runtime = match builder.enable_io().enable_time().build_local(Default::default()) {
         Ok(runtime) => runtime,
         Err(error) => return drop(ready.send(Err(error))),
@@ -236,6 +238,11 @@ impl<C: Core> Turn<'_, C> {
     /// The core, for what the drivers ask it.
     pub(super) fn core(&mut self) -> &mut C {
         self.core
+    }
+
+    /// Whether nothing waits to be sent.
+    pub(super) fn is_silent(&self) -> bool {
+        self.outbox.messages().is_empty()
     }
 
     fn tick(&mut self) {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::net::{SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use weir::listen::{Event, StartError};
 
 /// Sends `count` queries, at most 50 unanswered at a time, and waits for all answers.
@@ -78,6 +78,36 @@ fn a_flood_is_read_in_full_batches_and_nothing_of_it_stays_behind() {
         echo(&client, 1);
     }
     assert_eq!(workers.count(Event::UdpQueries), 50 * 49 / 2 * 3 + 50);
+    end(workers);
+}
+
+#[test]
+fn a_query_beside_a_flood_that_is_dropped_in_silence_is_answered_at_once() {
+    let (workers, _, server) = start(1, limits());
+    let is_over = AtomicBool::new(false);
+    let mut times: Vec<Duration> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let flooder = udp_client(server);
+            while !is_over.load(SeqCst) {
+                // Short batches for most of the time: more of each gather.
+                (0..16).for_each(|id| drop(flooder.send(&query(id, order::DROP, 0, 0))));
+                std::thread::sleep(Duration::from_micros(20));
+            }
+        });
+        let client = udp_client(server);
+        let ask = |id| {
+            let begin = Instant::now();
+            client.send(&query(id, order::ECHO, 1, 2)).unwrap();
+            assert_eq!(answered(&client, 1), [id].into());
+            begin.elapsed()
+        };
+        let times = (0..500).map(ask).collect();
+        is_over.store(true, SeqCst);
+        times
+    });
+    times.sort_unstable();
+    // Gathered is for 50 us; the bound is one for cores that are shared.
+    assert!(times[250] < Duration::from_millis(3), "the median is {:?}, the longest {:?}", times[250], times[499]);
     end(workers);
 }
 
