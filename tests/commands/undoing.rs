@@ -151,7 +151,7 @@ fn an_apply_that_is_not_confirmed_goes_back_by_itself() {
     wait_until("it goes back", || refused(address) == [true, false]);
     wait_until("it is on record", || how(&place) == [How::AutoRollback, How::Apply, How::Start]);
     assert_eq!(files(&place), ["access.toml", "filters/10-test.toml", "gateway.toml"]);
-    assert_eq!(status(&place).unconfirmed, None);
+    wait_until("nothing waits any more", || status(&place).unconfirmed.is_none());
     wait_until("it is audited", || {
         fs::read_to_string(place.path("state/audit.jsonl")).unwrap().contains("\"event\":\"auto-rollback\"")
     });
