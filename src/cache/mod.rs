@@ -15,6 +15,8 @@ mod shard;
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod spans;
 
 pub use failures::{Failed, FailureKind};
 pub use lifetime::{Lifetime, lifetime};
