@@ -81,7 +81,7 @@ impl<'p> Query<'p> {
         Ok(query)
     }
 
-    /// What stands behind the question, for [`Self::read`].
+    /// What stands behind the question, for when it is read again.
     pub fn records(&self) -> Records {
         Records { edns: self.edns.clone(), signed: self.signed }
     }
