@@ -3,13 +3,15 @@
 
 mod scene;
 
+use scene::answers::{keep, key};
 use scene::names::{listed, named, scattered};
+use scene::packets::{QUERY, RESPONSE};
 use scene::{GATEWAY, Scene};
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
-use weir::cache::{Answer, BODY_MAX, Cache, Flags, Found, Key, Lifetime, Vetted};
+use weir::cache::{BODY_MAX, Cache, Found};
 use weir::clock::{Moment, Now};
 use weir::dns::edns::ExtendedError;
 use weir::dns::name::Name;
@@ -23,7 +25,7 @@ use weir::policy::cookies::{CookieJar, CookieMode, CookiePolicy, Secret, Standin
 use weir::policy::document::Files;
 use weir::policy::filter::lists::{Reading, parse};
 use weir::policy::filter::{Action, Filter, Rule, Subject};
-use weir::policy::rrl::{ResponseClass, RrlTable};
+use weir::policy::rrl::RrlTable;
 use weir::policy::schedules::ActiveSet;
 use weir::policy::source::{SourceLimit, SourceTables, SourceVerdict};
 use weir::policy::{Options, Policy, load_files};
@@ -105,17 +107,6 @@ fn policy(files: &[(&'static str, &str)]) -> Policy {
 fn at(round: u64) -> Moment {
     Moment::from_nanos(1_000_000_000 + round * 1_000)
 }
-
-/// `www.example.com. A` with an OPT that carries a client cookie, as dig sends it.
-const QUERY: &[u8] = b"\x12\x34\x01\x20\0\x01\0\0\0\0\0\x01\x03wWw\x07eXample\x03com\0\0\x01\0\x01\
-\0\0\x29\x04\xd0\0\0\x80\0\0\x0c\0\x0a\0\x08abcdefgh";
-
-/// A CNAME, two addresses and an OPT.
-const RESPONSE: &[u8] = b"\x12\x34\x81\x80\0\x01\0\x03\0\0\0\x01\x03wWw\x07eXample\x03com\0\0\x01\0\x01\
-\xc0\x0c\0\x05\0\x01\0\0\x01\x2c\0\x07\x04edge\xc0\x10\
-\xc0\x2d\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01\
-\xc0\x2d\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x02\
-\0\0\x29\x04\xd0\0\0\x80\0\0\0";
 
 fn scan_query() -> Operation {
     Box::new(|_| Query::scan(black_box(QUERY)).is_ok_and(|query| !black_box(&query).signed))
@@ -216,31 +207,11 @@ fn filter(is_listed: bool, asked: fn(u64) -> String) -> Operation {
     })
 }
 
-fn key(name: &Name) -> Key<'_> {
-    Key { name, qtype: 1, qclass: 1, flags: Flags::RD, client_subnet: &[] }
-}
-
 /// A cache with an answer of 148 bytes for each of these names.
 fn filled(names: &[Name]) -> Cache {
     let cache = Cache::new(64 << 20, 1, 8);
-    names.iter().for_each(|name| insert(&cache, name));
+    names.iter().for_each(|name| keep(&cache, at(0), name));
     cache
-}
-
-fn insert(cache: &Cache, name: &Name) {
-    let mut body = [0; 148];
-    body[12..12 + name.as_wire().len()].copy_from_slice(name.as_wire());
-    body[12 + name.as_wire().len()..][..4].copy_from_slice(&[0, 1, 0, 1]);
-    let answer = Answer {
-        body: &body,
-        options: &[],
-        ttls: &[60, 76, 92, 108],
-        lifetime: Lifetime { ttl: 3600, own_ttl: 3600, stale: 3600, ttl_max: 86_400 },
-        rcode: 0,
-        class: ResponseClass::default(),
-        vetted: Vetted::default(),
-    };
-    cache.insert(at(0), &key(name), &answer);
 }
 
 fn cached_name(number: u64) -> String {
@@ -261,7 +232,7 @@ fn cache_insert() -> Operation {
     let names = named(CACHED, cached_name);
     let cache = filled(&names);
     Box::new(move |round| {
-        insert(&cache, &names[scattered(round, CACHED) as usize]);
+        keep(&cache, at(0), &names[scattered(round, CACHED) as usize]);
         true
     })
 }

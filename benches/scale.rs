@@ -6,6 +6,7 @@
 
 mod scene;
 
+use scene::answers::{keep, key};
 use scene::names::{listed, named, scattered};
 use scene::{GATEWAY, Scene};
 use std::fmt::Write as _;
@@ -13,14 +14,13 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
-use weir::cache::{Answer, BODY_MAX, Cache, Flags, Found, Key, Lifetime, Vetted};
+use weir::cache::{BODY_MAX, Cache, Found};
 use weir::clock::Moment;
 use weir::dns::name::Name;
 use weir::policy::clients::GroupSet;
 use weir::policy::document::Files;
 use weir::policy::filter::lists::{Reading, parse};
 use weir::policy::filter::{Action, Filter, Rule, Subject};
-use weir::policy::rrl::ResponseClass;
 use weir::policy::schedules::ActiveSet;
 use weir::policy::{Options, load_files};
 
@@ -82,10 +82,6 @@ fn names(size: u64) -> Vec<f64> {
     })
 }
 
-fn key(name: &Name) -> Key<'_> {
-    Key { name, qtype: 1, qclass: 1, flags: Flags::RD, client_subnet: &[] }
-}
-
 /// A hit, with the answer copied out.
 fn answers(size: u64) -> Vec<f64> {
     let text = |number: u64| format!("host{number}.zone{}.example", number % 997);
@@ -93,20 +89,7 @@ fn answers(size: u64) -> Vec<f64> {
     let now = Moment::from_nanos(1_000_000_000);
     for number in 0..size {
         let name = Name::from_text(&text(number)).expect("a plain name");
-        let mut body = [0; 148];
-        let end = 12 + name.as_wire().len();
-        body[12..end].copy_from_slice(name.as_wire());
-        body[end..end + 4].copy_from_slice(&[0, 1, 0, 1]);
-        let answer = Answer {
-            body: &body,
-            options: &[],
-            ttls: &[60, 76, 92, 108],
-            lifetime: Lifetime { ttl: 3600, own_ttl: 3600, stale: 3600, ttl_max: 86_400 },
-            rcode: 0,
-            class: ResponseClass::default(),
-            vetted: Vetted::default(),
-        };
-        cache.insert(now, &key(&name), &answer);
+        keep(&cache, now, &name);
     }
     assert_eq!(cache.counters().entries, size, "the cache holds all of them");
     let asked = named(QUERIES, |number| text(scattered(number, size)));

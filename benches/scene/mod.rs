@@ -1,7 +1,11 @@
 //! A worker's core without sockets, as the benchmarks of the whole core drive it: many clients ask, an upstream answers.
 
 #[allow(dead_code, reason = "not each benchmark needs it")]
+pub(crate) mod answers;
+#[allow(dead_code, reason = "not each benchmark needs it")]
 pub(crate) mod names;
+#[allow(dead_code, reason = "not each benchmark needs it")]
+pub(crate) mod packets;
 
 use std::hint::black_box;
 use std::net::SocketAddr;

@@ -298,30 +298,13 @@ fn read_clients(t: &Table<'_>, groups: &Groups) -> NetworkSet {
 mod tests {
     use super::*;
     use crate::dns::class;
-    use crate::policy::document::{Files, probe};
-    use crate::policy::feeds::{Copies, Feeds};
-    use crate::policy::schedules::{ScheduleSet, Schedules};
+    use crate::policy::document::probe;
+    use crate::policy::schedules::ScheduleSet;
 
     const PLAIN: Asked = Asked { opcode: opcode::QUERY, qtype: rtype::A, qclass: class::IN };
 
     fn read(text: &str) -> (Access, Vec<String>) {
-        let (server, files) = (probe::server(""), Files::default());
-        probe::read(text, |t| {
-            let clients = t.table("clients");
-            let (groups, schedules) = (Groups::read(&clients), Schedules::read(&clients));
-            let (feeds, copies) = (Feeds::default(), Copies::default());
-            let context = Context {
-                server: &server,
-                groups: &groups,
-                files: &files,
-                feeds: &feeds,
-                copies: &copies,
-                schedules: &schedules,
-                faults: t.faults(),
-                unix_ms: 1_000,
-            };
-            Access::read(t, &context)
-        })
+        probe::read_within(&probe::server(""), 1_000, text, Access::read)
     }
 
     fn access(text: &str) -> Access {

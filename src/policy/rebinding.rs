@@ -98,32 +98,15 @@ fn embedded(address: IpAddr) -> Option<Ipv4Addr> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::clients::Groups;
-    use super::super::document::{Files, probe};
+    use super::super::document::probe;
     use super::*;
-    use crate::policy::feeds::{Copies, Feeds};
-    use crate::policy::schedules::Schedules;
 
     const GATEWAY: &str =
         "[[upstream]]\naddress = \"192.0.2.1\"\n[[route]]\nzone = \"corp.example\"\npool = \"default\"\n";
 
     fn read(profile: &str, text: &str) -> (RebindingPolicy, Vec<String>) {
         let server = probe::server(&format!("profile = \"{profile}\"\n{GATEWAY}"));
-        let (groups, files) = (Groups::default(), Files::default());
-        probe::read(text, |t| {
-            let (feeds, copies, schedules) = (Feeds::default(), Copies::default(), Schedules::default());
-            let context = Context {
-                server: &server,
-                groups: &groups,
-                files: &files,
-                feeds: &feeds,
-                copies: &copies,
-                schedules: &schedules,
-                faults: t.faults(),
-                unix_ms: 0,
-            };
-            RebindingPolicy::read(t, &context)
-        })
+        probe::read_within(&server, 0, text, RebindingPolicy::read)
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! For unit tests of whoever reads a section: a text in, the value and the faults out.
 
 use super::toml_file::{TomlFile, TomlText};
-use super::{Faults, Files, Report, Table};
+use super::{Context, Faults, Files, Report, Table};
+use crate::policy::clients::Groups;
+use crate::policy::feeds::{Copies, Feeds};
+use crate::policy::schedules::Schedules;
 use crate::policy::server::{Server, Surroundings};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,6 +22,32 @@ pub(crate) fn read<T>(text: &str, read: impl FnOnce(&Table<'_>) -> T) -> (T, Vec
     let report = Report::new(faults, &files);
     let lines = report.faults.iter().map(|fault| format!("{}:{} {}", fault.line, fault.column, fault.code));
     (value, lines.collect())
+}
+
+/// As [`read`], for who needs what else is in force at a moment: `clients` in the text, and gateway.toml as it was read.
+pub(crate) fn read_within<T>(
+    server: &Server,
+    unix_ms: u64,
+    text: &str,
+    read_one: impl FnOnce(&Table<'_>, &Context<'_>) -> T,
+) -> (T, Vec<String>) {
+    read(text, |t| {
+        let clients = t.table("clients");
+        let (groups, schedules) = (Groups::read(&clients), Schedules::read(&clients));
+        let (files, feeds, copies) = (Files::default(), Feeds::default(), Copies::default());
+        let faults = t.faults();
+        let context = Context {
+            server,
+            groups: &groups,
+            files: &files,
+            feeds: &feeds,
+            copies: &copies,
+            schedules: &schedules,
+            faults,
+            unix_ms,
+        };
+        read_one(t, &context)
+    })
 }
 
 /// What the readers asked for: by file, dotted path of the table, and key.
