@@ -11,7 +11,7 @@ use super::samples::Sample;
 use crate::clock::Moment;
 use crate::dns::name::Name;
 use crate::verdict::Reason;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// The slices of the time that is remembered.
@@ -68,11 +68,20 @@ impl Remembered {
     }
 }
 
+/// An empty vector for so many, whose memory was written once: the system gives a page when it is first written, and what
+/// the gateway needs is to be seen when it starts rather than when all the time to remember has passed.
+fn written_room(queries: usize) -> Vec<Asked> {
+    let client = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    let mut room = vec![Asked { client, name: Name::root(), qtype: 0, tcp: false, weight: 0.0 }; queries];
+    room.clear();
+    room
+}
+
 impl Recent {
     /// Room for about `queries` of the last `age`, all of it taken now; 0: nothing is remembered. `seed` is random.
     pub fn new(queries: usize, age: Duration, seed: u64) -> Self {
         let per_slice = queries.div_ceil(SLICES);
-        let slice = |_| Slice { kept: Vec::with_capacity(per_slice), ..Slice::default() };
+        let slice = |_| Slice { kept: written_room(per_slice), ..Slice::default() };
         let slice_ns = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX) / SLICES as u64;
         Self {
             slices: (0..SLICES).map(slice).collect(),
@@ -231,5 +240,24 @@ mod tests {
         recent.resize(0, Duration::from_secs(60));
         recent.note(at(2), &sample("b.example", 1, Reason::Filter));
         assert_eq!(recent.remembered(at(2)).queries.len(), 0, "turned off");
+    }
+
+    /// The system tells of each page of a process whether there is memory under it (bit 63 of /proc/PID/pagemap, proc(5)).
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[test]
+    fn all_its_memory_is_there_from_the_first() {
+        use std::os::unix::fs::FileExt;
+        const PAGE: usize = 4096;
+        let recent = Recent::new(60_000, Duration::from_secs(60), 1);
+        let pages = std::fs::File::open("/proc/self/pagemap").expect("a process may read its own");
+        for slice in &recent.slices {
+            let start = slice.kept.as_ptr() as usize;
+            let end = start + slice.kept.capacity() * size_of::<Asked>();
+            for page in start.div_ceil(PAGE)..end / PAGE {
+                let mut entry = [0; 8];
+                pages.read_exact_at(&mut entry, page as u64 * 8).expect("each page has an entry");
+                assert!(u64::from_ne_bytes(entry) >> 63 == 1, "a page that nothing has been written to yet");
+            }
+        }
     }
 }
