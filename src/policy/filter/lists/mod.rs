@@ -148,8 +148,7 @@ pub fn parse_with<'o>(
     parse_source(Source::Memory(bytes), reading, &mut |name| other(name).map(Source::Memory))
 }
 
-/// As [`parse_with`], from wherever the list is; the text of one on the disk is never in memory as a whole, unless it is a
-/// zone.
+/// As [`parse_with`], from wherever the list is; the text of one on the disk is never in memory as a whole.
 ///
 /// # Errors
 /// As there, and when it cannot be read from the disk.
@@ -161,7 +160,7 @@ pub fn parse_source<'o>(
     let format = detect::look_at(list, reading.format)?;
     let mut reader = Reader::new(format, reading);
     if format == Format::Rpz {
-        reader.read_zone(&RpzZone::parse(&list.whole()?)?);
+        reader.read_zone(&RpzZone::read(list)?);
     } else {
         reader = reader.read(list)?;
     }

@@ -45,6 +45,7 @@ use crate::dns::registrable::{PublicSuffix, public_suffix};
 use crate::dns::rtype;
 use crate::language::{Text, Told, text};
 use crate::policy::document::Faults;
+use crate::policy::document::contents::Source;
 use std::sync::Arc;
 use store::Store;
 
@@ -108,8 +109,15 @@ impl RpzZone {
     /// # Errors
     /// [`Unreadable`] when it is no text at all (a web page, a compressed file).
     pub fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
-        lists::refuse_what_is_no_list(bytes.strip_prefix(lists::BYTE_ORDER_MARK).unwrap_or(bytes))?;
-        Ok(reader::Reader::new(bytes).read())
+        Self::read(Source::Memory(bytes))
+    }
+
+    /// As [`Self::parse`], from wherever the text is; that of one on the disk is never in memory as a whole.
+    ///
+    /// # Errors
+    /// As there, and when it cannot be read from the disk.
+    pub fn read(text: Source<'_>) -> Result<Self, Unreadable> {
+        reader::Reader::new(text.len()).read(text)
     }
 
     /// Makes a zone of the records of a transfer: see [`RpzBuilder`].
