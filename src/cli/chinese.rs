@@ -189,7 +189,7 @@ mod tests {
         for (words, part) in cases {
             let error = translated(Arguments::command()).try_get_matches_from(words).expect_err("a fault");
             let told = fault(&error).to(Lang::Zh);
-            assert!(told.contains(part) && told.starts_with("错误: "), "{words:?}: {told}");
+            assert!(told.contains(part) && told.starts_with("错误："), "{words:?}: {told}");
         }
     }
 }
