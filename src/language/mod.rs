@@ -8,6 +8,8 @@
 mod catalogue;
 mod system;
 
+#[cfg(test)]
+pub(crate) use catalogue::uneven_marks;
 pub use catalogue::{Catalogue, placeholders};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
