@@ -2,7 +2,8 @@
 //! is read once and copied once, and only a bad one is looked at again to say what is wrong with it.
 
 use super::names::TYPES_MAX;
-use super::problem::{Problem, Problems, classify};
+use super::problem::{Problem, classify};
+use super::problems::Problems;
 use super::resolve::{Says, Special, resolve};
 use super::v2fly::Include;
 use super::wire::{Wire, is_numeric, is_within, read_name};
