@@ -130,8 +130,7 @@ impl Reader {
 
     #[cold]
     fn bad(&mut self, entries: &Entries<'_>, no: NoTrigger) {
-        let line = entries.first_line().trim_ascii_end();
-        let line = &line[..line.len().min(LINE_SHOWN)];
+        let line = shown(entries.first_line().trim_ascii_end());
         self.problems.add_meant(no.problem, entries.line, entries.start(), line, no.meant);
     }
 
@@ -259,8 +258,7 @@ impl Reader {
         let record = Record { trigger, policy, ttl, data };
         self.collector.add(&record)?;
         if is_wide(trigger) && record.blocks() {
-            let line = entries.text();
-            let line = &line[..line.len().min(LINE_SHOWN)];
+            let line = shown(entries.text());
             self.wide.add_meant(Problem::PublicSuffix, entries.line, entries.start(), line, None);
         }
         match self.owner_doubt.or(doubt).or(action_doubt) {
@@ -268,6 +266,11 @@ impl Reader {
             None => Ok(()),
         }
     }
+}
+
+/// As much of a line as is kept.
+fn shown(line: &[u8]) -> &[u8] {
+    &line[..line.len().min(LINE_SHOWN)]
 }
 
 /// What an entry looks like that is no record.
