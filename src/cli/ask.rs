@@ -1,14 +1,40 @@
 //! `weir status` and `weir reload`: ask the running gateway.
 
-use super::{AskArguments, Exit, ReloadArguments, StatusArguments, output};
+use super::{Exit, output};
 use crate::control::client::{self, AskError, Connection};
 use crate::control::protocol::Command;
 use crate::control::reload::Reloaded;
 use crate::control::socket;
 use crate::control::status::Status;
 use crate::language::{Text, Told, text};
+use clap::Args;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct AskArguments {
+    /// The control socket of the gateway [default: /run/weir/control.sock, or under $XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReloadArguments {
+    /// Even what the guard objects to: `[guard]` in gateway.toml
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArguments {
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
 
 /// `weir status`
 pub(super) fn status(arguments: &StatusArguments) -> Exit {

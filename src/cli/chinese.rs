@@ -7,9 +7,6 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Arg, Command};
 use std::error::Error as _;
 
-/// The order of a help page; the headings of options and arguments are with each of them.
-const TEMPLATE: &str = "{before-help}{about-with-newline}\n用法：{usage}\n\n{all-args}{after-help}";
-
 /// The command with all of its descriptions, and those of the commands below it.
 pub(super) fn translated(mut command: Command) -> Command {
     command.build();
@@ -22,8 +19,25 @@ fn with_commands(command: Command) -> Command {
         Some(about) => command.about(about.clone()).long_about(about),
         None => command,
     };
-    let command = command.help_template(TEMPLATE).subcommand_help_heading("命令").mut_args(described);
-    command.mut_subcommands(with_commands)
+    let page = page(&command);
+    command.help_template(page).mut_args(described).mut_subcommands(with_commands)
+}
+
+/// The order of a help page. Its headings stand here, since clap sets an English colon behind those that it is given.
+fn page(command: &Command) -> String {
+    let (usage, header) = (command.get_styles().get_usage(), command.get_styles().get_header());
+    let mut page = format!("{{before-help}}{{about-with-newline}}\n{usage}用法：{usage:#}{{usage}}");
+    let is_shown = |arg: &&Arg| !arg.is_hide_set();
+    for (heading, part, is_there) in [
+        ("命令", "subcommands", command.has_subcommands()),
+        ("参数", "positionals", command.get_positionals().any(|arg| is_shown(&arg))),
+        ("选项", "options", command.get_arguments().filter(is_shown).any(|arg| !arg.is_positional())),
+    ] {
+        if is_there {
+            page += &format!("\n\n{header}{heading}：{header:#}\n{{{part}}}");
+        }
+    }
+    page + "{after-help}"
 }
 
 /// The Chinese words for a description; a test sees to it that they are there.
@@ -32,7 +46,6 @@ fn told(english: &StyledStr) -> String {
 }
 
 fn described(arg: Arg) -> Arg {
-    let heading = if arg.is_positional() { "参数" } else { "选项" };
     let mut help = arg.get_help().map(told).unwrap_or_default();
     let values: Vec<_> = match arg.get_action().takes_values() {
         true => arg.get_possible_values().into_iter().filter(|value| !value.is_hide_set()).collect(),
@@ -51,12 +64,7 @@ fn described(arg: Arg) -> Arg {
         }
     }
     let is_hidden = arg.is_hide_set();
-    arg.help_heading(heading)
-        .help(help.clone())
-        .long_help(help)
-        .hide_possible_values(true)
-        .hide_default_value(true)
-        .hide(is_hidden)
+    arg.help(help.clone()).long_help(help).hide_possible_values(true).hide_default_value(true).hide(is_hidden)
 }
 
 /// What is wrong with what was typed.
@@ -136,7 +144,7 @@ fn validation(cause: &(dyn std::error::Error + 'static)) -> Text {
 mod tests {
     use super::*;
     use crate::cli::Arguments;
-    use crate::language::Catalogue;
+    use crate::language::{Catalogue, uneven_marks};
     use clap::CommandFactory;
     use std::collections::BTreeSet;
 
@@ -173,6 +181,30 @@ mod tests {
         assert_eq!((name, below.get_flag("once")), ("top", true));
     }
 
+    fn pages(mut command: Command, found: &mut Vec<String>) {
+        found.push(command.render_long_help().to_string());
+        command.get_subcommands().for_each(|below| pages(below.clone(), found));
+    }
+
+    #[test]
+    fn help_pages_have_their_headings_with_chinese_marks() {
+        let mut found = Vec::new();
+        pages(translated(Arguments::command()), &mut found);
+        assert!(found.len() > 20);
+        for page in &found {
+            let headings: Vec<_> = page.lines().filter(|line| line.ends_with([':', '：'])).collect();
+            let known = ["命令：", "参数：", "选项："];
+            assert!(headings.iter().all(|heading| known.contains(heading)), "{page}");
+            assert_eq!(page.matches("\n\n用法：weir").count(), 1, "{page}");
+            assert_eq!(uneven_marks(page), [""; 0], "{page}");
+        }
+        let first = &found[0];
+        let places = ["用法：", "\n\n命令：\n  run ", "\n\n选项：\n"].map(|part| first.find(part));
+        assert!(places.is_sorted() && places[0].is_some(), "{first}");
+        assert!(!first.contains("参数：") && !first.contains("{"), "{first}");
+        assert!(found.iter().any(|page| page.contains("\n\n参数：\n  [DIR]\n")), "that of plan");
+    }
+
     #[test]
     fn faults_of_the_command_line_are_told_in_chinese() {
         let cases: [(&[&str], &str); 9] = [
@@ -189,7 +221,7 @@ mod tests {
         for (words, part) in cases {
             let error = translated(Arguments::command()).try_get_matches_from(words).expect_err("a fault");
             let told = fault(&error).to(Lang::Zh);
-            assert!(told.contains(part) && told.starts_with("错误: "), "{words:?}: {told}");
+            assert!(told.contains(part) && told.starts_with("错误："), "{words:?}: {told}");
         }
     }
 }

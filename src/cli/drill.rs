@@ -1,11 +1,46 @@
 //! `weir drill`: an attack on a gateway that is started for it, and a table of what became of everybody.
 
-use super::{DrillArguments, Exit, output};
+use super::{Exit, output};
 use crate::dns::name::Name;
 use crate::drill::{self, Settings};
 use crate::language::{Text, Told as _, text};
-use std::path::Path;
+use clap::Args;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct DrillArguments {
+    /// The attack
+    #[arg(value_enum)]
+    name: crate::drill::Drill,
+    /// Attacks a second [default: each drill has its own]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rate: Option<u64>,
+    /// How long the attack lasts, each time
+    #[arg(long, value_name = "N", default_value_t = crate::drill::SECONDS, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// A server on loopback to ask instead of an upstream of the drill
+    #[arg(long, value_name = "ADDR")]
+    upstream: Option<std::net::SocketAddr>,
+    /// The zone behind --upstream that is attacked; for reflection the name whose TXT records are the large answer
+    #[arg(long, value_name = "NAME")]
+    zone: Option<String>,
+    /// Storm: serve that zone here, so that it can be dead and come back; --upstream must look for it here
+    #[arg(long, value_name = "ADDR")]
+    authority: Option<std::net::SocketAddr>,
+    /// What ordinary clients ask --upstream for: a file with a name on each line
+    #[arg(long, value_name = "FILE")]
+    honest: Option<PathBuf>,
+    /// Storm: how many names are asked for
+    #[arg(long, value_enum, default_value_t)]
+    names: crate::drill::StormNames,
+    /// Storm: what is the matter with the zone
+    #[arg(long, value_enum, default_value_t)]
+    fault: crate::drill::StormFault,
+    /// JSON for programs
+    #[arg(long)]
+    json: bool,
+}
 
 /// `weir drill`
 pub(super) fn drill(arguments: &DrillArguments) -> Exit {

@@ -1,13 +1,44 @@
 //! `weir explain`: the policy that runs, or a directory; which of the two it was is always said.
 
-use super::{Exit, ExplainArguments, OFFLINE_SEED, ask, output};
+use super::{Exit, OFFLINE_SEED, SystemArguments, ask, output};
 use crate::clock::Clock;
 use crate::control::client::{self, AskError};
 use crate::control::explain::{self, Explained};
 use crate::control::origin::{self, Origin};
 use crate::control::protocol::{Command, Question};
 use crate::language::{Told as _, text};
-use std::path::Path;
+use clap::Args;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    /// The name that is asked for
+    name: String,
+    /// The type that is asked for, such as AAAA or TYPE65
+    #[arg(value_name = "TYPE", default_value = "A")]
+    qtype: String,
+    /// The address of the client
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    client: IpAddr,
+    /// Asked over TCP
+    #[arg(long)]
+    tcp: bool,
+    /// When it is asked, such as 2027-01-31T09:00:00+08:00 or 2027-01-31T09:00[Asia/Shanghai] [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// The policy directory [default: the running policy if a gateway runs, else policies]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    /// The control socket of the gateway
+    #[arg(long, value_name = "PATH", conflicts_with = "dir")]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    system: SystemArguments,
+}
 
 /// `weir explain`
 pub(super) fn explain(arguments: ExplainArguments) -> Exit {

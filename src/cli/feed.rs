@@ -1,17 +1,60 @@
 //! `weir feed`: how the feeds are, and what a person does about them. A refresh stays in the foreground and shows how far
 //! it is, until each feed has been looked at.
 
-use super::ask::{carry_out, connect, failed};
-use super::{Exit, FeedAcceptArguments, FeedArguments, FeedCommand, FeedRefreshArguments, output};
+use super::ask::{AskArguments, carry_out, connect, failed};
+use super::{Exit, output};
 use crate::control::client::AskError;
 use crate::control::feeds::progress::{Phase, ProgressStatus};
 use crate::control::feeds::report::{FeedList, FeedStatus};
 use crate::control::protocol::Command;
 use crate::control::reload::Reloaded;
 use crate::language::{Text, Told as _, json_in, text};
+use clap::{Args, Subcommand};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct FeedArguments {
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+    #[command(subcommand)]
+    command: Option<FeedCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum FeedCommand {
+    /// Look at the source of a feed now, or of all, and wait until that is done
+    Refresh(FeedRefreshArguments),
+    /// Put a copy in force that waits because too much of it came or went
+    Accept(FeedAcceptArguments),
+}
+
+#[derive(Debug, Args)]
+struct FeedRefreshArguments {
+    /// The feed [default: all]
+    name: Option<String>,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+struct FeedAcceptArguments {
+    /// The feed
+    name: String,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
 
 /// Between two looks at how far it is.
 const LOOK: Duration = Duration::from_millis(100);

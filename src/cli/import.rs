@@ -1,16 +1,52 @@
 //! `weir import`: a list of names in any format that is read, written as a filter zone, as plain domains or as a response
 //! policy zone. A response policy zone keeps all that it says but as plain domains.
 
-use super::{Exit, ImportArguments, ImportMatch, ImportTo, output};
+use super::{Exit, output};
 use crate::language::{Text, list, text};
 use crate::policy::document::files::LIST_MAX;
 use crate::policy::document::{Code, Faults, Files, Place, Report, nearest};
 use crate::policy::filter::lists::{self, Format, Match, Parsed, Reading, Unreadable};
 use crate::policy::filter::rpz::RpzZone;
+use clap::{Args, ValueEnum};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    /// The list
+    file: PathBuf,
+    /// What to make of it: a filter zone, plain domains, or a response policy zone
+    #[arg(long, value_enum, default_value_t = ImportTo::Toml)]
+    to: ImportTo,
+    /// The list's format, as in a rule [default: detected]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// What a bare name in the list means
+    #[arg(long = "match", value_enum, default_value_t = ImportMatch::Subtree)]
+    matches: ImportMatch,
+    /// Take whole public suffixes, such as com or co.uk
+    #[arg(long)]
+    force: bool,
+    /// Warnings end with exit code 1
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ImportTo {
+    Toml,
+    Domains,
+    Rpz,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ImportMatch {
+    Subtree,
+    Exact,
+    Children,
+}
 
 /// `weir import`
 pub(super) fn import(arguments: &ImportArguments) -> Exit {

@@ -2,7 +2,7 @@
 //! minutes; or two directories are compared without one. Queries of a file are tried here and not in the gateway: its bytes
 //! are from anywhere.
 
-use super::{Exit, OFFLINE_SEED, PlanArguments, ask, output, undo};
+use super::{Exit, OFFLINE_SEED, SystemArguments, ask, output, undo};
 use crate::clock::Clock;
 use crate::control::client::AskError;
 use crate::control::origin::{self, Origin};
@@ -15,9 +15,40 @@ use crate::policy::Policy;
 use crate::policy::document::Report;
 use crate::policy::explain::Besides;
 use crate::recordings::{Recorded, Taken, Tally, Unreadable, dnstap, lines, pcap};
+use clap::Args;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf, absolute};
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("recording").args(["queries", "dnstap", "pcap"]))]
+pub(super) struct PlanArguments {
+    /// What would run: a directory, or the beginning of an id of the history
+    #[arg(value_name = "DIR", default_value = crate::control::origin::DIRECTORY)]
+    policy: String,
+    /// Compare with this directory, not with what runs; no gateway is asked
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Try the queries of this file: NAME TYPE CLIENT on each line, or a query log of weir
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// Try the queries of this dnstap file (Frame Streams)
+    #[arg(long, value_name = "FILE")]
+    dnstap: Option<PathBuf>,
+    /// Try the queries of this packet capture, pcap or pcapng
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// The port that queries of the capture were sent to
+    #[arg(long, default_value_t = 53, requires = "pcap")]
+    port: u16,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: ask::AskArguments,
+    #[command(flatten)]
+    system: SystemArguments,
+}
 
 /// `weir plan`
 pub(super) fn plan(arguments: &PlanArguments) -> Exit {

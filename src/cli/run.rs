@@ -1,10 +1,33 @@
 //! `weir run`: the gateway, in the foreground; supervisors such as systemd want it there.
 
-use super::{Exit, RunArguments, output};
+use super::{Exit, SystemArguments, output};
 use crate::control::incidents::state;
 use crate::control::origin::{self, Origin};
 use crate::daemon::{self, Options, RunError, StatePlace};
 use crate::language::{Told as _, text};
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    /// The policy directory [default: policies if it is there, else built-in defaults]
+    directory: Option<PathBuf>,
+    /// Start a small upstream on loopback and ask it instead of every upstream, to try things without a network
+    #[arg(long)]
+    lab: bool,
+    /// Start with the policy that ran last when that of the directory has faults, instead of not at all
+    #[arg(long)]
+    last_good: bool,
+    /// The control socket, instead of the one of the policy
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Keep modes, emergency rules, the history and the audit log here [default: $STATE_DIRECTORY, else /var/lib/weir, else
+    /// $XDG_STATE_HOME/weir; with --lab nowhere]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    system: SystemArguments,
+}
 
 /// `weir run`
 pub(super) fn run(arguments: RunArguments) -> Exit {

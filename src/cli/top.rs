@@ -1,16 +1,55 @@
 //! `weir top`: who asks most and for what, once or refreshing every second, in 80 columns of plain text.
 
-use super::ask::{connect, failed};
-use super::{Exit, TopArguments, output};
+use super::ask::{AskArguments, connect, failed};
+use super::{Exit, output};
 use crate::control::client::{AskError, Connection};
 use crate::control::protocol::Command;
 use crate::control::status::seconds_text;
 use crate::control::top::{AlertRow, By, Row, Top, rate_text};
 use crate::language::{Lang, columns, is_wide, text, width};
 use crate::sys::terminal::KeyTerminal;
+use clap::{Args, ValueEnum};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct TopArguments {
+    /// One list alone, longer
+    #[arg(long, value_enum)]
+    by: Option<ListName>,
+    /// Once, not every second
+    #[arg(long)]
+    once: bool,
+    /// JSON instead of text: one object a line, or with --once one that is indented
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ListName {
+    Source,
+    Network,
+    Zone,
+    Name,
+    Type,
+    Reason,
+}
+
+impl TopArguments {
+    fn by(&self) -> Option<By> {
+        self.by.map(|by| match by {
+            ListName::Source => By::Source,
+            ListName::Network => By::Network,
+            ListName::Zone => By::Zone,
+            ListName::Name => By::Name,
+            ListName::Type => By::Type,
+            ListName::Reason => By::Reason,
+        })
+    }
+}
 
 /// Between two pictures, in tenths of a second.
 const REFRESH_DS: u8 = 10;

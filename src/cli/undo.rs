@@ -1,10 +1,7 @@
 //! `weir apply`, `confirm`, `rollback`, `history` and `diff`: changing the policy so that it can be undone. What they say is
 //! checked by the gateway, which holds the history; two directories are compared without one.
 
-use super::{
-    ApplyArguments, ConfirmArguments, DiffArguments, Exit, HistoryArguments, OFFLINE_SEED, RollbackArguments, ask,
-    output,
-};
+use super::{Exit, OFFLINE_SEED, SystemArguments, ask, output};
 use crate::control::history::diff::{Diff, diff};
 use crate::control::history::objects::Kept;
 use crate::control::history::offline::Offline;
@@ -16,7 +13,89 @@ use crate::control::reload::Reloaded;
 use crate::language::{Text, Told as _, json_in, text};
 use crate::policy::document::Faults;
 use crate::policy::load::{compile, read_directory};
+use clap::Args;
 use std::path::{Path, PathBuf, absolute};
+
+#[derive(Debug, Args)]
+pub(super) struct ApplyArguments {
+    /// The directory; its files take the place of those of the gateway's policy directory, secrets apart
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Go back by itself after this time, such as 5m, unless `weir confirm` is given before
+    #[arg(long, value_name = "TIME")]
+    confirm_within: Option<String>,
+    /// Why; kept in the history and the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Even what the guard objects to: `[guard]` in gateway.toml
+    #[arg(long)]
+    force: bool,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: ask::AskArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConfirmArguments {
+    /// Why; kept in the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    ask: ask::AskArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RollbackArguments {
+    /// The policy, by the beginning of its id [default: the one before, and further back with each time]
+    id: Option<String>,
+    /// Why; kept in the history and the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Even what the guard objects to: `[guard]` in gateway.toml
+    #[arg(long)]
+    force: bool,
+    /// JSON instead of text
+    #[arg(long, conflicts_with = "state")]
+    json: bool,
+    /// While no gateway runs: take the policy from the history in this state directory; without an id what ran last, or, when
+    /// that lies there, what ran before it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["socket", "force"])]
+    state: Option<PathBuf>,
+    /// With --state: the policy directory that is written
+    #[arg(long, value_name = "DIR", requires = "state", default_value = crate::control::origin::DIRECTORY)]
+    dir: PathBuf,
+    #[command(flatten)]
+    ask: ask::AskArguments,
+    #[command(flatten)]
+    system: SystemArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HistoryArguments {
+    /// While no gateway runs: the history in this state directory
+    #[arg(long, value_name = "DIR", conflicts_with = "socket")]
+    state: Option<PathBuf>,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: ask::AskArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArguments {
+    /// From: the beginning of an id, as `weir history` shows it, or a directory
+    a: String,
+    /// To: the same
+    b: String,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ask: ask::AskArguments,
+}
 
 /// `weir apply`
 pub(super) fn apply(arguments: ApplyArguments) -> Exit {

@@ -73,6 +73,61 @@ pub fn placeholders(template: &str) -> Vec<&str> {
     found
 }
 
+/// Where Chinese is not set as the rest of it is: marks of half width beside an ideograph, no blank between an ideograph and
+/// a Latin word or number, or one where none belongs. What is quoted, and a placeholder, is set as whoever wrote it did.
+#[cfg(test)]
+pub(crate) fn uneven_marks(text: &str) -> Vec<String> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Kind {
+        Ideograph,
+        FullMark,
+        HalfMark,
+        Word,
+        Blank,
+        Other,
+    }
+    let kind = |c: char| match c {
+        '\u{4e00}'..='\u{9fff}' => Kind::Ideograph,
+        // Quotation marks are of both worlds.
+        '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ffef}' => Kind::FullMark,
+        ',' | ';' | ':' | '?' | '!' | '(' | ')' => Kind::HalfMark,
+        c if c.is_ascii_alphanumeric() => Kind::Word,
+        ' ' => Kind::Blank,
+        _ => Kind::Other,
+    };
+    let mut is_quoted = None;
+    let shown: Vec<char> = text
+        .chars()
+        .map(|c| match (is_quoted, c) {
+            (None, '"' | '`') => {
+                is_quoted = Some(c);
+                c
+            }
+            (Some(mark), _) if c == mark || c == '\n' => {
+                is_quoted = None;
+                c
+            }
+            (Some(_), _) => '_',
+            (None, _) => c,
+        })
+        .collect();
+    let mut uneven = Vec::new();
+    for (at, pair) in shown.windows(2).enumerate() {
+        let is_uneven = match (kind(pair[0]), kind(pair[1])) {
+            (Kind::Ideograph, Kind::HalfMark | Kind::Word) | (Kind::HalfMark | Kind::Word, Kind::Ideograph) => true,
+            // Columns are set apart by two blanks.
+            (Kind::FullMark, Kind::Blank) => shown.get(at + 2).is_some_and(|next| *next != ' '),
+            (Kind::Blank, Kind::FullMark) => at > 0 && !matches!(shown[at - 1], ' ' | '\n'),
+            _ => false,
+        };
+        if is_uneven {
+            let around = at.saturating_sub(8)..(at + 10).min(shown.len());
+            uneven.push(shown[around].iter().collect());
+        }
+    }
+    uneven
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,9 +144,27 @@ mod tests {
             assert!(zh.contains(is_chinese), "{zh:?} is Chinese: the lines of a pair have slipped");
             assert_eq!(placeholders(&en), placeholders(&zh), "{en:?} and {zh:?} show the same");
             assert!(!zh.ends_with('。'), "{zh:?} ends with a full stop");
+            assert_eq!(uneven_marks(&zh), [""; 0], "{zh:?} is set as the rest is");
             assert!(seen.insert(en.clone()), "{en:?} is there twice");
         }
         assert!(seen.len() > 100);
+    }
+
+    #[test]
+    fn marks_and_blanks_that_do_not_fit_are_found() {
+        for even in [
+            "命令：a、b，\"x:密\"、`y 目录`（3 个）。",
+            "{key} 应为{wanted}",
+            "状态  （按 q 退出）",
+            "a (b), c: d",
+            "2 个\n  （x）",
+        ] {
+            assert_eq!(uneven_marks(even), [""; 0], "{even}");
+        }
+        for uneven in ["命令:", "命令, 参数", "(命令)", "用a", "3个", "命令， 参数", "命令 （x）", "真?"]
+        {
+            assert!(!uneven_marks(uneven).is_empty(), "{uneven}");
+        }
     }
 
     #[test]

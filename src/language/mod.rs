@@ -6,13 +6,15 @@
 //! match on them.
 
 mod catalogue;
+mod system;
 
+#[cfg(test)]
+pub(crate) use catalogue::uneven_marks;
 pub use catalogue::{Catalogue, placeholders};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::Cell;
 use std::fmt::{self, Display, Write as _};
-use std::io;
 use std::str::FromStr;
 
 /// A language that messages are there in.
@@ -155,37 +157,6 @@ impl Text {
         Self::of_parts(Words::Lines, lines)
     }
 
-    /// Why the system did not do something.
-    pub fn of_io(error: &io::Error) -> Self {
-        if let Some(cause) = error.get_ref() {
-            return cause
-                .downcast_ref::<Cause>()
-                .map_or_else(|| Self::foreign(&error.to_string()), |cause| cause.0.clone());
-        }
-        match error.kind() {
-            io::ErrorKind::NotFound => text!("no such file or directory"),
-            io::ErrorKind::PermissionDenied => text!("permission denied"),
-            io::ErrorKind::AddrInUse => text!("address in use"),
-            io::ErrorKind::AddrNotAvailable => text!("this machine does not have the address"),
-            io::ErrorKind::NotADirectory => text!("not a directory"),
-            io::ErrorKind::IsADirectory => text!("it is a directory"),
-            io::ErrorKind::ReadOnlyFilesystem => text!("the file system is read-only"),
-            io::ErrorKind::StorageFull => text!("no space is left on the device"),
-            io::ErrorKind::ConnectionRefused => text!("connection refused"),
-            io::ErrorKind::ConnectionReset => text!("connection reset by the other side"),
-            io::ErrorKind::HostUnreachable => text!("no route to the host"),
-            io::ErrorKind::NetworkUnreachable => text!("the network cannot be reached"),
-            io::ErrorKind::TimedOut => text!("it took too long"),
-            io::ErrorKind::UnexpectedEof => text!("it ended too early"),
-            _ => Self::foreign(&error.to_string()),
-        }
-    }
-
-    /// An error that [`Self::of_io`] words like this.
-    pub fn into_io(self, kind: io::ErrorKind) -> io::Error {
-        io::Error::new(kind, Cause(self))
-    }
-
     /// What tells messages of one kind from others: the template, whatever the arguments.
     pub fn kind(&self) -> &str {
         match &self.words {
@@ -278,18 +249,6 @@ macro_rules! phrase {
     };
 }
 pub(crate) use phrase;
-
-/// A text within an error of the system.
-#[derive(Debug)]
-struct Cause(Text);
-
-impl Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.english())
-    }
-}
-
-impl std::error::Error for Cause {}
 
 /// A mark between parts of a sentence, as it is set in a language.
 fn mark_in(mark: &'static str, lang: Lang) -> &'static str {

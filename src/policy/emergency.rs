@@ -126,7 +126,6 @@ mod tests {
     use super::*;
     use crate::policy::clients::GroupSet;
     use crate::policy::document::probe;
-    use crate::policy::schedules::ActiveSet;
 
     fn rule(number: u64, text: &str, action: Action) -> EmergencyRule {
         EmergencyRule { number, pattern: Pattern::parse(text).unwrap(), action }
@@ -134,14 +133,7 @@ mod tests {
 
     fn decided(emergency: &Emergency, name: &str) -> Option<String> {
         let (groups, name) = (GroupSet::default(), Name::from_text(name).unwrap());
-        let subject = Subject {
-            groups: &groups,
-            client: [192, 0, 2, 1].into(),
-            name: &name,
-            qtype: 1,
-            tcp: false,
-            active: &ActiveSet::EVERYTHING,
-        };
+        let subject = Subject::plain(&groups, &name);
         emergency.decide(&subject).rule.map(|rule| rule.id.clone())
     }
 

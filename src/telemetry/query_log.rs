@@ -248,6 +248,32 @@ mod tests {
         assert_eq!(Name::from_text(shown), Ok(name), "the text means the same name: {shown}");
     }
 
+    /// Whatever was asked, and however: what the log has of it is what `weir plan --queries` tries.
+    #[test]
+    fn what_is_logged_can_be_tried_again() {
+        let asked = [
+            entry(Name::from_wire(b"\x06a\"\n\\.\xff\x04evil\x00").unwrap()),
+            Entry { tcp: false, qtype: 65_280, ..entry(Name::root()) },
+            Entry { client: "[2001:db8::7]:53".parse().unwrap(), outcome: Outcome::CacheHit, ..entry(Name::root()) },
+        ];
+        let others = [
+            Entry { reason: Reason::Malformed, ..entry(Name::root()) },
+            Entry { qclass: 3, ..entry(Name::root()) },
+            Entry { qtype: 252, ..entry(Name::root()) },
+        ];
+        let mut lines = Vec::new();
+        asked.iter().chain(&others).for_each(|entry| append(&mut lines, entry, &Known));
+        let mut tried = Vec::new();
+        let tally = crate::recordings::lines::read(&mut lines.as_slice(), &mut |found| {
+            assert!(found.answer.is_none(), "the log holds no answers");
+            tried.push((found.client, found.name, found.qtype, found.tcp));
+        });
+        let logged = asked.map(|entry| (entry.client.ip().to_canonical(), entry.name, entry.qtype, entry.tcp));
+        assert_eq!(tried, logged);
+        let tally = tally.unwrap();
+        assert_eq!((tally.queries, tally.others, tally.no_questions, tally.bad), (3, 1, 2, 0));
+    }
+
     #[test]
     fn times_are_those_of_the_calendar() {
         for (unix_s, expected) in [

@@ -179,7 +179,7 @@ fn a_server_that_nobody_vouches_for_is_not_believed() {
     stand.place.write("policies/house.pem", &other.ca);
     stand.place.ask(&["reload"]).works(&["generation"]);
     wait_until("the feed is another now", || stand.feed().looks == 0 || stand.feed().last_error.is_some());
-    stand.fails("no TLS");
+    stand.fails("no TLS: its certificate is not signed by the authority that it names");
     assert_eq!(stand.refused(), [true, false]);
 }
 

@@ -37,7 +37,7 @@ fn the_language_is_that_of_the_option_or_of_the_locale_and_the_codes_are_the_sam
     says(&place.weir(&["check", "--lang", "zh"]), 2, &chinese);
     says(&place.weir(&["--lang", "zh", "check"]), 2, &chinese);
     place.weir(&["run", "--lang", "zh"]).fails(2, &["错误[E-UNKNOWN-KEY]", "网关没有启动"]);
-    place.weir(&["check", "elsewhere", "--lang", "zh"]).fails(2, &["错误: 策略目录 elsewhere：目录不存在"]);
+    place.weir(&["check", "elsewhere", "--lang", "zh"]).fails(2, &["错误：策略目录 elsewhere：目录不存在"]);
     place.weir(&["status", "--lang", "zh", "--socket", "nowhere.sock"]).fails(1, &["没有网关在运行", "weir run"]);
     place.weir(&["check", "--lang", "fr"]).fails(2, &["fr", "en", "zh"]);
 }
@@ -96,7 +96,7 @@ fn a_gateway_refuses_in_the_language_of_whoever_asks() {
         .fails(2, &["there is no mode \"no-such-mode\""]);
     place
         .ask(&["mode", "no-such-mode", "--for", "5m", "--reason", "x", "--lang", "zh"])
-        .fails(2, &["错误: 没有模式 \"no-such-mode\""]);
+        .fails(2, &["错误：没有模式 \"no-such-mode\""]);
     place
         .ask(&["block", "com", "--for", "5m", "--reason", "x", "--lang", "zh"])
         .fails(2, &["这会拦截顶级域 com", "确实要这样做，就加 --force"]);

@@ -5,6 +5,7 @@
 //! system's certificates are. Names are looked up by the system's resolver.
 
 use super::progress::{Phase, Progress};
+use super::trust;
 use crate::control::beside::beside;
 use crate::language::{Text, text};
 use crate::policy::feeds::check_scheme;
@@ -21,10 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
@@ -142,10 +140,10 @@ async fn ask(url: &Uri, wanted: &Wanted) -> Result<(Response<Incoming>, Connecti
         }
         let ca = wanted.ca.clone();
         // Reading the system's certificates waits for the disk.
-        let config = beside(move || trust(ca.as_deref())).await.map_err(|error| Text::of_io(&error))?;
+        let config = beside(move || trust::config(ca.as_deref())).await.map_err(|error| Text::of_io(&error))?;
         let name = ServerName::try_from(host.clone()).map_err(|error| Text::foreign(&error.to_string()))?;
         let stream = TlsConnector::from(Arc::new(config?)).connect(name, stream).await;
-        start(stream.map_err(|error| text!("no TLS: {error}", error = Text::of_io(&error)))?).await
+        start(stream.map_err(|error| text!("no TLS: {error}", error = trust::refusal(&error)))?).await
     };
     let connected = timeout(CONNECT, connecting).await;
     let (mut sender, connection) =
@@ -163,36 +161,21 @@ async fn ask(url: &Uri, wanted: &Wanted) -> Result<(Response<Incoming>, Connecti
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| Text::foreign(&error.to_string()))?;
     let answered = timeout(STALL, sender.send_request(request)).await;
     let answered = answered.map_err(|_| text!("no answer within {seconds} s", seconds = STALL.as_secs()))?;
-    Ok((answered.map_err(|error| text!("no answer: {error}", error))?, connection))
+    Ok((answered.map_err(|error| text!("no answer: {error}", error = Text::foreign(&error.to_string())))?, connection))
 }
 
 type Sender = hyper::client::conn::http1::SendRequest<Empty<Bytes>>;
 
 async fn start(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<(Sender, Connection), Text> {
     let begun = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = begun.map_err(|error| text!("no HTTP: {error}", error))?;
+    let (sender, connection) =
+        begun.map_err(|error| text!("no HTTP: {error}", error = Text::foreign(&error.to_string())))?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection of a feed ended early");
         }
     });
     Ok((sender, Connection(task)))
-}
-
-/// The system's certificates and those of the feed.
-fn trust(ca: Option<&[u8]>) -> Result<ClientConfig, Text> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for certificate in ca.into_iter().flat_map(CertificateDer::pem_slice_iter) {
-        let certificate = certificate.map_err(|error| text!("a certificate of `ca` cannot be read: {error}", error))?;
-        roots.add(certificate).map_err(|error| text!("a certificate of `ca` cannot be used: {error}", error))?;
-    }
-    if roots.is_empty() {
-        return Err(text!("this system has no certificates: install ca-certificates, or name some with `ca`"));
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let config = config.with_safe_default_protocol_versions().map_err(|error| Text::foreign(&error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Takes an answer that is no redirect.
@@ -225,7 +208,7 @@ async fn take(response: Response<Incoming>, wanted: &Wanted, progress: &Progress
         .await
         .map_err(|_| text!("nothing came for {seconds} s", seconds = STALL.as_secs()))?
     {
-        let frame = frame.map_err(|error| text!("it broke off: {error}", error))?;
+        let frame = frame.map_err(|error| text!("it broke off: {error}", error = Text::foreign(&error.to_string())))?;
         let Some(data) = frame.data_ref() else { continue };
         progress.add(data.len());
         came += data.len() as u64;
@@ -234,12 +217,12 @@ async fn take(response: Response<Incoming>, wanted: &Wanted, progress: &Progress
         }
         unpacker.write(data).map_err(|error| match error.kind() {
             io::ErrorKind::FileTooLarge => too_large(wanted.size_max),
-            _ => text!("it cannot be unpacked: {error}", error),
+            _ => text!("it cannot be unpacked: {error}", error = Text::of_io(&error)),
         })?;
     }
     let bytes = unpacker.finish().map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => too_large(wanted.size_max),
-        _ => text!("it cannot be unpacked: {error}", error),
+        _ => text!("it cannot be unpacked: {error}", error = Text::of_io(&error)),
     })?;
     Ok(Got::Content { bytes, etag, last_modified })
 }

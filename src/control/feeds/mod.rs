@@ -13,6 +13,7 @@ pub mod schedule;
 pub mod signature;
 pub mod store;
 pub mod transfer;
+mod trust;
 pub mod zone;
 
 use crate::clock::{Clock, Moment, Now};

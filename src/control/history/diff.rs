@@ -1,14 +1,15 @@
 //! What differs between two policies: a unified diff of each file, and how many rules and names that is. Files of secrets
 //! are named and never shown.
 
+use super::list_lines::{self, Lines};
 use super::objects::Kept;
 use crate::language::{Text, Told, text};
+use crate::policy::document::contents::Source;
 use crate::policy::document::{Contents, Files};
 use crate::policy::feeds::hex;
 use crate::policy::load::is_secrets;
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::io;
@@ -17,8 +18,9 @@ use std::time::Duration;
 /// The most text of a diff, in bytes: it is one answer over the control socket, and nobody reads more.
 pub const TEXT_MAX: usize = 2 << 20;
 
-/// The largest file that is compared line by line in its order; of a larger list it is told which lines came and went.
-const LINES_BYTES_MAX: usize = 1 << 20;
+/// The largest file that is compared line by line in its order, in memory: of a larger list or policy zone it is told which
+/// lines came and went. Files of rules are compared in their order whatever their size, which has a limit of its own.
+const ORDERED_BYTES_MAX: u64 = 1 << 20;
 
 /// The longest that one file is compared for; what is left then is shown as replaced.
 const FILE_TIME_MAX: Duration = Duration::from_secs(2);
@@ -70,7 +72,7 @@ pub struct Diff {
     pub files: Counts,
     /// Rules of filters/*.toml, by their ids.
     pub rules: Counts,
-    /// Lines of lists, without comments.
+    /// Lines of lists and policy zones, without comments.
     pub list_lines: Counts,
     /// Files of secrets that differ; nothing of them is shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -141,32 +143,20 @@ pub fn diff(a: (&str, &Kept), b: (&str, &Kept)) -> Diff {
             (_, None) => Counts { removed: 1, ..Counts::default() },
             _ => Counts { changed: 1, ..Counts::default() },
         });
-        let (Ok(old_text), Ok(new_text)) = (text(old), text(new)) else {
-            diff.push(&format!("{path} differs, and changed while it was read\n"));
-            continue;
-        };
-        if path.starts_with("filters/") && path.ends_with(".toml") {
-            diff.rules.add(Counts::between(&rules(&old_text), &rules(&new_text)));
-        }
-        let lines = path.starts_with("lists/").then(|| ListLines::between(&old_text, &new_text));
-        if let Some(lines) = &lines {
-            diff.list_lines.add(Counts { added: lines.added.len(), removed: lines.removed.len(), changed: 0 });
-        }
         let name = |side: &str, there: Option<&Contents>| {
             there.map_or_else(|| "/dev/null".to_owned(), |_| format!("{side}/{path}"))
         };
         let headers = (name(a_name, old), name(b_name, new));
-        match lines {
-            Some(lines) if old_text.len().max(new_text.len()) > LINES_BYTES_MAX => diff.push_lines(&headers, &lines),
-            _ => diff.push_unified(&headers, &old_text, &new_text),
+        let sides = [old, new].map(|contents| contents.map_or(Source::Memory(&[]), Contents::source));
+        if diff.push_file(path, &headers, sides).is_err() {
+            diff.push(&format!("{path} differs, and changed while it was read\n"));
         }
     }
     diff
 }
 
-fn text(contents: Option<&Contents>) -> io::Result<String> {
-    let bytes = contents.map_or(Ok(Cow::default()), Contents::whole)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn text(source: Source<'_>) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&source.whole()?).into_owned())
 }
 
 /// The rules of a file by their ids; none when it cannot be read, which the check has told.
@@ -177,34 +167,35 @@ fn rules(text: &str) -> BTreeMap<String, toml::Value> {
     rules.into_iter().enumerate().map(|(n, rule)| (id(&rule).unwrap_or_else(|| format!("#{n}")), rule)).collect()
 }
 
-/// Lines of a list that came and went, wherever they stand.
-struct ListLines<'t> {
-    added: Vec<&'t str>,
-    removed: Vec<&'t str>,
-}
-
-impl<'t> ListLines<'t> {
-    fn between(old: &'t str, new: &'t str) -> Self {
-        let of = |text: &'t str| {
-            let lines =
-                text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!', ';']));
-            let mut lines: Vec<_> = lines.collect();
-            lines.sort_unstable();
-            lines.dedup();
-            lines
-        };
-        let (old, new) = (of(old), of(new));
-        let missing = |from: &[&'t str], other: &[&'t str]| {
-            other.iter().filter(|line| from.binary_search(line).is_err()).copied().collect::<Vec<_>>()
-        };
-        Self { added: missing(&old, &new), removed: missing(&new, &old) }
-    }
-}
-
 impl Diff {
+    /// Adds what differs in one file.
+    fn push_file(&mut self, path: &str, headers: &(String, String), [old, new]: [Source<'_>; 2]) -> io::Result<()> {
+        let is_rules = path.ends_with(".toml");
+        let is_large = !is_rules && old.len().max(new.len()) > ORDERED_BYTES_MAX;
+        if is_large || path.starts_with("lists/") || path.ends_with(".rpz") {
+            let [removed, added] = list_lines::between(old, new, if is_large { self.room() } else { 0 })?;
+            self.list_lines.add(Counts { added: added.count, removed: removed.count, changed: 0 });
+            if is_large {
+                self.push_lines(headers, [&removed, &added]);
+                return Ok(());
+            }
+        }
+        let (old, new) = (text(old)?, text(new)?);
+        if is_rules && path.starts_with("filters/") {
+            self.rules.add(Counts::between(&rules(&old), &rules(&new)));
+        }
+        self.push_unified(headers, &old, &new);
+        Ok(())
+    }
+
+    /// How much text there is room for, in bytes.
+    fn room(&self) -> usize {
+        TEXT_MAX - self.text.len()
+    }
+
     /// Adds text, as far as there is room.
     fn push(&mut self, text: &str) {
-        let room = TEXT_MAX - self.text.len();
+        let room = self.room();
         self.is_cut |= text.len() > room;
         let end = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         self.text.push_str(&text[..end]);
@@ -216,9 +207,9 @@ impl Diff {
         self.push(&text);
     }
 
-    fn push_lines(&mut self, (a, b): &(String, String), lines: &ListLines<'_>) {
+    fn push_lines(&mut self, (a, b): &(String, String), [removed, added]: [&Lines; 2]) {
         self.push(&format!("--- {a}\n+++ {b}\n@@ unordered @@\n"));
-        let signed = lines.removed.iter().map(|line| ('-', line)).chain(lines.added.iter().map(|line| ('+', line)));
+        let signed = removed.shown.iter().map(|line| ('-', line)).chain(added.shown.iter().map(|line| ('+', line)));
         for (sign, line) in signed {
             if self.is_cut {
                 break;
@@ -228,5 +219,6 @@ impl Diff {
             let _ = writeln!(text, "{sign}{line}");
             self.push(&text);
         }
+        self.is_cut |= [removed, added].iter().any(|lines| lines.shown.len() < lines.count);
     }
 }

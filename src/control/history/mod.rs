@@ -31,6 +31,7 @@
 
 pub mod diff;
 pub mod index;
+mod list_lines;
 pub mod objects;
 pub mod offline;
 pub mod replace;

@@ -6,7 +6,7 @@ use crate::control::whole_file;
 use crate::language::{Text, text};
 use crate::policy::PolicyId;
 use crate::policy::document::contents::LARGE;
-use crate::policy::document::files::LIST_MAX;
+use crate::policy::document::files::{LIST_MAX, ON_DISK_MAX};
 use crate::policy::document::{Contents, Files};
 use crate::policy::feeds::{digest_of, hex};
 use crate::policy::load::is_secrets;
@@ -15,10 +15,11 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The version of manifests.
 const VERSION: u64 = 1;
@@ -140,7 +141,7 @@ impl Objects {
             io::ErrorKind::NotFound => text!("the files of policy {id} are not kept any more", id),
             _ => text!("policy {id} of the history cannot be read: {error}", id, error = Text::of_io(&error)),
         })?;
-        let mut kept = Kept::default();
+        let (mut kept, mut on_disk) = (Kept::default(), 0);
         for Item { path, sha256, bytes } in manifest.files {
             if is_secrets(&path) {
                 kept.secrets.insert(path, sha256);
@@ -152,16 +153,41 @@ impl Objects {
                 continue;
             }
             let broken = |cause: Text| text!("policy {id} of the history is broken: {path}: {cause}", id, path, cause);
-            let found = self.read_contents(&sha256, bytes).map_err(|error| broken(Text::of_io(&error)))?;
-            if self::sha256(&found) != sha256 {
+            let found = self.unpack(&sha256, bytes, on_disk < ON_DISK_MAX);
+            let found = found.map_err(|error| broken(Text::of_io(&error)))?;
+            if hex(&found.sha256()) != sha256 {
                 return Err(broken(text!(
                     "its contents are not those of {path}",
                     path = self.contents(&sha256).display()
                 )));
             }
+            on_disk += usize::from(found.in_memory().is_none());
             kept.files.insert(&path, found);
         }
         Ok(kept)
+    }
+
+    /// What was kept, unpacked: into a file without a name where it is large, may stay there and the disk has room, into
+    /// memory else.
+    fn unpack(&self, sha256: &str, bytes: u64, stays: bool) -> io::Result<Contents> {
+        if stays
+            && (LARGE..=LIST_MAX).contains(&bytes)
+            && let Ok(Some(contents)) = self.unpack_to_disk(sha256, bytes)
+        {
+            return Ok(contents);
+        }
+        self.read_contents(sha256, bytes).map(Contents::from)
+    }
+
+    fn unpack_to_disk(&self, sha256: &str, bytes: u64) -> io::Result<Option<Contents>> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let mut packed = GzDecoder::new(File::open(self.contents(sha256))?).take(bytes + 1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = self.files.join(format!(".{sha256}.{}.{number}", std::process::id()));
+        let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        fs::remove_file(&path)?;
+        io::copy(&mut packed, &mut file)?;
+        Contents::on_disk(file, bytes)
     }
 
     /// One file of a policy; `None` where it has none of that path.

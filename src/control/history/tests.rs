@@ -274,6 +274,29 @@ fn a_diff_is_bounded_however_long_the_lists_are() {
     assert!(all.text.len() <= TEXT_MAX && all.text().english().contains("cut off"));
 }
 
+/// Of a policy zone among the filters too, and from the disk: what is kept is unpacked there.
+#[test]
+fn a_diff_of_what_is_kept_has_no_large_file_in_memory() {
+    let place = Place::new("large-diff");
+    let history = place.open(Bounds::default());
+    let zone =
+        |from: usize| (from..from + 100_000).map(|n| format!("host{n:06}.example CNAME .\n")).collect::<String>();
+    let [a, b] = [0, 2].map(|from| {
+        let files = [("filters/10-z.rpz", zone(from)), ("gateway.toml", from.to_string())].into_iter().collect();
+        history.load(history.keep(&files).unwrap()).unwrap()
+    });
+    for side in [&a, &b] {
+        assert!(side.files.contents("filters/10-z.rpz").unwrap().in_memory().is_none());
+        assert!(side.files.contents("gateway.toml").unwrap().in_memory().is_some());
+    }
+    assert_eq!(stored(&place, "files").len(), 4, "nothing is left beside what is kept");
+    let diff = diff(("a", &a), ("b", &b));
+    assert_eq!((diff.list_lines.added, diff.list_lines.removed, diff.files.changed), (2, 2, 2));
+    let zone = "--- a/filters/10-z.rpz\n+++ b/filters/10-z.rpz\n@@ unordered @@\n-host000000.example CNAME .\n-host000001.example \
+                CNAME .\n+host100000.example CNAME .\n+host100001.example CNAME .\n--- a/gateway.toml\n";
+    assert!(diff.text.starts_with(zone), "{}", diff.text);
+}
+
 #[test]
 fn a_diff_does_not_speak_to_the_terminal() {
     let side = |text: &str| Kept::from([("lists/a.txt", text)].into_iter().collect::<Files>());

@@ -1,5 +1,5 @@
-//! On which queries the verdict of two policies differs, with the answer where there is one to judge: counted by rule, with the names that are asked for most, in memory
-//! that does not grow with the number of queries.
+//! On which queries the verdict of two policies differs, with the answer where there is one to judge: counted by rule, with
+//! the names that are asked for most, in memory that does not grow with the number of queries.
 
 use crate::dns::name::Name;
 use crate::dns::response::Response;

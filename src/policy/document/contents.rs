@@ -200,14 +200,15 @@ impl<'s> Source<'s> {
 #[derive(Debug)]
 pub struct Pieces<'s> {
     source: Source<'s>,
-    /// What was read, `filled` of it, of which `taken` were given out.
+    /// What was read, `filled` of it.
     buffer: Vec<u8>,
     filled: usize,
+    /// What of that, or of what is in memory, was given out.
     taken: usize,
     /// Bytes of the file so far.
     read: u64,
     digest: Sha256,
-    /// The end was reached.
+    /// The end was reached: the piece last given was the last.
     is_told: bool,
 }
 
@@ -221,17 +222,29 @@ impl Pieces<'_> {
     pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
         match self.source {
             Source::Memory(bytes) => {
-                let is_first = !std::mem::replace(&mut self.is_told, true);
-                Ok((is_first && !bytes.is_empty()).then_some(bytes))
+                self.is_told = true;
+                let piece = &bytes[std::mem::replace(&mut self.taken, bytes.len())..];
+                Ok((!piece.is_empty()).then_some(piece))
             }
             Source::Disk(on_disk) => self.next_of(on_disk),
         }
     }
 
+    /// Takes the last `left` bytes of the piece last given, whole lines, back: the next one begins with them, and goes on
+    /// behind them unless [`Self::is_at_the_end`].
+    pub fn give_back(&mut self, left: usize) {
+        self.taken = self.taken.saturating_sub(left);
+    }
+
+    /// Whether all bytes were in the pieces that were given.
+    pub fn is_at_the_end(&self) -> bool {
+        self.is_told
+    }
+
     fn next_of(&mut self, on_disk: &OnDisk) -> io::Result<Option<&[u8]>> {
         self.buffer.copy_within(self.taken..self.filled, 0);
         self.filled -= std::mem::take(&mut self.taken);
-        // Where to look for the end of a line: what is left over from before has none.
+        // Where to look for the end of a line: no more of what is left over from before can be given alone.
         let mut looked = self.filled;
         while !self.is_told {
             if self.filled == self.buffer.len() {
@@ -301,6 +314,29 @@ mod tests {
                 all.extend_from_slice(piece);
             }
             assert_eq!(all, bytes);
+            assert!(pieces.next().unwrap().is_none(), "the end stays the end");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_piece_can_be_given_back() {
+        let bytes = text();
+        let (contents, _) = on_disk(&bytes);
+        for contents in [contents, Contents::from(bytes.clone())] {
+            let (mut pieces, mut all, mut left) = (contents.source().pieces(), Vec::new(), 0);
+            while let Some(piece) = pieces.next().unwrap() {
+                assert!(piece.len() > left, "with what was given back comes what is behind it");
+                assert!(piece.starts_with(&bytes[all.len()..all.len() + left]));
+                // All lines but the first.
+                let taken = piece.iter().position(|byte| *byte == b'\n').map_or(piece.len(), |end| end + 1);
+                left = piece.len() - taken;
+                all.extend_from_slice(&piece[..taken]);
+                pieces.give_back(left);
+                if pieces.is_at_the_end() {
+                    break;
+                }
+            }
+            assert_eq!(pieces.next().unwrap().unwrap_or_default(), &bytes[all.len()..]);
             assert!(pieces.next().unwrap().is_none(), "the end stays the end");
         }
     }

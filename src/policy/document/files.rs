@@ -1,5 +1,6 @@
 //! The files of a policy directory with what is in them. A map and not a path: tests, fuzzing and the built-in policy need no
-//! disk, and a reload sees one moment of the directory and not several. Large lists stay on the disk: see `contents`.
+//! disk, and a reload sees one moment of the directory and not several. What is large and no rules stays on the disk: see
+//! `contents`.
 
 use super::contents::LARGE;
 use super::{Code, Contents, Faults, Place};
@@ -21,8 +22,11 @@ pub const LIST_MAX: u64 = 256 << 20;
 /// The most files of a directory.
 pub const FILES_MAX: usize = 4_096;
 
-/// The directory whose large files are left on the disk; all else is held in memory.
-const LISTS: &str = "lists/";
+/// Whether a file is left on the disk when it is large: lists, and policy zones wherever they are. All else is held in
+/// memory.
+fn can_stay(path: &str) -> bool {
+    path.ends_with(".rpz") || path.starts_with("lists/") && !path.ends_with(".toml")
+}
 
 /// The most files that are left on the disk, each of which stays open: more of them are held in memory.
 pub const ON_DISK_MAX: usize = 64;
@@ -44,7 +48,7 @@ impl Files {
         self.files.get(path)
     }
 
-    /// The contents of a file that is never left on the disk: of any but a list.
+    /// The contents of a file that is never left on the disk: of any but a list or a policy zone.
     pub fn bytes(&self, path: &str) -> Option<&[u8]> {
         self.files.get(path)?.in_memory()
     }
@@ -257,7 +261,7 @@ impl Reader<'_> {
             );
         }
         let limit = if path.ends_with(".toml") { TOML_MAX } else { LIST_MAX };
-        let stays = path.starts_with(LISTS) && !path.ends_with(".toml") && self.on_disk < ON_DISK_MAX;
+        let stays = can_stay(path) && self.on_disk < ON_DISK_MAX;
         match read_bounded(&real, limit, stays) {
             Ok(Some((contents, is_open))) => {
                 self.on_disk += usize::from(contents.in_memory().is_none());

@@ -26,6 +26,7 @@ mod local;
 mod networks;
 mod order;
 mod pattern;
+mod registry;
 pub mod rpz;
 mod rule;
 mod sets;

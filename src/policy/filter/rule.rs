@@ -169,6 +169,14 @@ pub struct Subject<'a> {
     pub active: &'a ActiveSet,
 }
 
+#[cfg(test)]
+impl<'a> Subject<'a> {
+    /// What most tests ask about: type A, over UDP, whenever.
+    pub(in crate::policy) fn plain(groups: &'a GroupSet, name: &'a Name) -> Self {
+        Self { groups, client: [192, 0, 2, 1].into(), name, qtype: 1, tcp: false, active: &ActiveSet::EVERYTHING }
+    }
+}
+
 /// The rules that spoke: the one that decides, and those that only watch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Decision<'f> {

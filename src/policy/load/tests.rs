@@ -277,30 +277,59 @@ fn large_list() -> String {
     list + "  *.b*d.example"
 }
 
-#[test]
-fn a_list_on_the_disk_is_told_of_and_known_as_one_in_memory() {
-    let list = large_list();
-    let rule = "[[rule]]\nid = \"all\"\nlist = \"lists/all.txt\"\naction = \"nxdomain\"\n";
-    let files: &[(&str, &str)] = &[
-        ("gateway.toml", "schema = 1\n[[upstream]]\naddress = \"192.0.2.1\"\n"),
-        ("filters/10-all.toml", rule),
-        ("lists/all.txt", &list),
-    ];
-    let dir = std::env::temp_dir().join(format!("weir-load-large-{}", std::process::id()));
-    for (path, text) in files {
+/// A policy with one large file, loaded from the disk and from memory: lines, columns and excerpts of what is said of it,
+/// which is the same.
+fn told_of_large(large: &str, files: &[(&str, &str)]) -> Vec<(usize, usize, String)> {
+    let gateway = ("gateway.toml", "schema = 1\n[[upstream]]\naddress = \"192.0.2.1\"\n");
+    let files: Vec<_> = files.iter().copied().chain([gateway]).collect();
+    let name = large.replace('/', "-");
+    let dir = std::env::temp_dir().join(format!("weir-load-large-{}-{name}", std::process::id()));
+    for (path, text) in &files {
         std::fs::create_dir_all(dir.join(path).parent().unwrap()).unwrap();
         std::fs::write(dir.join(path), text).unwrap();
     }
     let there = super::load(&dir, &options()).unwrap_or_else(|report| panic!("{}", report.human("", false)));
-    let stays = read_directory(&dir).unwrap().0.contents("lists/all.txt").unwrap().in_memory().is_none();
+    let stays = read_directory(&dir).unwrap().0.contents(large).unwrap().in_memory().is_none();
     std::fs::remove_dir_all(&dir).unwrap();
-    let here = load(files).unwrap();
+    let here = load(&files).unwrap();
     assert!(stays);
     assert_eq!(there.0.id, here.0.id);
     assert_eq!(there.0.filter.names(), here.0.filter.names());
     assert_eq!(there.1.human("", false), here.1.human("", false));
-    let lines: Vec<_> = here.1.faults.iter().map(|fault| (fault.line, fault.column, &*fault.excerpt)).collect();
-    assert_eq!(lines, [(2, 1, "b ad.example"), (90_003, 1, "b..ad.example"), (160_003, 3, "  *.b*d.example")]);
+    here.1.faults.iter().map(|fault| (fault.line, fault.column, fault.excerpt.to_string())).collect()
+}
+
+#[test]
+fn a_list_on_the_disk_is_told_of_and_known_as_one_in_memory() {
+    let rule = "[[rule]]\nid = \"all\"\nlist = \"lists/all.txt\"\naction = \"nxdomain\"\n";
+    let told = told_of_large("lists/all.txt", &[("filters/10-all.toml", rule), ("lists/all.txt", &large_list())]);
+    let told: Vec<_> = told.iter().map(|(line, column, excerpt)| (*line, *column, excerpt.as_str())).collect();
+    assert_eq!(told, [(2, 1, "b ad.example"), (90_003, 1, "b..ad.example"), (160_003, 3, "  *.b*d.example")]);
+}
+
+/// One among the filters, and one that a file of rules names.
+#[test]
+fn a_policy_zone_on_the_disk_is_told_of_and_known_as_one_in_memory() {
+    let mut zone = "a.example CNAME .\nb..ad.example CNAME .\n".to_owned();
+    for n in 0..90_000 {
+        zone.push_str(&match n {
+            50_000 => "x.example TXT (\n \"1\"\n)\nc.example TXT ( \"open\n".to_owned(),
+            _ => format!("name{n}.example CNAME .\n"),
+        });
+    }
+    zone.push_str("d.example BLURB (\n x )");
+    for (path, rules) in [
+        ("filters/10-all.rpz", ("filters/20-none.toml", "[zone]\n")),
+        ("lists/all.zone", ("filters/10-all.toml", "[zone]\nrpz = \"lists/all.zone\"\n")),
+    ] {
+        let told = told_of_large(path, &[rules, (path, &zone)]);
+        let told: Vec<_> = told.iter().map(|(line, column, excerpt)| (*line, *column, excerpt.as_str())).collect();
+        assert_eq!(
+            told,
+            [(2, 1, "b..ad.example CNAME ."), (50_006, 1, "c.example TXT ( \"open"), (90_006, 1, "d.example BLURB ("),],
+            "{path}"
+        );
+    }
 }
 
 #[test]

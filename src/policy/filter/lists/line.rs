@@ -2,16 +2,14 @@
 //! is read once and copied once, and only a bad one is looked at again to say what is wrong with it.
 
 use super::names::TYPES_MAX;
-use super::problem::{Problem, Problems, classify};
+use super::problem::{Problem, classify};
+use super::problems::Problems;
 use super::resolve::{Says, Special, resolve};
 use super::v2fly::Include;
 use super::wire::{Wire, is_numeric, is_within, read_name};
 use super::{BELOW, Format, NameList, Parsed, Reading, SELF, Types, Unreadable, detect};
-use crate::dns::registrable::{PublicSuffix, public_suffix};
 use crate::policy::document::contents::Source;
-
-/// The most labels of a suffix below which a registry registers: `pvt.k12.ma.us`.
-const REGISTRY_LABELS: usize = 4;
+use crate::policy::filter::registry;
 
 /// Names of the machine itself in every hosts file; a list of them is no wish to block them.
 const LOCAL: [&[u8]; 12] = [
@@ -229,7 +227,7 @@ impl<'b> Reader<'b> {
             return Err(Problem::Address);
         }
         let frees = !matches!(saying.says, Says::Named | Says::Important);
-        if !self.reading.suffixes && !frees && !saying.cancels && self.is_suffix(reach) {
+        if !self.reading.suffixes && !frees && !saying.cancels && self.is_registry(reach) {
             return Err(Problem::PublicSuffix);
         }
         let Saying { says, types, cancels, mut holes } = saying;
@@ -403,23 +401,17 @@ impl<'b> Reader<'b> {
         if is_numeric(&self.wire) {
             return Some(Problem::Address);
         }
-        if !self.reading.suffixes && self.is_suffix(reach) {
+        if !self.reading.suffixes && self.is_registry(reach) {
             return Some(Problem::PublicSuffix);
         }
         self.names.push(reach, self.wire.as_slice());
         None
     }
 
-    /// Whether the name just read is a top-level domain, or one with all that a registry registers below it.
+    /// Whether the name just read is all of a registry's.
     #[inline]
-    fn is_suffix(&self, reach: u8) -> bool {
-        match self.wire.labels {
-            0 | 1 => true,
-            2..=REGISTRY_LABELS if reach & BELOW != 0 => {
-                public_suffix(self.wire.as_slice()) == Some(PublicSuffix::Registry)
-            }
-            _ => false,
-        }
+    fn is_registry(&self, reach: u8) -> bool {
+        registry::is_meant(self.wire.as_slice(), self.wire.labels, reach)
     }
 
     fn bad(&mut self, start: usize, problem: Problem) {

@@ -15,6 +15,7 @@ mod kept;
 mod line;
 mod names;
 mod problem;
+mod problems;
 mod report;
 mod resolve;
 mod rpz;
@@ -30,7 +31,8 @@ pub(super) use kept::{Kept, parse_beside};
 pub(super) use names::Meanings;
 pub use names::NameList;
 pub(super) use problem::classify;
-pub use problem::{Problem, Problems, Weight};
+pub use problem::{Problem, Weight};
+pub use problems::Problems;
 pub use report::report;
 pub(super) use report::{report_budget, report_problems};
 pub use rpz::to_rpz;
@@ -148,8 +150,7 @@ pub fn parse_with<'o>(
     parse_source(Source::Memory(bytes), reading, &mut |name| other(name).map(Source::Memory))
 }
 
-/// As [`parse_with`], from wherever the list is; the text of one on the disk is never in memory as a whole, unless it is a
-/// zone.
+/// As [`parse_with`], from wherever the list is; the text of one on the disk is never in memory as a whole.
 ///
 /// # Errors
 /// As there, and when it cannot be read from the disk.
@@ -161,7 +162,7 @@ pub fn parse_source<'o>(
     let format = detect::look_at(list, reading.format)?;
     let mut reader = Reader::new(format, reading);
     if format == Format::Rpz {
-        reader.read_zone(&RpzZone::parse(&list.whole()?)?);
+        reader.read_zone(&RpzZone::read(list)?);
     } else {
         reader = reader.read(list)?;
     }

@@ -2,6 +2,7 @@
 //! quote or parenthesis must not swallow the records behind it.
 
 use super::flaw::Flaw;
+use crate::policy::filter::lists::BYTE_ORDER_MARK;
 use std::ops::Range;
 
 /// Lines that one entry may be spread over in parentheses: a large key takes 20.
@@ -47,24 +48,83 @@ pub(super) struct Word<'b> {
     pub(super) quoted: bool,
 }
 
-/// The entries of a master file, one at a time.
+/// Why an entry ends before it is whole.
+enum Stop {
+    Flaw(Flaw),
+    /// The piece ends in its parentheses.
+    Open,
+}
+
+impl From<Flaw> for Stop {
+    fn from(flaw: Flaw) -> Self {
+        Self::Flaw(flaw)
+    }
+}
+
+/// A place between two lines of a master file: the bytes and the lines before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Between {
+    pub(super) bytes: usize,
+    pub(super) lines: usize,
+}
+
+/// The entries of a piece of a master file, one at a time.
 pub(super) struct Entries<'b> {
+    /// Whole lines of it, and what is before them.
     bytes: &'b [u8],
+    before: usize,
+    /// Nothing comes behind the piece.
+    is_last: bool,
     at: usize,
     next_line: usize,
     words: Vec<Word<'b>>,
     /// The number of the line where the entry last returned begins, from 1.
     pub(super) line: usize,
-    /// Its place in the bytes; without the line end.
-    pub(super) span: Range<usize>,
+    /// Its place in the piece; without the line end.
+    span: Range<usize>,
     /// It begins with a blank: its owner is that of the entry before.
     pub(super) inherits: bool,
 }
 
 impl<'b> Entries<'b> {
-    pub(super) fn new(bytes: &'b [u8]) -> Self {
-        let at = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        Self { bytes, at, next_line: 1, words: Vec::new(), line: 0, span: 0..0, inherits: false }
+    /// Those of a whole text.
+    pub(super) fn of(text: &'b [u8]) -> Self {
+        Self::new(text, Between::default(), true)
+    }
+
+    /// Those of a piece that begins there. An entry that is not closed at its end is left to the next piece, unless this is
+    /// the last.
+    pub(super) fn new(bytes: &'b [u8], begin: Between, is_last: bool) -> Self {
+        let is_marked = begin == Between::default() && bytes.starts_with(BYTE_ORDER_MARK);
+        let at = if is_marked { BYTE_ORDER_MARK.len() } else { 0 };
+        let (before, next_line) = (begin.bytes, begin.lines + 1);
+        Self { bytes, before, is_last, at, next_line, words: Vec::new(), line: 0, span: 0..0, inherits: false }
+    }
+
+    /// Where the first entry begins that was not returned.
+    pub(super) fn end(&self) -> Between {
+        Between { bytes: self.before + self.at, lines: self.next_line - 1 }
+    }
+
+    /// The bytes of the entries that were not returned.
+    pub(super) fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// Where in the file the entry last returned begins.
+    pub(super) fn start(&self) -> usize {
+        self.before + self.span.start
+    }
+
+    /// Its text, without the end of its last line.
+    pub(super) fn text(&self) -> &'b [u8] {
+        &self.bytes[self.span.clone()]
+    }
+
+    /// Its first line.
+    pub(super) fn first_line(&self) -> &'b [u8] {
+        let text = self.text();
+        text.split(|byte| *byte == b'\n').next().unwrap_or(text)
     }
 
     /// The words of the entry last returned; at least one.
@@ -72,16 +132,7 @@ impl<'b> Entries<'b> {
         &self.words
     }
 
-    /// Those words, to be given back: their room is used for the next entry.
-    pub(super) fn take_words(&mut self) -> Vec<Word<'b>> {
-        std::mem::take(&mut self.words)
-    }
-
-    pub(super) fn give_back(&mut self, words: Vec<Word<'b>>) {
-        self.words = words;
-    }
-
-    /// Goes to the next entry; `None` at the end of the file.
+    /// Goes to the next entry; `None` at the end of the piece.
     pub(super) fn step(&mut self) -> Option<Result<(), Flaw>> {
         while let Some(&first) = self.bytes.get(self.at) {
             // No master file has comments of these kinds, but half of the lists do.
@@ -95,7 +146,11 @@ impl<'b> Entries<'b> {
             match self.entry(start) {
                 Ok(()) if self.words.is_empty() => {}
                 Ok(()) => return Some(Ok(())),
-                Err(flaw) => {
+                Err(Stop::Open) => {
+                    self.next_line = self.line;
+                    return None;
+                }
+                Err(Stop::Flaw(flaw)) => {
                     self.next_line = self.line;
                     self.skip_line(start);
                     self.span = start..self.at;
@@ -109,7 +164,7 @@ impl<'b> Entries<'b> {
     /// The entry last returned was bad: goes back to the first line in its parentheses that begins like a record of its
     /// own, if there is one.
     pub(super) fn recover(&mut self) {
-        let text = &self.bytes[self.span.clone()];
+        let text = self.text();
         let mut line = self.line;
         for (at, pair) in text.windows(2).enumerate() {
             if pair[0] == b'\n' {
@@ -130,15 +185,16 @@ impl<'b> Entries<'b> {
     }
 
     /// Reads the words of one entry.
-    fn entry(&mut self, start: usize) -> Result<(), Flaw> {
+    fn entry(&mut self, start: usize) -> Result<(), Stop> {
         self.words.clear();
         let (bytes, mut at, mut depth) = (self.bytes, start, 0_usize);
         loop {
             let Some(&byte) = bytes.get(at) else {
-                if depth > 0 {
-                    return Err(Flaw::Parenthesis);
+                match depth {
+                    0 => break,
+                    _ if self.is_last => return Err(Flaw::Parenthesis.into()),
+                    _ => return Err(Stop::Open),
                 }
-                break;
             };
             match KINDS[usize::from(byte)] {
                 Kind::Blank => at += 1,
@@ -152,7 +208,7 @@ impl<'b> Entries<'b> {
                     self.next_line += 1;
                     at += 1;
                     if self.next_line - self.line > LINES_MAX || at - start > ENTRY_MAX {
-                        return Err(Flaw::Parenthesis);
+                        return Err(Flaw::Parenthesis.into());
                     }
                 }
                 Kind::Comment => {
@@ -209,7 +265,7 @@ mod tests {
     use super::*;
 
     fn cut(text: &str) -> Vec<(usize, Result<Vec<String>, Flaw>)> {
-        let mut entries = Entries::new(text.as_bytes());
+        let mut entries = Entries::of(text.as_bytes());
         let mut found = Vec::new();
         while let Some(step) = entries.step() {
             let words = entries.words().iter().map(|word| {
@@ -238,9 +294,44 @@ mod tests {
         );
     }
 
+    /// The entries of two pieces, of which the second begins behind so many lines: what they are, and where.
+    fn cut_behind(text: &str, lines: usize) -> Vec<(usize, usize, Vec<u8>, Option<Flaw>)> {
+        let behind = text.split_inclusive('\n').take(lines).map(str::len).sum();
+        let (mut begin, mut end, mut is_last) = (Between::default(), behind, false);
+        let mut found = Vec::new();
+        loop {
+            let mut entries = Entries::new(&text.as_bytes()[begin.bytes..end], begin, is_last);
+            while let Some(step) = entries.step() {
+                if step.is_err() {
+                    entries.recover();
+                }
+                found.push((entries.line, entries.start(), entries.text().to_vec(), step.err()));
+            }
+            begin = entries.end();
+            assert_eq!(begin.bytes + entries.left(), end);
+            match (end == text.len(), entries.left()) {
+                (true, 0) => return found,
+                (true, _) => is_last = true,
+                (false, _) => end = text.len(),
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_open_at_the_end_of_a_piece_is_cut_with_the_next() {
+        let text =
+            "\u{feff}a SOA ( x ; (\n 1\n\n 2 )\nb TXT \"x (\ny\" )\n ( 1\n 2 ( ) )\nc A (1\nd A 2\n# (\n// x\n e ( A\n";
+        let whole = cut_behind(text, text.lines().count());
+        assert_eq!(whole.iter().map(|found| found.0).collect::<Vec<_>>(), [1, 5, 6, 7, 9, 10, 13]);
+        assert_eq!(&text.as_bytes()[whole[3].1..][..whole[3].2.len()], b" ( 1\n 2 ( ) )");
+        for lines in 0..text.lines().count() {
+            assert_eq!(cut_behind(text, lines), whole, "behind {lines}");
+        }
+    }
+
     #[test]
     fn an_entry_that_took_in_others_gives_them_back() {
-        let mut entries = Entries::new(b"a SOA ( x\n 1\nb A 1\nc A 2 )\nd A 3\n");
+        let mut entries = Entries::of(b"a SOA ( x\n 1\nb A 1\nc A 2 )\nd A 3\n");
         assert_eq!(entries.step(), Some(Ok(())));
         entries.recover();
         assert_eq!(entries.span, 0..12);

@@ -39,17 +39,14 @@ pub use trigger::{Kind, Trigger};
 pub(super) use write::write_trigger_name;
 
 use super::lists::{self, Format, Problems, Unreadable};
-use super::sets::BELOW;
+use super::registry;
 use crate::dns::name::Name;
-use crate::dns::registrable::{PublicSuffix, public_suffix};
 use crate::dns::rtype;
 use crate::language::{Text, Told, text};
 use crate::policy::document::Faults;
+use crate::policy::document::contents::Source;
 use std::sync::Arc;
 use store::Store;
-
-/// The most labels of a suffix below which a registry registers: `pvt.k12.ma.us`.
-const REGISTRY_LABELS: usize = 4;
 
 /// A response policy zone in memory: every record that is good, in the order of the file, and what was wrong with the
 /// others.
@@ -95,11 +92,7 @@ impl Told for Summary {
 /// Whether a trigger is about all names of a registry, of a top-level domain, or all there are.
 fn is_wide(trigger: Trigger<'_>) -> bool {
     let Trigger::Name(Kind::Qname, reach, wire) = trigger else { return false };
-    match spelling::label_starts(wire).take(REGISTRY_LABELS + 1).count() {
-        0 | 1 => true,
-        2..=REGISTRY_LABELS if reach & BELOW != 0 => public_suffix(wire) == Some(PublicSuffix::Registry),
-        _ => false,
-    }
+    registry::is_meant(wire, spelling::label_starts(wire).take(registry::LABELS_MAX + 1).count(), reach)
 }
 
 impl RpzZone {
@@ -108,8 +101,15 @@ impl RpzZone {
     /// # Errors
     /// [`Unreadable`] when it is no text at all (a web page, a compressed file).
     pub fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
-        lists::refuse_what_is_no_list(bytes.strip_prefix(lists::BYTE_ORDER_MARK).unwrap_or(bytes))?;
-        Ok(reader::Reader::new(bytes).read())
+        Self::read(Source::Memory(bytes))
+    }
+
+    /// As [`Self::parse`], from wherever the text is; that of one on the disk is never in memory as a whole.
+    ///
+    /// # Errors
+    /// As there, and when it cannot be read from the disk.
+    pub fn read(text: Source<'_>) -> Result<Self, Unreadable> {
+        reader::Reader::new(text.len()).read(text)
     }
 
     /// Makes a zone of the records of a transfer: see [`RpzBuilder`].

@@ -207,7 +207,7 @@ pub(super) fn write(rtype: u16, data: &[u8], text: &mut String) {
 
 /// Whether a spelling is read as this data, on one line.
 fn says(rtype: u16, spelled: &str, data: &[u8]) -> bool {
-    let mut entries = super::master::Entries::new(spelled.as_bytes());
+    let mut entries = super::master::Entries::of(spelled.as_bytes());
     if spelled.contains(['\n', '\r']) || !matches!(entries.step(), Some(Ok(()))) {
         return false;
     }

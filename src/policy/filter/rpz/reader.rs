@@ -2,15 +2,16 @@
 //! and what the zones of the world do beyond it.
 
 use super::flaw::Flaw;
-use super::master::{Entries, Word};
+use super::master::{Between, Entries, Word};
 use super::spelling::{WIRE_MAX, label_starts, read_labels, write_labels};
 use super::store::{Collector, Policy, Record};
 use super::trigger::{self, NoTrigger, Trigger};
 use super::{RpzZone, is_wide, rdata};
 use crate::dns::name::Name;
 use crate::dns::rtype;
+use crate::policy::document::contents::Source;
 use crate::policy::document::words;
-use crate::policy::filter::lists::{Format, Problem, Problems, Weight, classify};
+use crate::policy::filter::lists::{self, Format, Problem, Problems, Unreadable, Weight, classify};
 use crate::policy::filter::sets::SELF;
 
 /// TTL of records before anything says another, in seconds.
@@ -31,9 +32,7 @@ enum Owner {
 }
 
 /// A policy zone being read.
-pub(super) struct Reader<'b> {
-    bytes: &'b [u8],
-    entries: Entries<'b>,
+pub(super) struct Reader {
     /// In wire form; the root until the first record says.
     apex: Vec<u8>,
     apex_is_known: bool,
@@ -54,17 +53,16 @@ pub(super) struct Reader<'b> {
 }
 
 /// A record without its owner.
-struct Rest<'w, 'b> {
+struct Rest<'w> {
     ttl: Option<u32>,
     rtype: u16,
-    words: &'w [Word<'b>],
+    words: &'w [Word<'w>],
 }
 
-impl<'b> Reader<'b> {
-    pub(super) fn new(bytes: &'b [u8]) -> Self {
+impl Reader {
+    /// Of a text of so many bytes.
+    pub(super) fn new(len: u64) -> Self {
         Self {
-            bytes,
-            entries: Entries::new(bytes),
             apex: vec![0],
             apex_is_known: false,
             origin: vec![0],
@@ -75,18 +73,39 @@ impl<'b> Reader<'b> {
             owner_doubt: None,
             trigger: Vec::new(),
             data: Vec::new(),
-            collector: Collector::new(bytes.len()),
+            collector: Collector::new(usize::try_from(len).unwrap_or(usize::MAX)),
             problems: Problems::default(),
             wide: Problems::default(),
             lines: 0,
         }
     }
 
-    pub(super) fn read(mut self) -> RpzZone {
-        while let Some(step) = self.entries.step() {
+    /// Reads all of a zone, each piece of it gone before the next is read.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when it is no text, or cannot be read from the disk.
+    pub(super) fn read(mut self, text: Source<'_>) -> Result<RpzZone, Unreadable> {
+        let (mut pieces, mut begin, mut is_last) = (text.pieces(), Between::default(), false);
+        while let Some(piece) = pieces.next()? {
+            if begin == Between::default() {
+                lists::refuse_what_is_no_list(piece.strip_prefix(lists::BYTE_ORDER_MARK).unwrap_or(piece))?;
+            }
+            let mut entries = Entries::new(piece, begin, is_last);
+            self.read_piece(&mut entries);
+            begin = entries.end();
+            let left = entries.left();
+            // An entry that is still open at the end of the file comes once more, as the last piece.
+            pieces.give_back(left);
+            is_last = pieces.is_at_the_end();
+        }
+        Ok(self.finish())
+    }
+
+    fn read_piece(&mut self, entries: &mut Entries<'_>) {
+        while let Some(step) = entries.step() {
             self.lines += 1;
             let read = match step {
-                Ok(()) => self.entry(),
+                Ok(()) => self.entry(entries),
                 Err(flaw) => {
                     self.last_owner = Owner::Unknown;
                     Err(flaw.into())
@@ -94,11 +113,14 @@ impl<'b> Reader<'b> {
             };
             if let Err(no) = read {
                 if no.problem.weight() != Weight::Taken {
-                    self.entries.recover();
+                    entries.recover();
                 }
-                self.bad(no);
+                self.bad(entries, no);
             }
         }
+    }
+
+    fn finish(self) -> RpzZone {
         let store = self.collector.finish();
         // A zone of nothing has no name either.
         let apex = Some(&self.apex).filter(|_| store.len() > 0).and_then(|apex| Name::from_wire(apex).ok());
@@ -107,25 +129,14 @@ impl<'b> Reader<'b> {
     }
 
     #[cold]
-    fn bad(&mut self, no: NoTrigger) {
-        let span = self.entries.span.clone();
-        let text = &self.bytes[span.clone()];
-        let line = text.split(|byte| *byte == b'\n').next().unwrap_or(text).trim_ascii_end();
-        let line = &line[..line.len().min(LINE_SHOWN)];
-        self.problems.add_meant(no.problem, self.entries.line, span.start, line, no.meant);
+    fn bad(&mut self, entries: &Entries<'_>, no: NoTrigger) {
+        let line = shown(entries.first_line().trim_ascii_end());
+        self.problems.add_meant(no.problem, entries.line, entries.start(), line, no.meant);
     }
 
-    fn entry(&mut self) -> Result<(), NoTrigger> {
-        // The words borrow the file, not the reader.
-        let words = self.entries.take_words();
-        let read = self.entry_of(&words);
-        self.entries.give_back(words);
-        read
-    }
-
-    fn entry_of(&mut self, words: &[Word<'b>]) -> Result<(), NoTrigger> {
-        let (owner, rest) = match words {
-            [owner, rest @ ..] if !self.entries.inherits => (Some(owner), rest),
+    fn entry(&mut self, entries: &Entries<'_>) -> Result<(), NoTrigger> {
+        let (owner, rest) = match entries.words() {
+            [owner, rest @ ..] if !entries.inherits => (Some(owner), rest),
             rest => (None, rest),
         };
         if let Some(owner) = owner
@@ -138,7 +149,7 @@ impl<'b> Reader<'b> {
             Ok(rest) => rest,
             Err(problem) => {
                 self.last_owner = Owner::Unknown;
-                return Err(self.better(problem, words));
+                return Err(better(problem, entries));
             }
         };
         if let Some(owner) = owner {
@@ -148,25 +159,10 @@ impl<'b> Reader<'b> {
         } else if matches!(self.last_owner, Owner::Unknown) {
             return Err(Flaw::NoOwner.into());
         }
-        self.record(&rest)
+        self.record(&rest, entries)
     }
 
-    /// What a line looks like that is no record.
-    #[cold]
-    fn better(&self, problem: Problem, words: &[Word<'b>]) -> NoTrigger {
-        let text = &self.bytes[self.entries.span.clone()];
-        let line = text.split(|byte| *byte == b'\n').next().unwrap_or(text).trim_ascii();
-        if problem != Problem::Rpz(Flaw::NoType) {
-            return problem.into();
-        }
-        match classify(line, words.first().map_or(line, |word| word.text), Format::Rpz) {
-            seen @ (Problem::AdblockLine | Problem::DnsmasqLine | Problem::UnboundLine | Problem::HostsLine) => seen,
-            _ => problem,
-        }
-        .into()
-    }
-
-    fn directive(&mut self, word: &[u8], rest: &[Word<'b>]) -> Result<(), NoTrigger> {
+    fn directive(&mut self, word: &[u8], rest: &[Word<'_>]) -> Result<(), NoTrigger> {
         let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
         match rest {
             _ if is("$INCLUDE") => Err(Flaw::Include.into()),
@@ -239,7 +235,7 @@ impl<'b> Reader<'b> {
     }
 
     /// Keeps the record of the owner last read.
-    fn record(&mut self, rest: &Rest<'_, 'b>) -> Result<(), NoTrigger> {
+    fn record(&mut self, rest: &Rest<'_>, entries: &Entries<'_>) -> Result<(), NoTrigger> {
         let soa_ttl = || (rest.rtype == rtype::SOA).then(|| rest.words.last()).flatten().and_then(|w| read_ttl(w.text));
         let ttl = rest.ttl.or(self.ttl).or(self.last_ttl).or_else(soa_ttl).unwrap_or(TTL_DEFAULT);
         self.last_ttl = Some(ttl);
@@ -262,15 +258,33 @@ impl<'b> Reader<'b> {
         let record = Record { trigger, policy, ttl, data };
         self.collector.add(&record)?;
         if is_wide(trigger) && record.blocks() {
-            let span = self.entries.span.clone();
-            let line = &self.bytes[span.start..span.end.min(span.start + LINE_SHOWN)];
-            self.wide.add_meant(Problem::PublicSuffix, self.entries.line, span.start, line, None);
+            let line = shown(entries.text());
+            self.wide.add_meant(Problem::PublicSuffix, entries.line, entries.start(), line, None);
         }
         match self.owner_doubt.or(doubt).or(action_doubt) {
             Some(doubt) => Err(doubt.into()),
             None => Ok(()),
         }
     }
+}
+
+/// As much of a line as is kept.
+fn shown(line: &[u8]) -> &[u8] {
+    &line[..line.len().min(LINE_SHOWN)]
+}
+
+/// What an entry looks like that is no record.
+#[cold]
+fn better(problem: Problem, entries: &Entries<'_>) -> NoTrigger {
+    let line = entries.first_line().trim_ascii();
+    if problem != Problem::Rpz(Flaw::NoType) {
+        return problem.into();
+    }
+    match classify(line, entries.words().first().map_or(line, |word| word.text), Format::Rpz) {
+        seen @ (Problem::AdblockLine | Problem::DnsmasqLine | Problem::UnboundLine | Problem::HostsLine) => seen,
+        _ => problem,
+    }
+    .into()
 }
 
 /// How long the part of `wire` is that stands before `apex`; `None` when it is not within.
@@ -281,7 +295,7 @@ fn prefix_of(wire: &[u8], apex: &[u8]) -> Option<usize> {
 }
 
 /// TTL and class in either order, then the type.
-fn read_rest<'w, 'b>(mut words: &'w [Word<'b>]) -> Result<Rest<'w, 'b>, Problem> {
+fn read_rest<'w>(mut words: &'w [Word<'w>]) -> Result<Rest<'w>, Problem> {
     let (mut ttl, mut class) = (None, false);
     loop {
         let (word, rest) = words.split_first().ok_or(Flaw::NoType)?;

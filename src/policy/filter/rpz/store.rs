@@ -13,6 +13,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// The most bytes of all records of one zone.
 const BYTES_MAX: usize = 1 << 30;
 
+/// The text of a short record in bytes, as those of most block lists are. With room for fewer records than there are, what
+/// is known of them lies in memory twice while it moves.
+const RECORD_BYTES: usize = 24;
+
 /// What a record says is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Policy {
@@ -104,7 +108,7 @@ impl Collector {
             packed: Vec::with_capacity((bytes + bytes / 4).min(BYTES_MAX)),
             count: 0,
             seen: HashMap::with_capacity_and_hasher(
-                (bytes / 32).min(1 << 24),
+                (bytes / RECORD_BYTES).min(1 << 24),
                 std::hash::BuildHasherDefault::default(),
             ),
             hasher: ahash::RandomState::new(),

@@ -1,6 +1,7 @@
 //! Whole zones: what is kept of them, what is said of the rest, and that nothing is lost on the way through memory.
 
 use super::*;
+use crate::policy::document::Contents;
 use crate::policy::filter::lists::Problem;
 
 mod round_trip;
@@ -58,6 +59,36 @@ fn a_zone_is_read_as_master_files_are_written() {
             "32.2.2.0.192.rpz-ip CNAME 32.2.2.0.192.",
         ]
     );
+}
+
+/// The first piece of what is read from the disk ends everywhere in what follows it: between lines, in parentheses that
+/// are closed and that never are, in an entry that gives back what it took in.
+#[test]
+fn a_zone_on_the_disk_reads_as_one_in_memory() {
+    let behind = "m TXT (\n \"a (\"\n \"b\" ) ; (\n TXT \"open\nk TXT ( b..\n \"x\nl CNAME .\n)\ni.. TXT ( a\n b\n c )\n A 192.0.2.1\n\
+                  o TXT ( never\n closed\np CNAME rpz-drop.\n*.com CNAME .\n$ORIGIN below.\nq TXT (\n";
+    for shift in 0..behind.len() + 4 {
+        let mut text = String::from("\u{feff}$TTL 60\n$ORIGIN rpz.test.\nn CNAME .\n");
+        let comment = ";".repeat((1 << 18) - shift - text.len() - 1);
+        text.extend([&comment, "\n", behind, &";;\n".repeat(200), "r CNAME .\nr.. CNAME .\ns ( CNAME\n", " ."]);
+        let path = std::env::temp_dir().join(format!("weir-zone-on-disk-{}", std::process::id()));
+        std::fs::write(&path, &text).unwrap();
+        let contents = Contents::on_disk(std::fs::File::open(&path).unwrap(), 1 << 30).unwrap().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let (there, here) = (RpzZone::read(contents.source()).unwrap(), parse(&text));
+        assert!(there.records().eq(here.records()), "{shift}");
+        assert_eq!(
+            (there.problems(), &there.wide, there.lines()),
+            (here.problems(), &here.wide, here.lines()),
+            "{shift}"
+        );
+        let codes: Vec<_> = problems(&here).iter().map(|problem| problem.0).collect();
+        assert_eq!(
+            codes,
+            ["rpz-quote", "rpz-parenthesis", "empty-label", "rpz-no-owner", "rpz-no-type", "rpz-out-of-zone"]
+        );
+        assert_eq!(there.apex(), here.apex());
+    }
 }
 
 #[test]

@@ -19,14 +19,7 @@ fn of_lists(lists: &[(Rule, &str)]) -> Filter {
 
 fn whys(filter: &Filter, text: &str) -> Vec<(String, String, Why)> {
     let (name, groups) = (name(text), GroupSet::default());
-    let considered = filter.considered(&Subject {
-        groups: &groups,
-        client: [192, 0, 2, 1].into(),
-        name: &name,
-        qtype: 1,
-        tcp: false,
-        active: &ActiveSet::EVERYTHING,
-    });
+    let considered = filter.considered(&Subject::plain(&groups, &name));
     considered.into_iter().map(|c| (c.rule.id.clone(), c.matched.trim_end_matches('.').to_owned(), c.why)).collect()
 }
 
@@ -77,17 +70,7 @@ fn what_is_listed_for_some_types_is_asked_about_them() {
     let filter = of_lists(&[(rule(0, "list", Action::Nodata), "||a.example^$dnstype=AAAA\n||x.a.example^\n")]);
     let decide = |text: &str, qtype: u16| {
         let (name, groups) = (name(text), GroupSet::default());
-        filter
-            .decide(&Subject {
-                groups: &groups,
-                client: [192, 0, 2, 1].into(),
-                name: &name,
-                qtype,
-                tcp: false,
-                active: &ActiveSet::EVERYTHING,
-            })
-            .rule
-            .is_some()
+        filter.decide(&Subject { qtype, ..Subject::plain(&groups, &name) }).rule.is_some()
     };
     for (asked, qtype, blocked) in [
         ("a.example", 28, true),
@@ -168,17 +151,7 @@ fn a_list_decides_as_its_lines_read_one_by_one() {
             let rank = heard.map(|line| (line.important, line.excepts)).max();
             let expected = rank.is_some_and(|(_, excepts)| !excepts);
             let groups = GroupSet::default();
-            let found = filter
-                .decide(&Subject {
-                    groups: &groups,
-                    client: [192, 0, 2, 1].into(),
-                    name: &asked,
-                    qtype,
-                    tcp: false,
-                    active: &ActiveSet::EVERYTHING,
-                })
-                .rule
-                .is_some();
+            let found = filter.decide(&Subject { qtype, ..Subject::plain(&groups, &asked) }).rule.is_some();
             assert_eq!(found, expected, "{asked} {qtype} of\n{text}");
         }
     }

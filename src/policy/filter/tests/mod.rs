@@ -59,13 +59,6 @@ pub(super) fn filter(rules: &[(Rule, &[&str])]) -> Filter {
 /// The ids of the rule that decides and of the one that watched, about type A over UDP for a client without groups.
 pub(super) fn decided<'f>(filter: &'f Filter, text: &str) -> (Option<&'f str>, Option<&'f str>) {
     let (name, groups) = (name(text), GroupSet::default());
-    let decision = filter.decide(&Subject {
-        groups: &groups,
-        client: [192, 0, 2, 1].into(),
-        name: &name,
-        qtype: 1,
-        tcp: false,
-        active: &ActiveSet::EVERYTHING,
-    });
+    let decision = filter.decide(&Subject::plain(&groups, &name));
     (decision.rule.map(|rule| rule.id.as_str()), decision.monitored.map(|rule| rule.id.as_str()))
 }

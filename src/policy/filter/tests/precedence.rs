@@ -138,18 +138,7 @@ fn filters_of_a_rule_make_it_silent_and_the_next_is_heard() {
     let f = filter(&[(off, &["example.com"]), (scoped, &["example.com"]), (rule(1, "rest", Nodata), &["com"])]);
     let name = name("example.com");
     let ask = |groups, qtype, tcp| {
-        f.decide(&Subject {
-            groups: &groups,
-            client: [192, 0, 2, 1].into(),
-            name: &name,
-            qtype,
-            tcp,
-            active: &ActiveSet::EVERYTHING,
-        })
-        .rule
-        .unwrap()
-        .id
-        .clone()
+        f.decide(&Subject { qtype, tcp, ..Subject::plain(&groups, &name) }).rule.unwrap().id.clone()
     };
     assert_eq!(ask(both, 28, true), "scoped");
     assert_eq!(ask(both, 16, true), "rest");
@@ -159,14 +148,7 @@ fn filters_of_a_rule_make_it_silent_and_the_next_is_heard() {
     assert_eq!(ask(GroupSet::default(), 28, true), "rest");
 
     let why = |groups: GroupSet, qtype, tcp| {
-        let considered = f.considered(&Subject {
-            groups: &groups,
-            client: [192, 0, 2, 1].into(),
-            name: &name,
-            qtype,
-            tcp,
-            active: &ActiveSet::EVERYTHING,
-        });
+        let considered = f.considered(&Subject { qtype, tcp, ..Subject::plain(&groups, &name) });
         considered.iter().map(|c| (c.rule.id.clone(), c.matched.clone(), c.why)).collect::<Vec<_>>()
     };
     let expected = |scoped, rest| {

@@ -13,7 +13,6 @@
 //! An override replaces every action of the zone, `rpz-passthru.` and local data among them, as in other servers.
 
 use super::super::data::{Alias, DataSet, LocalData};
-use super::super::lists::Unreadable;
 use super::super::rpz::{Override, RpzZone, Summary};
 use super::super::{Action, RULES_MAX, Rule, Scope, TTL_DEFAULT, TriggerKind};
 use super::{Origin, Zones};
@@ -22,7 +21,6 @@ use crate::policy::Mode;
 use crate::policy::clients::GroupSet;
 use crate::policy::document::{At, Code, Contents, Place, Table};
 use crate::policy::schedules::ScheduleSet;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The longest name of a file without its ending, in bytes: ids of its rules begin with it, and go into answers and labels.
@@ -181,12 +179,10 @@ impl Zones<'_> {
             faults.add(Code::Path, &Place::whole(taking.path), message, hint);
             return;
         }
-        // Text that is not in memory is gone as soon as it is parsed.
-        let zone =
-            match contents.whole().map_err(Unreadable::from).and_then(|text: Cow<'_, [u8]>| RpzZone::parse(&text)) {
-                Ok(zone) => zone,
-                Err(error) => return self.report_unreadable(file, error, &taking.place),
-            };
+        let zone = match RpzZone::read(contents.source()) {
+            Ok(zone) => zone,
+            Err(error) => return self.report_unreadable(file, error, &taking.place),
+        };
         zone.report(file, faults);
         let (mut parts, left_out) = zone.compile(&taking.action, taking.force);
         if left_out.wide > 0 {
