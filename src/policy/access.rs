@@ -28,6 +28,7 @@
 //! Without `allow` loopback and private networks may ask. A NOTIFY for the zone of a feed, from whom the feed names, is
 //! heard by the gateway itself and needs no place here.
 
+mod fitting;
 mod question;
 
 use super::Mode;
@@ -41,6 +42,7 @@ use crate::dns::query::Query;
 use crate::dns::{opcode, rtype};
 use crate::language::text;
 use crate::verdict::Reason;
+use fitting::{Fitting, Places};
 pub use question::{Idle, Question};
 use std::net::IpAddr;
 
@@ -58,7 +60,7 @@ pub const PRIVATE: [&str; 9] = [
     "fe80::/10",
 ];
 
-/// The most question rules: they are looked at one by one.
+/// The most question rules: a bit of a word for each.
 pub const QUESTIONS_MAX: usize = 64;
 
 /// What access says about a query.
@@ -85,6 +87,13 @@ pub struct Judgement {
     pub number: usize,
     /// The first rule in monitor mode that would have denied it, and its number: to be counted.
     pub monitored: Option<(Reason, usize)>,
+}
+
+impl Judgement {
+    /// That of no rule.
+    const fn of(verdict: AccessVerdict) -> Self {
+        Self { verdict, number: 0, monitored: None }
+    }
 }
 
 /// What of a query access looks at.
@@ -142,6 +151,7 @@ pub struct Access {
     notify: Named,
     update: Named,
     questions: Vec<Question>,
+    fitting: Fitting,
 }
 
 impl Access {
@@ -156,10 +166,32 @@ impl Access {
         self.mode != Mode::Enforce || self.clients.contains(client)
     }
 
-    /// As [`Self::check`], and says what monitored rules would have done. No allocation; two lookups and one look at each
-    /// question rule.
+    /// As [`Self::check`], and says what monitored rules would have done. No allocation; two lookups, and one look at each
+    /// question rule that fits. Inlined, for what nearly all queries need of it.
+    #[inline(always)]
     pub fn judge(&self, client: IpAddr, tcp: bool, asked: Asked, active: &ActiveSet) -> Judgement {
-        self.consider(client, tcp, asked, active, |_| {})
+        let may = self.clients.contains(client);
+        if !may && self.mode == Mode::Enforce {
+            return Judgement::of(self.denial());
+        }
+        let (kind, fitting) = (self.kind(asked), self.fitting.of(asked));
+        if may && kind.is_none() && fitting.is_empty() {
+            return Judgement::of(AccessVerdict::Admit);
+        }
+        self.judge_rules((client, may), kind, fitting, (tcp, asked, active))
+    }
+
+    #[inline(never)]
+    fn judge_rules(
+        &self,
+        (client, may): (IpAddr, bool),
+        kind: Option<(&Named, Reason)>,
+        fitting: Places,
+        (tcp, asked, active): (bool, Asked, &ActiveSet),
+    ) -> Judgement {
+        let sections = [Some(self.about_client(may)), kind.map(|(named, reason)| named.about(client, reason))];
+        let questions = fitting.map(|at| self.questions[at].about(at + 1, tcp, asked, active));
+        decide(sections.into_iter().flatten().chain(questions), |_| {})
     }
 
     /// All `[[question]]`, in order.
@@ -178,53 +210,62 @@ impl Access {
         self.question(number).map(Question::speaker)
     }
 
-    /// As [`Self::judge`], and shows each rule that was looked at, in order.
+    /// As [`Self::judge`], and shows each rule up to the one that decides, in order, whether it fits or not.
     pub fn consider(
         &self,
         client: IpAddr,
         tcp: bool,
         asked: Asked,
         active: &ActiveSet,
-        mut show: impl FnMut(Considered),
+        show: impl FnMut(Considered),
     ) -> Judgement {
-        let mut monitored = None;
-        let mut decides = |considered: Considered| {
-            show(considered);
-            let speaks = considered.verdict != AccessVerdict::Admit;
-            if speaks && considered.mode == Mode::Monitor {
-                monitored = monitored.or(Some((considered.reason, considered.number)));
-            }
-            speaks && considered.mode == Mode::Enforce
-        };
-        let sections = [Some(self.about_client(client)), self.about_kind(client, asked)];
+        let may = self.clients.contains(client);
+        let kind = self.kind(asked).map(|(named, reason)| named.about(client, reason));
         let questions = (1..).zip(&self.questions).map(|(number, question)| question.about(number, tcp, asked, active));
-        let decided = sections.into_iter().flatten().chain(questions).find(|considered| decides(*considered));
-        let (verdict, number) = decided.map_or((AccessVerdict::Admit, 0), |decided| (decided.verdict, decided.number));
-        Judgement { verdict, number, monitored }
+        decide([Some(self.about_client(may)), kind].into_iter().flatten().chain(questions), show)
     }
 
-    /// `allow` and `deny`.
-    fn about_client(&self, client: IpAddr) -> Considered {
-        let verdict = match self.denied {
-            _ if self.clients.contains(client) => AccessVerdict::Admit,
-            Denied::Refuse => AccessVerdict::Refuse(Reason::Access),
-            Denied::Drop => AccessVerdict::Drop(Reason::Access),
-        };
+    /// `allow` and `deny`; `may`: the client is in what both together allow.
+    fn about_client(&self, may: bool) -> Considered {
+        let verdict = if may { AccessVerdict::Admit } else { self.denial() };
         Considered { reason: Reason::Access, number: 0, mode: self.mode, verdict, idle: None }
     }
 
-    /// `[transfer]`, `[notify]` and `[update]`, each for its own kind of message.
-    fn about_kind(&self, client: IpAddr, asked: Asked) -> Option<Considered> {
-        let (named, reason) = match (asked.opcode, asked.qtype) {
-            (opcode::QUERY, rtype::AXFR | rtype::IXFR) => (&self.transfer, Reason::Transfer),
-            (opcode::NOTIFY, _) => (&self.notify, Reason::Notify),
-            (opcode::UPDATE, _) => (&self.update, Reason::Update),
-            _ => return None,
-        };
-        let may = named.allow.contains(client);
-        let verdict = if may { AccessVerdict::Admit } else { AccessVerdict::Refuse(reason) };
-        Some(Considered { reason, number: 0, mode: named.mode, verdict, idle: None })
+    /// What a client is told that may not ask.
+    #[inline]
+    fn denial(&self) -> AccessVerdict {
+        match self.denied {
+            Denied::Refuse => AccessVerdict::Refuse(Reason::Access),
+            Denied::Drop => AccessVerdict::Drop(Reason::Access),
+        }
     }
+
+    /// `[transfer]`, `[notify]` or `[update]`, for a message of its kind.
+    #[inline]
+    fn kind(&self, asked: Asked) -> Option<(&Named, Reason)> {
+        match (asked.opcode, asked.qtype) {
+            (opcode::QUERY, rtype::AXFR | rtype::IXFR) => Some((&self.transfer, Reason::Transfer)),
+            (opcode::NOTIFY, _) => Some((&self.notify, Reason::Notify)),
+            (opcode::UPDATE, _) => Some((&self.update, Reason::Update)),
+            _ => None,
+        }
+    }
+}
+
+/// The first of those that were looked at that speaks and acts; the first that speaks and only watches is remembered.
+fn decide(considered: impl IntoIterator<Item = Considered>, mut show: impl FnMut(Considered)) -> Judgement {
+    let mut monitored = None;
+    for considered in considered {
+        show(considered);
+        let Considered { reason, number, mode, verdict, .. } = considered;
+        match mode {
+            _ if verdict == AccessVerdict::Admit => {}
+            Mode::Enforce => return Judgement { verdict, number, monitored },
+            Mode::Monitor => monitored = monitored.or(Some((reason, number))),
+            Mode::Off => {}
+        }
+    }
+    Judgement { monitored, ..Judgement::of(AccessVerdict::Admit) }
 }
 
 impl Access {
@@ -253,6 +294,7 @@ impl Access {
             transfer: Named::read(&t.table("transfer"), groups),
             notify: Named::read(&t.table("notify"), groups),
             update: Named::read(&t.table("update"), groups),
+            fitting: Fitting::new(&read),
             questions: read,
         }
     }
@@ -261,6 +303,11 @@ impl Access {
 impl Named {
     fn read(t: &Table<'_>, groups: &Groups) -> Self {
         Self { mode: t.mode(Mode::Enforce), allow: t.networks("allow", groups) }
+    }
+
+    fn about(&self, client: IpAddr, reason: Reason) -> Considered {
+        let verdict = if self.allow.contains(client) { AccessVerdict::Admit } else { AccessVerdict::Refuse(reason) };
+        Considered { reason, number: 0, mode: self.mode, verdict, idle: None }
     }
 }
 
@@ -417,6 +464,40 @@ mod tests {
             (Reason::Question, 2, AccessVerdict::Drop(Reason::Question)),
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_query_is_judged_as_if_each_rule_was_looked_at() {
+        let (qtypes, classes) =
+            (["[\"A\"]", "[\"ANY\", \"TXT\", \"A\"]", "[\"TYPE65\"]"], ["[\"CH\"]", "[\"IN\", \"HS\"]"]);
+        let (opcodes, modes) = (["[\"UPDATE\", \"QUERY\"]", "[\"NOTIFY\"]"], ["enforce", "monitor", "off", "monitor"]);
+        let text: String = (0..QUESTIONS_MAX)
+            .map(|n| {
+                // Each with another choice of lists, at least one; the last first, or the general ones hide the others.
+                let n = QUESTIONS_MAX - n;
+                let list = |key: &str, lists: &[&str], choice: usize| {
+                    lists.get(choice % (lists.len() + 1)).map_or(String::new(), |list| format!("{key} = {list}\n"))
+                };
+                let (qtypes, classes) = (list("qtypes", &qtypes, n), list("classes", &classes, n / 4));
+                let opcodes =
+                    if n % 12 == 11 { list("opcodes", &opcodes, n % 2) } else { list("opcodes", &opcodes, n / 12) };
+                let mode = modes[n % 4 / (1 + n % 3)];
+                format!("[[question]]\nmode = \"{mode}\"\naction = \"refused\"\n{qtypes}{classes}{opcodes}")
+            })
+            .collect();
+        let access = access(&text);
+        let mut decided = std::collections::BTreeSet::new();
+        for opcode in [opcode::QUERY, opcode::NOTIFY, opcode::UPDATE] {
+            for qtype in [rtype::A, rtype::TXT, rtype::ANY, 65, 66, 0, u16::MAX] {
+                for qclass in [class::IN, class::CH, 4, 5] {
+                    let (asked, client) = (Asked { opcode, qtype, qclass }, "::1".parse().unwrap());
+                    let looked_at = access.consider(client, false, asked, &ActiveSet::EVERYTHING, |_| {});
+                    assert_eq!(access.judge(client, false, asked, &ActiveSet::EVERYTHING), looked_at, "{asked:?}");
+                    decided.insert(looked_at.number);
+                }
+            }
+        }
+        assert!(decided.len() > 3, "{decided:?}");
     }
 
     #[test]
