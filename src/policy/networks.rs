@@ -62,6 +62,7 @@ impl<V: Clone + PartialEq> NetworkMap<V> {
     }
 
     /// The value of the longest prefix that holds `address`. IPv4-mapped IPv6 addresses are looked up as IPv4.
+    #[inline]
     pub fn get(&self, address: IpAddr) -> Option<&V> {
         match address.to_canonical() {
             IpAddr::V4(address) => self.v4.get(u32::from(address)),
@@ -70,6 +71,7 @@ impl<V: Clone + PartialEq> NetworkMap<V> {
     }
 
     /// Whether it holds nothing.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.v4.starts.is_empty() && self.v6.starts.is_empty()
     }
@@ -80,8 +82,9 @@ pub type NetworkSet = NetworkMap<bool>;
 
 impl NetworkSet {
     /// Whether `address` is in the set.
+    #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.get(address).copied().unwrap_or(false)
+        !self.is_empty() && self.get(address).copied().unwrap_or(false)
     }
 
     /// The ranges of addresses of IPv4 that are in it, first and last, in order.
@@ -238,6 +241,9 @@ const SLOTS_MAX: usize = 65_536;
 /// With so few ranges a slot is searched; with more it gets a node of its own.
 const SEARCHED_MAX: usize = 8;
 
+/// So few ranges are searched without an index: most maps of a policy.
+const WITHOUT_INDEX: usize = 32;
+
 /// A slot without a node.
 const NO_NODE: u32 = u32::MAX;
 
@@ -288,7 +294,7 @@ impl<K: Key, V> Ranges<K, V> {
                 ranges.values.push(value);
             }
         }
-        if !ranges.starts.is_empty() {
+        if ranges.starts.len() > WITHOUT_INDEX {
             ranges.index(0, ranges.starts.len());
         }
         ranges
@@ -326,7 +332,16 @@ impl<K: Key, V> Ranges<K, V> {
         starts + values + self.nodes.capacity() * size_of::<Node<K>>() + self.slots.capacity() * size_of::<Slot>()
     }
 
+    #[inline]
     fn get(&self, key: K) -> Option<&V> {
+        if self.nodes.is_empty() {
+            let behind = self.starts.partition_point(|start| *start <= key);
+            return self.values.get(behind.wrapping_sub(1))?.as_ref();
+        }
+        self.get_indexed(key)
+    }
+
+    fn get_indexed(&self, key: K) -> Option<&V> {
         let mut node = self.nodes.first()?;
         if key < node.base {
             return None;
