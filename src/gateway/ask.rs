@@ -283,7 +283,7 @@ impl Desk {
             return self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
         };
         let led = asked.led();
-        let case = Case { client, query: &query, received, upstream: None, led: led.as_ref() };
+        let case = &Case { led: led.as_ref(), ..Case::new(client, &query, received) };
         if !self.stays_admitted(view, case, policy, out) {
             self.scratch = asked.room;
             return self.land(view, id, Ended::Unasked, None);
@@ -309,7 +309,7 @@ impl Desk {
     }
 
     /// Puts a query in flight.
-    pub(super) fn open(&mut self, case: Case<'_>, deadline: Moment) -> Result<FlightId, Full> {
+    pub(super) fn open(&mut self, case: &Case<'_>, deadline: Moment) -> Result<FlightId, Full> {
         let note = case.led.map_or(&[][..], |led| led.note);
         let asker = Asker::Client(case.client);
         let id = self.flights.open_noted(asker, (case.query.packet, note), case.received, deadline)?;
@@ -326,7 +326,7 @@ impl Desk {
     }
 
     /// No upstream answers: stale data, else SERVFAIL with the reason; never silence.
-    pub(super) fn fail(&mut self, view: &View<'_>, case: Case<'_>, why: FailureKind, out: &mut Outbox) {
+    pub(super) fn fail(&mut self, view: &View<'_>, case: &Case<'_>, why: FailureKind, out: &mut Outbox) {
         let opaque = Kind::of(case.query, case.client.is_tcp()) != Kind::Plain;
         // That TCP cannot be had is no failure of the question: over UDP it may be answered.
         let of_transport = why == FailureKind::Unreachable && case.client.is_tcp();
@@ -351,7 +351,7 @@ impl Desk {
         self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, reason), out);
     }
 
-    pub(super) fn overloaded(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) {
+    pub(super) fn overloaded(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) {
         let error = Some((ExtendedError::NotReady, "too many queries are waiting"));
         self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, Reason::Overload), out);
     }

@@ -35,7 +35,7 @@ impl View<'_> {
 
 impl View<'_> {
     /// How long a vetted answer may be kept, if at all.
-    fn lifetime(&self, case: Case<'_>, vetted: &VettedAnswer<'_, '_, '_>) -> Option<Lifetime> {
+    fn lifetime(&self, case: &Case<'_>, vetted: &VettedAnswer<'_, '_, '_>) -> Option<Lifetime> {
         let VettedAnswer { response, pass } = vetted;
         let policy = &self.running.policy;
         let least_ttl = if pass.untouched { 0 } else { policy.filter.least_ttl(&case.query.name, response) };
@@ -92,7 +92,7 @@ impl Desk {
         if query.read(asked.records.as_ref()).is_ok() {
             let query = &query;
             let led = asked.led();
-            let case = Case { client, query, received, upstream: Some(slot), led: led.as_ref() };
+            let case = &Case { upstream: Some(slot), led: led.as_ref(), ..Case::new(client, query, received) };
             self.learn(view, flight, case, response);
             if self.stays_admitted(view, case, policy, out) {
                 let failed = view.is_failure(response.rcode, query);
@@ -173,7 +173,7 @@ impl Desk {
     pub(super) fn settle(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         response: &Response<'_>,
         first: bool,
         out: &mut Outbox,
@@ -202,7 +202,7 @@ impl Desk {
     fn vet<'r, 'm, 'v>(
         &mut self,
         view: &View<'v>,
-        case: Case<'_>,
+        case: &Case<'_>,
         response: &'r Response<'m>,
         out: &mut Outbox,
     ) -> Option<VettedAnswer<'r, 'm, 'v>> {
@@ -213,7 +213,7 @@ impl Desk {
     }
 
     /// As [`Self::vet`], for an answer that passes as it is or not at all.
-    fn passes_chain(&mut self, view: &View<'_>, case: Case<'_>, response: &Response<'_>, out: &mut Outbox) -> bool {
+    fn passes_chain(&mut self, view: &View<'_>, case: &Case<'_>, response: &Response<'_>, out: &mut Outbox) -> bool {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         let heard = self.judge_answer(view, case, &groups, response);
         self.follow(view, case, &heard.word, out).is_some()
@@ -222,7 +222,7 @@ impl Desk {
     fn keep_and_send(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         vetted: &VettedAnswer<'_, '_, '_>,
         first: bool,
         out: &mut Outbox,
@@ -291,7 +291,7 @@ impl Desk {
 
     /// Sends the first `len` bytes of the outbox's room with nothing but the client's id and letters put on, and AD taken
     /// off where nobody asked for it.
-    fn send_as_is(&mut self, view: &View<'_>, case: Case<'_>, len: usize, class: &ResponseClass, out: &mut Outbox) {
+    fn send_as_is(&mut self, view: &View<'_>, case: &Case<'_>, len: usize, class: &ResponseClass, out: &mut Outbox) {
         match self.limit_response(view, case, class) {
             RrlVerdict::Answer => {}
             RrlVerdict::Slip => {
@@ -332,7 +332,7 @@ impl Desk {
         let asked = self.copy_packet(flight);
         self.flights.close(flight);
         if let Ok(query) = asked.query() {
-            let case = Case { client, query: &query, received, upstream: Some(slot), led: None };
+            let case = &Case { upstream: Some(slot), ..Case::new(client, &query, received) };
             if self.stays_admitted(view, case, policy, out) {
                 self.send_opaque(view, case, packet, out);
             }
@@ -340,7 +340,7 @@ impl Desk {
         self.scratch = asked.room;
     }
 
-    fn send_opaque(&mut self, view: &View<'_>, case: Case<'_>, packet: &[u8], out: &mut Outbox) {
+    fn send_opaque(&mut self, view: &View<'_>, case: &Case<'_>, packet: &[u8], out: &mut Outbox) {
         debug_assert!(Kind::of(case.query, case.client.is_tcp()) != Kind::Plain);
         let class = match Response::scan(packet) {
             Ok(response) => {
