@@ -85,7 +85,7 @@ impl Desk {
         (body, error): (Body<'_>, Extended<'_>),
         out: &mut Outbox,
     ) {
-        let outcome = if rule.action == Action::Truncate { Outcome::Truncated } else { Outcome::Denied };
+        let outcome = if matches!(rule.action, Action::Truncate) { Outcome::Truncated } else { Outcome::Denied };
         let (outcome, reason) = self.write_own(view, case, body, error, (outcome, Reason::Filter), out);
         self.finish(view, case, outcome, reason, Some(rule.speaker()));
     }
