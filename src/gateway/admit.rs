@@ -213,6 +213,9 @@ impl Desk {
         is_new: bool,
         out: &mut Outbox,
     ) -> Option<bool> {
+        if !view.running.filters().has_rules() {
+            return Some(false);
+        }
         let subject = view.subject(case, groups);
         let budgets = &view.shared.budgets;
         let decision = view.running.decide_spending(&subject, &mut |rule, matched| {

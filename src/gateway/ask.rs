@@ -320,7 +320,7 @@ impl Desk {
     /// What a flight asks, in the scratch buffer, which the caller puts back: while it reads there, flights change.
     pub(super) fn copy_packet(&mut self, id: FlightId) -> Asked {
         let mut room = std::mem::take(&mut self.scratch);
-        let (len, all) = (self.flights.packet(id).len(), self.flights.packet_and_note(id));
+        let (len, all) = (self.flights.packet_len(id), self.flights.packet_and_note(id));
         room[..all.len()].copy_from_slice(all);
         Asked { len, end: all.len(), room, records: self.flights.flight(id).records.clone() }
     }
@@ -370,6 +370,9 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &Flips, out: &mut [u
     out[HEADER_LEN..end].copy_from_slice(query.question());
     letters::flip(&mut out[HEADER_LEN..end - 4], flips);
     let Some(edns) = &query.edns else { return end };
+    if !edns.has_options() {
+        return reply::append_opt(out, end, 0, edns.dnssec_ok, &[], None).unwrap_or(end);
+    }
     let mut kept = [0; OPTIONS_MAX];
     let mut kept_len = 0;
     for (code, data) in options(query.packet, edns) {

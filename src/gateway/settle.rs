@@ -7,7 +7,7 @@ use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
 use super::{Asker, Case, Desk, View};
 use crate::cache::{self, Answer, FailureKind, Lifetime, Vetted};
-use crate::dns::edns::{option, options};
+use crate::dns::edns::{Edns, option, options};
 use crate::dns::letters;
 use crate::dns::query::Query;
 use crate::dns::reply::Body;
@@ -115,10 +115,9 @@ impl Desk {
     /// Whether the response is to the question that this attempt asked, letter for letter. What is not is counted, and
     /// waiting goes on: the real answer may still come.
     fn is_ours(&mut self, flight: FlightId, attempt: &Attempt, response: &Response<'_>) -> bool {
-        let asked = self.flights.packet(flight);
-        let answered = response.question();
-        let Some(asked) = asked.get(HEADER_LEN..HEADER_LEN + answered.len()) else { return false };
-        let opcode = asked_opcode(self.flights.packet(flight));
+        let packet = self.flights.packet(flight);
+        let (answered, opcode) = (response.question(), asked_opcode(packet));
+        let Some(asked) = packet.get(HEADER_LEN..HEADER_LEN + answered.len()) else { return false };
         if answered.is_empty() || response.opcode != opcode {
             return false;
         }
@@ -261,23 +260,21 @@ impl Desk {
         }
         put_u16(room, 0, 0);
         room[HEADER_LEN..response.question_end - 4].make_ascii_lowercase();
-        let mut kept = [0; OPTIONS_MAX];
-        let (kept_len, cacheable_options) = keep_options(response, view.running.policy.cookies.mode, &mut kept);
+        let mut kept;
+        let (options, cacheable_options) = match &response.edns {
+            Some(edns) if edns.has_options() => {
+                kept = [0; OPTIONS_MAX];
+                keep_options(response.message, edns, view.running.policy.cookies.mode, &mut kept)
+            }
+            _ => (&[][..], true),
+        };
         if first
             && let Some(key) = key_of(case.query)
             && cacheable_options
             && let Some(lifetime) = view.lifetime(case, vetted)
         {
             let vetted = Vetted { generation: view.running.generation, untouched: vetted.pass.untouched };
-            let answer = Answer {
-                body: &room[..len],
-                options: &kept[..kept_len],
-                ttls,
-                lifetime,
-                rcode: response.rcode,
-                class,
-                vetted,
-            };
+            let answer = Answer { body: &room[..len], options, ttls, lifetime, rcode: response.rcode, class, vetted };
             view.shared.cache.insert(view.now.at, &key, &answer);
         }
         // Not before: what is kept is for others too, whom other rules may speak about.
@@ -285,7 +282,7 @@ impl Desk {
         if let Some(led) = case.led {
             return self.answer_led(view, case, led, len, out);
         }
-        let draft = Draft { len, rcode: response.rcode, options: &kept[..kept_len], error: None, class };
+        let draft = Draft { len, rcode: response.rcode, options, error: None, class };
         self.deliver(view, case, &draft, room_len, (Outcome::Forwarded, Reason::None), out);
     }
 
@@ -402,10 +399,14 @@ fn matches_opaque(asked: &[u8], packet: &[u8]) -> Option<bool> {
 
 /// Copies the options that are meant for the client, and says whether an answer with them may be cached: an extended
 /// error or a client-subnet scope may, what we do not know may not.
-fn keep_options(response: &Response<'_>, cookies: CookieMode, kept: &mut [u8; OPTIONS_MAX]) -> (usize, bool) {
-    let Some(edns) = &response.edns else { return (0, true) };
+fn keep_options<'k>(
+    message: &[u8],
+    edns: &Edns,
+    cookies: CookieMode,
+    kept: &'k mut [u8; OPTIONS_MAX],
+) -> (&'k [u8], bool) {
     let (mut len, mut cacheable) = (0, true);
-    for (code, data) in options(response.message, edns) {
+    for (code, data) in options(message, edns) {
         let hop_by_hop = matches!(code, option::KEEPALIVE | option::PADDING)
             || code == option::COOKIE && cookies != CookieMode::Pass;
         if hop_by_hop {
@@ -421,5 +422,5 @@ fn keep_options(response: &Response<'_>, cookies: CookieMode, kept: &mut [u8; OP
         kept[len + 4..][..data.len()].copy_from_slice(data);
         len += 4 + data.len();
     }
-    (len, cacheable)
+    (&kept[..len], cacheable)
 }
