@@ -19,7 +19,7 @@ use weir::dns::query::Query;
 use weir::dns::reply::{self, Body, ReplyTo};
 use weir::dns::response::Response;
 use weir::dns::{patch, rcode, rtype};
-use weir::policy::access::{Access, AccessVerdict};
+use weir::policy::access::{Access, AccessVerdict, QUESTIONS_MAX};
 use weir::policy::clients::GroupSet;
 use weir::policy::cookies::{CookieJar, CookieMode, CookiePolicy, Secret, Standing};
 use weir::policy::document::Files;
@@ -51,13 +51,14 @@ type Operation = Box<dyn FnMut(u64) -> bool>;
 type Prepare = fn() -> Operation;
 
 /// Each by its name, in the order of a query's path.
-const OPERATIONS: [(&str, Prepare); 24] = [
+const OPERATIONS: [(&str, Prepare); 25] = [
     ("scan: a query", scan_query),
     ("scan: a response", scan_response),
     ("reply: a block answer written", reply_blocked),
     ("reply: a cached answer made the client's", reply_cached),
-    ("access: admitted", || access("10.2.", AccessVerdict::Admit)),
-    ("access: denied", || access("198.51.", AccessVerdict::Refuse(weir::verdict::Reason::Access))),
+    ("access: admitted", || access("10.2.", &access_file(), AccessVerdict::Admit)),
+    ("access: admitted past 64 question rules", || access("10.2.", &many_rules(), AccessVerdict::Admit)),
+    ("access: denied", || access("198.51.", &access_file(), AccessVerdict::Refuse(weir::verdict::Reason::Access))),
     ("source: within the limit", || source(200, SourceVerdict::Within)),
     ("source: over the limit", || source(1, SourceVerdict::Drop)),
     ("cookies: judged", cookies_judge),
@@ -150,8 +151,14 @@ fn access_file() -> String {
     )
 }
 
-fn access(clients: &str, verdict: AccessVerdict) -> Operation {
-    let access: Arc<Access> = policy(&[("access.toml", &access_file())]).access;
+/// As many rules about questions as there may be, none of which fits the query.
+fn many_rules() -> String {
+    let rule = |n: usize| format!("[[question]]\nqtypes = [\"TYPE{}\"]\naction = \"drop\"\n", 65_300 + n);
+    (0..QUESTIONS_MAX).map(rule).collect()
+}
+
+fn access(clients: &str, file: &str, verdict: AccessVerdict) -> Operation {
+    let access: Arc<Access> = policy(&[("access.toml", file)]).access;
     let clients: Vec<IpAddr> =
         (0..256).map(|n| format!("{clients}{}.{}", n % 250, 255 - n).parse().expect("an address")).collect();
     let query = Query::scan(QUERY).expect("a sound query");

@@ -60,6 +60,7 @@ impl Index {
     }
 
     /// The position whose tag is that of `hash` and which `is_it` accepts.
+    #[inline]
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Option<usize> {
         let first = self.first(self.bucket_of(hash));
         let (tags, positions) = self.words.get(first..first + WORDS)?.split_at(PLACES);
@@ -117,9 +118,11 @@ impl Index {
     }
 }
 
-/// A bit for each word of a line that is `wanted`: all are compared, without a branch for each.
+/// A bit for each word of a line that is `wanted`: all are compared, without a branch for each. Shifted in from the last to
+/// the first, as the compiler then compares four at a time.
+#[inline]
 fn places_of(words: &[u32; PLACES], wanted: u32) -> u32 {
-    words.iter().enumerate().fold(0, |places, (place, word)| places | if *word == wanted { 1 << place } else { 0 })
+    words.iter().rev().fold(0, |places, word| places << 1 | u32::from(*word == wanted))
 }
 
 /// The upper half of the hash; the lower chooses the bucket.

@@ -489,6 +489,7 @@ impl Cache {
     }
 
     /// The shard of a hash, unless another worker holds it.
+    #[inline]
     fn answers(&self, hash: u64) -> Option<MutexGuard<'_, Answers>> {
         let active = self.active.load(Ordering::Relaxed);
         let cell = self.cells.get(shard_of(hash, active)).filter(|_| active > 0)?;
@@ -527,6 +528,7 @@ impl Cache {
 
 impl Cell {
     /// Takes one of its locks if it is free; a lock that another worker holds is counted and not waited for.
+    #[inline]
     fn take<'c, T>(&self, lock: &'c Mutex<T>) -> Option<MutexGuard<'c, T>> {
         let taken = lock.try_lock().ok();
         if taken.is_none() {

@@ -192,6 +192,7 @@ impl Shard {
         (self.counts.entries, self.counts.bytes) = (0, 0);
     }
 
+    #[inline]
     fn find(&self, hash: u64, key: &Key<'_>) -> Option<usize> {
         if self.index.is_off() {
             return None;

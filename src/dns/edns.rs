@@ -61,6 +61,13 @@ pub struct Edns {
     pub has_other_options: bool,
 }
 
+impl Edns {
+    /// Whether it has any option.
+    pub fn has_options(&self) -> bool {
+        self.end > self.start + OPT_LEN
+    }
+}
+
 /// Reads the OPT record that starts at `start` in a message (owner byte included) up to its end.
 ///
 /// # Errors

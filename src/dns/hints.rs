@@ -6,6 +6,7 @@ use super::record::{Record, Walker};
 use super::response::{Response, Section};
 use super::{HEADER_LEN, class, rtype, u16_at, walk};
 use std::net::IpAddr;
+use std::ops::Range;
 
 /// NS records of one message that are looked at; the largest sets of the world have 13.
 const NAME_SERVERS_MAX: usize = 32;
@@ -17,17 +18,44 @@ const GLUE_MAX: usize = 128;
 const IPV4HINT: u16 = 4;
 const IPV6HINT: u16 = 6;
 
-/// Whether a record is a service binding.
-fn is_service(record: &Record) -> bool {
-    record.class == class::IN && matches!(record.rtype, rtype::SVCB | rtype::HTTPS)
+/// What a record holds, whosever it is.
+struct Held {
+    rtype: u16,
+    class: u16,
+    data: Range<usize>,
+}
+
+impl Held {
+    fn of(record: &Record) -> Self {
+        Self { rtype: record.rtype, class: record.class, data: record.data.clone() }
+    }
+
+    /// That of the record whose TTL stands at `ttl_at`, in a message that has been scanned.
+    fn around(message: &[u8], ttl_at: usize) -> Option<Self> {
+        let data_at = ttl_at + 6;
+        let data = data_at..data_at + usize::from(u16_at(message, ttl_at + 4)?);
+        Some(Self { rtype: u16_at(message, ttl_at - 4)?, class: u16_at(message, ttl_at - 2)?, data })
+    }
+
+    /// Whether it is a service binding.
+    fn is_service(&self) -> bool {
+        self.class == class::IN && matches!(self.rtype, rtype::SVCB | rtype::HTTPS)
+    }
+
+    /// The address of an A or AAAA record, whose length the scan has checked.
+    fn address(&self, message: &[u8]) -> Option<IpAddr> {
+        let data = message.get(self.data.clone())?;
+        match (self.class, self.rtype) {
+            (class::IN, rtype::A) => data.first_chunk::<4>().map(|ip| IpAddr::from(*ip)),
+            (class::IN, rtype::AAAA) => data.first_chunk::<16>().map(|ip| IpAddr::from(*ip)),
+            _ => None,
+        }
+    }
 }
 
 /// Calls `visit` with each address in the hints of a service binding. Parameters that do not fit the bytes end the walk:
 /// RFC 9460 section 2.2 has clients reject the whole record then.
-fn hints(names: &mut Walker<'_>, record: &Record, visit: &mut dyn FnMut(IpAddr)) {
-    if !is_service(record) {
-        return;
-    }
+fn hints(names: &mut Walker<'_>, record: &Held, visit: &mut dyn FnMut(IpAddr)) {
     let message = names.message;
     // The scan has found a target there, and paid for it: the allowance cannot be used up here.
     let Ok(mut at) = names.skip_name(record.data.start + 2) else { return };
@@ -47,48 +75,47 @@ fn hints(names: &mut Walker<'_>, record: &Record, visit: &mut dyn FnMut(IpAddr))
     }
 }
 
-/// The address of an A or AAAA record, whose length the scan has checked.
-fn address_of(message: &[u8], record: &Record) -> Option<IpAddr> {
-    let data = message.get(record.data.clone())?;
-    match (record.class, record.rtype) {
-        (class::IN, rtype::A) => data.first_chunk::<4>().map(|ip| IpAddr::from(*ip)),
-        (class::IN, rtype::AAAA) => data.first_chunk::<16>().map(|ip| IpAddr::from(*ip)),
-        _ => None,
-    }
-}
-
 impl Response<'_> {
     /// Calls `visit` with each IPv4 and IPv6 address of the answer section, those in hints of HTTPS and SVCB records
-    /// among them, in order. Walks the message anew.
+    /// among them, in order.
     pub fn addresses(&self, visit: &mut dyn FnMut(IpAddr)) {
-        let mut names = Walker::new(self.message, HEADER_LEN);
-        for (_, record) in self.records().take(usize::from(self.answers)) {
-            match address_of(self.message, &record) {
-                Some(address) => visit(address),
-                None => hints(&mut names, &record, visit),
-            }
-        }
+        self.addresses_in(Section::Answer, visit);
     }
 
     /// As [`Self::addresses`], of the additional section: what a client may use without asking for it.
     pub fn additional_addresses(&self, visit: &mut dyn FnMut(IpAddr)) {
-        if self.additionals == u16::from(self.edns.is_some()) {
+        if self.additionals != u16::from(self.edns.is_some()) {
+            self.addresses_in(Section::Additional, visit);
+        }
+    }
+
+    /// The addresses of a section. A record is found by where its TTL stands, which spares reading owners anew; where not
+    /// all TTLs were noted, the message is walked.
+    fn addresses_in(&self, section: Section, visit: &mut dyn FnMut(IpAddr)) {
+        let mut names = Walker::new(self.message, HEADER_LEN);
+        let mut look = |record: &Held| match record.address(self.message) {
+            Some(address) => visit(address),
+            None if record.is_service() => hints(&mut names, record, visit),
+            None => {}
+        };
+        if self.too_many {
+            self.records().filter(|(of, _)| *of == section).for_each(|(_, record)| look(&Held::of(&record)));
             return;
         }
-        let mut names = Walker::new(self.message, HEADER_LEN);
-        for (_, record) in self.records().skip_while(|(section, _)| *section != Section::Additional) {
-            match address_of(self.message, &record) {
-                Some(address) => visit(address),
-                None => hints(&mut names, &record, visit),
-            }
-        }
+        let (first, rest) = self.ttls().split_at_checked(usize::from(self.answers)).unwrap_or_default();
+        let ttls = match section {
+            Section::Answer => first,
+            Section::Authority => &[],
+            Section::Additional => &rest[rest.len().min(usize::from(self.authorities))..],
+        };
+        ttls.iter().filter_map(|at| Held::around(self.message, usize::from(*at))).for_each(|record| look(&record));
     }
 
     /// Calls `visit` with the target of each HTTPS and SVCB record of the answer section that names one: `.` is the owner
     /// itself (RFC 9460 section 2.5).
     pub fn service_targets(&self, visit: &mut dyn FnMut(&Name)) {
         for (_, record) in self.records().take(usize::from(self.answers)) {
-            if is_service(&record)
+            if Held::of(&record).is_service()
                 && let Ok((target, _)) = Name::read(self.message, record.data.start + 2)
                 && target != Name::root()
                 && !record.data.is_empty()
@@ -129,7 +156,7 @@ impl Response<'_> {
         self.name_servers(name, &mut |server, _| {
             let glue = self.records().filter(|(section, _)| *section == Section::Additional);
             for (_, record) in glue.take(GLUE_MAX) {
-                if let Some(address) = address_of(self.message, &record)
+                if let Some(address) = Held::of(&record).address(self.message)
                     && walk::is_at(server, self.message, record.owner)
                 {
                     visit(address);
@@ -146,6 +173,7 @@ impl Response<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::response::TTLS_MAX;
     use super::super::sample::{Sample, wire};
     use super::*;
 
@@ -209,6 +237,32 @@ mod tests {
         assert!(targets[0].starts_with("x.example") && servers[0].starts_with("ns.example"));
         assert!(response.shows_name_servers());
         assert_eq!(&message[response.additionals_at..][..4], b"\x02ns\x07");
+    }
+
+    #[test]
+    fn more_records_than_are_noted_show_their_addresses_too() {
+        let of = |answers: usize| {
+            let mut sample = Sample::response("a.example", rtype::A);
+            for n in 0..answers {
+                sample = sample.record(1, b"\xc0\x0c", rtype::A, 60, &[192, 0, 2, n as u8]);
+            }
+            let more = |sample: Sample, data: &[u8]| sample.record(3, b"\xc0\x0c", rtype::A, 60, data);
+            sample =
+                sample.record(2, b"\xc0\x0c", rtype::NS, 60, b"\xc0\x0c").record(2, b"\xc0\x0c", rtype::A, 60, &[1; 4]);
+            more(more(sample.opt(b""), &[198, 51, 100, 1]), &[198, 51, 100, 2]).bytes()
+        };
+        for answers in [0, 1, 124, 125, 126, 127, 128, 129, 200] {
+            let message = of(answers);
+            let response = Response::scan(&message).unwrap();
+            let (mut found, mut more) = (0, Vec::new());
+            response.addresses(&mut |address| {
+                assert_eq!(address, IpAddr::from([192, 0, 2, found as u8]));
+                found += 1;
+            });
+            response.additional_addresses(&mut |address| more.push(address));
+            assert_eq!((found, response.too_many), (answers, answers > TTLS_MAX - 4));
+            assert_eq!(more, [[198, 51, 100, 1], [198, 51, 100, 2]].map(IpAddr::from));
+        }
     }
 
     proptest::proptest! {

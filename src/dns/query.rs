@@ -235,19 +235,20 @@ struct Header {
 
 impl Header {
     fn read(packet: &[u8]) -> Result<Self, Malformed> {
-        let word = |index: usize| u16_at(packet, index * 2).ok_or(Malformed::Short);
-        let (flags, additionals) = (word(1)?, word(5)?);
+        let bytes = packet.first_chunk::<HEADER_LEN>().ok_or(Malformed::Short)?;
+        let word = |index: usize| u16::from_be_bytes([bytes[index * 2], bytes[index * 2 + 1]]);
+        let flags = word(1);
         if flags & header::QR != 0 {
             return Err(Malformed::NotAQuery);
         }
         let read = Self {
-            id: word(0)?,
+            id: word(0),
             opcode: header::opcode(flags),
             flags,
-            questions: word(2)?,
-            answers: word(3)?,
-            authorities: word(4)?,
-            additionals,
+            questions: word(2),
+            answers: word(3),
+            authorities: word(4),
+            additionals: word(5),
         };
         if packet.len() > MESSAGE_MAX { Err(read.without_question()) } else { Ok(read) }
     }

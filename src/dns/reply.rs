@@ -236,19 +236,21 @@ impl Writer<'_> {
         let copied = u16_at(header, 2)? & (header::OPCODE | header::RD | header::CD);
         let flags = header::QR | copied | if ra { header::RA } else { 0 } | (rcode & header::RCODE);
         let question = question_end.map_or(Some(&[][..]), |end| packet.get(HEADER_LEN..end))?;
-        self.put(&header[..2])?;
-        self.put(&flags.to_be_bytes())?;
-        self.put(&[0, u8::from(question_end.is_some()), 0, 0, 0, 0, 0, 0])?;
+        let ([high, low], questions) = (flags.to_be_bytes(), u8::from(question_end.is_some()));
+        self.put(&[header[0], header[1], high, low, 0, questions, 0, 0, 0, 0, 0, 0])?;
         self.put(question)
     }
 
     /// A record up to and with RDLENGTH.
     fn record(&mut self, rtype: u16, class: u16, ttl: u32, data_len: usize) -> Option<()> {
-        self.put(&{ self.owner })?;
-        self.put(&rtype.to_be_bytes())?;
-        self.put(&class.to_be_bytes())?;
-        self.put(&ttl.to_be_bytes())?;
-        self.put(&u16::try_from(data_len).ok()?.to_be_bytes())
+        // In one piece: to put each is a test of its own whether it fits.
+        let mut head = [0; 12];
+        head[..2].copy_from_slice(&self.owner);
+        head[2..4].copy_from_slice(&rtype.to_be_bytes());
+        head[4..6].copy_from_slice(&class.to_be_bytes());
+        head[6..10].copy_from_slice(&ttl.to_be_bytes());
+        head[10..].copy_from_slice(&u16::try_from(data_len).ok()?.to_be_bytes());
+        self.put(&head)
     }
 
     /// The SOA that lets a negative answer be cached for `ttl` seconds: RFC 2308 section 5 takes the lesser of its TTL
@@ -257,10 +259,8 @@ impl Writer<'_> {
         let class = if qclass == class::ANY { class::IN } else { qclass };
         self.record(rtype::SOA, class, ttl, SOA_NAMES.len() + 20)?;
         self.put(SOA_NAMES)?;
-        for timer in SOA_TIMERS {
-            self.put(&timer.to_be_bytes())?;
-        }
-        self.put(&ttl.to_be_bytes())?;
+        let [serial, refresh, retry, expire] = SOA_TIMERS;
+        self.put([serial, refresh, retry, expire, ttl].map(u32::to_be_bytes).as_flattened())?;
         put_u16(self.out, 8, 1);
         Some(())
     }

@@ -32,7 +32,7 @@ pub(super) enum Kind {
 /// A query that every policy lets pass.
 #[derive(Debug)]
 pub(super) struct Admitted<'q> {
-    case: Case<'q>,
+    case: &'q Case<'q>,
     kind: Kind,
     groups: GroupSet,
     /// A rule decides on the question, unless one of an earlier zone decides on the answer.
@@ -41,13 +41,13 @@ pub(super) struct Admitted<'q> {
 
 impl<'q> Admitted<'q> {
     /// A plain query that was admitted when it came, and has waited since for another one's answer.
-    pub(super) fn again(view: &View<'_>, case: Case<'q>) -> Self {
+    pub(super) fn again(view: &View<'_>, case: &'q Case<'q>) -> Self {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         let waits = view.waits(case, &groups);
         Self { case, kind: Kind::Plain, groups, waits }
     }
 
-    pub(super) fn case(&self) -> Case<'q> {
+    pub(super) fn case(&self) -> &'q Case<'q> {
         self.case
     }
 
@@ -66,7 +66,7 @@ impl<'q> Admitted<'q> {
 
 impl<'v> View<'v> {
     /// What the filter is asked about a question.
-    pub(super) fn subject<'s>(&self, case: Case<'s>, groups: &'s GroupSet) -> Subject<'s>
+    pub(super) fn subject<'s>(&self, case: &Case<'s>, groups: &'s GroupSet) -> Subject<'s>
     where
         'v: 's,
     {
@@ -88,7 +88,7 @@ impl<'v> View<'v> {
     }
 
     /// Whether a rule decides on a question, unless one of an earlier zone decides on its answer.
-    pub(super) fn waits(&self, case: Case<'_>, groups: &GroupSet) -> bool {
+    pub(super) fn waits(&self, case: &Case<'_>, groups: &GroupSet) -> bool {
         case.led.is_none()
             && self.running.policy.filter.may_wait()
             && self.running.decide(&self.subject(case, groups)).waits
@@ -109,7 +109,7 @@ impl Kind {
 
 impl Desk {
     /// Judges a query; what is not admitted has been answered and counted.
-    pub(super) fn admit<'q>(&mut self, view: &View<'_>, case: Case<'q>, out: &mut Outbox) -> Option<Admitted<'q>> {
+    pub(super) fn admit<'q>(&mut self, view: &View<'_>, case: &'q Case<'q>, out: &mut Outbox) -> Option<Admitted<'q>> {
         if !self.pass_access(view, case, out) {
             return None;
         }
@@ -133,7 +133,7 @@ impl Desk {
     /// Whether a query that was admitted under the policy of a generation still is: a change of policy, of the hours of its
     /// schedules, or the end of a rule acts on those that wait for an upstream as on all others. One that is not has been answered and
     /// counted, or begins anew. Limits are not asked again, they have counted it.
-    pub(super) fn stays_admitted(&mut self, view: &View<'_>, case: Case<'_>, policy: u64, out: &mut Outbox) -> bool {
+    pub(super) fn stays_admitted(&mut self, view: &View<'_>, case: &Case<'_>, policy: u64, out: &mut Outbox) -> bool {
         if view.is_as_at(case.received, policy) {
             return true;
         }
@@ -146,13 +146,13 @@ impl Desk {
     }
 
     /// Asks access and filter again about a query that they have let pass; one that they do not has been answered.
-    pub(super) fn passes_again(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn passes_again(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) -> bool {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         self.pass_access(view, case, out)
             && (!case.query.asks_for_records() || self.pass_filter(view, case, &groups, false, out).is_some())
     }
 
-    fn pass_access(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+    fn pass_access(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) -> bool {
         let Client { peer, .. } = case.client;
         let tcp = case.client.is_tcp();
         let prohibited = Some((ExtendedError::Prohibited, ""));
@@ -182,7 +182,7 @@ impl Desk {
         false
     }
 
-    pub(super) fn pass_source(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn pass_source(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) -> bool {
         let policy = &view.running.policy.source;
         let verified = view.is_verified(case);
         match self.limit.check(policy, view.now.at, case.client.peer.ip(), verified) {
@@ -208,11 +208,14 @@ impl Desk {
     fn pass_filter(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         groups: &GroupSet,
         is_new: bool,
         out: &mut Outbox,
     ) -> Option<bool> {
+        if !view.running.filters().has_rules() {
+            return Some(false);
+        }
         let subject = view.subject(case, groups);
         let budgets = &view.shared.budgets;
         let decision = view.running.decide_spending(&subject, &mut |rule, matched| {
@@ -232,7 +235,7 @@ impl Desk {
     }
 
     /// Does what a rule says that waited for an answer, when none can be had; false when there is no such rule.
-    pub(super) fn obey_without_answer(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn obey_without_answer(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) -> bool {
         if case.led.is_some() || !view.running.policy.filter.may_wait() || !case.query.asks_for_records() {
             return false;
         }

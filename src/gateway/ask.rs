@@ -283,7 +283,7 @@ impl Desk {
             return self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
         };
         let led = asked.led();
-        let case = Case { client, query: &query, received, upstream: None, led: led.as_ref() };
+        let case = &Case { led: led.as_ref(), ..Case::new(client, &query, received) };
         if !self.stays_admitted(view, case, policy, out) {
             self.scratch = asked.room;
             return self.land(view, id, Ended::Unasked, None);
@@ -309,7 +309,7 @@ impl Desk {
     }
 
     /// Puts a query in flight.
-    pub(super) fn open(&mut self, case: Case<'_>, deadline: Moment) -> Result<FlightId, Full> {
+    pub(super) fn open(&mut self, case: &Case<'_>, deadline: Moment) -> Result<FlightId, Full> {
         let note = case.led.map_or(&[][..], |led| led.note);
         let asker = Asker::Client(case.client);
         let id = self.flights.open_noted(asker, (case.query.packet, note), case.received, deadline)?;
@@ -320,13 +320,13 @@ impl Desk {
     /// What a flight asks, in the scratch buffer, which the caller puts back: while it reads there, flights change.
     pub(super) fn copy_packet(&mut self, id: FlightId) -> Asked {
         let mut room = std::mem::take(&mut self.scratch);
-        let (len, all) = (self.flights.packet(id).len(), self.flights.packet_and_note(id));
+        let (len, all) = (self.flights.packet_len(id), self.flights.packet_and_note(id));
         room[..all.len()].copy_from_slice(all);
         Asked { len, end: all.len(), room, records: self.flights.flight(id).records.clone() }
     }
 
     /// No upstream answers: stale data, else SERVFAIL with the reason; never silence.
-    pub(super) fn fail(&mut self, view: &View<'_>, case: Case<'_>, why: FailureKind, out: &mut Outbox) {
+    pub(super) fn fail(&mut self, view: &View<'_>, case: &Case<'_>, why: FailureKind, out: &mut Outbox) {
         let opaque = Kind::of(case.query, case.client.is_tcp()) != Kind::Plain;
         // That TCP cannot be had is no failure of the question: over UDP it may be answered.
         let of_transport = why == FailureKind::Unreachable && case.client.is_tcp();
@@ -351,7 +351,7 @@ impl Desk {
         self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, reason), out);
     }
 
-    pub(super) fn overloaded(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) {
+    pub(super) fn overloaded(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) {
         let error = Some((ExtendedError::NotReady, "too many queries are waiting"));
         self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, Reason::Overload), out);
     }
@@ -370,6 +370,9 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &Flips, out: &mut [u
     out[HEADER_LEN..end].copy_from_slice(query.question());
     letters::flip(&mut out[HEADER_LEN..end - 4], flips);
     let Some(edns) = &query.edns else { return end };
+    if !edns.has_options() {
+        return reply::append_opt(out, end, 0, edns.dnssec_ok, &[], None).unwrap_or(end);
+    }
     let mut kept = [0; OPTIONS_MAX];
     let mut kept_len = 0;
     for (code, data) in options(query.packet, edns) {

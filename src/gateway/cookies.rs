@@ -26,19 +26,20 @@ impl Case<'_> {
 
 impl View<'_> {
     /// What the cookie of a query says; `None` without one, or where cookies are not ended here.
-    fn standing(&self, case: Case<'_>) -> Option<Standing> {
+    fn standing(&self, case: &Case<'_>) -> Option<Standing> {
         let data = case.cookie()?;
-        self.running.policy.cookies.judge(&self.shared.cookies, self.now, case.client.peer.ip(), data)
+        *case.standing.get_or_init(|| self.judge_cookie(case.client, data))
     }
 
     /// Whether the client is known to be where it says: it came over TCP, or has received what we sent there.
-    pub(super) fn is_verified(&self, case: Case<'_>) -> bool {
+    pub(super) fn is_verified(&self, case: &Case<'_>) -> bool {
         case.client.is_tcp() || matches!(self.standing(case), Some(Standing::Valid { .. }))
     }
 
     /// The COOKIE option of a reply, encoded: for each client that sent one, its own, whoever else gets the same answer.
-    pub(super) fn cookie_option(&self, case: Case<'_>) -> Option<[u8; OPTION_LEN]> {
-        Some(self.answer_cookie(case.client, case.cookie()?)?.1)
+    pub(super) fn cookie_option(&self, case: &Case<'_>) -> Option<[u8; OPTION_LEN]> {
+        let standing = self.standing(case)?;
+        Some(self.answer_cookie(case.client, case.cookie()?, standing))
     }
 
     /// The COOKIE option of a reply to a packet that is no query, where one can be found in it: in an OPT directly behind
@@ -51,22 +52,27 @@ impl View<'_> {
     ) -> Option<(Standing, [u8; OPTION_LEN])> {
         let edns = edns::read_opt(packet, question_end.unwrap_or(HEADER_LEN)).filter(|edns| edns.version == 0)?;
         let (from, to) = edns.cookie?;
-        self.answer_cookie(client, packet.get(from..to)?)
+        let data = packet.get(from..to)?;
+        let standing = self.judge_cookie(client, data)?;
+        Some((standing, self.answer_cookie(client, data, standing)))
     }
 
-    fn answer_cookie(&self, client: Client, data: &[u8]) -> Option<(Standing, [u8; OPTION_LEN])> {
+    fn judge_cookie(&self, client: Client, data: &[u8]) -> Option<Standing> {
+        self.running.policy.cookies.judge(&self.shared.cookies, self.now, client.peer.ip(), data)
+    }
+
+    fn answer_cookie(&self, client: Client, data: &[u8], standing: Standing) -> [u8; OPTION_LEN] {
         let (policy, jar, ip) = (&self.running.policy.cookies, &self.shared.cookies, client.peer.ip());
-        let standing = policy.judge(jar, self.now, ip, data)?;
         let mut encoded = [0; OPTION_LEN];
         put_u16(&mut encoded, 0, option::COOKIE);
         put_u16(&mut encoded, 2, COOKIE_LEN as u16);
         encoded[4..].copy_from_slice(&policy.answer(jar, self.now, ip, data, standing));
-        Some((standing, encoded))
+        encoded
     }
 
     /// Whether BADCOOKIE may be said to this query, one of this second's then: the client speaks cookies, has not shown a
     /// valid one, and its message is not one whose cookie is for the server behind.
-    fn may_say_badcookie(&self, case: Case<'_>) -> bool {
+    fn may_say_badcookie(&self, case: &Case<'_>) -> bool {
         !case.client.is_tcp()
             && Kind::of(case.query, false) == Kind::Plain
             && matches!(self.standing(case), Some(Standing::ClientOnly | Standing::Wrong))
@@ -80,7 +86,7 @@ impl View<'_> {
 
     /// What a UDP client gets instead of an answer that is over a limit, and may come back with: a cookie when it speaks
     /// them, which spares both the way over TCP; else TC=1. Neither is longer than the query by more than a server cookie.
-    pub(super) fn slip(&self, case: Case<'_>) -> (Body<'static>, Outcome) {
+    pub(super) fn slip(&self, case: &Case<'_>) -> (Body<'static>, Outcome) {
         if self.may_say_badcookie(case) {
             (Body::Rcode(rcode::BADCOOKIE), Outcome::Rejected)
         } else {
@@ -91,7 +97,7 @@ impl View<'_> {
 
 impl Desk {
     /// Counts what the cookie of a query says.
-    pub(super) fn count_cookie(&self, view: &View<'_>, case: Case<'_>) {
+    pub(super) fn count_cookie(&self, view: &View<'_>, case: &Case<'_>) {
         let event = match view.standing(case) {
             None => return,
             Some(Standing::ClientOnly) => CookieEvent::ClientOnly,
@@ -102,7 +108,7 @@ impl Desk {
     }
 
     /// A wrong cookie is answered with a right one, and where cookies are required one is asked for; over UDP only.
-    pub(super) fn pass_cookie(&mut self, view: &View<'_>, case: Case<'_>, kind: Kind, out: &mut Outbox) -> bool {
+    pub(super) fn pass_cookie(&mut self, view: &View<'_>, case: &Case<'_>, kind: Kind, out: &mut Outbox) -> bool {
         let policy = &view.running.policy.cookies;
         if policy.mode != CookieMode::Terminate || case.client.is_tcp() {
             return true;

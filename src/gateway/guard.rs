@@ -242,7 +242,7 @@ impl Desk {
 
     /// Whether a question whose failure is remembered is asked all the same: as the probe of its zone, which could else
     /// never be found to have recovered, or because its zone has recovered since.
-    pub(super) fn asks_again(&mut self, view: &View<'_>, case: Case<'_>, key: &Key<'_>, failed: &Failed) -> bool {
+    pub(super) fn asks_again(&mut self, view: &View<'_>, case: &Case<'_>, key: &Key<'_>, failed: &Failed) -> bool {
         let (at, common, policy) = (view.now.at, &view.shared.storm, &view.running.policy.storm);
         if policy.mode == Mode::Off {
             return false;
@@ -260,7 +260,7 @@ impl Desk {
     }
 
     /// Notes what the answer to a flight tells about names and zones.
-    pub(super) fn learn(&mut self, view: &View<'_>, id: FlightId, case: Case<'_>, response: &Response<'_>) {
+    pub(super) fn learn(&mut self, view: &View<'_>, id: FlightId, case: &Case<'_>, response: &Response<'_>) {
         let name = self.flights.flight(id).name;
         if name == 0 || view.running.policy.storm.mode == Mode::Off {
             return;
@@ -274,7 +274,7 @@ impl Desk {
     }
 
     /// Answers a question that is not asked: stale, or as the policy says. False in monitor mode: it is asked.
-    fn hold(&mut self, view: &View<'_>, case: Case<'_>, zone: u64, why: Why, out: &mut Outbox) -> bool {
+    fn hold(&mut self, view: &View<'_>, case: &Case<'_>, zone: u64, why: Why, out: &mut Outbox) -> bool {
         let policy = &view.running.policy.storm;
         let ending = why.ending(policy);
         if why == Why::Unknown {

@@ -18,7 +18,7 @@ use crate::verdict::{Outcome, Reason};
 
 impl<'v> View<'v> {
     /// What is said about an answer; nothing is counted.
-    pub(super) fn hear(&self, case: Case<'_>, groups: &GroupSet, response: &Response<'_>) -> Heard<'v> {
+    pub(super) fn hear(&self, case: &Case<'_>, groups: &GroupSet, response: &Response<'_>) -> Heard<'v> {
         let subject = self.subject(case, groups);
         match case.led {
             Some(_) => self.running.filters().judge_led(&subject, response),
@@ -32,7 +32,7 @@ impl Desk {
     pub(super) fn judge_answer<'v>(
         &mut self,
         view: &View<'v>,
-        case: Case<'_>,
+        case: &Case<'_>,
         groups: &GroupSet,
         response: &Response<'_>,
     ) -> Heard<'v> {
@@ -42,7 +42,7 @@ impl Desk {
     }
 
     /// Counts what only watches, and tells of a hijack.
-    pub(super) fn count_heard(&mut self, view: &View<'_>, case: Case<'_>, heard: &Heard<'_>) {
+    pub(super) fn count_heard(&mut self, view: &View<'_>, case: &Case<'_>, heard: &Heard<'_>) {
         let name = &case.query.name;
         if let Some(rule) = heard.monitored {
             // One that watches the question would have decided before there was an answer, and has been counted.
@@ -77,7 +77,7 @@ impl Desk {
     pub(super) fn follow<'v>(
         &mut self,
         view: &View<'v>,
-        case: Case<'_>,
+        case: &Case<'_>,
         word: &Word<'v>,
         out: &mut Outbox,
     ) -> Option<Pass<'v>> {
@@ -106,7 +106,7 @@ impl Desk {
     }
 
     /// Withholds an answer whose names were not all read.
-    fn withhold(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) {
+    fn withhold(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) {
         let error = Some((ExtendedError::Other, "more CNAMEs than the filter reads"));
         self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Denied, Reason::Filter), out);
     }

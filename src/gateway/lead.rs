@@ -146,7 +146,7 @@ impl Desk {
     pub(super) fn lead(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         order: &Order<'_>,
         alias: &Alias,
         out: &mut Outbox,
@@ -191,7 +191,7 @@ impl Desk {
     fn follow_leads<'v>(
         &mut self,
         view: &View<'v>,
-        case: Case<'_>,
+        case: &Case<'_>,
         (first, mut target, mut ttl): (&Rule, Name, u32),
         note: &mut Note,
     ) -> Way<'v> {
@@ -227,28 +227,28 @@ impl Desk {
     }
 
     /// Asks for a target in the place of what the client asked for.
-    fn ask_for(&mut self, view: &View<'_>, case: Case<'_>, target: &Name, note: &mut Note, out: &mut Outbox) {
+    fn ask_for(&mut self, view: &View<'_>, case: &Case<'_>, target: &Name, note: &mut Note, out: &mut Outbox) {
         let mut room = [0; TARGET_MAX];
         let packet = write_query(case.query, target, &mut room);
         // Both were scanned when they came; should they not scan now, there is nothing to lead anywhere.
         let (Some(Ok(query)), Some(led)) = (packet.map(Query::scan), note.finish(case.query.packet)) else {
             return self.overloaded(view, case, out);
         };
-        let case = Case { query: &query, led: Some(&led), ..case };
+        let case = &Case { query: &query, led: Some(&led), ..case.clone() };
         self.look_up(view, &Admitted::again(view, case), out);
     }
 
     /// Begins anew with a query that was led on by what may not be in force any more. From now on, so that each change is
     /// the cause of this once.
-    pub(super) fn ask_afresh(&mut self, view: &View<'_>, case: Case<'_>, led: &Led<'_>, out: &mut Outbox) {
-        let case = Case { query: &led.asked, received: view.now.at, upstream: None, led: None, ..case };
+    pub(super) fn ask_afresh(&mut self, view: &View<'_>, case: &Case<'_>, led: &Led<'_>, out: &mut Outbox) {
+        let case = &Case::new(case.client, &led.asked, view.now.at);
         if self.passes_again(view, case, out) {
             self.look_up(view, &Admitted::again(view, case), out);
         }
     }
 
     /// Answers a query that was led on with the message about its target, `len` bytes at the start of the outbox's room.
-    pub(super) fn answer_led(&mut self, view: &View<'_>, case: Case<'_>, led: &Led<'_>, len: usize, out: &mut Outbox) {
+    pub(super) fn answer_led(&mut self, view: &View<'_>, case: &Case<'_>, led: &Led<'_>, len: usize, out: &mut Outbox) {
         let mut about = std::mem::take(&mut self.about_target);
         let copied = out.room(len).zip(about.get_mut(..len)).map(|(room, place)| place.copy_from_slice(room));
         let scanned = copied.and_then(|()| Response::scan(&about[..len]).ok());
@@ -266,7 +266,7 @@ impl Desk {
         self.about_target = about;
     }
 
-    fn lose(&mut self, view: &View<'_>, case: Case<'_>, rule: &Rule, lost: Lost, out: &mut Outbox) {
+    fn lose(&mut self, view: &View<'_>, case: &Case<'_>, rule: &Rule, lost: Lost, out: &mut Outbox) {
         let (code, text) = match lost {
             // RFC 6672 section 2.2 has this for a name that a rewriting makes too long.
             Lost::Name => (rcode::YXDOMAIN, rule.id.as_str()),
@@ -279,7 +279,7 @@ impl Desk {
 }
 
 /// Whether a client that is led elsewhere is told more than the CNAME.
-fn is_led_on(case: Case<'_>) -> bool {
+fn is_led_on(case: &Case<'_>) -> bool {
     let query = case.query;
     query.rd
         && query.qclass == class::IN

@@ -69,7 +69,7 @@ impl Desk {
     }
 
     /// Answers with a stale entry, if there is one, because of `reason`; false when there is none.
-    pub(super) fn answer_stale(&mut self, view: &View<'_>, case: Case<'_>, reason: Reason, out: &mut Outbox) -> bool {
+    pub(super) fn answer_stale(&mut self, view: &View<'_>, case: &Case<'_>, reason: Reason, out: &mut Outbox) -> bool {
         let Some(key) = key_of(case.query) else { return false };
         let Some(room) = out.room(ROOM) else { return false };
         let Found::Hit(hit) = view.shared.cache.get(view.now.at, &key, room) else { return false };

@@ -27,6 +27,7 @@ use crate::dns::query::Query;
 use crate::ledger::Ledger;
 use crate::ledger::samples::Sampler;
 use crate::live_policy::{Running, Shared};
+use crate::policy::cookies::Standing;
 use crate::policy::overload::{FairShare, Pressure};
 use crate::policy::schedules::ActiveSet;
 use crate::policy::source::SourceLimit;
@@ -40,6 +41,7 @@ use outbox::Outbox;
 use probe::Prober;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use std::cell::OnceCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +131,7 @@ struct View<'a> {
 }
 
 /// A query and who asked it: what an answer is written for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Case<'q> {
     client: Client,
     query: &'q Query<'q>,
@@ -139,9 +141,15 @@ struct Case<'q> {
     upstream: Option<u16>,
     /// What put `query` in the place of what the client asked.
     led: Option<&'q Led<'q>>,
+    /// What its cookie says; judged once, and only when somebody wants to know.
+    standing: OnceCell<Option<Standing>>,
 }
 
 impl<'q> Case<'q> {
+    fn new(client: Client, query: &'q Query<'q>, received: Moment) -> Self {
+        Self { client, query, received, upstream: None, led: None, standing: OnceCell::new() }
+    }
+
     /// The query as the client sent it.
     fn asked(&self) -> &'q Query<'q> {
         self.led.map_or(self.query, |led| &led.asked)
@@ -323,7 +331,7 @@ impl Desk {
         if let Err(malformed) = query.read(None) {
             return self.reject(view, client, packet, malformed, out);
         }
-        let case = Case { client, query: &query, received, upstream: None, led: None };
+        let case = &Case::new(client, &query, received);
         if self.hear_notify(view, case, out) {
             return;
         }

@@ -38,7 +38,7 @@ enum Reply {
 
 impl Desk {
     /// Hears a NOTIFY that is for a feed; false when it is none, and goes on as any message.
-    pub(super) fn hear_notify(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn hear_notify(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) -> bool {
         let query = case.query;
         if query.opcode != opcode::NOTIFY {
             return false;

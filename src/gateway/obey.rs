@@ -40,7 +40,7 @@ impl<'a> Order<'a> {
 
 impl Desk {
     /// Does what a rule says; true when the query goes on.
-    pub(super) fn obey(&mut self, view: &View<'_>, case: Case<'_>, order: &Order<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn obey(&mut self, view: &View<'_>, case: &Case<'_>, order: &Order<'_>, out: &mut Outbox) -> bool {
         let rule = order.rule;
         rule.hits.decided(self.worker, view.now.unix_ms);
         let blocked = Some((ExtendedError::Blocked, rule.id.as_str()));
@@ -80,12 +80,12 @@ impl Desk {
     pub(super) fn answer_for_rule(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         rule: &Rule,
         (body, error): (Body<'_>, Extended<'_>),
         out: &mut Outbox,
     ) {
-        let outcome = if rule.action == Action::Truncate { Outcome::Truncated } else { Outcome::Denied };
+        let outcome = if matches!(rule.action, Action::Truncate) { Outcome::Truncated } else { Outcome::Denied };
         let (outcome, reason) = self.write_own(view, case, body, error, (outcome, Reason::Filter), out);
         self.finish(view, case, outcome, reason, Some(rule.speaker()));
     }
@@ -94,7 +94,7 @@ impl Desk {
     fn answer_with_data(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         order: &Order<'_>,
         data: &DataSet,
         out: &mut Outbox,
@@ -112,7 +112,7 @@ impl Desk {
     }
 
     /// Over the budget of a rule that sheds: an old answer, else NXDOMAIN, and the upstreams are left in peace.
-    fn shed(&mut self, view: &View<'_>, case: Case<'_>, rule: &Rule, out: &mut Outbox) -> bool {
+    fn shed(&mut self, view: &View<'_>, case: &Case<'_>, rule: &Rule, out: &mut Outbox) -> bool {
         if !self.answer_stale(view, case, Reason::Filter, out) {
             let error = Some((ExtendedError::Blocked, rule.id.as_str()));
             self.answer_for_rule(view, case, rule, (Body::Nxdomain { ttl: rule.ttl }, error), out);

@@ -74,7 +74,7 @@ impl Gateway {
 
 impl Desk {
     /// A fair share for everybody while the worker is behind. Silence: an answer would cost what there is too little of.
-    pub(super) fn pass_overload(&mut self, view: &View<'_>, case: Case<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn pass_overload(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) -> bool {
         let policy = &view.running.policy;
         if self.pressure == Pressure::None || policy.overload.mode == Mode::Off {
             return true;

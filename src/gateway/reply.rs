@@ -71,7 +71,7 @@ impl Desk {
     pub(super) fn finish(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         outcome: Outcome,
         reason: Reason,
         rule: Option<Speaker<'_>>,
@@ -103,7 +103,7 @@ impl Desk {
     pub(super) fn drop_query(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         reason: Reason,
         rule: Option<Speaker<'_>>,
         out: &mut Outbox,
@@ -113,7 +113,7 @@ impl Desk {
     }
 
     /// Counts and logs what a section or rule in monitor mode would have done; the query goes on.
-    pub(super) fn would(&mut self, view: &View<'_>, case: Case<'_>, ending: Ending, rule: Option<Speaker<'_>>) {
+    pub(super) fn would(&mut self, view: &View<'_>, case: &Case<'_>, ending: Ending, rule: Option<Speaker<'_>>) {
         self.ledger.would(ending.1);
         self.sampler.monitored(ending.1);
         if let Some(rule) = rule {
@@ -127,7 +127,7 @@ impl Desk {
     fn log(
         &self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         (outcome, reason): Ending,
         rule: Option<Speaker<'_>>,
         monitored: bool,
@@ -153,7 +153,7 @@ impl Desk {
     pub(super) fn say(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         body: Body<'_>,
         error: Extended<'_>,
         ending: Ending,
@@ -167,7 +167,7 @@ impl Desk {
     pub(super) fn write_own(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         body: Body<'_>,
         error: Extended<'_>,
         ending: Ending,
@@ -252,7 +252,7 @@ impl Desk {
 
     /// Response-rate limiting, for a client that may be anywhere: one with a valid cookie is where it says, and what is
     /// left to limit is its errors, which say that it asks for nothing good.
-    pub(super) fn limit_response(&mut self, view: &View<'_>, case: Case<'_>, class: &ResponseClass) -> RrlVerdict {
+    pub(super) fn limit_response(&mut self, view: &View<'_>, case: &Case<'_>, class: &ResponseClass) -> RrlVerdict {
         if class.category != Category::Error && view.is_verified(case) {
             return RrlVerdict::Answer;
         }
@@ -278,7 +278,7 @@ impl Desk {
     pub(super) fn deliver(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         draft: &Draft<'_>,
         room_len: usize,
         ending: Ending,
@@ -320,7 +320,7 @@ impl Desk {
 }
 
 /// Puts the client's id, letters and OPT with its cookie on a draft; `None` when OPT does not fit.
-fn complete(case: Case<'_>, draft: &Draft<'_>, cookie: &[u8], room: &mut [u8]) -> Option<usize> {
+fn complete(case: &Case<'_>, draft: &Draft<'_>, cookie: &[u8], room: &mut [u8]) -> Option<usize> {
     let query = case.query;
     put_u16(room, 0, query.id);
     let question = query.question();

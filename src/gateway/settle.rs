@@ -7,7 +7,7 @@ use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
 use super::{Asker, Case, Desk, View};
 use crate::cache::{self, Answer, FailureKind, Lifetime, Vetted};
-use crate::dns::edns::{option, options};
+use crate::dns::edns::{Edns, option, options};
 use crate::dns::letters;
 use crate::dns::query::Query;
 use crate::dns::reply::Body;
@@ -35,7 +35,7 @@ impl View<'_> {
 
 impl View<'_> {
     /// How long a vetted answer may be kept, if at all.
-    fn lifetime(&self, case: Case<'_>, vetted: &VettedAnswer<'_, '_, '_>) -> Option<Lifetime> {
+    fn lifetime(&self, case: &Case<'_>, vetted: &VettedAnswer<'_, '_, '_>) -> Option<Lifetime> {
         let VettedAnswer { response, pass } = vetted;
         let policy = &self.running.policy;
         let least_ttl = if pass.untouched { 0 } else { policy.filter.least_ttl(&case.query.name, response) };
@@ -92,7 +92,7 @@ impl Desk {
         if query.read(asked.records.as_ref()).is_ok() {
             let query = &query;
             let led = asked.led();
-            let case = Case { client, query, received, upstream: Some(slot), led: led.as_ref() };
+            let case = &Case { upstream: Some(slot), led: led.as_ref(), ..Case::new(client, query, received) };
             self.learn(view, flight, case, response);
             if self.stays_admitted(view, case, policy, out) {
                 let failed = view.is_failure(response.rcode, query);
@@ -115,10 +115,9 @@ impl Desk {
     /// Whether the response is to the question that this attempt asked, letter for letter. What is not is counted, and
     /// waiting goes on: the real answer may still come.
     fn is_ours(&mut self, flight: FlightId, attempt: &Attempt, response: &Response<'_>) -> bool {
-        let asked = self.flights.packet(flight);
-        let answered = response.question();
-        let Some(asked) = asked.get(HEADER_LEN..HEADER_LEN + answered.len()) else { return false };
-        let opcode = asked_opcode(self.flights.packet(flight));
+        let packet = self.flights.packet(flight);
+        let (answered, opcode) = (response.question(), asked_opcode(packet));
+        let Some(asked) = packet.get(HEADER_LEN..HEADER_LEN + answered.len()) else { return false };
         if answered.is_empty() || response.opcode != opcode {
             return false;
         }
@@ -173,7 +172,7 @@ impl Desk {
     pub(super) fn settle(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         response: &Response<'_>,
         first: bool,
         out: &mut Outbox,
@@ -202,7 +201,7 @@ impl Desk {
     fn vet<'r, 'm, 'v>(
         &mut self,
         view: &View<'v>,
-        case: Case<'_>,
+        case: &Case<'_>,
         response: &'r Response<'m>,
         out: &mut Outbox,
     ) -> Option<VettedAnswer<'r, 'm, 'v>> {
@@ -213,7 +212,7 @@ impl Desk {
     }
 
     /// As [`Self::vet`], for an answer that passes as it is or not at all.
-    fn passes_chain(&mut self, view: &View<'_>, case: Case<'_>, response: &Response<'_>, out: &mut Outbox) -> bool {
+    fn passes_chain(&mut self, view: &View<'_>, case: &Case<'_>, response: &Response<'_>, out: &mut Outbox) -> bool {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         let heard = self.judge_answer(view, case, &groups, response);
         self.follow(view, case, &heard.word, out).is_some()
@@ -222,7 +221,7 @@ impl Desk {
     fn keep_and_send(
         &mut self,
         view: &View<'_>,
-        case: Case<'_>,
+        case: &Case<'_>,
         vetted: &VettedAnswer<'_, '_, '_>,
         first: bool,
         out: &mut Outbox,
@@ -261,23 +260,21 @@ impl Desk {
         }
         put_u16(room, 0, 0);
         room[HEADER_LEN..response.question_end - 4].make_ascii_lowercase();
-        let mut kept = [0; OPTIONS_MAX];
-        let (kept_len, cacheable_options) = keep_options(response, view.running.policy.cookies.mode, &mut kept);
+        let mut kept;
+        let (options, cacheable_options) = match &response.edns {
+            Some(edns) if edns.has_options() => {
+                kept = [0; OPTIONS_MAX];
+                keep_options(response.message, edns, view.running.policy.cookies.mode, &mut kept)
+            }
+            _ => (&[][..], true),
+        };
         if first
             && let Some(key) = key_of(case.query)
             && cacheable_options
             && let Some(lifetime) = view.lifetime(case, vetted)
         {
             let vetted = Vetted { generation: view.running.generation, untouched: vetted.pass.untouched };
-            let answer = Answer {
-                body: &room[..len],
-                options: &kept[..kept_len],
-                ttls,
-                lifetime,
-                rcode: response.rcode,
-                class,
-                vetted,
-            };
+            let answer = Answer { body: &room[..len], options, ttls, lifetime, rcode: response.rcode, class, vetted };
             view.shared.cache.insert(view.now.at, &key, &answer);
         }
         // Not before: what is kept is for others too, whom other rules may speak about.
@@ -285,13 +282,13 @@ impl Desk {
         if let Some(led) = case.led {
             return self.answer_led(view, case, led, len, out);
         }
-        let draft = Draft { len, rcode: response.rcode, options: &kept[..kept_len], error: None, class };
+        let draft = Draft { len, rcode: response.rcode, options, error: None, class };
         self.deliver(view, case, &draft, room_len, (Outcome::Forwarded, Reason::None), out);
     }
 
     /// Sends the first `len` bytes of the outbox's room with nothing but the client's id and letters put on, and AD taken
     /// off where nobody asked for it.
-    fn send_as_is(&mut self, view: &View<'_>, case: Case<'_>, len: usize, class: &ResponseClass, out: &mut Outbox) {
+    fn send_as_is(&mut self, view: &View<'_>, case: &Case<'_>, len: usize, class: &ResponseClass, out: &mut Outbox) {
         match self.limit_response(view, case, class) {
             RrlVerdict::Answer => {}
             RrlVerdict::Slip => {
@@ -332,7 +329,7 @@ impl Desk {
         let asked = self.copy_packet(flight);
         self.flights.close(flight);
         if let Ok(query) = asked.query() {
-            let case = Case { client, query: &query, received, upstream: Some(slot), led: None };
+            let case = &Case { upstream: Some(slot), ..Case::new(client, &query, received) };
             if self.stays_admitted(view, case, policy, out) {
                 self.send_opaque(view, case, packet, out);
             }
@@ -340,7 +337,7 @@ impl Desk {
         self.scratch = asked.room;
     }
 
-    fn send_opaque(&mut self, view: &View<'_>, case: Case<'_>, packet: &[u8], out: &mut Outbox) {
+    fn send_opaque(&mut self, view: &View<'_>, case: &Case<'_>, packet: &[u8], out: &mut Outbox) {
         debug_assert!(Kind::of(case.query, case.client.is_tcp()) != Kind::Plain);
         let class = match Response::scan(packet) {
             Ok(response) => {
@@ -402,10 +399,14 @@ fn matches_opaque(asked: &[u8], packet: &[u8]) -> Option<bool> {
 
 /// Copies the options that are meant for the client, and says whether an answer with them may be cached: an extended
 /// error or a client-subnet scope may, what we do not know may not.
-fn keep_options(response: &Response<'_>, cookies: CookieMode, kept: &mut [u8; OPTIONS_MAX]) -> (usize, bool) {
-    let Some(edns) = &response.edns else { return (0, true) };
+fn keep_options<'k>(
+    message: &[u8],
+    edns: &Edns,
+    cookies: CookieMode,
+    kept: &'k mut [u8; OPTIONS_MAX],
+) -> (&'k [u8], bool) {
     let (mut len, mut cacheable) = (0, true);
-    for (code, data) in options(response.message, edns) {
+    for (code, data) in options(message, edns) {
         let hop_by_hop = matches!(code, option::KEEPALIVE | option::PADDING)
             || code == option::COOKIE && cookies != CookieMode::Pass;
         if hop_by_hop {
@@ -421,5 +422,5 @@ fn keep_options(response: &Response<'_>, cookies: CookieMode, kept: &mut [u8; OP
         kept[len + 4..][..data.len()].copy_from_slice(data);
         len += 4 + data.len();
     }
-    (len, cacheable)
+    (&kept[..len], cacheable)
 }

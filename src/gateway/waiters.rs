@@ -48,7 +48,7 @@ impl<'q> Same<'q> {
 
 impl Desk {
     /// The keyed hash of a question under which others may wait for it; 0: none may. `name`: the keyed hash of its name.
-    pub(super) fn question_of(&self, view: &View<'_>, case: Case<'_>, name: u64) -> u64 {
+    pub(super) fn question_of(&self, view: &View<'_>, case: &Case<'_>, name: u64) -> u64 {
         // A cookie that goes through makes the answer one client's own.
         let has_cookie = case.query.edns.as_ref().is_some_and(|edns| edns.cookie.is_some());
         let is_own = has_cookie && view.running.policy.cookies.mode == CookieMode::Pass;
@@ -65,7 +65,7 @@ impl Desk {
     }
 
     /// Lets a question wait for the same one in flight; false when there is none, or too many wait already.
-    pub(super) fn wait_for_same(&mut self, view: &View<'_>, case: Case<'_>, question: u64) -> bool {
+    pub(super) fn wait_for_same(&mut self, view: &View<'_>, case: &Case<'_>, question: u64) -> bool {
         let Some((leader, waiting)) = self.flights.leader(question) else { return false };
         let asks = self.flights.flight(leader);
         let Asker::Client(client) = asks.asker else { return false };
@@ -106,7 +106,7 @@ impl Desk {
             self.flights.close(id);
             if let (Asker::Client(client), Ok(query), Ok(response)) = (asker, asked.query(), Response::scan(message)) {
                 let led = asked.led();
-                let case = Case { client, query: &query, received, upstream: Some(slot), led: led.as_ref() };
+                let case = &Case { upstream: Some(slot), led: led.as_ref(), ..Case::new(client, &query, received) };
                 if self.stays_admitted(view, case, policy, out) {
                     self.settle(view, case, &response, first, out);
                     first = false;
@@ -124,7 +124,7 @@ impl Desk {
         match (asker, asked.query()) {
             (Asker::Client(client), Ok(query)) => {
                 let led = asked.led();
-                let case = Case { client, query: &query, received, upstream: None, led: led.as_ref() };
+                let case = &Case { led: led.as_ref(), ..Case::new(client, &query, received) };
                 let late = (view.now.at >= deadline).then_some(FailureKind::Timeout);
                 match failed.or(late) {
                     _ if !self.stays_admitted(view, case, policy, out) => {}

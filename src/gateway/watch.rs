@@ -11,7 +11,7 @@ use crate::verdict::{Outcome, Reason};
 impl Desk {
     /// Passes on a query that has just been counted, when it is one to be sampled.
     #[inline]
-    pub(super) fn watch(&mut self, view: &View<'_>, case: Case<'_>, outcome: Outcome, reason: Reason) {
+    pub(super) fn watch(&mut self, view: &View<'_>, case: &Case<'_>, outcome: Outcome, reason: Reason) {
         let Some((weight, trace)) = self.sampler.turn(view.now.at) else { return };
         view.shared.samples.push(Sample {
             weight,

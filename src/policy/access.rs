@@ -28,6 +28,7 @@
 //! Without `allow` loopback and private networks may ask. A NOTIFY for the zone of a feed, from whom the feed names, is
 //! heard by the gateway itself and needs no place here.
 
+mod fitting;
 mod question;
 
 use super::Mode;
@@ -41,6 +42,7 @@ use crate::dns::query::Query;
 use crate::dns::{opcode, rtype};
 use crate::language::text;
 use crate::verdict::Reason;
+use fitting::{Fitting, Places};
 pub use question::{Idle, Question};
 use std::net::IpAddr;
 
@@ -58,7 +60,7 @@ pub const PRIVATE: [&str; 9] = [
     "fe80::/10",
 ];
 
-/// The most question rules: they are looked at one by one.
+/// The most question rules: a bit of a word for each.
 pub const QUESTIONS_MAX: usize = 64;
 
 /// What access says about a query.
@@ -85,6 +87,13 @@ pub struct Judgement {
     pub number: usize,
     /// The first rule in monitor mode that would have denied it, and its number: to be counted.
     pub monitored: Option<(Reason, usize)>,
+}
+
+impl Judgement {
+    /// That of no rule.
+    const fn of(verdict: AccessVerdict) -> Self {
+        Self { verdict, number: 0, monitored: None }
+    }
 }
 
 /// What of a query access looks at.
@@ -142,6 +151,7 @@ pub struct Access {
     notify: Named,
     update: Named,
     questions: Vec<Question>,
+    fitting: Fitting,
 }
 
 impl Access {
@@ -156,10 +166,32 @@ impl Access {
         self.mode != Mode::Enforce || self.clients.contains(client)
     }
 
-    /// As [`Self::check`], and says what monitored rules would have done. No allocation; two lookups and one look at each
-    /// question rule.
+    /// As [`Self::check`], and says what monitored rules would have done. No allocation; two lookups, and one look at each
+    /// question rule that fits. Inlined, for what nearly all queries need of it.
+    #[inline(always)]
     pub fn judge(&self, client: IpAddr, tcp: bool, asked: Asked, active: &ActiveSet) -> Judgement {
-        self.consider(client, tcp, asked, active, |_| {})
+        let may = self.clients.contains(client);
+        if !may && self.mode == Mode::Enforce {
+            return Judgement::of(self.denial());
+        }
+        let (kind, fitting) = (self.kind(asked), self.fitting.of(asked));
+        if may && kind.is_none() && fitting.is_empty() {
+            return Judgement::of(AccessVerdict::Admit);
+        }
+        self.judge_rules((client, may), kind, fitting, (tcp, asked, active))
+    }
+
+    #[inline(never)]
+    fn judge_rules(
+        &self,
+        (client, may): (IpAddr, bool),
+        kind: Option<(&Named, Reason)>,
+        fitting: Places,
+        (tcp, asked, active): (bool, Asked, &ActiveSet),
+    ) -> Judgement {
+        let sections = [Some(self.about_client(may)), kind.map(|(named, reason)| named.about(client, reason))];
+        let questions = fitting.map(|at| self.questions[at].about(at + 1, tcp, asked, active));
+        decide(sections.into_iter().flatten().chain(questions), |_| {})
     }
 
     /// All `[[question]]`, in order.
@@ -178,53 +210,62 @@ impl Access {
         self.question(number).map(Question::speaker)
     }
 
-    /// As [`Self::judge`], and shows each rule that was looked at, in order.
+    /// As [`Self::judge`], and shows each rule up to the one that decides, in order, whether it fits or not.
     pub fn consider(
         &self,
         client: IpAddr,
         tcp: bool,
         asked: Asked,
         active: &ActiveSet,
-        mut show: impl FnMut(Considered),
+        show: impl FnMut(Considered),
     ) -> Judgement {
-        let mut monitored = None;
-        let mut decides = |considered: Considered| {
-            show(considered);
-            let speaks = considered.verdict != AccessVerdict::Admit;
-            if speaks && considered.mode == Mode::Monitor {
-                monitored = monitored.or(Some((considered.reason, considered.number)));
-            }
-            speaks && considered.mode == Mode::Enforce
-        };
-        let sections = [Some(self.about_client(client)), self.about_kind(client, asked)];
+        let may = self.clients.contains(client);
+        let kind = self.kind(asked).map(|(named, reason)| named.about(client, reason));
         let questions = (1..).zip(&self.questions).map(|(number, question)| question.about(number, tcp, asked, active));
-        let decided = sections.into_iter().flatten().chain(questions).find(|considered| decides(*considered));
-        let (verdict, number) = decided.map_or((AccessVerdict::Admit, 0), |decided| (decided.verdict, decided.number));
-        Judgement { verdict, number, monitored }
+        decide([Some(self.about_client(may)), kind].into_iter().flatten().chain(questions), show)
     }
 
-    /// `allow` and `deny`.
-    fn about_client(&self, client: IpAddr) -> Considered {
-        let verdict = match self.denied {
-            _ if self.clients.contains(client) => AccessVerdict::Admit,
-            Denied::Refuse => AccessVerdict::Refuse(Reason::Access),
-            Denied::Drop => AccessVerdict::Drop(Reason::Access),
-        };
+    /// `allow` and `deny`; `may`: the client is in what both together allow.
+    fn about_client(&self, may: bool) -> Considered {
+        let verdict = if may { AccessVerdict::Admit } else { self.denial() };
         Considered { reason: Reason::Access, number: 0, mode: self.mode, verdict, idle: None }
     }
 
-    /// `[transfer]`, `[notify]` and `[update]`, each for its own kind of message.
-    fn about_kind(&self, client: IpAddr, asked: Asked) -> Option<Considered> {
-        let (named, reason) = match (asked.opcode, asked.qtype) {
-            (opcode::QUERY, rtype::AXFR | rtype::IXFR) => (&self.transfer, Reason::Transfer),
-            (opcode::NOTIFY, _) => (&self.notify, Reason::Notify),
-            (opcode::UPDATE, _) => (&self.update, Reason::Update),
-            _ => return None,
-        };
-        let may = named.allow.contains(client);
-        let verdict = if may { AccessVerdict::Admit } else { AccessVerdict::Refuse(reason) };
-        Some(Considered { reason, number: 0, mode: named.mode, verdict, idle: None })
+    /// What a client is told that may not ask.
+    #[inline]
+    fn denial(&self) -> AccessVerdict {
+        match self.denied {
+            Denied::Refuse => AccessVerdict::Refuse(Reason::Access),
+            Denied::Drop => AccessVerdict::Drop(Reason::Access),
+        }
     }
+
+    /// `[transfer]`, `[notify]` or `[update]`, for a message of its kind.
+    #[inline]
+    fn kind(&self, asked: Asked) -> Option<(&Named, Reason)> {
+        match (asked.opcode, asked.qtype) {
+            (opcode::QUERY, rtype::AXFR | rtype::IXFR) => Some((&self.transfer, Reason::Transfer)),
+            (opcode::NOTIFY, _) => Some((&self.notify, Reason::Notify)),
+            (opcode::UPDATE, _) => Some((&self.update, Reason::Update)),
+            _ => None,
+        }
+    }
+}
+
+/// The first of those that were looked at that speaks and acts; the first that speaks and only watches is remembered.
+fn decide(considered: impl IntoIterator<Item = Considered>, mut show: impl FnMut(Considered)) -> Judgement {
+    let mut monitored = None;
+    for considered in considered {
+        show(considered);
+        let Considered { reason, number, mode, verdict, .. } = considered;
+        match mode {
+            _ if verdict == AccessVerdict::Admit => {}
+            Mode::Enforce => return Judgement { verdict, number, monitored },
+            Mode::Monitor => monitored = monitored.or(Some((reason, number))),
+            Mode::Off => {}
+        }
+    }
+    Judgement { monitored, ..Judgement::of(AccessVerdict::Admit) }
 }
 
 impl Access {
@@ -253,6 +294,7 @@ impl Access {
             transfer: Named::read(&t.table("transfer"), groups),
             notify: Named::read(&t.table("notify"), groups),
             update: Named::read(&t.table("update"), groups),
+            fitting: Fitting::new(&read),
             questions: read,
         }
     }
@@ -261,6 +303,11 @@ impl Access {
 impl Named {
     fn read(t: &Table<'_>, groups: &Groups) -> Self {
         Self { mode: t.mode(Mode::Enforce), allow: t.networks("allow", groups) }
+    }
+
+    fn about(&self, client: IpAddr, reason: Reason) -> Considered {
+        let verdict = if self.allow.contains(client) { AccessVerdict::Admit } else { AccessVerdict::Refuse(reason) };
+        Considered { reason, number: 0, mode: self.mode, verdict, idle: None }
     }
 }
 
@@ -295,174 +342,4 @@ fn read_clients(t: &Table<'_>, groups: &Groups) -> NetworkSet {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dns::class;
-    use crate::policy::document::probe;
-    use crate::policy::schedules::ScheduleSet;
-
-    const PLAIN: Asked = Asked { opcode: opcode::QUERY, qtype: rtype::A, qclass: class::IN };
-
-    fn read(text: &str) -> (Access, Vec<String>) {
-        probe::read_within(&probe::server(""), 1_000, text, Access::read)
-    }
-
-    fn access(text: &str) -> Access {
-        let (access, faults) = read(text);
-        assert_eq!(faults, [""; 0], "{text}");
-        access
-    }
-
-    fn faults(text: &str) -> Vec<String> {
-        read(text).1
-    }
-
-    fn verdict(access: &Access, client: &str, asked: Asked) -> AccessVerdict {
-        access.judge(client.parse().unwrap(), false, asked, &ActiveSet::EVERYTHING).verdict
-    }
-
-    #[test]
-    fn without_a_list_only_loopback_and_private_networks_may_ask() {
-        let access = access("");
-        for client in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.31.0.1",
-            "192.168.1.1",
-            "100.64.0.1",
-            "169.254.1.1",
-            "::1",
-            "fd00::1",
-            "fe80::1",
-            "::ffff:10.0.0.1",
-        ] {
-            assert_eq!(verdict(&access, client, PLAIN), AccessVerdict::Admit, "{client}");
-        }
-        for client in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:db8::1", "::", "::ffff:8.8.8.8"] {
-            assert_eq!(verdict(&access, client, PLAIN), AccessVerdict::Refuse(Reason::Access), "{client}");
-        }
-    }
-
-    #[test]
-    fn the_longest_prefix_of_allow_and_deny_together_decides() {
-        let access = access(
-            "allow = [\"10.0.0.0/8\", \"10.6.6.7\", \"@dc\"]\ndeny = [\"10.6.6.0/24\", \"!10.6.6.9\", \"192.0.2.0/25\"]\ndenied = \"drop\"\n\
-             [[clients.group]]\nname = \"dc\"\nnetworks = [\"192.0.2.0/24\", \"!192.0.2.192/26\", \"10.9.0.0/16\", \"!10.9.9.0/24\"]\n",
-        );
-        let dropped = AccessVerdict::Drop(Reason::Access);
-        for (client, expected) in [
-            ("10.1.1.1", AccessVerdict::Admit),
-            ("10.6.6.6", dropped),
-            ("10.6.6.7", AccessVerdict::Admit),
-            ("10.6.6.9", AccessVerdict::Admit),
-            ("192.0.2.1", dropped),
-            ("192.0.2.129", AccessVerdict::Admit),
-            ("192.0.2.200", dropped),
-            // Not in the group, but in 10.0.0.0/8 all the same.
-            ("10.9.9.1", AccessVerdict::Admit),
-            ("127.0.0.1", dropped),
-        ] {
-            assert_eq!(verdict(&access, client, PLAIN), expected, "{client}");
-        }
-    }
-
-    #[test]
-    fn transfers_notifies_and_updates_are_for_nobody_unless_named() {
-        let axfr = Asked { qtype: rtype::AXFR, ..PLAIN };
-        let notify = Asked { opcode: opcode::NOTIFY, qtype: rtype::SOA, ..PLAIN };
-        let update = Asked { opcode: opcode::UPDATE, qtype: rtype::SOA, ..PLAIN };
-        let closed = access("");
-        assert_eq!(verdict(&closed, "10.1.0.53", axfr), AccessVerdict::Refuse(Reason::Transfer));
-        assert_eq!(verdict(&closed, "10.1.0.53", notify), AccessVerdict::Refuse(Reason::Notify));
-        assert_eq!(verdict(&closed, "10.1.0.53", update), AccessVerdict::Refuse(Reason::Update));
-        let open =
-            access("[transfer]\nallow = [\"10.1.0.53\"]\n[notify]\nmode = \"monitor\"\n[update]\nmode = \"off\"\n");
-        assert_eq!(verdict(&open, "10.1.0.53", axfr), AccessVerdict::Admit);
-        assert_eq!(verdict(&open, "10.1.0.54", axfr), AccessVerdict::Refuse(Reason::Transfer));
-        assert_eq!(verdict(&open, "10.1.0.53", update), AccessVerdict::Admit);
-        let judged = open.judge("10.1.0.53".parse().unwrap(), false, notify, &ActiveSet::EVERYTHING);
-        let expected = Judgement { verdict: AccessVerdict::Admit, number: 0, monitored: Some((Reason::Notify, 0)) };
-        assert_eq!(judged, expected);
-    }
-
-    #[test]
-    fn the_first_question_rule_that_fits_decides() {
-        let access = access(
-            "[[question]]\nqtypes = [\"ANY\"]\naction = \"truncate\"\n[[question]]\nclasses = [\"CH\"]\nqtypes = [\"TXT\"]\naction = \"drop\"\n\
-             [[question]]\nclasses = [\"CH\"]\naction = \"refused\"\n[[question]]\nmode = \"monitor\"\nqtypes = [\"TYPE65\"]\naction = \"notimp\"\n",
-        );
-        let any = Asked { qtype: rtype::ANY, ..PLAIN };
-        let chaos = Asked { qtype: rtype::TXT, qclass: class::CH, ..PLAIN };
-        assert_eq!(verdict(&access, "::1", any), AccessVerdict::Truncate(Reason::Question));
-        assert_eq!(
-            access.judge("::1".parse().unwrap(), true, any, &ActiveSet::EVERYTHING).verdict,
-            AccessVerdict::Admit
-        );
-        assert_eq!(verdict(&access, "::1", chaos), AccessVerdict::Drop(Reason::Question));
-        assert_eq!(
-            verdict(&access, "::1", Asked { qtype: rtype::A, ..chaos }),
-            AccessVerdict::Refuse(Reason::Question)
-        );
-        let https = access.judge("::1".parse().unwrap(), false, Asked { qtype: 65, ..PLAIN }, &ActiveSet::EVERYTHING);
-        let expected = Judgement { verdict: AccessVerdict::Admit, number: 0, monitored: Some((Reason::Question, 4)) };
-        assert_eq!(https, expected);
-        let mut shown = Vec::new();
-        let everything = &ActiveSet::EVERYTHING;
-        access.consider("::1".parse().unwrap(), false, chaos, everything, |c| {
-            shown.push((c.reason, c.number, c.verdict));
-        });
-        let expected = [
-            (Reason::Access, 0, AccessVerdict::Admit),
-            (Reason::Question, 1, AccessVerdict::Admit),
-            (Reason::Question, 2, AccessVerdict::Drop(Reason::Question)),
-        ];
-        assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn a_question_acts_while_its_schedule_is_active_and_until_it_expires() {
-        let access = access(
-            "[[question]]\nqtypes = [\"ANY\"]\naction = \"drop\"\nexpires = 1970-01-01T00:00:05Z\n\
-             [[question]]\nqtypes = [\"ANY\"]\naction = \"refused\"\nschedule = \"s\"\nowner = \"noc\"\nticket = \"T-1\"\n\
-             [[clients.schedule]]\nname = \"s\"\ntz = \"UTC\"\nwindows = [{ from = \"01:00\", to = \"02:00\" }]\n",
-        );
-        let any = Asked { qtype: rtype::ANY, ..PLAIN };
-        let mut s = ScheduleSet::default();
-        s.insert(0);
-        for (unix_ms, schedules, expected, idle) in [
-            (4_999, ScheduleSet::default(), (AccessVerdict::Drop(Reason::Question), 1), None),
-            (5_000, s, (AccessVerdict::Refuse(Reason::Question), 2), Some(Idle::Expired)),
-            (5_000, ScheduleSet::default(), (AccessVerdict::Admit, 0), Some(Idle::OtherTime)),
-        ] {
-            let (active, mut last) = (ActiveSet::of(unix_ms, schedules), None);
-            let judged = access.consider("::1".parse().unwrap(), false, any, &active, |c| last = c.idle.or(last));
-            assert_eq!(((judged.verdict, judged.number), last), (expected, idle), "at {unix_ms}");
-        }
-        let counted = access.questions()[1].counted();
-        assert_eq!((counted.id, counted.zone, counted.action), ("question-2", "access", "refused"));
-        assert_eq!((counted.owner, counted.ticket), (Some("noc"), Some("T-1")));
-        let over = "[[question]]\nqtypes = [\"ANY\"]\naction = \"drop\"\nexpires = 1970-01-01T00:00:01Z\n";
-        assert_eq!(faults(over), ["4:11 W-EXPIRED"]);
-    }
-
-    #[test]
-    fn faults_are_found_at_their_places() {
-        let text = "allow = []\ndeny = [\"10.0.0.1/8\", \"@x\"]\ndenied = \"reject\"\n[transfer]\nalow = []\n[[question]]\nqtypes = [\"ANNY\"]\nclasses = [\"XX\"]\nopcodes = []\naction = \"nxdomain\"\n[[question]]\nschedule = \"x\"\n";
-        let expected = [
-            "1:9 E-EMPTY",
-            "2:9 E-NETWORK",
-            "2:23 E-UNKNOWN-GROUP",
-            "3:10 E-CHOICE",
-            "5:1 E-UNKNOWN-KEY",
-            "7:11 E-QTYPE",
-            "8:12 E-QTYPE",
-            "9:11 E-EMPTY",
-            "10:10 E-CHOICE",
-            "11:1 E-MISSING-KEY",
-            "11:1 E-MISSING-KEY",
-            "12:12 E-UNKNOWN-SCHEDULE",
-        ];
-        assert_eq!(faults(text), expected);
-        assert_eq!(faults("allow = [\"10.0.0.0/8\"]\ndeny = [\"10.0.0.0/8\"]\n"), ["2:9 E-CONFLICT"]);
-    }
-}
+mod tests;

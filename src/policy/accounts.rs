@@ -31,9 +31,10 @@ struct Set {
 /// A key's account, or the place that it would take.
 #[derive(Clone, Copy, Debug)]
 pub struct Account<'t> {
-    tag: u64,
-    held: &'t AtomicU64,
-    place: &'t AtomicU64,
+    /// The hash of the key, by which it is found again.
+    pub tag: u64,
+    set: &'t Set,
+    way: usize,
     /// Its state, or the state that it would inherit.
     pub state: u64,
     /// The key has this account already.
@@ -52,18 +53,20 @@ impl Accounts {
     }
 
     /// The account of the key whose keyed 64-bit hash is `hash`. One cache line.
+    #[inline]
     pub fn find(&self, hash: u64) -> Account<'_> {
         let tag = hash.max(1);
         let index = (u128::from(tag) * self.sets.len() as u128) >> 64;
         let set = &self.sets[index as usize];
         let own = set.tags.iter().position(|held| held.load(Ordering::Relaxed) == tag);
         let way = own.unwrap_or_else(|| set.owes_least());
-        let place = &set.states[way];
-        Account { tag, held: &set.tags[way], place, state: place.load(Ordering::Relaxed), is_own: own.is_some() }
+        Account { tag, set, way, state: set.states[way].load(Ordering::Relaxed), is_own: own.is_some() }
     }
 }
 
 impl Set {
+    /// Apart from the look-up, which mostly has no need of it.
+    #[inline(never)]
     fn owes_least(&self) -> usize {
         (0..WAYS).min_by_key(|way| self.states[*way].load(Ordering::Relaxed)).unwrap_or(0)
     }
@@ -73,10 +76,12 @@ impl Account<'_> {
     /// Writes a new state; a key that had no account has one now. False when another worker wrote first: its charge
     /// stands and this one is lost, unless the caller looks again. In the instants between the two words of an account, a charge may land on the account that
     /// was there before. Neither is worth a lock.
+    #[inline]
     pub fn write(self, state: u64) -> bool {
-        let written = self.place.compare_exchange(self.state, state, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let place = &self.set.states[self.way];
+        let written = place.compare_exchange(self.state, state, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if written && !self.is_own {
-            self.held.store(self.tag, Ordering::Relaxed);
+            self.set.tags[self.way].store(self.tag, Ordering::Relaxed);
         }
         written
     }

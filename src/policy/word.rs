@@ -116,7 +116,7 @@ impl<'r> Filters<'r> {
     /// The emergency rule that decides. Over TCP there is nothing to truncate: then it is as if there were no such rule.
     #[inline]
     pub fn emergency_rule(self, subject: &Subject<'_>) -> Option<&'r Rule> {
-        let passes = |rule: &Rule| subject.tcp && rule.action == Action::Truncate;
+        let passes = |rule: &Rule| subject.tcp && matches!(rule.action, Action::Truncate);
         self.emergency.decide(subject).rule.filter(|rule| !passes(rule))
     }
 
@@ -167,12 +167,13 @@ impl<'r> Filters<'r> {
         let monitored = decision.monitored;
         let was_heard = monitored.is_some() && self.decide(subject).monitored.is_some();
         let heard = |word| Heard { word, monitored, was_heard, rebinding: false };
-        let passes = |rule: &Rule| rule.action == Action::Allow || tcp && rule.action == Action::Truncate;
+        let passes =
+            |rule: &Rule| matches!(rule.action, Action::Allow) || tcp && matches!(rule.action, Action::Truncate);
         if decision.rule.is_some_and(|rule| !passes(rule)) {
             let target = decision.stage.checked_sub(1).and_then(|n| response.target(n));
             return heard(Word::Rule(decision, target.unwrap_or(*name)));
         }
-        let allowed = decision.rule.is_some_and(|rule| rule.action == Action::Allow);
+        let allowed = decision.rule.is_some_and(|rule| matches!(rule.action, Action::Allow));
         // Behind a rule that allows, nothing but an emergency rule could say more.
         if response.chain_cut && self.has_rules() && (!allowed || !emergency.is_empty()) {
             return heard(Word::Unread);

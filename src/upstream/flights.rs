@@ -270,11 +270,19 @@ impl<A: Copy> Flights<A> {
     }
 
     /// The client's packet.
+    #[inline]
     pub fn packet(&self, id: FlightId) -> &[u8] {
-        &self.packet_and_note(id)[..usize::from(self.slots[id as usize].packet_len)]
+        &self.packet_and_note(id)[..self.packet_len(id)]
+    }
+
+    /// Bytes of the client's packet.
+    #[inline]
+    pub fn packet_len(&self, id: FlightId) -> usize {
+        self.slots[id as usize].packet_len.into()
     }
 
     /// The client's packet, and behind it the note.
+    #[inline]
     pub fn packet_and_note(&self, id: FlightId) -> &[u8] {
         let flight = &self.slots[id as usize];
         let len = usize::from(flight.packet_len) + usize::from(flight.note_len);

@@ -18,9 +18,9 @@ pub struct Question {
     /// What it is about: a question that moves to another place goes on counting.
     identity: String,
     mode: Mode,
-    qtypes: Vec<u16>,
-    classes: Vec<u16>,
-    opcodes: Vec<u8>,
+    pub(super) qtypes: Vec<u16>,
+    pub(super) classes: Vec<u16>,
+    pub(super) opcodes: Vec<u8>,
     action: QuestionAction,
     /// One of them has to be active.
     pub schedules: Option<ScheduleSet>,

@@ -106,7 +106,7 @@ impl Rule {
 
     /// Whether it only watches.
     pub fn watches(&self) -> bool {
-        self.mode == Mode::Monitor || self.action == Action::Monitor
+        self.mode == Mode::Monitor || matches!(self.action, Action::Monitor)
     }
 
     /// The least TTL that it gives to whom it speaks about, in seconds; 0: none.

@@ -153,6 +153,9 @@ impl RrlPolicy {
                 verdict = guarded;
             }
         }
+        if !self.rate(Category::All).is_limited() {
+            return verdict;
+        }
         // The limit on everything is charged whatever the others say, and decides when it is exceeded.
         match charge(Category::All, 0).0 {
             RrlVerdict::Answer => verdict,
@@ -213,10 +216,15 @@ impl RrlPolicy {
 
     /// The client's network, as an IPv6 number: IPv4 in its mapped form, so that the families never meet.
     fn network(&self, client: IpAddr) -> u128 {
-        let (bits, prefix) = match client.to_canonical() {
-            IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), u32::from(self.ipv4_prefix) + 96),
-            IpAddr::V6(v6) => (v6.to_bits(), u32::from(self.ipv6_prefix)),
-        };
-        bits & u128::MAX.checked_shl(128 - prefix.min(128)).unwrap_or(0)
+        match client.to_canonical() {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.ipv4_prefix).min(32)).unwrap_or(0);
+                0xffff << 32 | u128::from(v4.to_bits() & mask)
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.ipv6_prefix).min(128)).unwrap_or(0);
+                v6.to_bits() & mask
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ mod tests;
 
 pub use tables::SourceTables;
 
-use super::accounts::{Account, Accounts};
+use super::accounts::Accounts;
 use super::clients::Groups;
 use super::document::{Code, Context, Table};
 use super::networks::NetworkSet;
@@ -174,45 +174,57 @@ impl Levels {
         Self { tables: Arc::clone(tables), verified, ipv4, ipv6 }
     }
 
-    /// The account of an address on a level, and its hash.
-    #[inline(always)]
-    fn account_of<'t>(&self, accounts: &'t Accounts, level: &Level, address: u128) -> (u64, Account<'t>) {
-        let hash = self.tables.hash(address & level.mask, level.number);
-        (hash, accounts.find(hash))
-    }
-
     /// Looks at all levels and charges all, or none: a /24 over its limit must not use up its addresses' budgets.
     ///
     /// # Errors
     /// The narrowest level that is over.
+    #[inline]
     fn charge(&self, now: Moment, client: IpAddr) -> Result<(), Over> {
-        let now = Instant::of(now);
+        let (tables, accounts, now) = (&*self.tables, self.tables.accounts(self.verified), Instant::of(now));
+        // One within the other and without a loop: what is found on one level stays in registers while the wider ones are
+        // looked at, which halves what it costs.
         match client.to_canonical() {
-            IpAddr::V4(v4) => self.charge_all(&self.ipv4, now, v4.to_bits().into()),
-            IpAddr::V6(v6) => self.charge_all(&self.ipv6, now, v6.to_bits()),
-        }
-    }
-
-    fn charge_all<const N: usize>(&self, levels: &[Level; N], now: Instant, address: u128) -> Result<(), Over> {
-        let accounts = self.tables.accounts(self.verified);
-        // All at first: memory brings their cache lines at once, and not each after the one before.
-        let Some(first) = levels.first() else { return Ok(()) };
-        let mut found = [self.account_of(accounts, first, address); N];
-        for (found, level) in found.iter_mut().zip(levels).skip(1) {
-            *found = self.account_of(accounts, level, address);
-        }
-        let mut next = [0; N];
-        for ((level, (hash, account)), next) in levels.iter().zip(&found).zip(&mut next) {
-            *next = level.rate.take(now, account.state).ok_or(Over { hash: *hash })?;
-        }
-        for ((level, (hash, account)), next) in levels.iter().zip(found).zip(next) {
-            if !account.write(next) {
-                // Another worker was first. If it has taken the last of the budget, there is nothing to charge.
-                let account = accounts.find(hash);
-                let _lost = level.rate.take(now, account.state).is_some_and(|next| account.write(next));
+            IpAddr::V4(v4) => {
+                let asked = Asked { tables, accounts, now, address: v4.to_bits().into() };
+                let [host, a, b, c] = &self.ipv4;
+                asked.charge(host, || asked.charge(a, || asked.charge(b, || asked.charge(c, || Ok(())))))
+            }
+            IpAddr::V6(v6) => {
+                let asked = Asked { tables, accounts, now, address: v6.to_bits() };
+                let [host, a, b, c, d] = &self.ipv6;
+                let wide = || asked.charge(b, || asked.charge(c, || asked.charge(d, || Ok(()))));
+                asked.charge(host, || asked.charge(a, wide))
             }
         }
+    }
+}
+
+/// A query that is to be charged.
+struct Asked<'t> {
+    tables: &'t SourceTables,
+    accounts: &'t Accounts,
+    now: Instant,
+    address: u128,
+}
+
+impl Asked<'_> {
+    /// Charges a level, if it and the `wider` ones let the query pass.
+    #[inline(always)]
+    fn charge(&self, level: &Level, wider: impl FnOnce() -> Result<(), Over>) -> Result<(), Over> {
+        let account = self.accounts.find(self.tables.hash(self.address & level.mask, level.number));
+        let next = level.rate.take(self.now, account.state).ok_or(Over { hash: account.tag })?;
+        wider()?;
+        if !account.write(next) {
+            self.charge_again(level, account.tag);
+        }
         Ok(())
+    }
+
+    /// Another worker was first. If it has taken the last of the budget, there is nothing to charge.
+    #[cold]
+    fn charge_again(&self, level: &Level, hash: u64) {
+        let account = self.accounts.find(hash);
+        let _lost = level.rate.take(self.now, account.state).is_some_and(|next| account.write(next));
     }
 }
 

@@ -39,6 +39,7 @@ impl SourceTables {
     }
 
     /// The keyed hash of `network` on level number `level`.
+    #[inline]
     pub(super) fn hash(&self, network: u128, level: u8) -> u64 {
         self.hasher.hash_one((network, level))
     }
