@@ -15,7 +15,7 @@ use weir::policy::document::Contents;
 use weir::policy::filter::lists::{NameList, Reading, parse, parse_source};
 use weir::policy::filter::{Action, Filter, Foreseen, Rule, Subject};
 use weir::policy::schedules::ActiveSet;
-use weir::sys::pages::give_back_large_memory;
+use weir::sys::pages::{Pages, Zeroed, give_back_large_memory};
 use weir::sys::prefetch;
 
 const NAMES: usize = 1_000_000;
@@ -55,18 +55,31 @@ fn parsed(text: &str) -> Arc<NameList> {
     Arc::new(parse(text.as_bytes(), Reading::default()).expect("it is a list").names)
 }
 
+/// Words of a cache line.
+const LINE: usize = 16;
+
 /// Cache lines that lead from one to the next in random order, through all of them.
-fn circle(len: usize, rng: &mut StdRng) -> Vec<[u32; 16]> {
+fn circle(len: usize, rng: &mut StdRng, pages: Pages) -> Zeroed<u32> {
     let mut next: Vec<u32> = (0..len as u32).collect();
     // Sattolo's shuffle: one single circle.
     (1..len).rev().for_each(|at| next.swap(at, rng.random_range(0..at)));
-    next.into_iter().map(|next| [next; 16]).collect()
+    let mut lines = Zeroed::new(len * LINE, pages);
+    next.into_iter().zip(lines.chunks_exact_mut(LINE)).for_each(|(next, line)| line[0] = next);
+    lines
 }
 
 /// What the system says of this process, in MiB: `VmRSS`, or `VmHWM`, the most since the last [`forget_the_most`].
 fn memory(key: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.unwrap_or(f64::NAN) / 1024.0
+}
+
+/// What of this process is in large pages, in MiB.
+fn memory_in_large_pages() -> f64 {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("AnonHugePages:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
     kib.unwrap_or(f64::NAN) / 1024.0
 }
@@ -126,6 +139,7 @@ fn filter(c: &mut Criterion) {
     let filter = compile(&list);
     let bytes = filter.bytes() as f64 / filter.names() as f64;
     println!("{} names, {bytes:.1} bytes a name, {:.1} of them text", filter.names(), text.len() as f64 / count as f64);
+    println!("{:.1} MiB of this process are in large pages", memory_in_large_pages());
 
     let mut group = c.benchmark_group("filter");
     group.sample_size(10).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
@@ -134,15 +148,18 @@ fn filter(c: &mut Criterion) {
         b.iter_batched(|| (), |()| compile(black_box(&list)), BatchSize::PerIteration);
     });
 
-    // What memory costs here and now, to hold the decisions against: each read needs the one before it.
-    let lines = circle(filter.bytes() / 64, &mut rng);
-    let mut at = 0;
-    group.bench_function("floor: one read of as much memory", |b| {
-        b.iter(|| {
-            at = lines[at][0] as usize;
-            at
+    // What memory costs here and now, to hold the decisions against: each read needs the one before it. The table is in large
+    // pages where the system has them.
+    for (what, pages) in [("small", Pages::Small), ("large", Pages::Large)] {
+        let lines = circle(filter.bytes() / 64, &mut rng, pages);
+        let mut at = 0;
+        group.bench_function(format!("floor: one read of as much memory, in {what} pages"), |b| {
+            b.iter(|| {
+                at = lines[at * LINE] as usize;
+                at
+            });
         });
-    });
+    }
 
     let groups = GroupSet::default();
     let name = |text: &str| Name::from_text(text).expect("a name");

@@ -5,6 +5,7 @@
 //! one place for every [`RING_PER_PLACE`] bytes of ring a bucket is rarely full before the ring is.
 
 use super::entry::ALIGN;
+use crate::sys::prefetch;
 
 /// Places of a bucket.
 pub(super) const PLACES: usize = 16;
@@ -64,6 +65,8 @@ impl Index {
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Option<usize> {
         let first = self.first(self.bucket_of(hash));
         let (tags, positions) = self.words.get(first..first + WORDS)?.split_at(PLACES);
+        // Both lines come at once then, and not the second when the first is there.
+        prefetch(&positions[0]);
         let mut left = places_of(tags.first_chunk()?, tag_of(hash));
         while left != 0 {
             let position = *positions.get(left.trailing_zeros() as usize)?;

@@ -197,7 +197,10 @@ impl Shard {
         if self.index.is_off() {
             return None;
         }
-        self.index.find(hash, |at| entry::answers(&self.ring, at, key))
+        self.index.find(hash, |at| {
+            entry::fetch(&self.ring, at);
+            entry::answers(&self.ring, at, key)
+        })
     }
 
     /// Puts an entry that was written at the tail into the index; a full bucket loses its oldest.

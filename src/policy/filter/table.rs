@@ -2,28 +2,40 @@
 //!
 //! A block list has a million names and every query is held against it, so both a byte and a cache line count. Names lie
 //! in the order of their hashes, some four to a block; a small index says where each block begins. The index also has a bit
-//! for each name of a block, so that most misses end there, and all blocks of a query are fetched before the first is read:
-//! a miss waits for memory once, a hit mostly no longer (`lay_out`), and queries that came together wait together
-//! ([`Table::foresee`]). The hash is rolled from the root label toward the first, so that one pass over the bytes hashes
-//! every suffix (RFC 1035 section 3.1: a name is a sequence of labels). A tag only says where to look: the bytes are always
+//! for each name of a block, so that most misses end there. What the processor would have to guess costs as much as what
+//! it has to fetch: a name is hashed and compared in whole words (`suffixes`), the names of a block are told apart without
+//! a branch for each (`heads`), and the index is asked for while it still looks for the end of the name. All blocks of a
+//! query are fetched before the first is read: a miss waits for memory once, a hit mostly no longer (`lay_out`), and
+//! queries that came together wait together ([`Table::foresee`]). A tag only says where to look: the bytes are always
 //! compared, because a name that is blocked for its fingerprint is an outage.
 
 mod build;
+mod heads;
 mod lay_out;
 mod spread;
+mod suffixes;
 
 use crate::language::{Text, text};
+use crate::sys::pages::Zeroed;
 use crate::sys::prefetch;
+use heads::{Heads, is_same};
 use std::fmt;
+use suffixes::{Hashes, Keys, Labels, SUFFIXES_MAX, Suffixes};
 
-/// Names of a block on average. More would be read through for each query, fewer need a larger index.
+/// Names of a block on average. More would take more memory to look at for each query, fewer need a larger index.
 const BLOCK: usize = 4;
 
-/// Bytes before the value of a name: the length of its wire form, and its tag.
+/// Bytes of the number of names, at the beginning of a block.
+const COUNT: usize = 2;
+
+/// Bytes of the head of a name, which is at the beginning of its block: its tag, and the length of its wire form.
 const HEAD: usize = 2;
 
-/// Blocks that one look-up fetches before it reads the first.
-const FETCHED: usize = 8;
+/// Heads that are compared at once.
+const LANES: usize = 8;
+
+/// Their bytes; as many are behind the last block, so that they can always be read.
+const TAIL: usize = LANES * HEAD;
 
 /// Lines of the processor's cache.
 const LINE: usize = 64;
@@ -31,8 +43,8 @@ const LINE: usize = 64;
 /// Lines before the expected end of a block that are asked for: nearly all of what belongs there is in them.
 const EXPECTED: usize = 4;
 
-/// Labels that a name can have without the root: 127 of one byte each fill 255 bytes.
-const LABELS_MAX: usize = 127;
+/// Lines from the beginning of a block that are asked for; few have more.
+const LINES: usize = 3;
 
 /// More names than offsets of 32 bits can tell apart: the table would pass 4 GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,96 +79,24 @@ fn tag_of(hash: u64) -> u8 {
     hash as u8
 }
 
-/// The secret of the hash: who writes a list cannot choose names that collide.
-#[derive(Clone, Copy)]
-struct Keys {
-    start: u64,
-    step: u64,
-}
-
-impl Keys {
-    fn new(seed: u64) -> Self {
-        let spread = |n: u64| {
-            // splitmix64: neighbouring seeds give unrelated keys.
-            let z = seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        };
-        Self { start: spread(1), step: spread(2) | 1 }
-    }
-
-    /// The hash of a whole name, and its number of labels.
-    fn hash(self, wire: &[u8]) -> (u64, usize) {
-        let labels = Labels::of(wire);
-        let mut hash = self.start;
-        let mut end = wire.len().saturating_sub(1);
-        for &start in labels.starts[..labels.len].iter().rev() {
-            hash = self.roll(hash, &wire[usize::from(start)..end]);
-            end = usize::from(start);
-        }
-        (hash, labels.len)
-    }
-
-    /// The hash of a name from that of its parent and its first label, length byte included.
-    #[inline]
-    fn roll(self, parent: u64, label: &[u8]) -> u64 {
-        let mut hash = parent;
-        if let Some(last) = label.last_chunk::<8>() {
-            let (chunks, rest) = label.as_chunks::<8>();
-            for chunk in chunks {
-                hash = folded(hash ^ u64::from_le_bytes(*chunk), self.step);
-            }
-            // The last eight bytes overlap what was read; the length byte in front keeps it unambiguous.
-            return if rest.is_empty() { hash } else { folded(hash ^ u64::from_le_bytes(*last), self.step) };
-        }
-        let word = match (label.first_chunk::<4>(), label.last_chunk::<4>()) {
-            (Some(first), Some(last)) => {
-                u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
-            }
-            _ => label.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-        };
-        hash = folded(hash ^ word, self.step);
-        hash
-    }
-}
-
-/// The two halves of the 128-bit product, folded into each other.
-#[inline]
-fn folded(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
-}
-
-/// Where the labels of a name begin, root left out.
-struct Labels {
-    starts: [u8; LABELS_MAX + 1],
-    len: usize,
-}
-
-impl Labels {
-    #[inline]
-    fn of(wire: &[u8]) -> Self {
-        let mut labels = Self { starts: [0; LABELS_MAX + 1], len: 0 };
-        let mut at = 0;
-        while let Some(&len) = wire.get(at) {
-            if len == 0 || labels.len == LABELS_MAX {
-                break;
-            }
-            labels.starts[labels.len] = at as u8;
-            labels.len += 1;
-            at += 1 + usize::from(len);
-        }
-        labels
-    }
-}
-
-/// Where a block begins, and what may be in it. The end is where the next begins.
+/// Where a block begins, and what may be in it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Block {
     start: u32,
-    /// A bit for each of its names: a name whose bit is not there is not in the block, which then need not be read.
+    /// A bit for each of its names: a name whose bit is not there is not in the block, which then need not be read. None
+    /// for a block without names, of which there is nothing to read.
     marks: u32,
+}
+
+impl Block {
+    #[inline]
+    fn of(word: u64) -> Self {
+        Self { start: word as u32, marks: (word >> 32) as u32 }
+    }
+
+    fn word(self) -> u64 {
+        u64::from(self.start) | u64::from(self.marks) << 32
+    }
 }
 
 /// The number of a hash's bit in the marks of its block; from other bits than its tag and its place.
@@ -172,10 +112,10 @@ fn home_of(hash: u64, blocks: usize) -> usize {
 }
 
 /// Where a suffix would be.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Probe {
-    /// Where its block begins and ends.
-    block: (u32, u32),
+    /// Where its block begins.
+    block: u32,
     /// Where the suffix begins in the wire form looked up.
     start: u8,
     tag: u8,
@@ -186,7 +126,7 @@ struct Probe {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Foreseen {
     /// The block of each, and the number of its bit in the marks.
-    homes: [(u32, u8); FETCHED],
+    homes: [(u32, u8); SUFFIXES_MAX],
     len: u8,
 }
 
@@ -196,11 +136,11 @@ pub struct Table {
     /// Where a block ends, or a little before: at its number, counted from 1, times `stride`, plus `ahead`. A hint.
     stride: usize,
     ahead: usize,
-    /// All blocks, and an empty one that says where the last one ends.
-    blocks: Vec<Block>,
-    /// For each name the length of its wire form, its tag, its value in `width` bytes, little-endian, and the wire form
-    /// with the root's zero byte. Between blocks there may be zeros.
-    arena: Vec<u8>,
+    /// All blocks as words, and one that says where the last one ends.
+    blocks: Zeroed<u64>,
+    /// For each block the number of its names, their heads, and for each name its value in `width` bytes, little-endian, and
+    /// its wire form with the root's zero byte. Between blocks there may be zeros, and `TAIL` bytes are behind the last.
+    arena: Zeroed<u8>,
     width: usize,
     names: usize,
     /// Bit n: some name has n labels. A suffix of another length need not be probed; as whole top-level domains are
@@ -227,7 +167,7 @@ impl Table {
 
     /// All memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        self.blocks.capacity() * size_of::<Block>() + self.arena.capacity()
+        size_of_val(&*self.blocks) + self.arena.len()
     }
 
     /// Calls `visit` for each name of the table that is `wire` or above it, shortest first, until it returns `false`.
@@ -238,58 +178,57 @@ impl Table {
         if self.depths == 0 {
             return; // There are no names.
         }
-        let labels = Labels::of(wire);
-        let mut hash = self.keys.start;
-        let mut probes = [Probe { block: (0, 0), start: 0, tag: 0 }; FETCHED];
-        let mut count = 0;
-        let mut end = wire.len().saturating_sub(1);
-        let mut depths = self.depths;
-        let mut next = labels.starts[..labels.len].iter().rev();
-        loop {
-            // `hash` is that of the suffix that begins at `end`.
-            if depths & 1 != 0 {
-                if let Some(probe) = self.fetch(hash, end as u8) {
-                    probes[count] = probe;
-                    count += 1;
-                }
-                if count == FETCHED {
-                    if !self.read(&probes, wire, &mut visit) {
-                        return;
-                    }
-                    count = 0;
-                }
-            }
-            depths >>= 1;
-            let Some(&start) = next.next().filter(|_| depths != 0) else { break };
-            hash = self.keys.roll(hash, &wire[usize::from(start)..end]);
-            end = usize::from(start);
+        // The index is asked for as soon as a hash is known: how many labels there are the processor can only guess, and it
+        // does nothing else while it goes back to where it guessed wrong.
+        let mut suffixes = Suffixes::default();
+        if !suffixes.take(self.keys, wire, |hash| prefetch(&self.blocks[self.home_of(hash)])) {
+            return self.suffixes_of_deep(wire, &mut visit);
         }
+        let mut probes = [Probe::default(); SUFFIXES_MAX];
+        let mut count = 0;
+        suffixes.of_depths(self.keys, self.depths, |hash, start| {
+            if let Some(probe) = self.fetch(hash, start) {
+                probes[count] = probe;
+                count += 1;
+            }
+        });
         self.read(&probes[..count], wire, &mut visit);
     }
 
+    /// The same for a name of so many labels that few have as many: it waits for each block by itself.
+    #[cold]
+    fn suffixes_of_deep(&self, wire: &[u8], visit: &mut impl FnMut(Hit) -> bool) {
+        let hashes = Hashes::of(self.keys, wire);
+        let mut labels = Labels::of(wire);
+        let (mut start, mut depths) = (hashes.end(), self.depths);
+        loop {
+            let probe = if depths & 1 != 0 { self.fetch(hashes.from(start), start as u8) } else { None };
+            if probe.is_some_and(|probe| !self.read(&[probe], wire, visit)) {
+                return;
+            }
+            depths >>= 1;
+            let Some(longer) = labels.pop().filter(|_| depths != 0) else { break };
+            start = longer;
+        }
+    }
+
     /// Asks for the part of the index that a look-up of `wire` will read first. The look-ups of a batch then wait for memory
-    /// together and not one after the other: foresee all, fetch all, look all up.
+    /// together and not one after the other: foresee all, fetch all, look all up. Of a name of very many labels nothing is
+    /// foreseen.
     #[inline]
     pub fn foresee(&self, wire: &[u8]) -> Foreseen {
         let mut foreseen = Foreseen::default();
-        let labels = Labels::of(wire);
-        let mut hash = self.keys.start;
-        let mut end = wire.len().saturating_sub(1);
-        let mut depths = self.depths;
-        let mut next = labels.starts[..labels.len].iter().rev();
-        while usize::from(foreseen.len) < FETCHED {
-            if depths & 1 != 0 {
-                let home = home_of(hash, self.blocks.len() - 1);
+        if self.depths == 0 {
+            return foreseen;
+        }
+        let mut suffixes = Suffixes::default();
+        if suffixes.take(self.keys, wire, |_| {}) {
+            suffixes.of_depths(self.keys, self.depths, |hash, _| {
+                let home = self.home_of(hash);
                 prefetch(&self.blocks[home]);
-                // The end of a block is where the next begins, which one in eight times is in another line.
-                prefetch(&self.blocks[home + 1]);
                 foreseen.homes[usize::from(foreseen.len)] = (home as u32, mark_number(hash) as u8);
                 foreseen.len += 1;
-            }
-            depths >>= 1;
-            let Some(&start) = next.next().filter(|_| depths != 0) else { break };
-            hash = self.keys.roll(hash, &wire[usize::from(start)..end]);
-            end = usize::from(start);
+            });
         }
         foreseen
     }
@@ -298,10 +237,10 @@ impl Table {
     #[inline]
     pub fn fetch_foreseen(&self, foreseen: &Foreseen) {
         for &(home, mark) in &foreseen.homes[..usize::from(foreseen.len)] {
-            let home = home as usize;
-            let (Some(block), Some(next)) = (self.blocks.get(home), self.blocks.get(home + 1)) else { continue };
+            let Some(&word) = self.blocks.get(home as usize) else { continue };
+            let block = Block::of(word);
             if block.marks >> mark & 1 != 0 {
-                self.fetch_lines(block.start, next.start);
+                self.fetch_lines(block.start);
             }
         }
     }
@@ -316,18 +255,29 @@ impl Table {
         value
     }
 
+    /// The number of the block where a hash belongs.
+    #[inline]
+    fn home_of(&self, hash: u64) -> usize {
+        home_of(hash, self.blocks.len() - 1)
+    }
+
+    /// The block of a number.
+    #[inline]
+    fn block(&self, number: usize) -> Block {
+        Block::of(self.blocks[number])
+    }
+
     /// Asks for the memory of the block where a hash belongs; `None` when it cannot be there.
     #[inline]
     fn fetch(&self, hash: u64, start: u8) -> Option<Probe> {
-        let home = home_of(hash, self.blocks.len() - 1);
-        let Block { start: begin, marks } = self.blocks[home];
+        let home = self.home_of(hash);
+        let Block { start: block, marks } = self.block(home);
         if marks >> mark_number(hash) & 1 == 0 {
             return None;
         }
         // While the processor still waits for the index, it goes on with what it takes for likely.
         self.fetch_where_expected(home);
-        let block = (begin, self.blocks[home + 1].start);
-        self.fetch_lines(block.0, block.1);
+        self.fetch_lines(block);
         Some(Probe { block, start, tag: tag_of(hash) })
     }
 
@@ -342,11 +292,13 @@ impl Table {
         }
     }
 
-    /// Asks for the first lines of a block; few have more than these.
+    /// Asks for the first lines of a block.
     #[inline]
-    fn fetch_lines(&self, start: u32, end: u32) {
-        for line in (start as usize..end as usize).step_by(LINE).take(4) {
-            prefetch(&self.arena[line]);
+    fn fetch_lines(&self, start: u32) {
+        for line in 0..LINES {
+            if let Some(line) = self.arena.get(start as usize + line * LINE) {
+                prefetch(line);
+            }
         }
     }
 
@@ -363,20 +315,32 @@ impl Table {
         true
     }
 
-    /// The value of a name in its block.
+    /// The value of a name in its block. Which of its names it could be is told without a branch for each, because the
+    /// processor cannot guess that, and goes the wrong way otherwise.
     #[inline]
     fn find(&self, probe: &Probe, wire: &[u8]) -> Option<u32> {
-        let mut block = &self.arena[probe.block.0 as usize..probe.block.1 as usize];
-        while let [len, tag, rest @ ..] = block
-            && *len > 0
-        {
-            let size = self.width + usize::from(*len);
-            if *tag == probe.tag && rest.get(self.width..size) == Some(wire) {
-                return Some(value_of(&rest[..self.width]));
+        let mut heads = probe.block as usize + COUNT;
+        let mut left = usize::from(u16::from_le_bytes([self.arena[heads - 2], self.arena[heads - 1]]));
+        let mut names = heads + left * HEAD;
+        loop {
+            let group = Heads::of(self.arena[heads..].first_chunk()?, left);
+            let mut equal = group.equal_to(probe.tag, wire.len() as u8);
+            while equal != 0 {
+                let lane = equal.trailing_zeros();
+                let at = names + lane as usize * self.width + group.lens_before(lane);
+                let (value, name) = self.arena.get(at..at + self.width + wire.len())?.split_at(self.width);
+                if is_same(name, wire) {
+                    return Some(value_of(value));
+                }
+                equal &= equal - 1;
             }
-            block = rest.get(size..)?;
+            if left <= LANES {
+                return None;
+            }
+            names += LANES * self.width + group.lens_of_all();
+            heads += TAIL;
+            left -= LANES;
         }
-        None
     }
 }
 

@@ -3,10 +3,11 @@
 //! looked for in a growing table; and as the table grows, what it is made of goes.
 
 use super::super::lists::NameList;
-use super::lay_out::with_gaps;
+use super::lay_out::room_for;
 use super::spread::{self, Parts, Spread, name_at};
-use super::{BLOCK, Block, HEAD, Keys, Labels, Probe, Table, TooManyNames, value_of};
-use crate::sys::pages::prefer_large_pages;
+use super::suffixes::{Hashes, Keys, Labels};
+use super::{BLOCK, Block, COUNT, HEAD, Probe, Table, TooManyNames, is_same, value_of};
+use crate::sys::pages::{Pages, Zeroed};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,9 +37,9 @@ impl Table {
         merge: impl FnMut(Option<u32>, usize, u8) -> u32,
         keep: impl FnMut(u32, Option<u32>) -> bool,
     ) -> Result<Self, TooManyNames> {
-        let mut table = Self::unfolded(lists, seed, 1, merge)?;
-        table.fold(keep);
-        table.lay_out();
+        let (mut table, used) = Self::unfolded(lists, seed, 1, merge)?;
+        let used = table.fold(used, keep);
+        table.lay_out(used);
         Ok(table)
     }
 
@@ -48,78 +49,99 @@ impl Table {
         seed: u64,
         merge: impl FnMut(Option<u32>, usize, u8) -> u32,
     ) -> Result<Self, TooManyNames> {
-        let mut table = Self::unfolded(lists, seed, WIDTH_MAX, merge)?;
-        table.lay_out();
+        let (mut table, used) = Self::unfolded(lists, seed, WIDTH_MAX, merge)?;
+        table.lay_out(used);
         Ok(table)
     }
 
+    /// A table whose blocks follow each other directly, and how many bytes they take.
     fn unfolded(
         lists: Vec<Arc<NameList>>,
         seed: u64,
         width: usize,
         merge: impl FnMut(Option<u32>, usize, u8) -> u32,
-    ) -> Result<Self, TooManyNames> {
+    ) -> Result<(Self, usize), TooManyNames> {
         assert!(lists.len() <= LISTS_MAX, "the number of a list has 24 bits");
         let keys = Keys::new(seed);
         let (names, bytes) = lists.iter().fold((0, 0), |(n, b), list| (n + list.len(), b + list.bytes()));
         let blocks = names / BLOCK + 1;
         let parts = Parts::of(lists, keys, blocks);
-        let mut index = Vec::with_capacity(blocks + 1);
-        prefer_large_pages(&mut index);
-        index.resize(blocks + 1, Block::default());
-        let table =
-            Self { keys, stride: 0, ahead: 0, blocks: index, arena: Vec::new(), width, names: 0, depths: parts.depths };
-        // What is reserved and not written takes no memory.
-        let mut writer = Writer { table, merge, bytes_max: with_gaps(bytes + names * WIDTH_MAX) };
-        writer.reserve();
+        // A list has two bytes before each name, as a block has.
+        let bytes_max = room_for(bytes + names * WIDTH_MAX + blocks.min(names) * COUNT, blocks);
+        let table = Self {
+            keys,
+            stride: 0,
+            ahead: 0,
+            blocks: Zeroed::new(blocks + 1, Pages::Large),
+            // What is not written takes no memory.
+            arena: Zeroed::new(bytes_max, Pages::Large),
+            width,
+            names: 0,
+            depths: parts.depths,
+        };
+        let mut writer = Writer { table, merge, used: 0, heads: Vec::new(), names: Vec::new() };
         writer.write(parts)?;
-        Ok(writer.table)
+        Ok((writer.table, writer.used))
     }
 
     /// Gives each name another value, made of its wire form and the one it has, in a table of [`Self::build_loose`].
     pub(in crate::policy::filter) fn revalue(&mut self, mut value: impl FnMut(&[u8], u32) -> u32) {
-        let mut next = 0;
-        while let Some(at) = self.name_from(next) {
-            let (start, after) = (at + HEAD, at + self.size_at(at));
-            let (values, wire) = self.arena[start..after].split_at_mut(self.width);
-            let new = value(wire, value_of(values)).to_le_bytes();
-            values.copy_from_slice(&new[..values.len()]);
-            next = after;
+        for block in 0..self.blocks.len() - 1 {
+            let mut next = self.first_of(block);
+            while let Some(place) = next {
+                let (values, wire) = self.arena[place.range(self.width)].split_at_mut(self.width);
+                let new = value(wire, value_of(values)).to_le_bytes();
+                values.copy_from_slice(&new[..values.len()]);
+                next = self.after(place);
+            }
         }
     }
 
     /// Each name in its wire form, with its value.
     pub(in crate::policy::filter) fn iter(&self) -> impl Iterator<Item = (&[u8], u32)> {
-        let mut next = 0;
-        std::iter::from_fn(move || {
-            let at = self.name_from(next)?;
-            next = at + self.size_at(at);
-            let (values, wire) = self.arena[at + HEAD..next].split_at(self.width);
-            Some((wire, value_of(values)))
+        (0..self.blocks.len() - 1).flat_map(|block| self.places_of(block)).map(|place| {
+            let (values, wire) = self.arena[place.range(self.width)].split_at(self.width);
+            (wire, value_of(values))
         })
     }
 
-    /// Where the first name from `at` on stands: what is between blocks are zeros, which no length is.
-    fn name_from(&self, at: usize) -> Option<usize> {
-        self.arena[at..].iter().position(|byte| *byte != 0).map(|gap| at + gap)
+    /// The places of the names of a block.
+    pub(super) fn places_of(&self, block: usize) -> impl Iterator<Item = Place> {
+        std::iter::successors(self.first_of(block), |place| self.after(*place))
     }
 
-    /// The length of the name at `at` with all that is before it.
-    fn size_at(&self, at: usize) -> usize {
-        HEAD + self.width + usize::from(self.arena[at])
+    /// The first name of a block.
+    fn first_of(&self, block: usize) -> Option<Place> {
+        let Block { start, marks } = self.block(block);
+        if marks == 0 {
+            return None;
+        }
+        let head = start as usize + COUNT;
+        let count = usize::from(u16::from_le_bytes([self.arena[head - 2], self.arena[head - 1]]));
+        Some(Place { head, left: count, at: head + count * HEAD, len: usize::from(self.arena[head + 1]) })
     }
 
-    /// Takes out the names that `keep` refuses.
-    fn fold(&mut self, mut keep: impl FnMut(u32, Option<u32>) -> bool) {
+    /// The next name of the same block.
+    fn after(&self, place: Place) -> Option<Place> {
+        let (head, left) = (place.head + HEAD, place.left - 1);
+        let at = place.range(self.width).end;
+        (left > 0).then(|| Place { head, left, at, len: usize::from(self.arena[head + 1]) })
+    }
+
+    /// Takes out the names that `keep` refuses; how many bytes the blocks take then.
+    fn fold(&mut self, used: usize, mut keep: impl FnMut(u32, Option<u32>) -> bool) -> usize {
         let mut refused = Vec::new();
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch: Vec<(Place, Option<u32>)> = Vec::with_capacity(BATCH);
         let mut probes = Vec::new();
-        let mut at = 0;
-        while at < self.arena.len() {
-            self.probe_above(at, batch.len(), &mut probes);
-            batch.push((at, None));
-            at += self.size_at(at);
-            if batch.len() < BATCH && at < self.arena.len() {
+        let blocks = self.blocks.len() - 1;
+        for block in 0..blocks {
+            let mut next = self.first_of(block);
+            while let Some(place) = next {
+                self.probe_above(place, batch.len(), &mut probes);
+                batch.push((place, None));
+                next = self.after(place);
+            }
+            if batch.len() < BATCH && block + 1 < blocks {
                 continue;
             }
             for (of, wire, probe) in probes.drain(..) {
@@ -128,73 +150,113 @@ impl Table {
                     batch[of].1 = Some(value);
                 }
             }
-            for (at, above) in batch.drain(..) {
-                if !keep(value_of(&self.arena[at + HEAD..at + HEAD + self.width]), above) {
-                    refused.push(at);
+            for (place, above) in batch.drain(..) {
+                if !keep(value_of(&self.arena[place.at..place.at + self.width]), above) {
+                    refused.push(place.head);
                 }
             }
         }
-        if !refused.is_empty() {
-            self.take_out(&refused);
-        }
+        if refused.is_empty() { used } else { self.take_out(&refused) }
     }
 
-    /// Fetches the blocks of all suffixes of the name at `at` that could be in the table, itself left out.
-    fn probe_above(&self, at: usize, of: usize, probes: &mut Vec<(usize, Range<usize>, Probe)>) {
-        let (start, after) = (at + HEAD + self.width, at + self.size_at(at));
+    /// Fetches the blocks of all suffixes of a name that could be in the table, itself left out.
+    fn probe_above(&self, place: Place, of: usize, probes: &mut Vec<(usize, Range<usize>, Probe)>) {
+        let Range { start, end: after } = place.range(self.width);
+        let start = start + self.width;
         let wire = &self.arena[start..after];
-        let labels = Labels::of(wire);
-        let mut hash = self.keys.start;
-        let mut end = wire.len() - 1;
-        for (depth, &label) in labels.starts[..labels.len].iter().rev().enumerate() {
-            // `hash` is that of the suffix that begins at `end`, of `depth` labels.
+        let hashes = Hashes::of(self.keys, wire);
+        let mut labels = Labels::of(wire);
+        let (mut from, mut depth) = (hashes.end(), 0);
+        while let Some(longer) = labels.pop() {
+            // What begins at `from` has `depth` labels.
             if self.depths >> depth & 1 != 0 {
-                probes.extend(self.fetch(hash, 0).map(|probe| (of, start + end..after, probe)));
+                probes.extend(self.fetch(hashes.from(from), 0).map(|probe| (of, start + from..after, probe)));
             }
-            hash = self.keys.roll(hash, &wire[usize::from(label)..end]);
-            end = usize::from(label);
+            (from, depth) = (longer, depth + 1);
         }
     }
 
-    /// Moves the names that are not in `refused`, which is in their order, together.
-    fn take_out(&mut self, refused: &[usize]) {
+    /// Moves the names whose heads are not in `refused`, which is in their order, together; how many bytes they take.
+    fn take_out(&mut self, refused: &[usize]) -> usize {
         let mut refused = refused.iter().copied().peekable();
         let mut to = 0;
-        let mut from = 0;
+        let (mut heads, mut names) = (Vec::new(), Vec::new());
         for block in 0..self.blocks.len() - 1 {
-            let end = self.blocks[block + 1].start as usize;
-            self.blocks[block].start = to as u32;
-            while from < end {
-                let size = self.size_at(from);
-                if refused.next_if_eq(&from).is_some() {
+            heads.clear();
+            names.clear();
+            let mut next = self.first_of(block);
+            while let Some(place) = next {
+                if refused.next_if_eq(&place.head).is_some() {
                     self.names -= 1;
                 } else {
-                    self.arena.copy_within(from..from + size, to);
-                    to += size;
+                    heads.extend_from_slice(&self.arena[place.head..place.head + HEAD]);
+                    names.extend_from_slice(&self.arena[place.range(self.width)]);
                 }
-                from += size;
+                next = self.after(place);
             }
+            let marks = if heads.is_empty() { 0 } else { self.block(block).marks };
+            self.blocks[block] = Block { start: to as u32, marks }.word();
+            to = put(&mut self.arena, to, &heads, &names);
         }
-        self.blocks.last_mut().expect("the end of the last block is always there").start = to as u32;
-        self.arena.truncate(to);
+        self.end_at(to);
+        to
     }
+
+    /// Notes where the last block ends.
+    pub(super) fn end_at(&mut self, end: usize) {
+        *self.blocks.last_mut().expect("the end of the last block is always there") =
+            Block { start: end as u32, marks: 0 }.word();
+    }
+}
+
+/// Where a name of a block stands.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    head: usize,
+    /// Names of the block from this one on.
+    left: usize,
+    at: usize,
+    len: usize,
+}
+
+impl Place {
+    /// Its value and its wire form.
+    fn range(&self, width: usize) -> Range<usize> {
+        self.at..self.at + width + self.len
+    }
+}
+
+/// Writes a block, if it has names; where it ends.
+fn put(arena: &mut [u8], at: usize, heads: &[u8], names: &[u8]) -> usize {
+    if heads.is_empty() {
+        return at;
+    }
+    let (head, name) = (at + COUNT, at + COUNT + heads.len());
+    arena[at..head].copy_from_slice(&((heads.len() / HEAD) as u16).to_le_bytes());
+    arena[head..name].copy_from_slice(heads);
+    arena[name..name + names.len()].copy_from_slice(names);
+    name + names.len()
 }
 
 /// A table being written, block by block.
 struct Writer<M> {
     table: Table,
     merge: M,
-    /// More than all names can take, with the room between them.
-    bytes_max: usize,
+    /// Bytes of the arena that are written.
+    used: usize,
+    /// Of the block being written: heads, and values with names.
+    heads: Vec<u8>,
+    names: Vec<u8>,
+}
+
+/// A name of the block being written.
+struct Entry<'p> {
+    tag: u8,
+    value: u32,
+    wire: &'p [u8],
 }
 
 impl<M: FnMut(Option<u32>, usize, u8) -> u32> Writer<M> {
-    /// Memory for all names; before the first is written.
-    fn reserve(&mut self) {
-        self.table.arena.reserve_exact(self.bytes_max);
-        prefer_large_pages(&mut self.table.arena);
-    }
-
     fn write(&mut self, mut parts: Parts) -> Result<(), TooManyNames> {
         let list_width = parts.list_width();
         let mut order = Vec::new();
@@ -203,79 +265,82 @@ impl<M: FnMut(Option<u32>, usize, u8) -> u32> Writer<M> {
             let ends = sort(&part, list_width, &mut order);
             let first = number * spread::BLOCKS;
             let mut names = order.iter();
+            let mut entries = Vec::new();
             let mut begin = 0;
             for (block, end) in (first..self.table.blocks.len() - 1).zip(ends) {
-                self.table.blocks[block].start = self.table.arena.len() as u32;
+                entries.clear();
+                let mut marks = 0;
                 for &at in names.by_ref().take((end - begin) as usize) {
-                    self.enter(block, &name_at(&part, at as usize, list_width).0);
+                    let name = name_at(&part, at as usize, list_width).0;
+                    marks |= 1 << name.mark;
+                    self.enter(&mut entries, &name);
                 }
+                self.put(block, marks, &entries)?;
                 begin = end;
             }
-            u32::try_from(self.table.arena.len()).map_err(|_| TooManyNames)?;
         }
-        self.table.blocks.last_mut().expect("the end of the last block").start = self.table.arena.len() as u32;
+        u32::try_from(self.used).map_err(|_| TooManyNames)?;
+        self.table.end_at(self.used);
         Ok(())
     }
 
     /// Enters a name into the block that is being written.
-    fn enter(&mut self, block: usize, name: &Spread<'_>) {
-        let start = self.table.blocks[block].start as usize;
-        let mut known = self.table.place_in(start, name.tag, name.wire);
-        let value = known.map(|at| value_of(&self.table.arena[at..at + self.table.width]));
-        let value = (self.merge)(value, name.list, name.marks);
-        let value_len = WIDTH_MAX - value.leading_zeros() as usize / 8;
-        if value_len > self.table.width {
-            self.widen(block, value_len);
-            known = self.table.place_in(self.table.blocks[block].start as usize, name.tag, name.wire);
+    fn enter<'p>(&mut self, entries: &mut Vec<Entry<'p>>, name: &Spread<'p>) {
+        let is_it = |entry: &&mut Entry<'_>| {
+            entry.tag == name.tag && entry.wire.len() == name.wire.len() && is_same(entry.wire, name.wire)
+        };
+        if let Some(known) = entries.iter_mut().find(is_it) {
+            known.value = (self.merge)(Some(known.value), name.list, name.marks);
+            return;
         }
-        let (width, bytes) = (self.table.width, value.to_le_bytes());
-        if let Some(at) = known {
-            return self.table.arena[at..at + width].copy_from_slice(&bytes[..width]);
-        }
-        self.table.blocks[block].marks |= 1 << name.mark;
-        self.table.arena.extend_from_slice(&[name.wire.len() as u8, name.tag]);
-        self.table.arena.extend_from_slice(&bytes[..width]);
-        self.table.arena.extend_from_slice(name.wire);
-        self.table.names += 1;
+        let value = (self.merge)(None, name.list, name.marks);
+        entries.push(Entry { tag: name.tag, value, wire: name.wire });
     }
 
-    /// Gives all values more bytes, `block` being the last that has begun. Three times at most, and mostly early: it takes
-    /// many lists that overlap to have more than 255 different sets of rules.
-    fn widen(&mut self, block: usize, width: usize) {
-        let old = std::mem::take(&mut self.table.arena);
-        self.reserve();
-        let table = &mut self.table;
-        let mut at = 0;
-        for number in 0..=block {
-            let end = if number < block { table.blocks[number + 1].start as usize } else { old.len() };
-            table.blocks[number].start = table.arena.len() as u32;
-            while at < end {
-                let value = at + HEAD..at + HEAD + table.width;
-                let after = value.end + usize::from(old[at]);
-                table.arena.extend_from_slice(&old[at..value.end]);
-                table.arena.resize(table.arena.len() + width - table.width, 0);
-                table.arena.extend_from_slice(&old[value.end..after]);
-                at = after;
-            }
+    /// Writes a block.
+    fn put(&mut self, block: usize, marks: u32, entries: &[Entry<'_>]) -> Result<(), TooManyNames> {
+        // Names are spread by a hash that nobody knows: some twenty would be many.
+        u16::try_from(entries.len()).map_err(|_| TooManyNames)?;
+        let value_len = |entry: &Entry<'_>| WIDTH_MAX - entry.value.leading_zeros() as usize / 8;
+        let width = entries.iter().map(value_len).max().unwrap_or(0);
+        if width > self.table.width {
+            self.widen(block, width);
         }
-        table.width = width;
+        let width = self.table.width;
+        let start = u32::try_from(self.used).map_err(|_| TooManyNames)?;
+        self.heads.clear();
+        self.names.clear();
+        for entry in entries {
+            self.heads.extend_from_slice(&[entry.tag, entry.wire.len() as u8]);
+            self.names.extend_from_slice(&entry.value.to_le_bytes()[..width]);
+            self.names.extend_from_slice(entry.wire);
+        }
+        self.table.blocks[block] = Block { start, marks }.word();
+        self.used = put(&mut self.table.arena, self.used, &self.heads, &self.names);
+        self.table.names += entries.len();
+        Ok(())
     }
-}
 
-impl Table {
-    /// Where the value of a name stands, if it is in what is written from `start` on.
-    #[inline]
-    fn place_in(&self, start: usize, tag: u8, wire: &[u8]) -> Option<usize> {
-        let mut at = start;
-        while at < self.arena.len() {
-            let end = at + self.size_at(at);
-            let value = at + HEAD;
-            if self.arena[at + 1] == tag && self.arena[value + self.width..end] == *wire {
-                return Some(value);
+    /// Gives all values more bytes, `blocks` having been written. Three times at most, and mostly early: it takes many lists
+    /// that overlap to have more than 255 different sets of rules.
+    fn widen(&mut self, blocks: usize, width: usize) {
+        let mut wider = Zeroed::new(self.table.arena.len(), Pages::Large);
+        self.used = 0;
+        for block in 0..blocks {
+            self.heads.clear();
+            self.names.clear();
+            for place in self.table.places_of(block) {
+                let (value, wire) = self.table.arena[place.range(self.table.width)].split_at(self.table.width);
+                self.heads.extend_from_slice(&self.table.arena[place.head..place.head + HEAD]);
+                self.names.extend_from_slice(value);
+                self.names.resize(self.names.len() + width - value.len(), 0);
+                self.names.extend_from_slice(wire);
             }
-            at = end;
+            let marks = self.table.block(block).marks;
+            self.table.blocks[block] = Block { start: self.used as u32, marks }.word();
+            self.used = put(&mut wider, self.used, &self.heads, &self.names);
         }
-        None
+        (self.table.arena, self.table.width) = (wider, width);
     }
 }
 

@@ -181,7 +181,8 @@ fn a_name_takes_few_bytes() {
     let table = table_of(&[list], 5, u32::from, |_, _| true);
     let arena: usize = names.iter().map(|name| name.len() + HEAD + 1).sum();
     let blocks = 20_000 / BLOCK + 2;
-    let bytes = table.bytes() - blocks * size_of::<Block>() - table.ahead;
+    let arena = arena + (0..blocks - 1).filter(|block| table.block(*block).marks != 0).count() * COUNT;
+    let bytes = table.bytes() - blocks * size_of::<Block>() - table.ahead - TAIL;
     assert!(table.ahead < 4096, "{}", table.ahead);
     assert!((arena..arena * 9 / 8 + 2 * blocks).contains(&bytes), "{bytes} of {arena}");
 }
@@ -201,7 +202,7 @@ fn blocks_lie_near_the_places_that_their_numbers_give() {
         assert_eq!(table.iter().count(), table.len(), "{what}");
         let is_near = |name: &&[u8]| {
             let home = home_of(table.keys.hash(name).0, table.blocks.len() - 1);
-            let (start, end) = (table.blocks[home].start as usize, table.blocks[home + 1].start as usize);
+            let (start, end) = (table.block(home).start as usize, table.block(home + 1).start as usize);
             let at = start + table.arena[start..end].windows(name.len()).position(|bytes| bytes == *name).unwrap();
             let expected = (home + 1) * table.stride + table.ahead;
             at + name.len() <= expected && expected - at <= EXPECTED * LINE
@@ -247,8 +248,8 @@ fn what_is_foreseen_is_where_names_are_and_never_out_of_bounds() {
         // Only names of two labels are in the table.
         assert_eq!(foreseen.len, 1);
         let (home, mark) = foreseen.homes[0];
-        let block = table.blocks[home as usize];
-        let block_bytes = &table.arena[block.start as usize..table.blocks[home as usize + 1].start as usize];
+        let block = table.block(home as usize);
+        let block_bytes = &table.arena[block.start as usize..table.block(home as usize + 1).start as usize];
         assert!(block.marks >> mark & 1 == 1 && block_bytes.windows(name.len()).any(|bytes| bytes == name));
     }
     let small = table_of(&[list_of(&["a.example"])], 5, u32::from, |_, _| true);
@@ -256,6 +257,60 @@ fn what_is_foreseen_is_where_names_are_and_never_out_of_bounds() {
     for foreseen in [table.foresee(&names[9]), table.foresee(&longest), small.foresee(&longest)] {
         table.fetch_foreseen(&foreseen);
         small.fetch_foreseen(&foreseen);
+    }
+}
+
+#[test]
+fn a_name_below_another_has_the_hashes_of_the_names_above_it() {
+    let seed = seed();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let keys = Keys::new(rng.random());
+    for _ in 0..2_000 {
+        let labels: Vec<String> =
+            (0..rng.random_range(0..12)).map(|_| "x".repeat(rng.random_range(1..20)) + ".").collect();
+        let text = labels.concat();
+        let Ok(name) = Name::from_text(if text.is_empty() { "." } else { &text }) else { continue };
+        let hashes = Hashes::of(keys, name.as_wire());
+        let mut labels = Labels::of(name.as_wire());
+        let mut starts = vec![hashes.end()];
+        starts.extend(std::iter::from_fn(|| labels.pop()));
+        assert_eq!(starts.len(), name.suffixes().count(), "seed {seed}");
+        for suffix in name.suffixes() {
+            let start = name.as_wire().len() - suffix.len();
+            assert!(starts.contains(&start), "seed {seed}");
+            assert_eq!(hashes.from(start), keys.hash(suffix).0, "{name:?} at {start} seed {seed}");
+        }
+    }
+    // Of as many bytes, of the same words in another order, of a word less.
+    let differ = ["aaaaaaabbbbbbbb.c", "bbbbbbbaaaaaaaa.c", "aaaaaaa.bbbbbbb.c", "bbbbbbb.c", "aaaaaaa.c", "c", "."];
+    let hashes: std::collections::HashSet<_> = differ.iter().map(|name| keys.hash(&wire(name)).0).collect();
+    assert_eq!(hashes.len(), differ.len());
+}
+
+#[test]
+fn wire_forms_are_the_same_when_every_byte_is() {
+    for len in 0..80 {
+        let one: Vec<u8> = (0..len).collect();
+        assert!(is_same(&one, &one.clone()));
+        for at in 0..usize::from(len) {
+            let mut other = one.clone();
+            other[at] ^= 0x80;
+            assert!(!is_same(&one, &other), "{at} of {len}");
+        }
+        assert!(!is_same(&one, &[&one[..], &[0]].concat()));
+    }
+}
+
+#[test]
+fn names_of_crowded_blocks_are_found() {
+    let mut list = NameList::default();
+    let names: Vec<_> = (0..50_000).map(|n| wire(&format!("{n}.{}", "x".repeat(1 + n % 60)))).collect();
+    names.iter().enumerate().for_each(|(n, name)| list.push((n % 250) as u8, name));
+    let table = table_of(&[list], seed(), u32::from, |_, _| true);
+    let most = (0..table.blocks.len() - 1).map(|block| table.places_of(block).count()).max().unwrap();
+    assert!(most > LANES, "{most}");
+    for (n, name) in names.iter().enumerate() {
+        assert_eq!(table.value_of(name), Some((n % 250) as u32), "{n}");
     }
 }
 
