@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 pub mod pages;
+pub mod readable;
 pub mod terminal;
 pub mod thread;
 

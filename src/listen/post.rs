@@ -3,6 +3,7 @@
 
 use super::Core;
 use super::links::Send;
+use super::socket::DatagramSocket;
 use super::tally::Event;
 use super::transfer;
 use super::worker::{LISTENERS_MAX, Worker};
@@ -155,19 +156,19 @@ impl Post {
             unreachable!("listed as an ask")
         };
         let mut links = worker.links.borrow_mut();
-        let mut send = |socket: &tokio::net::UdpSocket, at: usize| {
-            self.sender.send(socket.as_fd(), chunk.len - at, &mut |i| {
+        let mut send = |link: &DatagramSocket, at: usize| {
+            self.sender.send(link.as_fd(), chunk.len - at, &mut |i| {
                 let message = &outbox.messages()[chunk.messages[at + i] as usize];
                 Outgoing { bytes: outbox.bytes(message), to: None, from: None }
             })
         };
-        let Some(socket) = links.open(worker, core, port) else {
+        let Some(link) = links.open(worker, core, port) else {
             worker.tally.add(Event::UpstreamLost, chunk.len as u64);
             return worker.note_unreachable(From::Udp(port));
         };
         let (mut at, mut sent) = (0, 0);
         while at < chunk.len {
-            match Send::of(send(socket, at)) {
+            match Send::of(send(link, at)) {
                 Send::Taken(count) => {
                     at += count;
                     sent += count;
