@@ -3,7 +3,7 @@
 
 usage: benches/compare.py [--cases local,cached,...] [--servers weir,dnsdist,...] [--rounds 5] [--seconds 2]
                           [--names 1000000] [--json FILE] [--svg FILE] [--workers] [--weir NAME=PATH]...
-                          [--no-latency]
+                          [--no-latency] [--clients 4]
 
 Builds the floors (benches/floors), and weir if it is not there; starts the floor, weir and each peer that is installed,
 as benches/servers.py configures them; and gives the same load to each by turns. Servers run on one core, load and
@@ -18,13 +18,16 @@ cases: local    an answer of the server's own                          floor: a 
        denied   silence for a client that may not ask, in a flood      floor: receiving alone
        over     silence for clients over the limit of 1 a second       floor: receiving alone
 
-CPU and throughput: a closed loop of 64 queries, or a flood as fast as a core sends, of which those count that were
-received. Latency, in `cached` and `forward`: an open loop at half of weir's throughput; servers that cannot take as much
-show it (median over short slices by turns). A server without means for a case gets a –.
+CPU and throughput: a closed loop of 64 queries from four clients, each of which asks from one port, as forwarders do; or a
+flood as fast as a core sends, of which those count that were received. Latency, in `cached` and `forward`: an open loop at
+half of weir's throughput; servers that cannot take as much show it (median over short slices by turns). A server without
+means for a case gets a –.
 
 --servers weir,unguarded --cases cached,forward: what it costs to be on one's guard while there is no attack.
 --weir old=PATH --weir new=PATH: builds of weir by turns beside the floor, instead of the usual servers; what each takes of
     the first is told too. The way to judge a change: what one run measured says nothing about another.
+--clients 500: so many clients, each with one query under way from a port of its own, as stub resolvers ask: datagrams to one
+    address are what weir hands the kernel as one, and there are none then among the replies.
 --workers: floor and weir with one thread and with two, in `cached` and `forward`, by turns.
 """
 import argparse, json, os, pathlib, platform, random, signal, socket, statistics, struct, subprocess, sys, tempfile, time
@@ -203,6 +206,8 @@ def run_case(case, chosen, given, folder, upstream, listed, threads=(1,)):
     """The figures of each round, by server; None for one that has no means for the case or does not do it."""
     running, figures = [], {}
     how = names_of(case, folder, listed)
+    if given.clients:
+        how = (*how, "--sources", str(given.clients), "--window", str(given.clients))
     if len(threads) > 1:
         # The kernel deals clients out to threads by their address and port: enough of them that both get about half.
         how = (*how, "--sources", "64", "--window", "128")
@@ -343,6 +348,7 @@ def main():
     parser.add_argument("--json")
     parser.add_argument("--svg")
     parser.add_argument("--workers", action="store_true")
+    parser.add_argument("--clients", type=int, help="at most 1000, with one query under way each")
     parser.add_argument("--no-latency", action="store_true", help="leave out the open loop: CPU and throughput alone")
     parser.add_argument("--weir", metavar="NAME=PATH", action="append", type=named, help="a build to compare; repeatable")
     given = parser.parse_args()
