@@ -35,7 +35,7 @@ const FORESEEN: usize = 8;
 /// A worker's UDP socket on an address.
 #[derive(Debug)]
 pub(super) struct Listener {
-    socket: DatagramSocket,
+    pub(super) socket: DatagramSocket,
     index: u16,
     /// Bound to all addresses, so that a reply must say from which one it comes.
     pub(super) wildcard: bool,

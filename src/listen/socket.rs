@@ -1,4 +1,5 @@
-//! A datagram socket as a worker uses it: a batch a call, and no call that would only say that nothing is there.
+//! A datagram socket as a worker uses it: a batch a call, no call that would only say that nothing is there, and one pass
+//! through the kernel for datagrams that look alike.
 //!
 //! A batch that is not full has emptied the queue, so the call after it would say no more than that: [`DatagramSocket::receive`]
 //! says it in the kernel's place. That is safe because tokio forgets that a socket is readable only as long as nothing was
@@ -12,7 +13,7 @@
 //! for the next call, and has reported it as it does a datagram.
 
 use crate::sys::readable::readable;
-use crate::sys::{BATCH, Receiver};
+use crate::sys::{BATCH, Outgoing, Receiver, Sender, can_send_groups, is_no_way_for_groups};
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind::WouldBlock};
 use std::net::UdpSocket;
@@ -20,18 +21,25 @@ use std::os::fd::{AsFd, BorrowedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// So often in a row may groups be refused until there are none. Not the first time: what one client's address brings about
+/// is not to slow the answers of all.
+const REFUSALS_MAX: u8 = 8;
+
 /// A socket and what is known about it.
 #[derive(Debug)]
 pub(super) struct DatagramSocket {
     socket: AsyncFd<UdpSocket>,
     /// Its queue was empty when it was last looked at.
     emptied: Cell<bool>,
+    /// How often in a row groups were refused.
+    refusals: Cell<u8>,
 }
 
 impl DatagramSocket {
     /// Hands the socket to the runtime of the calling thread.
     pub(super) fn open(socket: UdpSocket) -> io::Result<Self> {
-        Ok(Self { socket: readable(socket)?, emptied: Cell::new(false) })
+        let refusals = if can_send_groups(socket.as_fd()) { 0 } else { REFUSALS_MAX };
+        Ok(Self { socket: readable(socket)?, emptied: Cell::new(false), refusals: Cell::new(refusals) })
     }
 
     /// Waits for datagrams and takes them, at most [`BATCH`].
@@ -57,6 +65,33 @@ impl DatagramSocket {
         self.emptied.set(false);
     }
 
+    /// Whether it pays to line datagrams up for [`DatagramSocket::send`]: by address, and the longest first.
+    pub(super) fn sends_groups(&self) -> bool {
+        self.refusals.get() < REFUSALS_MAX
+    }
+
+    /// Sends `count` datagrams, at most [`BATCH`]; those that look alike as one, where there is a way for that.
+    ///
+    /// # Errors
+    /// Those of [`Sender::send`].
+    pub(super) fn send<'b>(
+        &self,
+        sender: &mut Sender,
+        count: usize,
+        item: &mut dyn FnMut(usize) -> Outgoing<'b>,
+    ) -> io::Result<usize> {
+        if self.sends_groups() {
+            match sender.send_grouped(self.as_fd(), count, item) {
+                Err(error) if is_no_way_for_groups(&error) => self.refusals.set(self.refusals.get() + 1),
+                sent => {
+                    self.refusals.set(0);
+                    return sent;
+                }
+            }
+        }
+        sender.send(self.as_fd(), count, item)
+    }
+
     pub(super) fn socket(&self) -> &UdpSocket {
         self.socket.get_ref()
     }
@@ -71,6 +106,7 @@ impl AsFd for DatagramSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::leave_checksums_out;
     use std::time::Duration;
 
     fn pair() -> (DatagramSocket, UdpSocket) {
@@ -122,6 +158,22 @@ mod tests {
                 let told = socket.receive(&buffers).await.unwrap_err();
                 assert_eq!(told.kind(), io::ErrorKind::ConnectionRefused);
             }
+        });
+    }
+
+    #[test]
+    fn where_groups_are_refused_datagrams_go_one_by_one() {
+        run(async || {
+            let (socket, far) = pair();
+            leave_checksums_out(socket.as_fd()).unwrap();
+            let (mut sender, buffers) = (Sender::new(), RefCell::new(Receiver::unnamed()));
+            for round in 1..=REFUSALS_MAX + 1 {
+                assert!(socket.sends_groups() || round > REFUSALS_MAX);
+                let item = &mut |_| Outgoing { bytes: b"query", to: None, from: None };
+                assert_eq!(socket.send(&mut sender, 10, item).unwrap(), 10);
+                assert_eq!(buffers.borrow_mut().receive(far.as_fd()).unwrap(), 10);
+            }
+            assert!(!socket.sends_groups());
         });
     }
 
