@@ -2,7 +2,8 @@
 """weir beside the floors and its peers: one table of ratios, from one run (A B A B, medians, spread).
 
 usage: benches/compare.py [--cases local,cached,...] [--servers weir,dnsdist,...] [--rounds 5] [--seconds 2]
-                          [--names 1000000] [--json FILE] [--svg FILE] [--workers]
+                          [--names 1000000] [--json FILE] [--svg FILE] [--workers] [--weir NAME=PATH]...
+                          [--no-latency] [--clients 4]
 
 Builds the floors (benches/floors), and weir if it is not there; starts the floor, weir and each peer that is installed,
 as benches/servers.py configures them; and gives the same load to each by turns. Servers run on one core, load and
@@ -17,11 +18,16 @@ cases: local    an answer of the server's own                          floor: a 
        denied   silence for a client that may not ask, in a flood      floor: receiving alone
        over     silence for clients over the limit of 1 a second       floor: receiving alone
 
-CPU and throughput: a closed loop of 64 queries, or a flood as fast as a core sends, of which those count that were
-received. Latency, in `cached` and `forward`: an open loop at half of weir's throughput; servers that cannot take as much
-show it (median over short slices by turns). A server without means for a case gets a –.
+CPU and throughput: a closed loop of 64 queries from four clients, each of which asks from one port, as forwarders do; or a
+flood as fast as a core sends, of which those count that were received. Latency, in `cached` and `forward`: an open loop at
+half of weir's throughput; servers that cannot take as much show it (median over short slices by turns). A server without
+means for a case gets a –.
 
 --servers weir,unguarded --cases cached,forward: what it costs to be on one's guard while there is no attack.
+--weir old=PATH --weir new=PATH: builds of weir by turns beside the floor, instead of the usual servers; what each takes of
+    the first is told too. The way to judge a change: what one run measured says nothing about another.
+--clients 500: so many clients, each with one query under way from a port of its own, as stub resolvers ask: datagrams to one
+    address are what weir hands the kernel as one, and there are none then among the replies.
 --workers: floor and weir with one thread and with two, in `cached` and `forward`, by turns.
 """
 import argparse, json, os, pathlib, platform, random, signal, socket, statistics, struct, subprocess, sys, tempfile, time
@@ -200,6 +206,8 @@ def run_case(case, chosen, given, folder, upstream, listed, threads=(1,)):
     """The figures of each round, by server; None for one that has no means for the case or does not do it."""
     running, figures = [], {}
     how = names_of(case, folder, listed)
+    if given.clients:
+        how = (*how, "--sources", str(given.clients), "--window", str(given.clients))
     if len(threads) > 1:
         # The kernel deals clients out to threads by their address and port: enough of them that both get about half.
         how = (*how, "--sources", "64", "--window", "128")
@@ -238,9 +246,9 @@ def run_case(case, chosen, given, folder, upstream, listed, threads=(1,)):
                     running.remove(server)
                     server.figures = []
                     server.stop()
-        if case in TIMED and len(threads) == 1 and "weir" in [server.name for server in running]:
-            weir = next(server for server in running if server.name == "weir")
-            rate = round(statistics.median(result["qps"] for result in weir.figures) / 2)
+        build = next((server for server in running if server.name in servers.BUILDS), None)
+        if case in TIMED and len(threads) == 1 and build and not given.no_latency:
+            rate = round(statistics.median(result["qps"] for result in build.figures) / 2)
             for number in range(given.rounds):
                 slices = [[load(server.cores, server.port, SLICE_S, *how, "--rate", str(rate)) for server in running]
                           for _ in range(SLICES)]
@@ -265,6 +273,10 @@ def ratios(figures, floor):
     return [one["cpu_us"] / other["cpu_us"] for one, other in zip(figures, floor)]
 
 
+def spread(values, digits=2):
+    return f"{middle(values, digits)} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
 def table(results):
     print(f"\n{'case':8} {'server':9} {'CPU us':>7} {'x floor':>8} {'(spread)':>13} {'goal':>5} {'queries/s':>10}"
           f" {'p50 us':>8} {'p99 us':>8} {'p99.9 us':>9} {'MiB':>6}")
@@ -277,31 +289,33 @@ def table(results):
             ratio = f"{'–':>8} {'':13}"
             if of_floor:
                 ratio = f"{statistics.median(of_floor):8.2f} ({of_floor[0]:5.2f}-{of_floor[-1]:5.2f})"
-            goal = f"{CASES[case][0]:.2f}" if name == "weir" else ""
+            goal = f"{CASES[case][0]:.2f}" if name in servers.BUILDS else ""
             halves = [one["half"] for one in rounds if "half" in one]
             late = [f"{middle((half[key] for half in halves), 0)}" if halves else "" for key in ("p50_us", "p99_us", "p999_us")]
             print(f"{case:8} {name:9} {middle((one['cpu_us'] for one in rounds), 2):>7} {ratio} {goal:>5}"
                   f" {middle((one['qps'] for one in rounds), 0):>10} {late[0]:>8} {late[1]:>8} {late[2]:>9}"
                   f" {middle((one['mib'] for one in rounds), 0):>6}")
-    for case in TIMED:
-        rows = results.get(case, {})
-        if rows.get("weir") and rows.get("floor") and "half" in rows["weir"][0]:
-            added = [one["half"]["p99_us"] - floor["half"]["p99_us"] for one, floor in zip(rows["weir"], rows["floor"])]
-            print(f"{case}: at {rows['weir'][0]['half']['rate']}/s, half of what weir does, it adds {middle(added, 0)} us to the"
-                  f" floor's p99 ({min(added):.0f} to {max(added):.0f}); the goal is {P99_ADDED_MAX_US} at most")
+    for case, rows in results.items():
+        builds = [name for name in servers.BUILDS if rows.get(name)]
+        for name in builds[1:]:
+            print(f"{case}: {name} takes {spread(ratios(rows[name], rows[builds[0]]), 3)} of the CPU of {builds[0]}")
+        for name in builds if rows.get("floor") else []:
+            pairs = [(one["half"], floor["half"]) for one, floor in zip(rows[name], rows["floor"]) if "half" in one]
+            if pairs:
+                print(f"{case}: at {pairs[0][0]['rate']}/s, half of what {builds[0]} does, {name} adds"
+                      f" {spread([one['p99_us'] - floor['p99_us'] for one, floor in pairs], 0)} us to the floor's p99;"
+                      f" the goal is {P99_ADDED_MAX_US} at most")
 
 
 def workers_table(results, apart):
     print()
     for case, by_server in results.items():
-        for name in ("floor", "weir"):
+        for name in ("floor", *servers.BUILDS):
             one, two = by_server.get(f"{name} x1"), by_server.get(f"{name} x2")
             if not one or not two:
                 print(f"{case} {name}: –")
                 continue
-            cost = sorted(b["cpu_us"] / a["cpu_us"] for a, b in zip(one, two))
-            gain = sorted(b["qps"] / a["qps"] for a, b in zip(one, two))
-            cost, gain = (f"{statistics.median(values):.2f} ({values[0]:.2f}-{values[-1]:.2f})" for values in (cost, gain))
+            cost, gain = spread(ratios(two, one)), spread([b["qps"] / a["qps"] for a, b in zip(one, two)])
             print(f"{case:8} {name:6} two threads take {cost} times the CPU a query of one, and answer {gain} times as many")
     if not apart:
         print("There are no cores beside those of the servers: with two threads the load shares them, so that the second figure"
@@ -316,6 +330,14 @@ def drawn(results):
     return plot.bars("weir and its peers beside the floor", groups, goals, list(servers.SERVERS))
 
 
+def named(word):
+    """A build of weir as NAME=PATH."""
+    name, _, path = word.partition("=")
+    if not path or name in servers.SERVERS and name not in servers.BUILDS or not os.access(path, os.X_OK):
+        raise argparse.ArgumentTypeError(f"{word!r} is not NAME=PATH of a program, with a name that no peer has")
+    return name, path
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES))
@@ -326,14 +348,22 @@ def main():
     parser.add_argument("--json")
     parser.add_argument("--svg")
     parser.add_argument("--workers", action="store_true")
+    parser.add_argument("--clients", type=int, help="at most 1000, with one query under way each")
+    parser.add_argument("--no-latency", action="store_true", help="leave out the open loop: CPU and throughput alone")
+    parser.add_argument("--weir", metavar="NAME=PATH", action="append", type=named, help="a build to compare; repeatable")
     given = parser.parse_args()
+    if given.weir:
+        servers.BUILDS.clear()
+        for name, path in given.weir:
+            servers.add_build(name, path)
+        given.servers = ",".join(servers.BUILDS)
     # So that what was started is ended then, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cases = given.cases.split(",")
     if unknown := [case for case in cases if case not in CASES]:
         parser.error(f"no such case: {', '.join(unknown)}")
     build_floors()
-    if not os.path.exists(servers.WEIR):
+    if not given.weir and not os.path.exists(servers.WEIR):
         subprocess.run(["cargo", "build", "--release", "--locked"], cwd=servers.ROOT, check=True)
     chosen, versions = ["floor"], {}
     for name in (name for name in given.servers.split(",") if name != "floor"):
@@ -343,7 +373,7 @@ def main():
             chosen.append(name)
     threads, results = (1,), {}
     if given.workers:
-        threads, chosen, cases = (1, 2), ["floor", "weir"], [case for case in cases if case in TIMED]
+        threads, chosen, cases = (1, 2), ["floor", *servers.BUILDS], [case for case in cases if case in TIMED]
     with tempfile.TemporaryDirectory(prefix="weir-compare-") as path:
         folder = pathlib.Path(path)
         listed = made(given.names) if "blocked" in cases else []

@@ -8,7 +8,7 @@ clients (127.0.1.x) get nothing.
 
 Each function gives the command that starts a server, or None when it has no means for the case: then the table says –.
 """
-import os, pathlib, re, shutil, subprocess
+import functools, os, pathlib, re, shutil, subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WEIR = os.environ.get("WEIR", str(ROOT / "target/release/weir"))
@@ -29,7 +29,7 @@ def write(path, text):
     return str(path)
 
 
-def weir(case, home, port, upstream, threads, listed, gateway="", limits=""):
+def weir(case, home, port, upstream, threads, listed, gateway="", limits="", binary=WEIR):
     policy = home / "policy"
     write(policy / "gateway.toml", f'''schema = 1
 listen = ["127.0.0.1:{port}"]
@@ -62,7 +62,7 @@ queries = "none"
     if case in ("denied", "refused"):
         denied = "drop" if case == "denied" else "refuse"
         write(policy / "access.toml", f'allow = ["{GUEST}"]\ndenied = "{denied}"\n')
-    return [WEIR, "run", str(policy), "--state", str(home / "state")]
+    return [binary, "run", str(policy), "--state", str(home / "state")]
 
 
 def weir_unguarded(*how):
@@ -149,6 +149,16 @@ def floor(case, home, port, upstream, threads, listed):
 SERVERS = {"floor": floor, "weir": weir, "dnsdist": dnsdist, "unbound": unbound, "smartdns": smartdns, "dnsmasq": dnsmasq,
            "unguarded": weir_unguarded}
 
+# The builds of weir that are held against each other, by what they are called: the others are compared with the first.
+BUILDS = {"weir": WEIR}
+
+
+def add_build(name, path):
+    """Another build of weir, in the configuration of `weir`."""
+    BUILDS[name] = str(pathlib.Path(path).resolve())
+    SERVERS[name] = functools.partial(weir, binary=BUILDS[name])
+
+
 # What runs when nothing else is asked for.
 USUAL = [name for name in SERVERS if name != "unguarded"]
 
@@ -158,9 +168,9 @@ ANSWERS = {("floor", "blocked"): "noerror", ("floor", "refused"): "noerror", ("s
 
 def version(name):
     """What it says of itself; None when it is not installed."""
-    command = {"floor": None, "weir": [WEIR, "--version"], "unguarded": [WEIR, "--version"],
-               "dnsdist": ["dnsdist", "--version"], "unbound": ["unbound", "-V"],
-               "smartdns": ["smartdns", "-v"], "dnsmasq": ["dnsmasq", "--version"]}[name]
+    command = {"floor": None, "unguarded": [WEIR, "--version"], "dnsdist": ["dnsdist", "--version"],
+               "unbound": ["unbound", "-V"], "smartdns": ["smartdns", "-v"], "dnsmasq": ["dnsmasq", "--version"],
+               **{build: [path, "--version"] for build, path in BUILDS.items()}}[name]
     if command is None:
         return "benches/floors"
     found = program(command[0])

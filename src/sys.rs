@@ -7,12 +7,16 @@
 #![allow(unsafe_code)]
 
 pub mod pages;
+pub mod readable;
+mod sender;
 pub mod terminal;
 pub mod thread;
 
+pub use sender::{Outgoing, Sender, can_send_groups, is_no_way_for_groups};
+
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
-use std::mem::{size_of, zeroed};
+use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::{NonNull, null_mut};
@@ -242,166 +246,6 @@ fn socket_address(name: &libc::sockaddr_storage, len: libc::socklen_t) -> Option
     }
 }
 
-/// A datagram to send.
-#[derive(Clone, Copy, Debug)]
-pub struct Outgoing<'b> {
-    /// Its bytes.
-    pub bytes: &'b [u8],
-    /// To whom; `None` on a connected socket.
-    pub to: Option<SocketAddr>,
-    /// From which of the socket's addresses, on a socket that is bound to a wildcard. A link-local source leaves by the
-    /// interface that is the scope of `to`.
-    pub from: Option<IpAddr>,
-}
-
-/// Arrays for sending batches.
-pub struct Sender {
-    headers: Box<[libc::mmsghdr]>,
-    vectors: Box<[libc::iovec]>,
-    names: Box<[libc::sockaddr_storage]>,
-    controls: Box<[Control]>,
-}
-
-impl Sender {
-    /// Arrays for [`BATCH`] datagrams.
-    pub fn new() -> Self {
-        // SAFETY: all-zero is a valid value of these C structures: null pointers, zero lengths, no family.
-        let (header, vector, name) = unsafe { (zeroed::<libc::mmsghdr>(), zeroed::<libc::iovec>(), zeroed()) };
-        Self {
-            headers: vec![header; BATCH].into(),
-            vectors: vec![vector; BATCH].into(),
-            names: vec![name; BATCH].into(),
-            controls: vec![Control([0; CONTROL_LEN]); BATCH].into(),
-        }
-    }
-
-    /// Sends `count` datagrams, `item(0)` to `item(count - 1)`, at most [`BATCH`], without waiting; returns how many the
-    /// kernel took.
-    ///
-    /// # Errors
-    /// What befell the first datagram when not even that one was taken. An error on a later one ends the call early; it is
-    /// seen by sending the rest.
-    pub fn send<'b>(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        count: usize,
-        item: &mut dyn FnMut(usize) -> Outgoing<'b>,
-    ) -> io::Result<usize> {
-        let count = count.min(BATCH);
-        for i in 0..count {
-            self.fill(i, &item(i));
-        }
-        // SAFETY: each of the first `count` headers was just filled with pointers into `self`, which is exclusively ours
-        // during the call, and into the bytes of its item, which live for 'b and so beyond the call; the kernel only reads
-        // them, and writes the lengths into the headers.
-        let sent = unsafe {
-            libc::sendmmsg(
-                socket.as_raw_fd(),
-                self.headers.as_mut_ptr(),
-                count as libc::c_uint,
-                (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
-            )
-        };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-    }
-
-    fn fill(&mut self, i: usize, item: &Outgoing<'_>) {
-        let vector = &mut self.vectors[i];
-        vector.iov_base = item.bytes.as_ptr().cast_mut().cast();
-        vector.iov_len = item.bytes.len();
-        let header = &mut self.headers[i].msg_hdr;
-        header.msg_iov = vector;
-        header.msg_iovlen = 1;
-        header.msg_flags = 0;
-        (header.msg_name, header.msg_namelen) = match &item.to {
-            None => (null_mut(), 0),
-            Some(to) => {
-                let len = put_socket_address(&mut self.names[i], to);
-                ((&raw mut self.names[i]).cast(), len)
-            }
-        };
-        let control = &mut self.controls[i];
-        header.msg_control = control.0.as_mut_ptr().cast();
-        header.msg_controllen = CONTROL_LEN as _;
-        let used = match item.from {
-            None => 0,
-            Some(from) => put_source(header, from, item.to.as_ref()),
-        };
-        header.msg_controllen = used as _;
-        if used == 0 {
-            header.msg_control = null_mut();
-        }
-    }
-}
-
-impl Default for Sender {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl std::fmt::Debug for Sender {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sender").field("batch", &self.headers.len()).finish()
-    }
-}
-
-fn put_socket_address(name: &mut libc::sockaddr_storage, address: &SocketAddr) -> libc::socklen_t {
-    match address {
-        SocketAddr::V4(address) => {
-            // SAFETY: `sockaddr_storage` is large and aligned enough for a `sockaddr_in`, and all-zero is a valid one.
-            let v4 = unsafe { &mut *std::ptr::from_mut(name).cast::<libc::sockaddr_in>() };
-            v4.sin_family = libc::AF_INET as libc::sa_family_t;
-            v4.sin_port = address.port().to_be();
-            v4.sin_addr.s_addr = u32::from(*address.ip()).to_be();
-            size_of::<libc::sockaddr_in>() as libc::socklen_t
-        }
-        SocketAddr::V6(address) => {
-            // SAFETY: as above, for `sockaddr_in6`.
-            let v6 = unsafe { &mut *std::ptr::from_mut(name).cast::<libc::sockaddr_in6>() };
-            v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-            v6.sin6_port = address.port().to_be();
-            v6.sin6_addr.s6_addr = address.ip().octets();
-            v6.sin6_flowinfo = 0;
-            v6.sin6_scope_id = address.scope_id();
-            size_of::<libc::sockaddr_in6>() as libc::socklen_t
-        }
-    }
-}
-
-/// Writes the packet-info that makes a datagram leave from `from`; returns the length of the control data. The header's
-/// control points at a [`Control`] with its full length.
-fn put_source(header: &mut libc::msghdr, from: IpAddr, to: Option<&SocketAddr>) -> usize {
-    // SAFETY: `msg_control` points at CONTROL_LEN writable, aligned bytes, which hold one control header and the larger of
-    // the two payloads, so that CMSG_FIRSTHDR is not null and CMSG_DATA stays inside; payloads are written unaligned.
-    unsafe {
-        let control = libc::CMSG_FIRSTHDR(header);
-        match from {
-            IpAddr::V4(from) => {
-                let mut info: libc::in_pktinfo = zeroed();
-                info.ipi_spec_dst.s_addr = u32::from(from).to_be();
-                (*control).cmsg_level = libc::IPPROTO_IP;
-                (*control).cmsg_type = libc::IP_PKTINFO;
-                (*control).cmsg_len = libc::CMSG_LEN(size_of::<libc::in_pktinfo>() as u32) as _;
-                libc::CMSG_DATA(control).cast::<libc::in_pktinfo>().write_unaligned(info);
-                libc::CMSG_SPACE(size_of::<libc::in_pktinfo>() as u32) as usize
-            }
-            IpAddr::V6(from) => {
-                let mut info: libc::in6_pktinfo = zeroed();
-                info.ipi6_addr.s6_addr = from.octets();
-                if let (true, Some(SocketAddr::V6(to))) = (from.is_unicast_link_local(), to) {
-                    info.ipi6_ifindex = to.scope_id() as _;
-                }
-                (*control).cmsg_level = libc::IPPROTO_IPV6;
-                (*control).cmsg_type = libc::IPV6_PKTINFO;
-                (*control).cmsg_len = libc::CMSG_LEN(size_of::<libc::in6_pktinfo>() as u32) as _;
-                libc::CMSG_DATA(control).cast::<libc::in6_pktinfo>().write_unaligned(info);
-                libc::CMSG_SPACE(size_of::<libc::in6_pktinfo>() as u32) as usize
-            }
-        }
-    }
-}
-
 fn set_option(socket: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the value outlives the call and its length is given; a wrong descriptor is an error, not undefined.
     let result = unsafe {
@@ -448,6 +292,12 @@ pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<()
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
         .or_else(|_| set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, bytes))
+}
+
+/// Makes the system refuse groups, as it does on the way to a device that computes no checksums.
+#[cfg(test)]
+pub(crate) fn leave_checksums_out(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1)
 }
 
 /// Raises the limit on open files to the hard limit when it is under `need`; returns the limit that holds then.

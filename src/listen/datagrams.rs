@@ -5,6 +5,7 @@ use super::Core;
 use super::crowd::Batch;
 use super::gather::{GATHER, Gatherer, Next};
 use super::sieve::{self, Caught};
+use super::socket::DatagramSocket;
 use super::strangers::Strangers;
 use super::tally::Event;
 use super::worker::Worker;
@@ -13,12 +14,10 @@ use crate::sys::BATCH;
 use socket2::{SockFilter, SockRef};
 use std::cell::{Cell, OnceCell};
 use std::io::{self, ErrorKind::WouldBlock};
-use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 use tokio::task::{AbortHandle, spawn_local, yield_now};
 
 /// Errors in a row after which a task pauses instead of spinning.
@@ -36,7 +35,7 @@ const FORESEEN: usize = 8;
 /// A worker's UDP socket on an address.
 #[derive(Debug)]
 pub(super) struct Listener {
-    socket: UdpSocket,
+    pub(super) socket: DatagramSocket,
     index: u16,
     /// Bound to all addresses, so that a reply must say from which one it comes.
     pub(super) wildcard: bool,
@@ -62,10 +61,10 @@ impl Listener {
         worker: &Rc<Worker<C>>,
         index: u16,
         address: SocketAddr,
-        socket: StdUdpSocket,
+        socket: UdpSocket,
     ) -> io::Result<Rc<Self>> {
         let listener = Rc::new(Self {
-            socket: UdpSocket::from_std(socket)?,
+            socket: DatagramSocket::open(socket)?,
             index,
             wildcard: address.ip().is_unspecified(),
             dropped: Cell::new(0),
@@ -88,7 +87,7 @@ impl Listener {
         if self.closing.get() {
             return Ok(());
         }
-        let socket = SockRef::from(&self.socket);
+        let socket = SockRef::from(self);
         let program = sieve::program(caught, strangers, self.ipv6);
         let was_thinned = self.thinned.replace(program.is_some());
         let Some(program) = program else {
@@ -120,34 +119,19 @@ impl Listener {
 }
 
 async fn serve<C: Core>(worker: Rc<Worker<C>>, listener: Rc<Listener>) {
-    // A batch that is not full has emptied the queue, so the next call would only say so: the closure says it in its place
-    // and saves a system call per batch. This is safe because tokio clears readiness only when its tick is still the one
-    // that `async_io` saw before it called the closure, and the tick moves with each event from epoll, which is
-    // edge-triggered. Between the short batch and that look at the tick this task does not give up the thread, and the
-    // thread is the one that polls epoll: so no event can have been merged into the readiness that is cleared. A datagram
-    // that came since is an event that epoll still holds. If the runtime does intervene later (its task budget), the tick
-    // has moved, clearing does nothing, and the closure, asked again, makes the real call: the flag is good for one.
-    // On a connected socket this would be wrong: there a batch also ends at an error that ICMP reported.
-    let mut emptied = false;
     let mut errors = 0;
     let mut gatherer = Gatherer::default();
     loop {
-        let received = listener.socket.async_io(Interest::READABLE, || {
-            if std::mem::take(&mut emptied) {
-                return Err(WouldBlock.into());
-            }
-            worker.queries.borrow_mut().receive(listener.as_fd())
-        });
-        match received.await {
+        match listener.socket.receive(&worker.queries).await {
             Ok(count) => {
                 errors = 0;
                 let silent = hand_over(&worker, &listener, count);
                 let owing = worker.core.borrow().in_flight() > 0;
                 let next = gatherer.judge(count, silent, owing);
-                emptied = next == Next::Wait;
                 if matches!(next, Next::Gather | Next::GatherAndGiveWay) {
                     // The thread and not the task: the runtime's sleeps are of a millisecond at least.
                     std::thread::sleep(GATHER);
+                    listener.socket.look_again();
                 }
                 if matches!(next, Next::GiveWay | Next::GatherAndGiveWay) {
                     // Under a flood the responses of upstreams, the connections and the clock get their turns too.
@@ -215,7 +199,7 @@ pub(super) async fn empty<C: Core>(worker: &Rc<Worker<C>>, listener: &Listener) 
     // BPF_RET | BPF_K with 0: keep no byte of any packet. Without it the queue would never be known to be empty.
     let refuse_all = [SockFilter::new(0x06, 0, 0, 0)];
     listener.closing.set(true);
-    if let Err(error) = SockRef::from(&listener.socket).attach_filter(&refuse_all) {
+    if let Err(error) = SockRef::from(listener).attach_filter(&refuse_all) {
         tracing::warn!(%error, "a listener closes without a filter: datagrams that come meanwhile may be lost");
     }
     loop {

@@ -3,6 +3,7 @@
 //! rotates them or the upstream has left.
 
 use super::datagrams::PAUSE;
+use super::socket::DatagramSocket;
 use super::tally::Event;
 use super::worker::Worker;
 use super::{Core, From};
@@ -14,8 +15,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 use tokio::task::{AbortHandle, spawn_local, yield_now};
 
 /// Receive buffer of a socket toward an upstream.
@@ -26,7 +25,7 @@ const QUESTION_MAX: usize = 255 + 4;
 
 #[derive(Debug)]
 struct Link {
-    socket: Rc<UdpSocket>,
+    socket: Rc<DatagramSocket>,
     generation: u16,
     task: AbortHandle,
 }
@@ -78,7 +77,12 @@ impl Links {
 
     /// The socket of a port, opened if need be; `None` when that cannot be done. A socket of an earlier use of the slot is
     /// closed.
-    pub(super) fn open<C: Core>(&mut self, worker: &Rc<Worker<C>>, core: &C, port: LinkPort) -> Option<&UdpSocket> {
+    pub(super) fn open<C: Core>(
+        &mut self,
+        worker: &Rc<Worker<C>>,
+        core: &C,
+        port: LinkPort,
+    ) -> Option<&DatagramSocket> {
         let place = self.0.get_mut(Self::place(port)?)?;
         if place.as_ref().is_none_or(|link| link.generation != port.link.generation) {
             *place = None;
@@ -116,20 +120,17 @@ impl Links {
 
 /// A socket connected to `address`. Connecting an unbound socket makes Linux choose its port at random from
 /// `net.ipv4.ip_local_port_range` (28 232 ports by default), not the next one; a test holds it to that.
-fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
+fn connect(address: SocketAddr) -> io::Result<DatagramSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     set_receive_buffer(socket.as_fd(), RECEIVE_BUFFER)?;
     socket.connect(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    DatagramSocket::open(socket.into())
 }
 
-async fn receive<C: Core>(worker: Rc<Worker<C>>, socket: Rc<UdpSocket>, port: LinkPort) {
+async fn receive<C: Core>(worker: Rc<Worker<C>>, socket: Rc<DatagramSocket>, port: LinkPort) {
     let mut errors = 0;
     loop {
-        // An ICMP error alone makes a socket erroneous, not readable.
-        let interest = Interest::READABLE | Interest::ERROR;
-        let received = socket.async_io(interest, || worker.responses.borrow_mut().receive(socket.as_fd()));
-        match received.await {
+        match socket.receive(&worker.responses).await {
             Ok(count) => {
                 errors = 0;
                 hand_over(&worker, port, count);
@@ -226,7 +227,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let ports: Vec<_> = runtime.block_on(async {
             let sockets: Vec<_> = (0..32).map(|_| connect("127.0.0.1:9".parse().unwrap()).unwrap()).collect();
-            sockets.iter().map(|socket| i32::from(socket.local_addr().unwrap().port())).collect()
+            sockets.iter().map(|socket| i32::from(socket.socket().local_addr().unwrap().port())).collect()
         });
         let near = ports.windows(2).filter(|pair| (pair[1] - pair[0]).abs() <= 8).count();
         assert!(near <= 2, "of 31 pairs of ports that follow each other, {near} are neighbours: {ports:?}");

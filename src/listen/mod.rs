@@ -10,6 +10,7 @@
 //! | `worker` | one thread: what it holds, its tasks, and one batch through the core |
 //! | `post` | what the core wants sent, sorted by socket |
 //! | `datagrams`, `gather`, `links` | UDP listeners, and when they read; UDP sockets toward upstreams |
+//! | `socket` | how both read and send: a batch a call, no call for nothing, what looks alike as one |
 //! | `strain`, `heavy`, `sieve`, `overload` | whether a worker keeps up, who floods it, and thinning that in the kernel |
 //! | `crowd`, `strangers`, `rush` | a flood from everywhere: how many strangers pass, how the kernel tells them, what is told |
 //! | `accept`, `connection`, `connections` | TCP listeners and connections (RFC 7766); which goes when there is no room |
@@ -34,6 +35,7 @@ mod overload;
 mod post;
 mod rush;
 mod sieve;
+mod socket;
 mod strain;
 mod strangers;
 mod streams;

@@ -1,5 +1,6 @@
 //! What the core wants sent, sorted by socket: the core's order mixes replies and asks, and a batched call wants many
-//! datagrams of one socket. A list per socket, threaded through one array, sorts in O(messages) without allocating.
+//! datagrams of one socket. A list per socket, threaded through one array, sorts in O(messages) without allocating. Those
+//! of one call are lined up by address and length, so that the kernel can take what looks alike as one.
 
 use super::Core;
 use super::links::Send;
@@ -10,7 +11,7 @@ use crate::gateway::outbox::{Message, Outbox, To};
 use crate::gateway::{From, LINKS_MAX, LinkPort, PORTS};
 use crate::sys::{BATCH, Outgoing, Sender};
 use std::io::ErrorKind::WouldBlock;
-use std::os::fd::AsFd;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 /// Ends a list.
@@ -40,6 +41,39 @@ pub(super) struct Post {
 struct Chunk {
     messages: [u32; BATCH],
     len: usize,
+}
+
+impl Chunk {
+    /// Puts messages to one address side by side, the longest first: what looks alike can be sent as one.
+    fn line_up(&mut self, outbox: &Outbox) {
+        let mut keyed = [(0, 0); BATCH];
+        let messages = &mut self.messages[..self.len];
+        for (keyed, number) in keyed.iter_mut().zip(&*messages) {
+            let message = &outbox.messages()[*number as usize];
+            *keyed = (key(message.to, outbox.bytes(message).len()), *number);
+        }
+        let keyed = &mut keyed[..messages.len()];
+        keyed.sort_unstable();
+        messages.iter_mut().zip(keyed).for_each(|(number, (_, sorted))| *number = *sorted);
+    }
+}
+
+/// Sorts by address and, within one, from long to short. Two addresses of IPv6 may share a key: then they are in each
+/// other's way, and no more.
+fn key(to: To, len: usize) -> u64 {
+    let to = match to {
+        To::Client { peer, .. } => {
+            let ip = match peer.ip() {
+                IpAddr::V4(ip) => ip.to_bits(),
+                IpAddr::V6(ip) => {
+                    ip.segments().iter().fold(0, |folded, part| u32::rotate_left(folded, 5) ^ u32::from(*part))
+                }
+            };
+            u64::from(ip) << 16 | u64::from(peer.port())
+        }
+        _ => 0,
+    };
+    to << 16 | usize::from(u16::MAX).saturating_sub(len) as u64
 }
 
 fn list_of_link(port: LinkPort) -> Option<usize> {
@@ -80,11 +114,11 @@ impl Post {
             let list = usize::from(list);
             let mut at = std::mem::replace(&mut self.lists[list], EMPTY).head;
             while at != END {
-                let chunk = self.cut_chunk(&mut at, outbox.messages());
+                let mut chunk = self.cut_chunk(&mut at, outbox.messages());
                 if list < LISTENERS_MAX {
-                    self.send_replies(worker, list, &chunk, outbox);
+                    self.send_replies(worker, list, &mut chunk, outbox);
                 } else {
-                    self.send_asks(worker, core, &chunk, outbox);
+                    self.send_asks(worker, core, &mut chunk, outbox);
                 }
             }
         }
@@ -120,7 +154,7 @@ impl Post {
         chunk
     }
 
-    fn send_replies<C: Core>(&mut self, worker: &Worker<C>, index: usize, chunk: &Chunk, outbox: &Outbox) {
+    fn send_replies<C: Core>(&mut self, worker: &Worker<C>, index: usize, chunk: &mut Chunk, outbox: &Outbox) {
         let listeners = worker.listeners.borrow();
         let Some(listener) = &listeners[index] else {
             return worker.tally.add(Event::UdpRepliesLost, chunk.len as u64);
@@ -131,9 +165,12 @@ impl Post {
             let from = if listener.wildcard { local } else { None };
             Outgoing { bytes: outbox.bytes(message), to: Some(peer), from }
         };
+        if listener.socket.sends_groups() {
+            chunk.line_up(outbox);
+        }
         let (mut at, mut lost) = (0, 0);
         while at < chunk.len {
-            match self.sender.send(listener.as_fd(), chunk.len - at, &mut |i| item(chunk.messages[at + i])) {
+            match listener.socket.send(&mut self.sender, chunk.len - at, &mut |i| item(chunk.messages[at + i])) {
                 Ok(sent) => at += sent.max(1),
                 Err(error) if error.kind() == WouldBlock => {
                     lost += chunk.len - at;
@@ -150,24 +187,26 @@ impl Post {
         worker.tally.add(Event::UdpRepliesLost, lost as u64);
     }
 
-    fn send_asks<C: Core>(&mut self, worker: &Rc<Worker<C>>, core: &C, chunk: &Chunk, outbox: &Outbox) {
+    fn send_asks<C: Core>(&mut self, worker: &Rc<Worker<C>>, core: &C, chunk: &mut Chunk, outbox: &Outbox) {
         let To::Upstream(port) = outbox.messages()[chunk.messages[0] as usize].to else {
             unreachable!("listed as an ask")
         };
         let mut links = worker.links.borrow_mut();
-        let mut send = |socket: &tokio::net::UdpSocket, at: usize| {
-            self.sender.send(socket.as_fd(), chunk.len - at, &mut |i| {
-                let message = &outbox.messages()[chunk.messages[at + i] as usize];
-                Outgoing { bytes: outbox.bytes(message), to: None, from: None }
-            })
-        };
-        let Some(socket) = links.open(worker, core, port) else {
+        let Some(link) = links.open(worker, core, port) else {
             worker.tally.add(Event::UpstreamLost, chunk.len as u64);
             return worker.note_unreachable(From::Udp(port));
         };
+        if link.sends_groups() {
+            chunk.line_up(outbox);
+        }
+        let item = |number: u32| {
+            let message = &outbox.messages()[number as usize];
+            Outgoing { bytes: outbox.bytes(message), to: None, from: None }
+        };
         let (mut at, mut sent) = (0, 0);
         while at < chunk.len {
-            match Send::of(send(socket, at)) {
+            let result = link.send(&mut self.sender, chunk.len - at, &mut |i| item(chunk.messages[at + i]));
+            match Send::of(result) {
                 Send::Taken(count) => {
                     at += count;
                     sent += count;
@@ -183,5 +222,34 @@ impl Post {
         }
         worker.tally.add(Event::UpstreamSent, sent as u64);
         worker.tally.add(Event::UpstreamLost, (chunk.len - sent) as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_one_way_stands_side_by_side_the_longest_first() {
+        let peers = ["192.0.2.1:53", "192.0.2.1:54", "192.0.2.2:53", "[2001:db8::1]:53", "[2001:db8::2]:53"];
+        let peers = peers.map(|peer| peer.parse().unwrap());
+        let mut outbox = Outbox::new(BATCH, 1 << 16);
+        let mut chunk = Chunk { messages: [0; BATCH], len: BATCH };
+        for i in 0..BATCH {
+            let to = To::Client { listener: 0, peer: peers[i * 7 % peers.len()], local: None };
+            assert!(outbox.push(to, &vec![0; 20 + i * 31 % 12]));
+            chunk.messages[i] = i as u32;
+        }
+        chunk.line_up(&outbox);
+        let lined: Vec<_> = chunk.messages.iter().map(|number| &outbox.messages()[*number as usize]).collect();
+        let (mut turns, mut numbers) = (0, chunk.messages);
+        for (number, pair) in lined.windows(2).enumerate() {
+            let [before, after] = [pair[0], pair[1]].map(|message| outbox.bytes(message).len());
+            assert!(pair[0].to != pair[1].to || before >= after, "{number}: {before} before {after}");
+            turns += usize::from(pair[0].to != pair[1].to);
+        }
+        assert_eq!(turns, peers.len() - 1, "each address has one place");
+        numbers.sort_unstable();
+        assert!(numbers.iter().enumerate().all(|(i, number)| i as u32 == *number), "each message is there once");
     }
 }

@@ -84,6 +84,80 @@ fn drops_of_a_full_socket_are_told() {
     assert!(receiver.datagram(0).dropped.is_some_and(|drops| drops > 0 && drops < 200));
 }
 
+/// Sends datagrams of such lengths, lined up, and sees them arrive.
+fn send_grouped(from: &UdpSocket, source: Option<IpAddr>, to: &UdpSocket, lens: &[usize]) {
+    let mut bytes: Vec<Vec<u8>> = lens.iter().enumerate().map(|(i, len)| vec![i as u8; *len]).collect();
+    bytes.sort_by_key(|bytes| std::cmp::Reverse(bytes.len()));
+    let item = &mut |i: usize| Outgoing { from: source, ..plain(&bytes[i], to.local_addr().unwrap()) };
+    assert_eq!(Sender::new().send_grouped(from.as_fd(), lens.len(), item).unwrap(), lens.len(), "{lens:?}");
+    let mut receiver = Receiver::named();
+    let count = receiver.receive(to.as_fd()).unwrap();
+    let datagram = |i| {
+        assert_eq!(receiver.datagram(i).peer, Some(from.local_addr().unwrap()));
+        receiver.datagram(i).bytes.to_vec()
+    };
+    let arrived: Vec<_> = (0..count).map(datagram).collect();
+    assert_eq!(arrived, bytes, "{lens:?}");
+}
+
+#[test]
+fn a_group_arrives_as_its_datagrams_whatever_their_lengths() {
+    for ip in ["127.0.0.1", "::1"] {
+        let (a, b) = pair(ip);
+        assert!(can_send_groups(a.as_fd()));
+        for source in [None, Some(ip.parse().unwrap())] {
+            send_grouped(&a, source, &b, &[40; BATCH]);
+            send_grouped(&a, source, &b, &[1000; BATCH]);
+            send_grouped(&a, source, &b, &[33]);
+            send_grouped(&a, source, &b, &[33, 32, 31, 33, 0, 0, 1, 1, 999, 1000, 1000, 1001, 1001, 1500, 1500, 17]);
+        }
+        let (mut x, mut lens) = (7u64, [0; BATCH]);
+        for _ in 0..200 {
+            lens.fill_with(|| {
+                x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                20 + (x >> 60) as usize
+            });
+            send_grouped(&a, None, &b, &lens);
+        }
+    }
+}
+
+#[test]
+fn a_group_passes_the_kernel_as_one() {
+    let (a, b) = pair("127.0.0.1");
+    set_option(b.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).unwrap();
+    let (bytes, lens) = ([0; 50], [50, 40, 40, 40, 30, 30, 20]);
+    let item = &mut |i: usize| plain(&bytes[..lens[i]], b.local_addr().unwrap());
+    assert_eq!(Sender::new().send_grouped(a.as_fd(), lens.len(), item).unwrap(), lens.len());
+    let mut receiver = Receiver::named();
+    let count = receiver.receive(b.as_fd()).unwrap();
+    let seen: Vec<_> = (0..count).map(|i| receiver.datagram(i).bytes.len()).collect();
+    assert_eq!(seen, [50 + 40, 40 + 40 + 30, 30 + 20], "the receiver asked for them as they came");
+}
+
+#[test]
+fn a_group_is_of_one_way_and_the_rest_is_sent_when_one_is_refused() {
+    let (a, b) = pair("127.0.0.1");
+    let (to, nowhere) = (b.local_addr().unwrap(), "127.0.0.1:0".parse().unwrap());
+    let targets = [to, to, nowhere, nowhere, to];
+    let mut sender = Sender::new();
+    let mut send = |at: usize| sender.send_grouped(a.as_fd(), 5 - at, &mut |i| plain(b"query", targets[at + i]));
+    assert_eq!(send(0).unwrap(), 2);
+    assert_eq!(send(2).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+    assert_eq!(send(4).unwrap(), 1);
+    assert_eq!(Receiver::named().receive(b.as_fd()).unwrap(), 3);
+}
+
+#[test]
+fn where_there_is_no_way_for_groups_the_error_says_so() {
+    let (a, b) = pair("127.0.0.1");
+    leave_checksums_out(a.as_fd()).unwrap();
+    let item = &mut |_| plain(b"query", b.local_addr().unwrap());
+    let refused = Sender::new().send_grouped(a.as_fd(), 2, item).unwrap_err();
+    assert!(is_no_way_for_groups(&refused), "{refused}");
+    assert_eq!(Sender::new().send(a.as_fd(), 2, item).unwrap(), 2);
+}
+
 #[test]
 fn what_icmp_said_comes_back_on_a_connected_socket() {
     let (a, b) = pair("127.0.0.1");
