@@ -12,16 +12,22 @@ mod check;
 mod clients;
 mod grown;
 mod invariants;
+mod leads;
+mod lifetimes;
 #[path = "../stage/memory.rs"]
 mod memory;
+mod notices;
 mod policies;
+mod redirects;
 mod servers;
+mod signatures;
 #[path = "../stage/mod.rs"]
 mod stage;
 mod storm;
 mod truth;
 mod world;
 
+use check::SIGHTS;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use weir::ledger::{Totals, UpstreamEvent};
@@ -48,6 +54,7 @@ fn the_invariants_hold_in_every_world() {
             Ok(end) => {
                 met.add(&end.totals);
                 met.add_rules(end.rules);
+                met.sights.extend(end.sights);
             }
             Err(panic) => {
                 eprintln!(
@@ -72,6 +79,8 @@ struct Met {
     /// Rules by policy, and those of them that have spoken.
     rules: BTreeSet<String>,
     spoke: BTreeSet<String>,
+    /// What replies have shown.
+    sights: BTreeSet<&'static str>,
 }
 
 impl Met {
@@ -97,7 +106,8 @@ impl Met {
         let reasons = Reason::ALL.map(Reason::name).into_iter().filter(|name| !self.reasons.contains(name));
         let events = UpstreamEvent::ALL.map(UpstreamEvent::name).into_iter().filter(|name| !self.events.contains(name));
         let rules = self.rules.difference(&self.spoke).map(|rule| &**rule);
-        outcomes.chain(reasons).chain(events).chain(rules).collect()
+        let sights = SIGHTS.into_iter().filter(|sight| !self.sights.contains(sight));
+        outcomes.chain(reasons).chain(events).chain(rules).chain(sights).collect()
     }
 }
 
