@@ -111,7 +111,7 @@ pub(crate) fn holder(rng: &mut StdRng, number: u64, connection: u32) -> Sent {
 pub(crate) fn judged(rng: &mut StdRng, number: u64) -> Sent {
     let peer = SocketAddr::new(inside([0, 1, 2, 3, 7][rng.random_range(0..5)]), port(number));
     let qtype = [A, A, A, AAAA, HTTPS][rng.random_range(0..5)];
-    let name = if rng.random_bool(0.35) { some_led_name(rng) } else { some_judged_name(rng) };
+    let name = if rng.random_bool(0.25) { some_led_name(rng) } else { some_judged_name(rng) };
     let query = Message::query(number as u16, &name, qtype);
     let query = if rng.random_bool(0.3) { query.opt(1232, false, b"") } else { query };
     let client = if rng.random_bool(0.2) { tcp(peer, 2_000_000 + number as u32) } else { udp(peer) };

@@ -198,8 +198,9 @@ fn says(mut message: Message, name: &str, qtype: u16, truth: &Truth) -> Message 
 /// A name whose answers are judged by what is in them.
 pub(crate) fn some_judged_name(rng: &mut StdRng) -> String {
     let zones = [
-        "inner", "own", "parked", "guarded", "guarded", "served", "long", "lead", "lead", "budget", "budget", "shed",
-        "shed", "a.tree", "a.tree", "b.tree", "c.tree", "brief", "brief", "recovers",
+        "inner", "own", "parked", "guarded", "guarded", "served", "long", "budget", "budget", "budget", "budget",
+        "lead", "lead", "budget", "budget", "shed", "shed", "a.tree", "a.tree", "b.tree", "c.tree", "brief", "brief",
+        "recovers",
     ];
     format!("n{}.{}.test", rng.random_range(0..4), zones[rng.random_range(0..zones.len())])
 }
