@@ -12,7 +12,7 @@ use crate::dns::{class, opcode, rcode, rtype};
 use crate::ledger::notices::Notice;
 use crate::policy::feeds::TsigKey;
 use crate::verdict::{Outcome, Reason};
-use domain::base::iana::Rcode;
+use domain::base::iana::{Rcode, TsigRcode};
 use domain::base::message_builder::PushError;
 use domain::base::{Message, MessageBuilder};
 use domain::dep::octseq::array::Array;
@@ -88,6 +88,16 @@ fn plain(packet: &[u8]) -> Result<Reply, PushError> {
     Ok(Reply::Heard(answer.additional().finish()))
 }
 
+/// RFC 8945 section 5.2.2: a MAC that does not match is error 16 (BADSIG) in TSIG; `domain` writes FORMERR there. The record
+/// is the last of the answer, its error stands before the length of the Other Data, of which there is none.
+fn name_wrong_signature(answer: &mut [u8]) {
+    let is_signed_wrongly = answer.get(3).is_some_and(|flags| flags & 0x0f == Rcode::NOTAUTH.to_int());
+    let error = answer.len().checked_sub(4).and_then(|at| answer.get_mut(at..at + 2));
+    if let Some(error) = error.filter(|_| is_signed_wrongly) {
+        error.copy_from_slice(&TsigRcode::BADSIG.to_int().to_be_bytes());
+    }
+}
+
 fn signed(packet: &[u8], key: &TsigKey, unix_s: u64) -> Result<Reply, PushError> {
     let now = Time48::from_u64(unix_s);
     let mut room = Room::new();
@@ -100,8 +110,12 @@ fn signed(packet: &[u8], key: &TsigKey, unix_s: u64) -> Result<Reply, PushError>
             return Ok(Reply::Wrong(refused.additional().finish()));
         }
         Err(error) => {
-            let wrong = error.build_message(&message, builder()?)?;
-            return Ok(Reply::Wrong(wrong.finish()));
+            let is_formerr = error.error() == TsigRcode::FORMERR;
+            let mut wrong = error.build_message(&message, builder()?)?.finish();
+            if is_formerr {
+                name_wrong_signature(wrong.as_mut());
+            }
+            return Ok(Reply::Wrong(wrong));
         }
     };
     let mut answer = builder()?.start_answer(&message, Rcode::NOERROR)?;

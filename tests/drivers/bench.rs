@@ -1,5 +1,7 @@
 //! The core under test and what clients need.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::io::{Read, Write};
@@ -226,6 +228,28 @@ pub(crate) fn answered(client: &UdpSocket, count: usize) -> HashSet<u16> {
         id_of(&buffer)
     };
     (0..count).map(|_| next()).collect()
+}
+
+/// Sends `count` queries, at most 50 unanswered at a time, and waits for all answers.
+pub(crate) fn echo(client: &UdpSocket, count: u16) {
+    let mut ids: HashSet<u16> = (0..count).collect();
+    let mut buffer = [0; 512];
+    for window in (0..count).collect::<Vec<_>>().chunks(50) {
+        for id in window {
+            client.send(&query(*id, order::ECHO, 1, 2)).unwrap();
+        }
+        for _ in window {
+            let len = client.recv(&mut buffer).unwrap_or_else(|error| {
+                panic!("{} of {count} unanswered by {:?}: {error}", ids.len(), client.peer_addr())
+            });
+            let id = id_of(&buffer);
+            let mut expected = query(id, order::ECHO, 1, 2);
+            expected[2] |= 0x80;
+            assert_eq!(buffer[..len], expected);
+            assert!(ids.remove(&id), "answer {id} came twice");
+        }
+    }
+    assert!(ids.is_empty());
 }
 
 pub(crate) fn tcp_client(server: SocketAddr) -> TcpStream {

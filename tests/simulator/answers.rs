@@ -62,11 +62,83 @@ pub(crate) struct Expected {
 /// What one account may take: so many a second, and so many at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
-    pub(crate) zone: &'static str,
+    /// The rule.
+    pub(crate) id: &'static str,
+    pub(crate) names: &'static [&'static str],
     pub(crate) qps: u64,
     pub(crate) burst: u64,
-    /// Each client has its own; else all names of the zone share it, and over it are old answers and NXDOMAIN.
-    pub(crate) per_client: bool,
+    pub(crate) per: Per,
+}
+
+/// Whose budget it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Per {
+    /// Of each client; over it REFUSED.
+    Client,
+    /// Of each name of the rule with all below; over it REFUSED.
+    Name,
+    /// Of all names of the rule together; over it old answers and NXDOMAIN.
+    Rule,
+}
+
+/// An account of a budget: the rule, the name and the client, where each of these has its own.
+pub(crate) type Purse = (&'static str, &'static str, Option<IpAddr>);
+
+impl Budget {
+    /// The budget of a name, as far as there is one.
+    pub(crate) fn of(budgets: &'static [Self], name: &str) -> Option<&'static Self> {
+        budgets.iter().find(|budget| budget.named(name).is_some())
+    }
+
+    /// The account that a question takes from.
+    pub(crate) fn purse(&self, name: &str, client: IpAddr) -> Purse {
+        match self.per {
+            Per::Client => (self.id, "", Some(link_of(client))),
+            Per::Name => (self.id, self.named(name).unwrap_or_default(), None),
+            Per::Rule => (self.id, "", None),
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<&'static str> {
+        self.names.iter().copied().find(|zone| is_within(name, zone))
+    }
+}
+
+/// Whoever has one address of a /64 has them all.
+fn link_of(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(v6) => std::net::Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
+}
+
+/// How long answers for names in a zone live, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) zone: &'static str,
+    pub(crate) min: u32,
+    pub(crate) max: u32,
+    /// For whom; everybody when `None`.
+    pub(crate) to: Option<Net>,
+}
+
+impl Bounds {
+    /// None yet.
+    pub(crate) const fn of(zone: &'static str) -> Self {
+        Self { zone, min: 0, max: u32::MAX, to: None }
+    }
+
+    pub(crate) fn bound(&self, ttl: u32) -> u32 {
+        ttl.clamp(self.min, self.max)
+    }
+}
+
+/// Whether it has the feed [`crate::clients::FEED`], and whether its primary signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feed {
+    None,
+    Unsigned,
+    Signed,
 }
 
 /// All that a policy says besides names, in the order in which it is heard.
@@ -82,13 +154,11 @@ pub(crate) struct Says {
     /// Names of the outside may not lead inside, apart from these zones.
     pub(crate) rebinding: bool,
     pub(crate) inside: &'static [&'static str],
-    /// The most seconds that answers for names in a zone live.
-    pub(crate) caps: &'static [(&'static str, u32)],
+    pub(crate) bounds: &'static [Bounds],
     pub(crate) budgets: &'static [Budget],
     /// What it says about addresses comes before what it says about names, which is done without an answer if there is none.
     pub(crate) answers_first: bool,
-    /// It has the feed [`crate::clients::FEED`].
-    pub(crate) feed: bool,
+    pub(crate) feed: Feed,
 }
 
 impl Says {
@@ -101,10 +171,10 @@ impl Says {
         server_addresses: &[],
         rebinding: false,
         inside: &[],
-        caps: &[],
+        bounds: &[],
         budgets: &[],
         answers_first: false,
-        feed: false,
+        feed: Feed::None,
     };
 
     /// What is said about a client.
@@ -119,12 +189,8 @@ impl Says {
 
     /// What is said about a stage of an answer: `stage` names stand before it.
     pub(crate) fn of_answer(&self, who: &Who, name: &str, truth: &Truth, is_last: bool) -> Option<Block> {
-        let unexpected = |expected: &&Expected| {
-            let right = |address: &IpAddr| expected.within.holds(*address);
-            is_within(name, expected.zone) && !truth.addresses.iter().all(right)
-        };
-        if let Some(expected) = self.expects.iter().find(unexpected) {
-            return Some(expected.block);
+        if let Some(block) = self.unexpected(name, &truth.addresses) {
+            return Some(block);
         }
         if !is_last {
             return None;
@@ -136,14 +202,24 @@ impl Says {
             .or_else(|| of_net(self.server_addresses, *glue, who))
     }
 
+    /// What is done about addresses that are not expected for a name, if any of these is not.
+    pub(crate) fn unexpected(&self, name: &str, addresses: &[IpAddr]) -> Option<Block> {
+        let unexpected = |expected: &&Expected| {
+            let right = |address: &IpAddr| expected.within.holds(*address);
+            is_within(name, expected.zone) && !addresses.iter().all(right)
+        };
+        self.expects.iter().find(unexpected).map(|expected| expected.block)
+    }
+
     /// What is said about the addresses of an answer.
     pub(crate) fn of_addresses(&self, who: &Who, truth: &Truth) -> Option<Block> {
         truth.addresses.iter().find_map(|address| of_net(self.addresses, *address, who))
     }
 
     /// Whether an address may not be in an answer to a question for `names`: the name asked for, then those it leads through.
-    pub(crate) fn withholds(&self, who: &Who, strict: bool, names: &[&str], address: IpAddr) -> bool {
-        let by_rule = of_net(self.addresses, address, who).is_some();
+    /// Rules about addresses speak to `who`, if to anybody.
+    pub(crate) fn withholds(&self, who: Option<&Who>, strict: bool, names: &[&str], address: IpAddr) -> bool {
+        let by_rule = who.is_some_and(|who| of_net(self.addresses, address, who).is_some());
         let unexpected = |expected: &Expected| {
             names.iter().any(|name| is_within(name, expected.zone)) && !expected.within.holds(address)
         };
@@ -156,15 +232,16 @@ impl Says {
         (strict || self.rebinding) && !is_inside && private(address)
     }
 
-    /// The most seconds that an answer lives whose names are these.
-    pub(crate) fn cap(&self, names: &[&str]) -> Option<u32> {
-        let of = |name: &&str| self.caps.iter().find(|(zone, _)| is_within(name, zone)).map(|(_, cap)| *cap);
-        names.iter().find_map(of)
+    /// How long an answer lives whose names are these.
+    pub(crate) fn bounds(&self, client: IpAddr, names: &[&str]) -> Bounds {
+        let speaks = |bounds: &&Bounds| bounds.to.is_none_or(|net| net.holds(client));
+        let of = |name: &&str| self.bounds.iter().filter(speaks).find(|bounds| is_within(name, bounds.zone));
+        names.iter().find_map(of).copied().unwrap_or(Bounds::of(""))
     }
 
     /// The budget that a question takes from.
     pub(crate) fn budget(&self, name: &str) -> Option<&'static Budget> {
-        self.budgets.iter().find(|budget| is_within(name, budget.zone))
+        Budget::of(self.budgets, name)
     }
 }
 

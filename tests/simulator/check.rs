@@ -1,23 +1,21 @@
 //! What must hold for every reply, whoever gets it and wherever it comes from.
 
-use crate::answers::Who;
-use crate::clients::{FEED, Kind, PRIMARY, Sent};
+use crate::answers::{Per, Who};
+use crate::clients::{Kind, Sent};
+use crate::leads::{End, Lead, Way};
+use crate::lifetimes::lifetimes;
+use crate::notices::notified;
 use crate::policies::{Block, Play, SINKHOLE};
-use crate::stage::message::{SOA, cookies_of, extended_error, id_of, question_end, question_name, question_type, read};
-use crate::truth::{FORGED_IP, FORGED_NAME, NEGATIVE_TTL, Truth, believable};
+use crate::stage::message::{A, cookies_of, id_of, question_end, question_name, question_type, read};
+use crate::truth::{FORGED_IP, FORGED_NAME, Truth, believable};
 use hickory_proto::op::{Message as Read, ResponseCode};
-use hickory_proto::rr::RData;
+use hickory_proto::rr::{RData, Record};
 use hickory_proto::serialize::binary::BinEncodable;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use weir::clock::Moment;
 use weir::dns::response::Response;
 use weir::gateway::Path;
-
-/// How long past their TTL answers may serve, in all policies.
-const STALE: Duration = Duration::from_secs(20);
-
-/// TTL of stale records at most (RFC 8767).
-const STALE_TTL: u32 = 30;
 
 /// A message of a client that may be answered.
 #[derive(Debug)]
@@ -28,6 +26,8 @@ pub(crate) struct Asked {
     pub(crate) play: Play,
     /// It shows a cookie that was given to its address.
     pub(crate) verified: bool,
+    /// The budget that it takes from may have been used up when it came.
+    pub(crate) over: bool,
     /// Another with its id was open at the same time: nobody knows which of the two a reply is for.
     pub(crate) doubled: bool,
 }
@@ -41,9 +41,16 @@ pub(crate) struct Reply<'r> {
     pub(crate) since: Moment,
     /// Who gets it, and when by the wall clock.
     pub(crate) who: Who,
-    /// When the true answer to this question last reached the gateway.
-    pub(crate) delivered: Option<Moment>,
+    /// How often another policy has come since the question did.
+    pub(crate) changes: u32,
+    /// Unix time, in seconds.
+    pub(crate) unix: u64,
+    /// When the true answers to all questions reached the gateway, the latest last.
+    pub(crate) delivered: &'r BTreeMap<Question, Vec<Moment>>,
 }
+
+/// Name and type.
+pub(crate) type Question = (String, u16);
 
 /// Checks a reply against everything that is true; the error says what is wrong.
 pub(crate) fn check(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
@@ -54,7 +61,8 @@ pub(crate) fn check(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
     holds_no_forgery(bytes)?;
     let waited = reply.at.since(asked.at);
     let longest = asked.play.timeout.max(reply.play.timeout) + Duration::from_millis(60);
-    if waited > longest {
+    // What is led elsewhere begins anew with each policy.
+    if waited > longest * (1 + reply.changes) || waited > longest && !asked.may_be_led() {
         return Err(format!("answered after {waited:?}"));
     }
     match asked.sent.kind {
@@ -63,7 +71,7 @@ pub(crate) fn check(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
         Kind::Mutated => Response::scan(bytes)
             .map_err(|error| format!("{error:?}"))
             .and_then(|_| if is_udp(asked) { small(bytes, 1232) } else { Ok(()) }),
-        Kind::Notify => question(query, bytes).and_then(|()| notified(asked, bytes)),
+        Kind::Notify(signing) => question(query, bytes).and_then(|()| notified(asked, signing, bytes, reply.unix)),
         Kind::Transfer | Kind::Opaque => question(query, bytes),
         Kind::Plain => plain(asked, reply, &read(bytes)),
     }
@@ -77,7 +85,7 @@ pub(crate) fn holds_no_forgery(bytes: &[u8]) -> Result<(), String> {
 
 /// Whether a message says what is true about a question, or what only who expects something else can tell from it.
 pub(crate) fn is_believable(name: &str, qtype: u16, read: &Read) -> Result<(), String> {
-    any(believable(name, qtype).into_iter().map(|truth| holds(name, &truth, read)))
+    any(believable(name, qtype).iter().map(|truth| holds(name, truth, read)))
 }
 
 /// The first that is right, or what is wrong with the first.
@@ -87,22 +95,11 @@ fn any(checks: impl Iterator<Item = Result<(), String>>) -> Result<(), String> {
     if checks.any(|check| check.is_ok()) { Ok(()) } else { first }
 }
 
-/// The gateway itself takes a NOTIFY only from the primary of its feed, for its zone, and unsigned as it is; with AA, which
-/// no server of the worlds says.
-fn notified(asked: &Asked, bytes: &[u8]) -> Result<(), String> {
-    let query = &asked.sent.bytes;
-    let heard = bytes[2] & 4 != 0 && bytes[3] & 15 == 0;
-    let signed = query[11] != 0;
-    let from = asked.sent.client.peer.ip() == std::net::IpAddr::from(PRIMARY);
-    let is_right = from && question_name(query) == FEED && question_type(query) == SOA && !signed;
-    if heard && !(is_right && asked.play.says.feed) { Err("a NOTIFY of nobody is heard".into()) } else { Ok(()) }
-}
-
 fn holds(name: &str, truth: &Truth, read: &Read) -> Result<(), String> {
     if (read.metadata.response_code == ResponseCode::NXDomain) != truth.absent {
         return Err(format!("existence: the truth is {truth:?}"));
     }
-    records(name, truth, read)
+    records(name, truth, &read.answers)
 }
 
 fn is_udp(asked: &Asked) -> bool {
@@ -189,10 +186,27 @@ fn block_of(asked: &Asked, reply: &Reply<'_>, truth: &Truth) -> Option<Block> {
     reply.play.blocks_answer(&reply.who, &question_name(&asked.sent.bytes), truth)
 }
 
-/// Whether the budget that a question takes from may have been used up when it came.
-fn may_be_over(asked: &Asked, per_client: bool) -> bool {
+/// Whether the budget that a question takes from may have been used up when it came, and so be answered with REFUSED.
+fn may_be_over(asked: &Asked, is_refused: bool) -> bool {
     let budget = asked.play.says.budget(&question_name(&asked.sent.bytes));
-    budget.is_some_and(|budget| budget.per_client == per_client)
+    asked.over && budget.is_some_and(|budget| (budget.per != Per::Rule) == is_refused)
+}
+
+impl Asked {
+    fn question(&self) -> Question {
+        (question_name(&self.sent.bytes), question_type(&self.sent.bytes))
+    }
+
+    /// It may be led elsewhere, by some policy.
+    fn may_be_led(&self) -> bool {
+        crate::policies::PLAYS.iter().any(|play| !play.targets(&question_name(&self.sent.bytes)).is_empty())
+    }
+
+    /// The way on which it is led, `first` by this.
+    fn way(&self, play: &Play, first: Lead) -> Way {
+        let (name, qtype) = self.question();
+        Way::of(play, (&name, qtype), self.sent.bytes[2] & 1 != 0, first)
+    }
 }
 
 /// What is done about a name whose answer would have been heard first, when there is none.
@@ -202,7 +216,13 @@ fn without_answer(asked: &Asked, reply: &Reply<'_>) -> Option<Block> {
 }
 
 fn refused(asked: &Asked, reply: &Reply<'_>) -> Result<(), String> {
-    let is_said = |truth: &Truth| block_of(asked, reply, truth) == Some(Block::Refused);
+    let is_said = |truth: &Truth| match block_of(asked, reply, truth) {
+        Some(Block::Lead(first)) => {
+            let way = asked.way(&reply.play, first);
+            truths_at(&way, asked).iter().any(|truth| way.block(&reply.play, truth) == Some(Block::Refused))
+        }
+        block => block == Some(Block::Refused),
+    };
     if truths_of(asked).iter().any(is_said)
         || may_be_over(asked, true)
         || without_answer(asked, reply) == Some(Block::Refused)
@@ -228,7 +248,8 @@ fn data_of(asked: &Asked, reply: &Reply<'_>, read: &Read, truth: &Truth) -> Resu
         Some(Block::Refused) => return Err("a name that is to be refused is answered".into()),
         Some(Block::Nxdomain) if absent && addresses.is_empty() => return Ok(()),
         Some(Block::Nodata) if !absent && addresses.is_empty() => return Ok(()),
-        Some(Block::Sinkhole) if !absent => {
+        Some(Block::Lead(first)) => return led(asked, reply, read, &asked.way(&reply.play, first)),
+        Some(Block::Sinkhole | Block::Local(_)) if !absent => {
             let sink = |data: &&RData| matches!(data, RData::A(a) if a.0.octets() == SINKHOLE);
             return if addresses.iter().all(sink) { Ok(()) } else { Err("data of a blocked name".into()) };
         }
@@ -238,22 +259,135 @@ fn data_of(asked: &Asked, reply: &Reply<'_>, read: &Read, truth: &Truth) -> Resu
     if absent != truth.absent {
         return Err(format!("existence: the truth is {truth:?}"));
     }
-    records(&question_name(&asked.sent.bytes), truth, read)?;
-    lifetimes(asked, reply, truth, read)
+    let question = asked.question();
+    records(&question.0, truth, &read.answers)?;
+    lifetimes(reply, &question, truth, &read.answers, read, false)
 }
 
-/// Whether the answer section is the truth, whole.
-fn records(name: &str, truth: &Truth, read: &Read) -> Result<(), String> {
-    if read.answers.len() != truth.chain.len() + truth.data.len() {
-        return Err(format!("{} records, the truth is {truth:?}", read.answers.len()));
+/// All that may be true at the end of a way.
+fn truths_at(way: &Way, asked: &Asked) -> Vec<Truth> {
+    match &way.end {
+        End::Away(target) => believable(target, question_type(&asked.sent.bytes)),
+        _ => vec![Truth::default()],
     }
-    for (record, (owner, target)) in read.answers.iter().zip(&truth.chain) {
+}
+
+/// Whether a question that is led elsewhere gets the CNAMEs of the policy, and what stands at their end.
+fn led(asked: &Asked, reply: &Reply<'_>, read: &Read, way: &Way) -> Result<(), String> {
+    any(truths_at(way, asked).iter().map(|truth| led_to(asked, reply, read, way, truth)))
+        .map_err(|wrong| format!("{wrong}; led by {way:?}"))
+}
+
+fn led_to(asked: &Asked, reply: &Reply<'_>, read: &Read, way: &Way, truth: &Truth) -> Result<(), String> {
+    let absent = read.metadata.response_code == ResponseCode::NXDomain;
+    let qtype = question_type(&asked.sent.bytes);
+    match way.block(&reply.play, truth) {
+        Some(Block::Nodata) if !absent && read.answers.is_empty() => return Ok(()),
+        Some(block) => return Err(format!("blocked at its end with {block:?}, but answered {read}")),
+        None => {}
+    }
+    let Some((ours, rest)) = read.answers.split_at_checked(way.cnames.len()) else {
+        return Err(format!("{} records are fewer than the CNAMEs", read.answers.len()));
+    };
+    for (record, (owner, target, ttl)) in ours.iter().zip(&way.cnames) {
+        let leads = matches!(&record.data, RData::CNAME(cname) if plain_text(&cname.0) == *target);
+        if !leads || plain_text(&record.name) != *owner || record.ttl != *ttl {
+            return Err(format!("{record} where {owner} {ttl} CNAME {target} belongs"));
+        }
+    }
+    if absent != truth.absent {
+        return Err(format!("existence: the truth at the end is {truth:?}"));
+    }
+    match &way.end {
+        End::Lost | End::Refused => Err("there is no way, and it is answered".into()),
+        End::Alone if rest.is_empty() => Ok(()),
+        End::Here(ttl) => {
+            let is_ours = |record: &Record| {
+                let sink = matches!(record.data, RData::A(a) if a.0.octets() == SINKHOLE);
+                let owner = way.cnames.last().map(|(_, target, _)| target.clone());
+                sink && record.ttl == *ttl && Some(plain_text(&record.name)) == owner
+            };
+            let right = rest.len() == usize::from(qtype == A) && rest.iter().all(is_ours);
+            if right { Ok(()) } else { Err("other records than the policy's".into()) }
+        }
+        End::Away(target) => {
+            records(target, truth, rest)?;
+            lifetimes(reply, &(target.clone(), qtype), truth, rest, read, true)
+        }
+        End::Alone => Err("more than the CNAME for who asks for no more".into()),
+    }
+}
+
+/// Something that is to be met in some world: what a right reply shows, so that nobody believes in redirects that nothing is behind.
+pub(crate) fn sight(asked: &Asked, reply: &Reply<'_>) -> Option<&'static str> {
+    if let Kind::Notify(crate::signatures::Signing::Right) = asked.sent.kind {
+        let is_signed = crate::signatures::signature(reply.bytes).is_some_and(|signature| signature.error == 0);
+        return (is_signed && reply.bytes[2] & 4 != 0).then_some("a signed NOTIFY is heard");
+    }
+    if asked.sent.kind != Kind::Plain || reply.bytes[2] & 2 != 0 {
+        return None;
+    }
+    let (read, (name, qtype)) = (read(reply.bytes), asked.question());
+    if read.metadata.response_code == ResponseCode::Refused && asked.over {
+        return asked
+            .play
+            .says
+            .budget(&name)
+            .filter(|budget| budget.per == Per::Name)
+            .map(|_| "a name is over its budget");
+    }
+    let first = truths_of(asked).iter().find_map(|truth| match block_of(asked, reply, truth) {
+        Some(Block::Lead(first)) => Some(first),
+        _ => None,
+    });
+    let Some(first) = first else {
+        let raised =
+            reply.play.says.bounds(reply.who.client, &[&name]).min > 5 && read.answers.iter().any(|r| r.ttl > 5);
+        return (raised && qtype == A).then_some("a TTL is raised");
+    };
+    let way = asked.way(&reply.play, first);
+    match (&way.end, read.metadata.response_code) {
+        (End::Lost, ResponseCode::ServFail) => Some("a circle, or a way that is too long"),
+        (End::Refused, ResponseCode::Refused) => Some("an emergency behind a redirect"),
+        (End::Here(_), _) if read.answers.len() > 1 => Some("records of the policy behind a redirect"),
+        (End::Alone, ResponseCode::NoError) => Some("a CNAME of the policy alone"),
+        (End::Away(_), ResponseCode::NXDomain) => Some("a name that is not there, behind a redirect"),
+        (End::Away(_), ResponseCode::NoError) if read.answers.is_empty() => {
+            Some("an answer withheld behind a redirect")
+        }
+        (End::Away(_), ResponseCode::NoError) if way.cnames.len() == 8 => Some("an answer behind eight redirects"),
+        (End::Away(_), ResponseCode::NoError) => Some("an answer behind a redirect"),
+        _ => None,
+    }
+}
+
+/// All that [`sight`] may see.
+pub(crate) const SIGHTS: [&str; 11] = [
+    "a signed NOTIFY is heard",
+    "a name is over its budget",
+    "a TTL is raised",
+    "a circle, or a way that is too long",
+    "an emergency behind a redirect",
+    "records of the policy behind a redirect",
+    "a CNAME of the policy alone",
+    "a name that is not there, behind a redirect",
+    "an answer withheld behind a redirect",
+    "an answer behind eight redirects",
+    "an answer behind a redirect",
+];
+
+/// Whether an answer section is the truth, whole.
+fn records(name: &str, truth: &Truth, answers: &[Record]) -> Result<(), String> {
+    if answers.len() != truth.chain.len() + truth.data.len() {
+        return Err(format!("{} records, the truth is {truth:?}", answers.len()));
+    }
+    for (record, (owner, target)) in answers.iter().zip(&truth.chain) {
         let RData::CNAME(cname) = &record.data else { return Err("no CNAME where one belongs".into()) };
         if plain_text(&record.name) != *owner || plain_text(&cname.0) != *target {
             return Err(format!("CNAME {record}, the truth is {owner} to {target}"));
         }
     }
-    for (record, data) in read.answers[truth.chain.len()..].iter().zip(&truth.data) {
+    for (record, data) in answers[truth.chain.len()..].iter().zip(&truth.data) {
         let is_true = match &record.data {
             RData::A(a) => a.0.octets()[..] == data[..],
             RData::HTTPS(_) => record.data.to_bytes().is_ok_and(|bytes| bytes == *data),
@@ -275,39 +409,6 @@ fn records(name: &str, truth: &Truth, read: &Read) -> Result<(), String> {
 
 fn plain_text(name: &hickory_proto::rr::Name) -> String {
     name.to_string().to_ascii_lowercase().trim_end_matches('.').to_owned()
-}
-
-/// TTLs never rise and count down with the time since the answer was heard.
-fn lifetimes(asked: &Asked, reply: &Reply<'_>, truth: &Truth, read: &Read) -> Result<(), String> {
-    let negative = truth.data.is_empty() && !read.authorities.is_empty();
-    let most = if negative && truth.chain.is_empty() { NEGATIVE_TTL } else { truth.ttl };
-    let Some(delivered) = reply.delivered else { return Err("nobody ever said that".into()) };
-    let age = reply.at.since(delivered);
-    let whole = u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
-    let error = if read.edns.is_some() { extended_error(reply.bytes) } else { None };
-    let fresh_for = if negative { most.min(NEGATIVE_TTL) } else { most };
-    let may_be_stale = read.edns.is_none() || matches!(error, Some(3 | 19));
-    if age > Duration::from_secs(fresh_for.into()) + STALE + Duration::from_secs(1) {
-        return Err(format!("served {age:?} after it was heard"));
-    }
-    let question = question_name(&asked.sent.bytes);
-    let names: Vec<_> = std::iter::once(&*question).chain(truth.chain.iter().map(|(_, target)| &**target)).collect();
-    let cap = reply.play.says.cap(&names).unwrap_or(u32::MAX);
-    // What was heard before the rule was there may live as long as what is heard now.
-    let aged = if delivered >= reply.since { whole } else { 0 };
-    for record in read.answers.iter().chain(&read.authorities) {
-        if record.ttl > cap || record.ttl > cap.saturating_sub(aged).max(1) && !may_be_stale {
-            return Err(format!("TTL {} over the cap {cap}, {age:?} after it was heard; EDE {error:?}", record.ttl));
-        }
-        let original =
-            if record.record_type() == hickory_proto::rr::RecordType::SOA { NEGATIVE_TTL } else { truth.ttl };
-        let fresh = record.ttl <= original.saturating_sub(whole).max(u32::from(original > 0 && whole < original));
-        let stale = may_be_stale && record.ttl <= STALE_TTL;
-        if !(fresh || stale) {
-            return Err(format!("TTL {} of {original}, {age:?} after it was heard; EDE {error:?}", record.ttl));
-        }
-    }
-    Ok(())
 }
 
 /// What an id and a client find again.

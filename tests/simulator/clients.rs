@@ -1,8 +1,9 @@
 //! Model clients: ordinary ones, strangers, floods, forged sources, and whoever sends rubbish.
 
+use crate::signatures::Signing;
 use crate::stage::message::{A, AAAA, ANY, AXFR, CNAME, HTTPS, Message, NS, SOA, TXT};
 use crate::stage::{inside, tcp, udp};
-use crate::truth::{shuffle_case, some_judged_name, some_name};
+use crate::truth::{shuffle_case, some_judged_name, some_led_name, some_name};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -15,8 +16,8 @@ pub(crate) enum Kind {
     Plain,
     /// Signed, NOTIFY, UPDATE.
     Opaque,
-    /// For a feed.
-    Notify,
+    /// For a feed; it is signed when it is sent.
+    Notify(Signing),
     /// AXFR over TCP.
     Transfer,
     /// Certainly no query.
@@ -110,7 +111,8 @@ pub(crate) fn holder(rng: &mut StdRng, number: u64, connection: u32) -> Sent {
 pub(crate) fn judged(rng: &mut StdRng, number: u64) -> Sent {
     let peer = SocketAddr::new(inside([0, 1, 2, 3, 7][rng.random_range(0..5)]), port(number));
     let qtype = [A, A, A, AAAA, HTTPS][rng.random_range(0..5)];
-    let query = Message::query(number as u16, &some_judged_name(rng), qtype);
+    let name = if rng.random_bool(0.25) { some_led_name(rng) } else { some_judged_name(rng) };
+    let query = Message::query(number as u16, &name, qtype);
     let query = if rng.random_bool(0.3) { query.opt(1232, false, b"") } else { query };
     let client = if rng.random_bool(0.2) { tcp(peer, 2_000_000 + number as u32) } else { udp(peer) };
     Sent { client, bytes: query.bytes(), kind: Kind::Plain }
@@ -120,7 +122,7 @@ pub(crate) fn judged(rng: &mut StdRng, number: u64) -> Sent {
 pub(crate) const PRIMARY: [u8; 4] = [10, 0, 0, 2];
 pub(crate) const FEED: &str = "feed.test";
 
-/// A NOTIFY (RFC 1996) from the primary of the feed or from others, for its zone or another, at times signed by nobody.
+/// A NOTIFY (RFC 1996) from the primary of the feed or from others, for its zone or another, signed in any way.
 fn notify(mut client: Client, id: u16, rng: &mut StdRng) -> Sent {
     if rng.random_bool(0.6) {
         client.peer.set_ip(PRIMARY.into());
@@ -128,8 +130,9 @@ fn notify(mut client: Client, id: u16, rng: &mut StdRng) -> Sent {
     let name = if rng.random_bool(0.8) { FEED } else { "plain.test" };
     let qtype = if rng.random_bool(0.8) { SOA } else { A };
     let message = Message::query(id, name, qtype).flags(0x2400);
-    let message = if rng.random_bool(0.2) { message.tsig() } else { message };
-    Sent { client, bytes: message.bytes(), kind: Kind::Notify }
+    let kinds = Signing::ALL;
+    let signing = if rng.random_bool(0.4) { Signing::Right } else { kinds[rng.random_range(0..kinds.len())] };
+    Sent { client, bytes: message.bytes(), kind: Kind::Notify(signing) }
 }
 
 fn port(number: u64) -> u16 {

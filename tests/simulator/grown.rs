@@ -1,13 +1,13 @@
 //! Policies about clients, addresses, name servers, lifetimes, budgets and hours, each with its plain model.
 
-use crate::answers::{Budget, Does, Expected, Net, Says};
+use crate::answers::{Bounds, Budget, Does, Expected, Feed, Net, Per, Says};
 use crate::policies::{Block, OPEN, Play, RATES, UNLIMITED};
 use std::time::Duration;
 
 /// Networks of the rules.
-const PARKED: Net = Net::V4(&[198, 51, 100]);
-const PARKED6: Net = Net::V6(&[0x20, 1, 0x0d, 0xb8, 0x0b, 0xad]);
-const GUARDED: Net = Net::V4(&[198, 19]);
+pub(crate) const PARKED: Net = Net::V4(&[198, 51, 100]);
+pub(crate) const PARKED6: Net = Net::V6(&[0x20, 1, 0x0d, 0xb8, 0x0b, 0xad]);
+pub(crate) const GUARDED: Net = Net::V4(&[198, 19]);
 const BRANCH: Net = Net::V4(&[10, 0, 0, 1]);
 
 /// When the minute ends at which schedules change, and a moment in the next.
@@ -20,18 +20,21 @@ const GATEWAY: &str = "[[upstream]]\nname = \"u0\"\naddress = \"192.0.2.10\"\n[[
      [[feed]]\nname = \"f\"\nprimary = \"10.0.0.2\"\nzone = \"feed.test\"\n";
 
 const BUDGETS: &str = "[[rule]]\nid = \"limit\"\nnames = [\"budget.test\"]\naction = \"limit\"\nqps = 2\nburst = 3\nper = \"client\"\n\
-     [[rule]]\nid = \"shed\"\nnames = [\"shed.test\"]\naction = \"shed\"\nbudget = { qps = 4 }\n";
+     [[rule]]\nid = \"tree\"\nnames = [\"a.tree.test\", \"b.tree.test\"]\naction = \"limit\"\nqps = 3\nburst = 4\nper = \"subtree\"\n\
+     [[rule]]\nid = \"shed\"\nnames = [\"shed.test\", \"c.tree.test\"]\naction = \"shed\"\nbudget = { qps = 4 }\n";
 
-const ALL_BUDGETS: &[Budget] = &[
-    Budget { zone: "budget.test", qps: 2, burst: 3, per_client: true },
-    Budget { zone: "shed.test", qps: 4, burst: 4, per_client: false },
+/// All that any policy has: accounts outlive policies.
+pub(crate) const ALL_BUDGETS: &[Budget] = &[
+    Budget { id: "limit", names: &["budget.test"], qps: 2, burst: 3, per: Per::Client },
+    Budget { id: "tree", names: &["a.tree.test", "b.tree.test"], qps: 3, burst: 4, per: Per::Name },
+    Budget { id: "shed", names: &["shed.test", "c.tree.test"], qps: 4, burst: 4, per: Per::Rule },
 ];
 
 const CLIENTS: &str = "[[group]]\nname = \"branch\"\nnetworks = [\"10.0.0.1\"]\n\
      [[schedule]]\nname = \"first\"\ntz = \"UTC\"\nwindows = [{ from = \"00:00\", to = \"00:01\" }]\n\
      [[schedule]]\nname = \"then\"\ntz = \"UTC\"\nwindows = [{ from = \"00:01\", to = \"23:00\" }]\n";
 
-const PLAIN: Play = Play {
+pub(crate) const PLAIN: Play = Play {
     name: "",
     gateway: GATEWAY,
     access: OPEN,
@@ -51,7 +54,7 @@ const PLAIN: Play = Play {
 
 pub(crate) const GUARDING: Play = Play {
     name: "guarding",
-    more: &[("limits", "[rebinding]\nmode = \"enforce\"\nallow = [\"n1.inner.test\"]\n")],
+    more: &[("limits", "[rebinding]\nmode = \"enforce\"\nallow = [\"n1.inner.test\"]\n"), ("budgets", BUDGETS)],
     filter: "[[rule]]\nid = \"c\"\nclients = [\"10.0.0.7\"]\naction = \"refused\"\n\
          [[rule]]\nid = \"b\"\nnames = [\"blocked.test\"]\naction = \"data\"\nrecords = [\"A 192.0.2.99\"]\n\
          [[rule]]\nid = \"g\"\nnames = [\"guarded.test\"]\naction = \"expect\"\nanswers = [\"198.19.0.0/16\"]\n\
@@ -59,8 +62,8 @@ pub(crate) const GUARDING: Play = Play {
          [[rule]]\nid = \"p\"\nresponse_ip = [\"198.51.100.0/24\", \"2001:db8:bad::/48\"]\naction = \"nxdomain\"\n\
          [[rule]]\nid = \"n\"\nns_name = [\"ns1.bad.test\"]\naction = \"nodata\"\n\
          [[rule]]\nid = \"i\"\nns_ip = [\"203.0.113.53\"]\naction = \"refused\"\n\
-         [[rule]]\nid = \"limit\"\nnames = [\"budget.test\"]\naction = \"limit\"\nqps = 2\nburst = 3\nper = \"client\"\n\
-         [[rule]]\nid = \"shed\"\nnames = [\"shed.test\"]\naction = \"shed\"\nbudget = { qps = 4 }\n",
+         [[rule]]\nid = \"m\"\nnames = [\"brief.test\"]\naction = \"ttl\"\nmin = \"8s\"\n\
+         [[rule]]\nid = \"r\"\nnames = [\"recovers.test\"]\naction = \"ttl\"\nrto = \"7s\"\nmin = \"2s\"\n",
     blocks: &[("blocked.test", Block::Sinkhole)],
     says: &Says {
         clients: &[(Net::V4(&[10, 0, 0, 7]), Does::always(Block::Refused))],
@@ -70,9 +73,14 @@ pub(crate) const GUARDING: Play = Play {
         server_addresses: &[(Net::V4(&[203, 0, 113, 53]), Does::always(Block::Refused))],
         rebinding: true,
         inside: &["own.test", "n1.inner.test"],
-        caps: &[("long.test", 2)],
+        bounds: &[
+            Bounds { max: 2, ..Bounds::of("long.test") },
+            Bounds { min: 8, ..Bounds::of("brief.test") },
+            // Half of the recovery time.
+            Bounds { min: 2, max: 3, ..Bounds::of("recovers.test") },
+        ],
         budgets: ALL_BUDGETS,
-        feed: true,
+        feed: Feed::Unsigned,
         ..Says::NOTHING
     },
     ..PLAIN
@@ -81,9 +89,9 @@ pub(crate) const GUARDING: Play = Play {
 /// The same, and nobody is kept from anything.
 pub(crate) const WATCHING: Play = Play {
     name: "watching",
-    more: &[("limits", "[rebinding]\nmode = \"monitor\"\n"), ("zone", "mode = \"monitor\"\n")],
+    more: &[("limits", "[rebinding]\nmode = \"monitor\"\n"), ("zone", "mode = \"monitor\"\n"), ("budgets", BUDGETS)],
     filter: GUARDING.filter,
-    says: &Says { inside: &["own.test"], feed: true, ..Says::NOTHING },
+    says: &Says { inside: &["own.test"], feed: Feed::Unsigned, ..Says::NOTHING },
     ..PLAIN
 };
 
@@ -94,6 +102,7 @@ pub(crate) const TIMED: Play = Play {
     filter: "[[rule]]\nid = \"r1\"\nresponse_ip = [\"198.51.100.0/24\"]\nschedule = \"first\"\naction = \"nodata\"\n\
          [[rule]]\nid = \"r6\"\nresponse_ip = [\"2001:db8:bad::/48\"]\nschedule = \"then\"\naction = \"refused\"\n\
          [[rule]]\nid = \"g\"\nresponse_ip = [\"198.19.0.0/16\"]\ngroups = [\"@branch\"]\naction = \"nxdomain\"\n\
+         [[rule]]\nid = \"t\"\nnames = [\"brief.test\"]\ngroups = [\"@branch\"]\naction = \"ttl\"\nmin = \"9s\"\n\
          [[rule]]\nid = \"n\"\nnames = [\"blocked.test\"]\nschedule = \"then\"\naction = \"nxdomain\"\n\
          [[rule]]\nid = \"m\"\nnames = [\"n5.plain.test\"]\nexpires = 2026-01-01T00:01:02Z\naction = \"nodata\"\n\
          [[rule]]\nid = \"x\"\nresponse_ip = [\"203.0.113.77\"]\nexpires = 2026-01-01T00:01:02Z\naction = \"nxdomain\"\n",
@@ -108,9 +117,10 @@ pub(crate) const TIMED: Play = Play {
             (GUARDED, Does { to: Some(BRANCH), ..Does::always(Block::Nxdomain) }),
             (Net::V4(&[203, 0, 113, 77]), Does { until_ms: EXPIRES_MS, ..Does::always(Block::Nxdomain) }),
         ],
+        bounds: &[Bounds { min: 9, to: Some(BRANCH), ..Bounds::of("brief.test") }],
         inside: &["own.test"],
         budgets: ALL_BUDGETS,
-        feed: true,
+        feed: Feed::Unsigned,
         ..Says::NOTHING
     },
     ..PLAIN
@@ -160,7 +170,7 @@ pub(crate) const WAITING: Play = Play {
         rebinding: true,
         inside: &["own.test"],
         answers_first: true,
-        feed: true,
+        feed: Feed::Unsigned,
         ..Says::NOTHING
     },
     ..PLAIN

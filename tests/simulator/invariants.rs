@@ -9,8 +9,9 @@
 //! 6. [`no_withheld_address_is_sent`]
 //! 7. [`Invariants::no_budget_lets_more_through`]
 
-use crate::answers::{Budget, Who};
+use crate::answers::{Budget, Per, Purse, Who};
 use crate::check::{self, Asked};
+use crate::grown::ALL_BUDGETS;
 use crate::memory::Count;
 use crate::policies::{Play, RATE_MAX, Rates};
 use crate::stage::Stage;
@@ -55,14 +56,13 @@ pub(crate) struct Invariants {
     answered: BTreeMap<String, Moment>,
     /// Questions that were let through, by the zone of their budget and whose it is.
     taken: BTreeMap<Purse, Vec<(Moment, Budget)>>,
+    /// Until when accounts would be spoken for if every question, under whatever policy, had taken from them.
+    asked: BTreeMap<Purse, u64>,
     /// Bytes of the tables of limits, at the start.
     tables: usize,
     /// Bytes that the cores hold more than at the start, by taking up policies.
     grown: i64,
 }
-
-/// Whose budget: the zone, and the client where each has its own.
-type Purse = (&'static str, Option<IpAddr>);
 
 /// Whose answers of which kind: a network, a kind, a name and a type.
 type Account = (u128, &'static str, String, u16);
@@ -84,6 +84,8 @@ pub(crate) struct Flight {
     pub(crate) message: Vec<u8>,
     pub(crate) zone: String,
     pub(crate) deadline: Moment,
+    /// It is for a name that its client has not asked for.
+    pub(crate) led: bool,
 }
 
 /// What the world's book says about the queries that have come.
@@ -93,6 +95,8 @@ pub(crate) struct Book {
     pub(crate) replies: u64,
     /// Queries whose end was silence, as far as that can be seen from outside.
     pub(crate) silent: u64,
+    /// NOTIFYs that were heard.
+    pub(crate) heard: u64,
 }
 
 /// Invariant 1: Every query is in flight or has had exactly one end, and every end that is not silence is one reply. That no reply goes
@@ -140,19 +144,27 @@ pub(crate) fn no_withheld_address_is_sent(play: &Play, who: &Who, query: &[u8], 
     if play.exempts(&question) {
         return;
     }
-    let mut names = vec![question];
-    for record in &read.answers {
+    // Where local data leads no rule about addresses is heard, and those that vouch for answers hear the names from there on.
+    let targets = play.targets(&question);
+    let leads = |data: &RData| matches!(data, RData::CNAME(target) if targets.contains(&lower(&target.0)));
+    let led = read.answers.iter().take_while(|record| leads(&record.data)).count();
+    let mut names = if led == 0 { vec![question] } else { Vec::new() };
+    for record in &read.answers[led.saturating_sub(1)..] {
         if let RData::CNAME(target) = &record.data {
-            names.push(target.0.to_string().to_ascii_lowercase().trim_end_matches('.').to_owned());
+            names.push(lower(&target.0));
         }
     }
     let names: Vec<&str> = names.iter().map(|name| &**name).collect();
     for record in read.answers.iter().chain(&read.authorities).chain(&read.additionals) {
         for address in addresses_of(&record.data) {
-            let withheld = play.says.withholds(who, play.strict, &names, address);
+            let withheld = play.says.withholds((led == 0).then_some(who), play.strict, &names, address);
             assert!(!withheld, "withheld: {who:?} gets {address} for {names:?} under {play:?}");
         }
     }
+}
+
+fn lower(name: &hickory_proto::rr::Name) -> String {
+    name.to_string().to_ascii_lowercase().trim_end_matches('.').to_owned()
 }
 
 /// The addresses of a record, hints of HTTPS (RFC 9460) among them.
@@ -181,6 +193,7 @@ impl Invariants {
             flights: Vec::new(),
             answered: BTreeMap::new(),
             taken: BTreeMap::new(),
+            asked: BTreeMap::new(),
             tables: tables(stage),
             grown: 0,
         }
@@ -188,11 +201,18 @@ impl Invariants {
 
     /// Notes that another policy runs, or a mode.
     pub(crate) fn changed(&mut self, at: Moment, play: Play, mode: bool) {
+        // Who waits for a name to which an earlier policy has led begins anew, nobody outside sees when.
+        self.flights.retain(|flight| !flight.led);
         self.regimes.push(Regime { since: at, play, mode });
     }
 
     fn regime(&self) -> Regime {
         *self.regimes.last().expect("one runs")
+    }
+
+    /// How often something else ran since a moment.
+    pub(crate) fn changes_since(&self, at: Moment) -> u32 {
+        self.regimes[1..].iter().filter(|regime| regime.since >= at).count() as u32
     }
 
     /// All that ran within the longest that a question may wait.
@@ -222,7 +242,7 @@ impl Invariants {
         }
         let Regime { play, mode, .. } = self.regime();
         let Some(rates) = play.rates(mode) else { return };
-        let (kind, name, qtype, rate) = account_of(query, reply, rates);
+        let (kind, name, qtype, rate) = account_of(&play, query, reply, rates);
         if rate == 0 || verified && kind != "error" {
             return;
         }
@@ -246,11 +266,17 @@ impl Invariants {
     /// Invariant 3: What goes upstream is a question that policy lets pass: now, or when it may have been asked.
     pub(crate) fn may_be_asked(&self, at: Moment, clock_ms: u64, name: &str) {
         let clocks = [clock_ms, clock_ms - LONGEST.as_millis() as u64];
-        let mut whos = clocks.into_iter().map(|clock_ms| Who { client: Ipv4Addr::UNSPECIFIED.into(), clock_ms });
-        let passes = |who: Who| {
-            self.lately(at).any(|regime| regime.play.says.answers_first || regime.play.blocks(&who, name).is_none())
+        let whos = clocks.map(|clock_ms| Who { client: Ipv4Addr::UNSPECIFIED.into(), clock_ms });
+        let led = |play: &Play| {
+            // Rules that block are not heard about a name to which local data leads; what leads on is not asked for.
+            let leads_on = play.blocks(&whos[0], name).is_some() && play.local_data(name).is_some();
+            play.leads_to(name) && !leads_on && !play.blocks_by_emergency(name)
         };
-        assert!(whos.any(passes), "unvetted and sent: {name} is blocked");
+        let passes = |who: &Who| {
+            let passes = |play: &Play| play.says.answers_first || play.blocks(who, name).is_none() || led(play);
+            self.lately(at).any(|regime| passes(&regime.play))
+        };
+        assert!(whos.iter().any(passes), "unvetted and sent: {name} is blocked");
     }
 
     /// Since when everything is as it is now.
@@ -261,32 +287,45 @@ impl Invariants {
     /// Notes an answer to a question that came under a budget, unless it shows that the budget was used up.
     pub(crate) fn took_from_a_budget(&mut self, asked: &Asked, reply: &[u8]) {
         let name = question_name(&asked.sent.bytes);
-        let Some(budget) = asked.play.says.budget(&name).filter(|budget| budget.per_client) else { return };
+        let Some(budget) = asked.play.says.budget(&name).filter(|budget| budget.per != Per::Rule) else { return };
         // Who is refused or sent for a cookie has taken nothing; who had no place has, and is not counted here.
         if asked.doubled || !matches!(reply[3] & 15, 0 | 3) || reply[2] & 2 != 0 {
             return;
         }
-        self.taken.entry((budget.zone, Some(asked.sent.client.peer.ip()))).or_default().push((asked.at, *budget));
+        let purse = budget.purse(&name, asked.sent.client.peer.ip());
+        self.taken.entry(purse).or_default().push((asked.at, *budget));
     }
 
     /// Notes that a question went upstream as soon as it had come.
     pub(crate) fn sent_under_a_budget(&mut self, at: Moment, play: &Play, name: &str) {
-        if let Some(budget) = play.says.budget(name).filter(|budget| !budget.per_client) {
-            self.taken.entry((budget.zone, None)).or_default().push((at, *budget));
+        if let Some(budget) = play.says.budget(name).filter(|budget| budget.per == Per::Rule) {
+            let purse = budget.purse(name, Ipv4Addr::UNSPECIFIED.into());
+            self.taken.entry(purse).or_default().push((at, *budget));
         }
+    }
+
+    /// Notes that a question came, and says whether the budget of its name may have been used up: it would be if all that
+    /// came before, under whatever policy, had taken from it.
+    pub(crate) fn may_be_over(&mut self, at: Moment, name: &str, client: IpAddr) -> bool {
+        let Some(budget) = Budget::of(ALL_BUDGETS, name) else { return false };
+        let until = self.asked.entry(budget.purse(name, client)).or_default();
+        let (now, step) = (at.as_nanos(), 1_000_000_000 / budget.qps);
+        let wanted = now.max(*until) + step;
+        *until = wanted.min(now + step * budget.burst);
+        wanted > *until
     }
 
     /// Invariant 7: A budget lets through what its rate gives and a burst, over whatever time, whoever asks, and whatever
     /// policies with the same rule come and go.
     pub(crate) fn no_budget_lets_more_through(&mut self) {
-        for ((zone, client), taken) in &mut self.taken {
+        for (purse, taken) in &mut self.taken {
             taken.sort_by_key(|(at, _)| *at);
             let mut until = 0;
             for (at, budget) in taken {
                 let step = 1_000_000_000 / budget.qps;
                 until = at.as_nanos().max(until) + step;
                 let ahead = until - at.as_nanos();
-                assert!(ahead <= step * budget.burst, "budget: too many for {zone} from {client:?} at {at:?}");
+                assert!(ahead <= step * budget.burst, "budget: too many from {purse:?} at {at:?}");
             }
         }
     }
@@ -362,7 +401,7 @@ fn network(client: IpAddr) -> u128 {
 }
 
 /// What an answer is counted as, and the rate for it.
-fn account_of(query: &[u8], reply: &[u8], rates: Rates) -> (&'static str, String, u16, u32) {
+fn account_of(play: &Play, query: &[u8], reply: &[u8], rates: Rates) -> (&'static str, String, u16, u32) {
     let read = read(reply);
     let has_question = reply[5] == 1 && query.len() > 16;
     let name = || if has_question { question_name(query) } else { String::new() };
@@ -370,7 +409,9 @@ fn account_of(query: &[u8], reply: &[u8], rates: Rates) -> (&'static str, String
         ResponseCode::NXDomain => {
             let soa = read.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
             let owner = soa.map(|soa| soa.name.to_string().to_ascii_lowercase()).unwrap_or_default();
-            ("nxdomain", if owner == "test." { owner } else { name() }, 0, rates.nxdomains)
+            // What stands behind a CNAME of the policy's is an answer of the gateway's own.
+            let is_own = owner != "test." || play.local_data(&name()).is_some();
+            ("nxdomain", if is_own { name() } else { owner }, 0, rates.nxdomains)
         }
         ResponseCode::NoError if !read.answers.is_empty() => {
             ("positive", name(), question_type(query), rates.responses)

@@ -2,6 +2,8 @@
 
 use crate::answers::{Says, Who};
 use crate::grown;
+use crate::leads::Lead;
+use crate::redirects::LEADING;
 use crate::truth::Truth;
 use std::time::Duration;
 use weir::policy::Policy;
@@ -15,6 +17,10 @@ pub(crate) enum Block {
     Drop,
     Sinkhole,
     Servfail,
+    /// Records of the policy's: the address of sinkholes, with this TTL.
+    Local(u32),
+    /// A CNAME of the policy's.
+    Lead(Lead),
 }
 
 /// The only address of sinkholes.
@@ -89,7 +95,10 @@ const COOKIES: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode 
 pub(crate) const UNLIMITED: &str =
     "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n";
 
-pub(crate) const PLAYS: [Play; 17] = [
+pub(crate) const PLAYS: [Play; 20] = [
+    LEADING,
+    LEADING,
+    LEADING,
     grown::GUARDING,
     grown::GUARDING,
     grown::WATCHING,
@@ -308,8 +317,18 @@ impl Play {
         if self.blocks_by_emergency(name) {
             return Some(Block::Refused);
         }
-        let of_name = self.blocks.iter().find(|(zone, _)| is_within(name, zone)).map(|(_, block)| *block);
-        of_name.or_else(|| self.says.of_name(who, name))
+        // A CNAME that leads a name to itself lets it pass.
+        let leads_to_itself = |block: &Block| matches!(block, Block::Lead(lead) if lead.target(name) == name);
+        self.of_name(name).filter(|block| !leads_to_itself(block)).or_else(|| self.says.of_name(who, name))
+    }
+
+    fn of_name(&self, name: &str) -> Option<Block> {
+        self.blocks.iter().find(|(zone, _)| is_within(name, zone)).map(|(_, block)| *block)
+    }
+
+    /// The local data of a name.
+    pub(crate) fn local_data(&self, name: &str) -> Option<Block> {
+        self.of_name(name).filter(|block| matches!(block, Block::Local(_) | Block::Lead(_)))
     }
 
     /// What it does with the answer to a question: a stage for the name asked for and each that it leads to.

@@ -109,7 +109,18 @@ pub(crate) fn truth(name: &str, qtype: u16) -> Truth {
             let glue = if digest & 2 == 0 { [203, 0, 113, 53] } else { [198, 51, 100, 53] };
             truth.server = Some((format!("ns{}.bad.test", digest & 1), glue.into()));
         }
-        ("budget" | "shed", A) => lead(&mut truth, [198, 18, 9], [0; 3], digest, qtype),
+        ("budget" | "shed" | "tree" | "home" | "brief", A) => lead(&mut truth, [198, 18, 9], [0; 3], digest, qtype),
+        // What local data leads elsewhere, where there is any.
+        (
+            "led" | "away" | "across" | "watched" | "over" | "park" | "toinner" | "toend" | "circle" | "here" | "steps",
+            A,
+        ) => {
+            lead(&mut truth, [198, 18, 10], [0; 3], digest, qtype);
+        }
+        ("recovers", A | AAAA) => {
+            truth.ttl = (digest % 30) as u32;
+            lead(&mut truth, [198, 18, 11], [0x2001, 0x0db8, 11], digest, qtype);
+        }
         ("plain", TXT) => truth.data = vec![b"\x04true".to_vec()],
         _ => {}
     }
@@ -187,16 +198,31 @@ fn says(mut message: Message, name: &str, qtype: u16, truth: &Truth) -> Message 
 /// A name whose answers are judged by what is in them.
 pub(crate) fn some_judged_name(rng: &mut StdRng) -> String {
     let zones = [
-        "inner", "own", "parked", "guarded", "guarded", "served", "long", "lead", "lead", "budget", "budget", "shed",
-        "shed",
+        "inner", "own", "parked", "guarded", "guarded", "served", "long", "budget", "budget", "budget", "budget",
+        "lead", "lead", "budget", "budget", "shed", "shed", "a.tree", "a.tree", "b.tree", "c.tree", "brief", "brief",
+        "recovers",
     ];
     format!("n{}.{}.test", rng.random_range(0..4), zones[rng.random_range(0..zones.len())])
 }
 
+/// A name that local data may lead elsewhere.
+pub(crate) fn some_led_name(rng: &mut StdRng) -> String {
+    let zones = [
+        "led", "led", "away", "across", "watched", "over", "park", "toinner", "home", "toend", "circle", "here",
+        "steps", "steps", "steps",
+    ];
+    match zones[rng.random_range(0..zones.len())] {
+        "steps" => format!("s{}.steps.test", rng.random_range(0..11)),
+        zone => format!("n{}.{zone}.test", rng.random_range(0..3)),
+    }
+}
+
 /// A name that somebody may ask for: few enough to meet again, of every kind.
 pub(crate) fn some_name(rng: &mut StdRng) -> String {
-    if rng.random_bool(0.3) {
-        return some_judged_name(rng);
+    match rng.random_range(0..20) {
+        0..6 => return some_judged_name(rng),
+        6 | 7 => return some_led_name(rng),
+        _ => {}
     }
     let zone = ["plain", "plain", "plain", "blocked", "routed", "alias", "chain", "none", "empty", "large", "wild"]
         [rng.random_range(0..11)];

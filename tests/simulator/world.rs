@@ -2,16 +2,20 @@
 //! is answered.
 
 mod plan;
+mod upstream;
 
 use crate::answers::Who;
-use crate::check::{Asked, Reply, check, key, who};
-use crate::clients::{COOKIE, Kind, Sent};
-use crate::invariants::{Book, Flight, Invariants, every_query_has_one_verdict, no_withheld_address_is_sent};
-use crate::invariants::{nothing_unvetted_is_cached, zone_of};
+use crate::check::{Asked, Question, Reply, check, key, sight, who};
+use crate::clients::{COOKIE, FEED, Kind, Sent};
+use crate::invariants::{
+    Book, Invariants, every_query_has_one_verdict, no_withheld_address_is_sent, nothing_unvetted_is_cached,
+};
 use crate::memory::{self, Count};
+use crate::notices::is_heard;
 use crate::policies::{EMERGENCY, MODE, PLAYS, Play};
-use crate::servers::{Back, Server};
-use crate::stage::message::{cookies_of, id_of, question_end, question_name, question_type};
+use crate::servers::Server;
+use crate::signatures::signed;
+use crate::stage::message::{cookies_of, id_of, question_end, question_name};
 use crate::stage::{EPOCH_MS, START, Stage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -38,9 +42,6 @@ pub(crate) const FLIGHTS_MAX: usize = 96;
 /// Names of the zone that a storm is about, when it is dead.
 const DEAD: &str = "dead.test";
 
-/// Name and type.
-type Question = (String, u16);
-
 enum Event {
     Query(usize, Sent),
     /// To a worker over a use of a socket; with the question that it answers truly.
@@ -64,6 +65,8 @@ pub(crate) struct End {
     /// The hash of all that the cores sent, and when.
     pub(crate) transcript: u64,
     pub(crate) totals: Totals,
+    /// What replies have shown, of [`crate::check::SIGHTS`].
+    pub(crate) sights: BTreeSet<&'static str>,
     /// The rules of the last policy, and whether each decided anything, or counted it.
     pub(crate) rules: Vec<(String, bool)>,
 }
@@ -96,8 +99,9 @@ pub(crate) struct World {
     plain: BTreeSet<Vec<u8>>,
     /// Queries over TCP whose driver was told that nothing will come.
     silences: u64,
-    /// When the truth about a question last reached a core.
-    delivered: BTreeMap<Question, Moment>,
+    /// When the truth about a question reached a core.
+    delivered: BTreeMap<Question, Vec<Moment>>,
+    sights: BTreeSet<&'static str>,
     /// Queries and messages to upstreams, by question.
     asked_for: BTreeMap<String, (u64, u64)>,
     opaque: BTreeSet<Vec<u8>>,
@@ -133,11 +137,12 @@ impl World {
             loss,
             servers,
             open: BTreeMap::new(),
-            book: Book { asked: 0, replies: 0, silent: 0 },
+            book: Book { asked: 0, replies: 0, silent: 0, heard: 0 },
             cookies: BTreeMap::new(),
             plain: BTreeSet::new(),
             silences: 0,
             delivered: BTreeMap::new(),
+            sights: BTreeSet::new(),
             asked_for: BTreeMap::new(),
             opaque: BTreeSet::new(),
             sockets: BTreeMap::new(),
@@ -148,7 +153,8 @@ impl World {
     }
 
     fn push(&mut self, at: Moment, event: Event) {
-        if matches!(event, Event::Query(..)) {
+        // Another policy may begin anew what waits.
+        if matches!(event, Event::Query(..) | Event::Reload(_) | Event::Mode(_) | Event::Emergency(_)) {
             self.planned = self.planned.max(at);
         }
         self.next += 1;
@@ -171,7 +177,8 @@ impl World {
             }
         }
         self.end();
-        End { transcript: self.transcript.finish(), totals: self.stage.totals(), rules: self.rules() }
+        let (rules, sights) = (self.rules(), std::mem::take(&mut self.sights));
+        End { transcript: self.transcript.finish(), totals: self.stage.totals(), sights, rules }
     }
 
     fn rules(&self) -> Vec<(String, bool)> {
@@ -191,7 +198,7 @@ impl World {
                 }
                 if let Some((name, qtype)) = truth {
                     self.invariants.answered(self.at, &name);
-                    self.delivered.insert((name, qtype), self.at);
+                    self.delivered.entry((name, qtype)).or_default().push(self.at);
                 }
                 let ended = self.call(worker, |core, out| core.on_response(at, from, &bytes, out));
                 if ended > 0 {
@@ -255,6 +262,9 @@ impl World {
 
     fn query(&mut self, worker: usize, mut sent: Sent) {
         let verified = self.show_cookie(&mut sent);
+        if let Kind::Notify(signing) = sent.kind {
+            sent.bytes = signed(&sent.bytes, signing, self.unix());
+        }
         let waited = if self.rng.random_bool(0.01) { Duration::from_secs(2) } else { Duration::ZERO };
         self.note(&sent, verified);
         let at = self.stage.now(self.at);
@@ -268,12 +278,17 @@ impl World {
         }
         let after = memory::count();
         let waits = core.in_flight() as u64 - in_flight;
-        // What a NOTIFY for a feed is answered with is put together in memory of its own, and given back.
-        let allocates = sent.kind == Kind::Notify && self.play.says.feed;
-        let after = if allocates { Count { live: after.live, ..adopted } } else { after };
         self.invariants.memory_is_bounded(&self.stage, before, adopted, after);
-        let replied = self.book.replies;
+        let (replied, heard) = (self.book.replies, self.book.heard);
         self.deliver(worker, Some(&sent));
+        let left = std::iter::from_fn(|| self.stage.shared.notices.take()).map(|notice| notice.zone.to_string());
+        let left: Vec<String> = left.collect();
+        assert!(left.iter().all(|zone| zone.trim_end_matches('.') == FEED), "a notice of no feed: {left:?}");
+        assert_eq!(
+            left.len() as u64,
+            self.book.heard - heard,
+            "a NOTIFY is heard when its zone is looked at: {sent:02x?}"
+        );
         let replied = self.book.replies - replied;
         assert!(replied + waits <= 1, "one verdict: {replied} replies at once, and {waits} wait: {sent:02x?}");
         if replied + waits == 0 {
@@ -312,6 +327,11 @@ impl World {
         self.stage.now(self.at).unix_ms - EPOCH_MS
     }
 
+    /// Unix time, in seconds.
+    fn unix(&self) -> u64 {
+        self.stage.now(self.at).unix_ms / 1000
+    }
+
     /// Which use of a port's socket it is now.
     fn socket(&self, worker: usize, from: From) -> u32 {
         let From::Udp(LinkPort { link, port }) = from else { return 0 };
@@ -323,17 +343,19 @@ impl World {
         if sent.kind == Kind::Plain {
             self.plain.insert(sent.bytes.clone());
         }
-        if matches!(sent.kind, Kind::Opaque | Kind::Notify | Kind::Mutated) {
+        if matches!(sent.kind, Kind::Opaque | Kind::Notify(_) | Kind::Mutated) {
             self.opaque.insert(sent.bytes.get(2..).unwrap_or_default().to_vec());
         }
+        let mut over = false;
         if let Ok(query) = Query::scan(&sent.bytes) {
+            over = self.invariants.may_be_over(self.at, &question_name(&sent.bytes), sent.client.peer.ip());
             self.asked_for.entry(query.name.to_string()).or_default().0 += 1;
         }
         if let Some(key) = key(sent) {
             let open = self.open.entry(key).or_default();
             open.iter_mut().for_each(|other| other.doubled = true);
             let doubled = !open.is_empty();
-            open.push(Asked { sent: sent.clone(), at: self.at, play: self.play, verified, doubled });
+            open.push(Asked { sent: sent.clone(), at: self.at, play: self.play, verified, over, doubled });
         }
     }
 
@@ -361,18 +383,18 @@ impl World {
 
     fn reply(&mut self, client: &Client, bytes: &[u8]) {
         let key = (who(client), id_of(bytes));
-        let (clock_ms, since) = (self.clock_ms(), self.invariants.since());
+        let (clock_ms, unix, since) = (self.clock_ms(), self.unix(), self.invariants.since());
         let open = self.open.get_mut(&key).filter(|open| !open.is_empty());
         let open = open.unwrap_or_else(|| panic!("{key:?} gets a reply that it does not wait for: {bytes:02x?}"));
         self.book.replies += 1;
         let mut wrong = String::new();
         // Who asked twice with one id may get its answers in any order, and nobody knows which was dropped.
         let fits = open.iter().position(|asked| {
-            let question = (asked.sent.kind == Kind::Plain)
-                .then(|| (question_name(&asked.sent.bytes), question_type(&asked.sent.bytes)));
-            let delivered = question.and_then(|question| self.delivered.get(&question).copied());
             let who = Who { client: asked.sent.client.peer.ip(), clock_ms };
-            let checked = check(asked, &Reply { bytes, at: self.at, play: self.play, who, since, delivered });
+            let (changes, delivered) = (self.invariants.changes_since(asked.at), &self.delivered);
+            let reply = Reply { bytes, at: self.at, play: self.play, who, since, changes, unix, delivered };
+            let checked = check(asked, &reply);
+            self.sights.extend(checked.is_ok().then(|| sight(asked, &reply)).flatten());
             checked.inspect_err(|error| wrong.clone_from(error)).is_ok()
         });
         let (at, play) = (self.at.since(START), self.play.name);
@@ -380,6 +402,7 @@ impl World {
             fits.unwrap_or_else(|| panic!("at {at:?} under {play}: {wrong}\nasked: {open:02x?}\nreply: {bytes:02x?}"));
         let asked = open.remove(fits);
         self.invariants.landed(&key);
+        self.book.heard += u64::from(matches!(asked.sent.kind, Kind::Notify(_)) && is_heard(bytes));
         if asked.sent.kind == Kind::Plain {
             let who = Who { client: asked.sent.client.peer.ip(), clock_ms };
             no_withheld_address_is_sent(&self.play, &who, &asked.sent.bytes, bytes);
@@ -394,71 +417,6 @@ impl World {
         if matches!(client.path, Path::Udp { .. }) && asked.sent.kind != Kind::Mutated {
             let whom = (peer, asked.verified);
             self.invariants.bytes_toward_an_unverified_network_are_bounded(self.at, whom, &asked.sent.bytes, bytes);
-        }
-    }
-
-    fn forward(&mut self, worker: usize, from: From, link: LinkPort, bytes: &[u8], asker: Option<&Sent>) {
-        let (name, tcp) = (question_name(bytes), matches!(from, From::Tcp(_)));
-        let query = Query::scan(bytes).expect("what is sent upstream is well-formed");
-        let opaque = query.opcode != 0 || query.signed;
-        assert!(!opaque || self.opaque.contains(&bytes[2..]), "it passes byte for byte: {bytes:02x?}");
-        let has_cookie = query.edns.as_ref().is_some_and(|edns| edns.cookie.is_some());
-        assert!(!has_cookie || query.signed || !query.asks_for_records(), "an upstream sees a cookie: {bytes:02x?}");
-        // The root is asked for by health probes.
-        if !name.is_empty() {
-            // Transfers are for access.toml to allow.
-            if !opaque && query.asks_for_records() {
-                self.invariants.may_be_asked(self.at, self.clock_ms(), &name);
-            }
-            if let Some(sent) = asker.filter(|sent| sent.kind == Kind::Plain && !opaque) {
-                self.invariants.took_off(Flight {
-                    worker,
-                    asker: key(sent).expect("a whole query"),
-                    message: folded(bytes),
-                    zone: zone_of(&name),
-                    deadline: self.at.plus(self.play.timeout_of(&name)),
-                });
-                self.invariants.no_zone_is_over_its_share(self.at, &zone_of(&name));
-                self.invariants.sent_under_a_budget(self.at, &self.play, &name);
-            }
-            self.asked_for.entry(query.name.to_string()).or_default().1 += 1;
-        }
-        let Some(address) = self.stage.workers[worker].link_address(link.link) else { return };
-        let server = self.servers.get_mut(&address).expect("a server of the policy");
-        let mut back = server.receive(bytes, tcp, opaque, &mut self.rng);
-        if self.dead && zone_of(&name) == DEAD {
-            back.clear();
-        }
-        let (loss, rng) = (self.loss, &mut self.rng);
-        back.retain(|_| tcp || !rng.random_bool(loss));
-        let socket = self.socket(worker, from);
-        for (after, back) in back {
-            let at = self.at.plus(after);
-            match back {
-                Back::Unreachable => self.push(at, Event::Unreachable(worker, from)),
-                Back::Elsewhere(bytes) => {
-                    let elsewhere = self.elsewhere(from);
-                    let socket = self.socket(worker, elsewhere);
-                    self.push(at, Event::Response(worker, elsewhere, socket, bytes, None));
-                }
-                Back::Truth(bytes) => {
-                    let question = (question_name(&bytes), question_type(&bytes));
-                    self.push(at, Event::Response(worker, from, socket, bytes, Some(question)));
-                }
-                Back::Lie(bytes) => self.push(at, Event::Response(worker, from, socket, bytes, None)),
-            }
-        }
-    }
-
-    /// Another socket, or another use of the link.
-    fn elsewhere(&mut self, from: From) -> From {
-        match from {
-            From::Udp(LinkPort { link, port }) => From::Udp(LinkPort { link, port: (port + 1) % 8 }),
-            From::Tcp(LinkPort { mut link, port }) => {
-                link.slot = (link.slot + 1 + self.rng.random_range(0..100)) % LINKS_MAX as u16;
-                link.generation ^= 1;
-                From::Tcp(LinkPort { link, port })
-            }
         }
     }
 
@@ -482,7 +440,17 @@ impl World {
         let silent: u64 = unanswered.map(|(outcome, reason)| totals.queries(outcome, reason, true)).sum();
         assert_eq!(self.silences, silent, "who waits on a connection is told that nothing will come");
         let attempts = PLAYS.iter().map(|play| play.attempts_max).max().unwrap_or(1);
-        for (name, (queries, sent)) in &self.asked_for {
+        let mut asked_for = self.asked_for.clone();
+        for (name, (queries, _)) in &self.asked_for {
+            // Who is led elsewhere asks for the target too, and begins anew with each policy.
+            let ways = PLAYS.iter().map(|play| play.targets(name.trim_end_matches('.')));
+            let targets: BTreeSet<String> = ways.flatten().chain([name.clone()]).collect();
+            let times = if targets.len() > 1 { u64::from(self.invariants.changes_since(START)) + 1 } else { 0 };
+            for target in targets {
+                asked_for.entry(target).or_default().0 += queries * times;
+            }
+        }
+        for (name, (queries, sent)) in &asked_for {
             assert!(*sent <= queries * attempts, "{name}: {sent} messages for {queries} queries");
         }
         let events = |event| (0..LINKS_MAX as u16).map(|slot| totals.upstream(slot, event)).sum::<u64>();
