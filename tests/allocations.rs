@@ -270,7 +270,8 @@ fn address(octets: [u8; 4]) -> Vec<u8> {
 
 #[test]
 fn an_answer_that_rules_look_into() {
-    // Its address, its name servers, of which the smallest is first, with theirs, and a hint beside it; each name is new, so nothing is cached.
+    // Its address, its name servers, of which the smallest is first, with theirs, and a hint beside it; each name is new,
+    // so nothing is cached.
     let (good, bad) = (address([192, 0, 2, 1]), address([198, 51, 100, 7]));
     let hint = [&[0, 1, 0, 0, 4, 0, 4][..], &[192, 0, 2, 1]].concat();
     let shown = Message::query(0, "x", A)
@@ -479,8 +480,8 @@ fn a_tick() {
     });
 }
 
-/// Eight million forged sources within four seconds (two within one without optimisation), each once, and a hundred honest clients between them: nothing is allocated
-/// for anybody, and no honest query is limited.
+/// Eight million forged sources within four seconds (two within one without optimisation), each once, and a hundred honest
+/// clients between them: nothing is allocated for anybody, and no honest query is limited.
 #[test]
 fn millions_of_forged_sources() {
     const FORGED: u64 = if cfg!(debug_assertions) { 2_000_000 } else { 8_000_000 };

@@ -131,8 +131,8 @@ impl Desk {
     }
 
     /// Whether a query that was admitted under the policy of a generation still is: a change of policy, of the hours of its
-    /// schedules, or the end of a rule acts on those that wait for an upstream as on all others. One that is not has been answered and
-    /// counted, or begins anew. Limits are not asked again, they have counted it.
+    /// schedules, or the end of a rule acts on those that wait for an upstream as on all others. One that is not has been
+    /// answered and counted, or begins anew. Limits are not asked again, they have counted it.
     pub(super) fn stays_admitted(&mut self, view: &View<'_>, case: &Case<'_>, policy: u64, out: &mut Outbox) -> bool {
         if view.is_as_at(case.received, policy) {
             return true;

@@ -1,5 +1,6 @@
-//! The queue of alerts: of fixed size, lock-free, shared by all workers and by what looks after feeds; the control side takes out, tells and counts. An
-//! attack must not be able to slow a worker or fill memory by being noticed: what finds the queue full is counted and lost.
+//! The queue of alerts: of fixed size, lock-free, shared by all workers and by what looks after feeds; the control side
+//! takes out, tells and counts. An attack must not be able to slow a worker or fill memory by being noticed: what finds the
+//! queue full is counted and lost.
 
 use super::journal::RuleId;
 use crate::dns::name::Name;

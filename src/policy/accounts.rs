@@ -73,9 +73,9 @@ impl Set {
 }
 
 impl Account<'_> {
-    /// Writes a new state; a key that had no account has one now. False when another worker wrote first: its charge
-    /// stands and this one is lost, unless the caller looks again. In the instants between the two words of an account, a charge may land on the account that
-    /// was there before. Neither is worth a lock.
+    /// Writes a new state; a key that had no account has one now. False when another worker wrote first: its charge stands
+    /// and this one is lost, unless the caller looks again. In the instants between the two words of an account, a charge
+    /// may land on the account that was there before. Neither is worth a lock.
     #[inline]
     pub fn write(self, state: u64) -> bool {
         let place = &self.set.states[self.way];

@@ -25,8 +25,8 @@ pub struct StormPolicy {
     /// enforce (default), monitor (count and alert; no question waits for another's answer) or off.
     pub mode: Mode,
     /// The part of a pool's capacity (`pool.NAME.inflight` for each server that is up) that questions for one zone may
-    /// hold, 0.0001 to 1; default 0.05. A zone that answers well at this moment may hold half of the pool. The last quarter of its places is for
-    /// names that are known to exist.
+    /// hold, 0.0001 to 1; default 0.05. A zone that answers well at this moment may hold half of the pool. The last quarter
+    /// of its places is for names that are known to exist.
     pub zone_inflight: f64,
     /// A zone of whose questions this part fails is asked by probes only, 0.1 to 1; default 0.8.
     pub fail_ratio: f64,

@@ -1,6 +1,6 @@
-//! From a captured packet to what was sent to or from the DNS port in it: link layers as tcpdump meets them, VLAN tags, IPv4, IPv6
-//! and its extension headers, UDP and TCP. Checksums are not looked at: of what the machine itself has sent they are not
-//! filled in yet.
+//! From a captured packet to what was sent to or from the DNS port in it: link layers as tcpdump meets them, VLAN tags,
+//! IPv4, IPv6 and its extension headers, UDP and TCP. Checksums are not looked at: of what the machine itself has sent they
+//! are not filled in yet.
 
 use super::Asker;
 use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};

@@ -318,7 +318,8 @@ fn led_to(asked: &Asked, reply: &Reply<'_>, read: &Read, way: &Way, truth: &Trut
     }
 }
 
-/// Something that is to be met in some world: what a right reply shows, so that nobody believes in redirects that nothing is behind.
+/// Something that is to be met in some world: what a right reply shows, so that nobody believes in redirects that nothing
+/// is behind.
 pub(crate) fn sight(asked: &Asked, reply: &Reply<'_>) -> Option<&'static str> {
     if let Kind::Notify(crate::signatures::Signing::Right) = asked.sent.kind {
         let is_signed = crate::signatures::signature(reply.bytes).is_some_and(|signature| signature.error == 0);

@@ -99,8 +99,8 @@ pub(crate) struct Book {
     pub(crate) heard: u64,
 }
 
-/// Invariant 1: Every query is in flight or has had exactly one end, and every end that is not silence is one reply. That no reply goes
-/// to somebody who waits for none is held by the world where replies arrive.
+/// Invariant 1: Every query is in flight or has had exactly one end, and every end that is not silence is one reply. That
+/// no reply goes to somebody who waits for none is held by the world where replies arrive.
 pub(crate) fn every_query_has_one_verdict(stage: &Stage, book: &Book, at_the_end: bool) {
     let (totals, in_flight) = (stage.totals(), stage.in_flight() as u64);
     let counted = totals.all();
@@ -365,9 +365,9 @@ impl Invariants {
         self.answered.insert(zone_of(name), at);
     }
 
-    /// Invariant 5: Of each zone no more questions wait at the upstreams than its share, or, while it answers well, half of them all:
-    /// counted from what was sent to the upstreams and not answered in time. Those count that were sent when their client
-    /// asked, because it is known until when they wait.
+    /// Invariant 5: Of each zone no more questions wait at the upstreams than its share, or, while it answers well, half of
+    /// them all: counted from what was sent to the upstreams and not answered in time. Those count that were sent when
+    /// their client asked, because it is known until when they wait.
     pub(crate) fn no_zone_is_over_its_share(&mut self, at: Moment, zone: &str) {
         self.flights.retain(|flight| flight.deadline > at);
         let waiting = self.flights.iter().filter(|flight| flight.zone == zone).count();

@@ -1,6 +1,7 @@
 //! The simulator: cores, upstream servers and clients in virtual time, with all randomness from one seed. In each world
-//! there are storms, random names, forged and plain floods, held connections, loss, reloads, modes, emergency rules,
-//! rules about clients and answers, hours that pass, and failing, lying and hijacked servers; [`invariants`] names what must hold in all of them, and how it is judged.
+//! there are storms, random names, forged and plain floods, held connections, loss, reloads, modes, emergency rules, rules
+//! about clients and answers, hours that pass, and failing, lying and hijacked servers; [`invariants`] names what must hold
+//! in all of them, and how it is judged.
 //!
 //! `WEIR_SIM_SEEDS=10000` runs as many worlds (default 200), `WEIR_SIM_SEED=17` only that one. A failure prints its seed.
 

@@ -129,7 +129,8 @@ impl Copies {
         !self.come
     }
 
-    /// The copy of a feed; `None` when there never was one. Reads up to `size_max` bytes from the disk, in pieces, and hashes them.
+    /// The copy of a feed; `None` when there never was one. Reads up to `size_max` bytes from the disk, in pieces, and
+    /// hashes them.
     ///
     /// # Errors
     /// The message for the user: why the copy that should be there cannot be used.

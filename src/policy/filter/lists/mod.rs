@@ -3,7 +3,8 @@
 //!
 //! What is read: plain domains, hosts files and `*.x` lists, in each of them our own prefixes `=x` (x alone) and `*.x`
 //! (only below x); adblock lists, pieces of dnsmasq's and unbound's configurations, v2fly's domain lists, and the names of
-//! response policy zones. In all of them comments (`#`, `!`, `;`), trailing dots, any letter case, letters beyond ASCII, CRLF and a byte-order mark.
+//! response policy zones. In all of them comments (`#`, `!`, `;`), trailing dots, any letter case, letters beyond ASCII,
+//! CRLF and a byte-order mark.
 //!
 //! How a name is blocked is the rule's `action`, whatever address or zone type the list has for it. An exception frees
 //! names from the rule of its own list; see `resolve`.
