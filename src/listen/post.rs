@@ -1,5 +1,5 @@
 //! What the core wants sent, sorted by socket: the core's order mixes replies and asks, and a batched call wants many
-//! datagrams of one socket. A list per socket, threaded through one array, sorts in O(messages) without allocating. Those
+//! datagrams of one socket. A list per socket, threaded through one array, deals them out in O(messages) without allocating. Those
 //! of one call are lined up by address and length, so that the kernel can take what looks alike as one.
 
 use super::Core;
@@ -48,9 +48,12 @@ impl Chunk {
     fn line_up(&mut self, outbox: &Outbox) {
         let mut keyed = [(0, 0); BATCH];
         let messages = &mut self.messages[..self.len];
+        // Round from the first, so that no address is always among the last: where there is no more room, those are lost.
+        let origin = messages.first().map_or(0, |first| place_of(outbox.messages()[*first as usize].to));
         for (keyed, number) in keyed.iter_mut().zip(&*messages) {
             let message = &outbox.messages()[*number as usize];
-            *keyed = (key(message.to, outbox.bytes(message).len()), *number);
+            let from_long = usize::from(u16::MAX).saturating_sub(outbox.bytes(message).len()) as u64;
+            *keyed = (place_of(message.to).wrapping_sub(origin) << 16 | from_long, *number);
         }
         let keyed = &mut keyed[..messages.len()];
         keyed.sort_unstable();
@@ -58,10 +61,9 @@ impl Chunk {
     }
 }
 
-/// Sorts by address and, within one, from long to short. Two addresses of IPv6 may share a key: then they are in each
-/// other's way, and no more.
-fn key(to: To, len: usize) -> u64 {
-    let to = match to {
+/// Where an address stands, in 48 bits. Two of IPv6 may share a place: then they are in each other's way, and no more.
+fn place_of(to: To) -> u64 {
+    match to {
         To::Client { peer, .. } => {
             let ip = match peer.ip() {
                 IpAddr::V4(ip) => ip.to_bits(),
@@ -72,8 +74,7 @@ fn key(to: To, len: usize) -> u64 {
             u64::from(ip) << 16 | u64::from(peer.port())
         }
         _ => 0,
-    };
-    to << 16 | usize::from(u16::MAX).saturating_sub(len) as u64
+    }
 }
 
 fn list_of_link(port: LinkPort) -> Option<usize> {
@@ -249,6 +250,7 @@ mod tests {
             turns += usize::from(pair[0].to != pair[1].to);
         }
         assert_eq!(turns, peers.len() - 1, "each address has one place");
+        assert_eq!(lined[0].to, outbox.messages()[0].to, "and who was first still is");
         numbers.sort_unstable();
         assert!(numbers.iter().enumerate().all(|(i, number)| i as u32 == *number), "each message is there once");
     }

@@ -12,7 +12,7 @@
 //! On a connected socket a batch may also end at an error that ICMP reported while it was being taken. The kernel keeps it
 //! for the next call, and has reported it as it does a datagram.
 
-use crate::sys::readable::readable;
+use crate::sys::readable::watch_for_reading;
 use crate::sys::{BATCH, Outgoing, Receiver, Sender, can_send_groups, is_no_way_for_groups};
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind::WouldBlock};
@@ -21,9 +21,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// So often in a row may groups be refused until there are none. Not the first time: what one client's address brings about
-/// is not to slow the answers of all.
+/// So often in a row, with nothing sent between, may groups be refused until there are none for a while. Not the first time:
+/// what one client's address brings about is not to slow the answers of all.
 const REFUSALS_MAX: u8 = 8;
+
+/// For so many calls datagrams go one by one then: routes change, and what is refused today may pass tomorrow.
+const CALLS_ALONE: u16 = 1_000;
 
 /// A socket and what is known about it.
 #[derive(Debug)]
@@ -31,15 +34,24 @@ pub(super) struct DatagramSocket {
     socket: AsyncFd<UdpSocket>,
     /// Its queue was empty when it was last looked at.
     emptied: Cell<bool>,
+    /// The system knows groups.
+    knows_groups: bool,
     /// How often in a row groups were refused.
     refusals: Cell<u8>,
+    /// Calls that are left without groups.
+    alone: Cell<u16>,
 }
 
 impl DatagramSocket {
     /// Hands the socket to the runtime of the calling thread.
     pub(super) fn open(socket: UdpSocket) -> io::Result<Self> {
-        let refusals = if can_send_groups(socket.as_fd()) { 0 } else { REFUSALS_MAX };
-        Ok(Self { socket: readable(socket)?, emptied: Cell::new(false), refusals: Cell::new(refusals) })
+        Ok(Self {
+            knows_groups: can_send_groups(socket.as_fd()),
+            socket: watch_for_reading(socket)?,
+            emptied: Cell::new(false),
+            refusals: Cell::new(0),
+            alone: Cell::new(0),
+        })
     }
 
     /// Waits for datagrams and takes them, at most [`BATCH`].
@@ -67,7 +79,7 @@ impl DatagramSocket {
 
     /// Whether it pays to line datagrams up for [`DatagramSocket::send`]: by address, and the longest first.
     pub(super) fn sends_groups(&self) -> bool {
-        self.refusals.get() < REFUSALS_MAX
+        self.knows_groups && self.alone.get() == 0
     }
 
     /// Sends `count` datagrams, at most [`BATCH`]; those that look alike as one, where there is a way for that.
@@ -80,16 +92,31 @@ impl DatagramSocket {
         count: usize,
         item: &mut dyn FnMut(usize) -> Outgoing<'b>,
     ) -> io::Result<usize> {
-        if self.sends_groups() {
-            match sender.send_grouped(self.as_fd(), count, item) {
-                Err(error) if is_no_way_for_groups(&error) => self.refusals.set(self.refusals.get() + 1),
-                sent => {
-                    self.refusals.set(0);
-                    return sent;
-                }
-            }
+        if !self.sends_groups() {
+            self.alone.set(self.alone.get().saturating_sub(1));
+            return sender.send(self.as_fd(), count, item);
         }
-        sender.send(self.as_fd(), count, item)
+        let mut sent = sender.send_grouped(self.as_fd(), count, item);
+        let (refused, group) = (sent.as_ref().err().is_some_and(is_no_way_for_groups), sender.first_group());
+        if refused && group > 1 {
+            // What follows the group may go in groups.
+            sent = sender.send(self.as_fd(), group, item);
+            if sent.is_ok() {
+                self.note_refusal();
+            }
+        } else if sent.is_ok() {
+            self.refusals.set(0);
+        }
+        sent
+    }
+
+    /// A group was refused whose datagrams go one by one.
+    fn note_refusal(&self) {
+        self.refusals.set(self.refusals.get() + 1);
+        if self.refusals.get() == REFUSALS_MAX {
+            self.refusals.set(0);
+            self.alone.set(CALLS_ALONE);
+        }
     }
 
     pub(super) fn socket(&self) -> &UdpSocket {
@@ -167,13 +194,48 @@ mod tests {
             let (socket, far) = pair();
             leave_checksums_out(socket.as_fd()).unwrap();
             let (mut sender, buffers) = (Sender::new(), RefCell::new(Receiver::unnamed()));
-            for round in 1..=REFUSALS_MAX + 1 {
-                assert!(socket.sends_groups() || round > REFUSALS_MAX);
+            let mut send_ten = || {
                 let item = &mut |_| Outgoing { bytes: b"query", to: None, from: None };
                 assert_eq!(socket.send(&mut sender, 10, item).unwrap(), 10);
                 assert_eq!(buffers.borrow_mut().receive(far.as_fd()).unwrap(), 10);
+            };
+            for round in 1..=u32::from(REFUSALS_MAX) + u32::from(CALLS_ALONE) {
+                assert_eq!(socket.sends_groups(), round <= u32::from(REFUSALS_MAX), "{round}");
+                send_ten();
             }
-            assert!(!socket.sends_groups());
+            assert!(socket.sends_groups(), "after a while it is tried again");
+            send_ten();
+        });
+    }
+
+    #[test]
+    fn an_address_that_takes_nothing_is_no_refusal_of_groups() {
+        run(async || {
+            let near = UdpSocket::bind("127.0.0.1:0").unwrap();
+            near.set_nonblocking(true).unwrap();
+            let (socket, mut sender) = (DatagramSocket::open(near).unwrap(), Sender::new());
+            let nowhere = "127.0.0.1:0".parse().unwrap();
+            for count in [1, 10].into_iter().cycle().take(10 * usize::from(REFUSALS_MAX)) {
+                let item = &mut |_| Outgoing { bytes: b"reply", to: Some(nowhere), from: None };
+                assert_eq!(socket.send(&mut sender, count, item).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+                assert!(socket.sends_groups());
+            }
+        });
+    }
+
+    #[test]
+    fn what_follows_a_refused_group_is_sent_by_the_next_call() {
+        run(async || {
+            let (socket, far) = pair();
+            leave_checksums_out(socket.as_fd()).unwrap();
+            let (mut sender, buffers) = (Sender::new(), RefCell::new(Receiver::unnamed()));
+            let lens = [5, 5, 5, 9, 9];
+            let mut from = |at: usize| {
+                let item = &mut |i| Outgoing { bytes: &[0; 9][..lens[at + i]], to: None, from: None };
+                socket.send(&mut sender, lens.len() - at, item).unwrap()
+            };
+            assert_eq!((from(0), from(3)), (3, 2));
+            assert_eq!(buffers.borrow_mut().receive(far.as_fd()).unwrap(), lens.len());
         });
     }
 

@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 ///
 /// # Panics
 /// Outside a runtime.
-pub fn readable(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
+pub fn watch_for_reading(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
     // SAFETY: the socket owns its descriptor, tells the same one each time, and keeps it open until it is dropped, which
     // only the `AsyncFd` that owns it from here on can do.
     let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };

@@ -11,9 +11,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
 
-/// The longest datagram of a group: a path takes it whole (RFC 8200 section 5 promises 1280 bytes, headers included), and a
-/// batch of such is shorter than what IP can carry.
+/// The longest datagram of a group. IPv6 takes it whole on any path (RFC 8200 section 5: 1280 bytes, headers included); on a
+/// path of IPv4 that is known to take less, the kernel refuses the group. Over IPv4 a group that is longer than a packet may
+/// be has no DF bit, so that a path of which nothing is known yet may cut what it would have refused of a single datagram.
 const GROUPED_LEN_MAX: usize = 1000;
+
+// Before Linux 6.9 a group is of at most 64 datagrams, and it is never longer than what IP can carry.
+const _: () = assert!(BATCH <= 64 && BATCH * GROUPED_LEN_MAX + 48 <= 65_535);
 
 /// A datagram to send.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +96,11 @@ impl Sender {
         let sent = self.send_filled(socket, headers)?;
         // The type of the field differs from system to system.
         Ok(self.headers[..sent].iter().map(|header| -> usize { header.msg_hdr.msg_iovlen as _ }).sum())
+    }
+
+    /// How many datagrams the last call had made one at its beginning: an error of it is about those.
+    pub fn first_group(&self) -> usize {
+        self.headers[0].msg_hdr.msg_iovlen as _
     }
 
     /// Sends the first `count` headers, which have just been filled.
@@ -185,10 +194,12 @@ pub fn can_send_groups(socket: BorrowedFd<'_>) -> bool {
     known == 0
 }
 
-/// Whether an error may say that there is no way for groups where one by one would go: a device that computes no checksums,
-/// a tunnel that encrypts, a path that takes shorter ones only.
+/// Whether an error may say that there is no way for a group where one by one would go: a device that computes no checksums,
+/// a tunnel that encrypts, a path that takes shorter ones only; a filter that looks at the length, no memory for so much at
+/// once. Not what a connected socket tells of its other side: it tells that once.
 pub fn is_no_way_for_groups(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP))
+    use libc::{EINVAL, EIO, EMSGSIZE, ENOBUFS, ENOMEM, EOPNOTSUPP, EPERM};
+    matches!(error.raw_os_error(), Some(EIO | EINVAL | EMSGSIZE | EOPNOTSUPP | EPERM | ENOMEM | ENOBUFS))
 }
 
 fn vector_of(item: &Outgoing<'_>) -> libc::iovec {
