@@ -195,20 +195,26 @@ impl Table {
         self.read(&probes[..count], wire, &mut visit);
     }
 
-    /// The same for a name of so many labels that few have as many: it waits for each block by itself.
+    /// The same for a name of many labels, as those of ip6.arpa have: some suffixes at a time.
     #[cold]
     fn suffixes_of_deep(&self, wire: &[u8], visit: &mut impl FnMut(Hit) -> bool) {
         let hashes = Hashes::of(self.keys, wire);
         let mut labels = Labels::of(wire);
-        let (mut start, mut depths) = (hashes.end(), self.depths);
-        loop {
-            let probe = if depths & 1 != 0 { self.fetch(hashes.from(start), start as u8) } else { None };
-            if probe.is_some_and(|probe| !self.read(&[probe], wire, visit)) {
-                return;
+        let (mut probes, mut count) = ([Probe::default(); SUFFIXES_MAX], 0);
+        let (mut start, mut depths) = (Some(hashes.end()), self.depths);
+        while let Some(at) = start {
+            if let Some(probe) = (depths & 1 != 0).then(|| self.fetch(hashes.from(at), at as u8)).flatten() {
+                probes[count] = probe;
+                count += 1;
             }
             depths >>= 1;
-            let Some(longer) = labels.pop().filter(|_| depths != 0) else { break };
-            start = longer;
+            start = labels.pop().filter(|_| depths != 0);
+            if count == SUFFIXES_MAX || start.is_none() {
+                if !self.read(&probes[..count], wire, visit) {
+                    return;
+                }
+                count = 0;
+            }
         }
     }
 

@@ -304,7 +304,7 @@ impl<M: FnMut(Option<u32>, usize, u8) -> u32> Writer<M> {
         let value_len = |entry: &Entry<'_>| WIDTH_MAX - entry.value.leading_zeros() as usize / 8;
         let width = entries.iter().map(value_len).max().unwrap_or(0);
         if width > self.table.width {
-            self.widen(block, width);
+            self.widen(block, width)?;
         }
         let width = self.table.width;
         let start = u32::try_from(self.used).map_err(|_| TooManyNames)?;
@@ -323,7 +323,7 @@ impl<M: FnMut(Option<u32>, usize, u8) -> u32> Writer<M> {
 
     /// Gives all values more bytes, `blocks` having been written. Three times at most, and mostly early: it takes many lists
     /// that overlap to have more than 255 different sets of rules.
-    fn widen(&mut self, blocks: usize, width: usize) {
+    fn widen(&mut self, blocks: usize, width: usize) -> Result<(), TooManyNames> {
         let mut wider = Zeroed::new(self.table.arena.len(), Pages::Large);
         self.used = 0;
         for block in 0..blocks {
@@ -337,10 +337,12 @@ impl<M: FnMut(Option<u32>, usize, u8) -> u32> Writer<M> {
                 self.names.extend_from_slice(wire);
             }
             let marks = self.table.block(block).marks;
-            self.table.blocks[block] = Block { start: self.used as u32, marks }.word();
+            let start = u32::try_from(self.used).map_err(|_| TooManyNames)?;
+            self.table.blocks[block] = Block { start, marks }.word();
             self.used = put(&mut wider, self.used, &self.heads, &self.names);
         }
         (self.table.arena, self.table.width) = (wider, width);
+        Ok(())
     }
 }
 
