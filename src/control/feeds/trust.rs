@@ -7,7 +7,10 @@ use std::sync::Arc;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
-use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, InvalidMessage, PeerIncompatible, RootCertStore};
+
+/// Names of a certificate that are told when it is for others: there may be hundreds.
+const NAMES_TOLD: usize = 3;
 
 /// The system's certificates and those of the feed.
 pub(super) fn config(ca: Option<&[u8]>) -> Result<ClientConfig, Text> {
@@ -29,9 +32,17 @@ pub(super) fn config(ca: Option<&[u8]>) -> Result<ClientConfig, Text> {
 pub(super) fn refusal(error: &io::Error) -> Text {
     match error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) {
         Some(Error::InvalidCertificate(why)) => of_certificate(why),
-        Some(Error::InvalidMessage(_)) => text!("what the other side says is no TLS"),
-        Some(Error::PeerIncompatible(_)) => {
-            text!("the other side has no version or cipher of TLS 1.2 or 1.3 in common")
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion)) => {
+            text!("what the other side says is no TLS")
+        }
+        Some(Error::InvalidMessage(why)) => {
+            text!("a message of the other side is broken: {why}", why = format!("{why:?}"))
+        }
+        Some(Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::NoCipherSuitesInCommon,
+        )) => text!("the other side has no version or cipher of TLS 1.2 or 1.3 in common"),
+        Some(Error::PeerIncompatible(why)) => {
+            text!("the other side does not do what TLS needs here: {why}", why = format!("{why:?}"))
         }
         Some(Error::AlertReceived(alert)) => text!("the other side refuses: {alert}", alert = format!("{alert:?}")),
         _ => Text::of_io(error),
@@ -55,10 +66,13 @@ fn of_certificate(why: &CertificateError) -> Text {
         CertificateError::NotValidForName => text!("its certificate is for another name"),
         CertificateError::NotValidForNameContext { expected, presented } => {
             let name = expected.to_str();
-            // `DnsName("x")`, as the certificate has it.
-            match presented.join(", ") {
-                names if names.is_empty() => text!("its certificate is for no name, and so not for {name}", name),
-                names => text!("its certificate is for {names} and not for {name}", names, name),
+            let names = Text::joined(", ", presented.iter().take(NAMES_TOLD).map(|name| Text::verbatim(bare(name))));
+            match presented.len().checked_sub(NAMES_TOLD) {
+                _ if presented.is_empty() => text!("its certificate is for no name, and so not for {name}", name),
+                None | Some(0) => text!("its certificate is for {names} and not for {name}", names, name),
+                Some(more) => {
+                    text!("its certificate is for {names} and {more} more names and not for {name}", names, more, name)
+                }
             }
         }
         CertificateError::Revoked => text!("its certificate was revoked"),
@@ -71,13 +85,17 @@ fn of_certificate(why: &CertificateError) -> Text {
     }
 }
 
+/// A name that a certificate is for, which rustls tells as `DnsName("x")`.
+fn bare(name: &str) -> &str {
+    name.strip_prefix("DnsName(\"").and_then(|name| name.strip_suffix("\")")).unwrap_or(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::language::Lang;
     use std::time::Duration;
     use tokio_rustls::rustls::pki_types::ServerName;
-    use tokio_rustls::rustls::{InvalidMessage, PeerIncompatible};
 
     fn told(error: Error) -> [String; 2] {
         let told = refusal(&io::Error::new(io::ErrorKind::InvalidData, error));
@@ -105,8 +123,16 @@ mod tests {
                     expected: expected.clone(),
                     presented: vec!["DnsName(\"a.example\")".into(), "DnsName(\"b.example\")".into()],
                 },
-                "its certificate is for DnsName(\"a.example\"), DnsName(\"b.example\") and not for lists.example",
-                "它的证书用于 DnsName(\"a.example\"), DnsName(\"b.example\")，而不用于 lists.example",
+                "its certificate is for a.example, b.example and not for lists.example",
+                "它的证书用于 a.example，b.example，而不用于 lists.example",
+            ),
+            (
+                CertificateError::NotValidForNameContext {
+                    expected: expected.clone(),
+                    presented: (0..200).map(|n| format!("DnsName(\"{n}.example\")")).collect(),
+                },
+                "its certificate is for 0.example, 1.example, 2.example and 197 more names and not for lists.example",
+                "它的证书用于 0.example，1.example，2.example 以及另外 197 个名称，而不用于 lists.example",
             ),
             (
                 CertificateError::NotValidForNameContext { expected, presented: vec![] },
@@ -117,6 +143,9 @@ mod tests {
             assert_eq!(told(Error::InvalidCertificate(why)), [en, zh]);
         }
         assert_eq!(told(Error::InvalidMessage(InvalidMessage::InvalidContentType))[1], "对方的应答不是 TLS");
+        assert!(told(Error::InvalidMessage(InvalidMessage::MessageTooShort))[1].ends_with("MessageTooShort"));
+        let needs = PeerIncompatible::ExtendedMasterSecretExtensionRequired;
+        assert!(told(Error::PeerIncompatible(needs))[0].ends_with("ExtendedMasterSecretExtensionRequired"));
         assert!(
             told(Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13))[1].contains("没有共同的")
         );
