@@ -219,6 +219,9 @@ impl Diff {
             let _ = writeln!(text, "{sign}{line}");
             self.push(&text);
         }
+        if removed.count + added.count == 0 {
+            self.push("the same lines, in another order or number, or other comments\n");
+        }
         self.is_cut |= [removed, added].iter().any(|lines| lines.shown.len() < lines.count);
     }
 }

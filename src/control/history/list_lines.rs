@@ -4,7 +4,8 @@
 use crate::policy::document::contents::Source;
 use std::io;
 
-/// The most hashes of one version at a time, 16 MiB: a list of a million lines is one part, the largest there may be ten.
+/// The most hashes of one version at a time, 16 MiB: a list of a million lines is one part, the largest there may be (256 MiB)
+/// some ten, and each part reads both versions two to four times.
 const HASHES_MAX: usize = 2 << 20;
 
 /// Lines that one version has and the other has not.
@@ -69,7 +70,7 @@ impl Part {
                 if (first..=part.last).contains(&hash) {
                     part.hashes.push(hash);
                 }
-                if part.hashes.len() == hashes_max {
+                if part.hashes.len() >= hashes_max {
                     part.sort();
                     let half = hashes_max / 2;
                     if let Some(&end) = part.hashes.get(half) {
