@@ -41,6 +41,9 @@ const SEEDS: u64 = 200;
 /// In so many worlds each rule of every policy has to speak.
 const RULES_FROM: u64 = 1_000;
 
+/// So many may be silent where there are fewer worlds: some speak in one of a hundred. In the 200 of a usual run three are.
+const SILENT_MAX: usize = 5;
+
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
@@ -111,8 +114,9 @@ impl Met {
         let outcomes = Outcome::ALL.map(Outcome::name).into_iter().filter(|name| !self.outcomes.contains(name));
         let reasons = Reason::ALL.map(Reason::name).into_iter().filter(|name| !self.reasons.contains(name));
         let events = UpstreamEvent::ALL.map(UpstreamEvent::name).into_iter().filter(|name| !self.events.contains(name));
-        // Some of the many rules speak in one world of a hundred: whether all do is asked where there are many worlds.
-        let rules = self.rules.difference(&self.spoke).filter(|_| self.worlds >= RULES_FROM).map(|rule| &**rule);
+        let silent = self.rules.difference(&self.spoke).count();
+        let is_too_silent = self.worlds >= RULES_FROM || silent > SILENT_MAX;
+        let rules = self.rules.difference(&self.spoke).filter(|_| is_too_silent).map(|rule| &**rule);
         let sights = SIGHTS.into_iter().filter(|sight| !self.sights.contains(sight));
         outcomes.chain(reasons).chain(events).chain(rules).chain(sights).collect()
     }
