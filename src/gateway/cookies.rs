@@ -1,7 +1,7 @@
 //! DNS cookies on their way through: what a query's cookie says, what follows from it, and the one that its reply carries.
 //!
-//! Nothing is remembered with a query: whoever needs to know judges the cookie again, from the query itself. That costs a
-//! hash of 20 bytes, and an answer that many wait for finds each its own.
+//! A case judges its cookie once. Nothing is kept with a query that waits: whoever answers it judges the cookie again, from the
+//! query itself. That costs a hash of 20 bytes, and an answer that many wait for finds each its own.
 
 use super::admit::Kind;
 use super::outbox::Outbox;

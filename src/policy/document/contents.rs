@@ -1,5 +1,6 @@
-//! What is in a file: in memory, or left on the disk and read piece by piece whenever it is needed. The text of a list of a
-//! million names beside the table that runs and the one that is to come would be the most that a gateway ever takes.
+//! What is in a file: in memory, or left on the disk and read piece by piece whenever it is needed. The text of a list or a
+//! policy zone of a million names beside the table that runs and the one that is to come would be the most that a gateway
+//! ever takes.
 //!
 //! What is left on the disk is known by its SHA-256, and each reading is held against it: a file that somebody writes into
 //! meanwhile is no list with half of its names. One that is replaced by another is read on as it was, since it stays open.
@@ -12,7 +13,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// From this size on, in bytes, a list is left on the disk, and any file enters the id of a policy by its digest.
+/// From this size on, in bytes, a list or a policy zone is left on the disk, and any file enters the id of a policy by its digest.
 pub const LARGE: u64 = 1 << 20;
 
 /// Bytes that are read at once. A line that is longer is read whole all the same.
@@ -208,7 +209,7 @@ pub struct Pieces<'s> {
     /// Bytes of the file so far.
     read: u64,
     digest: Sha256,
-    /// The end was reached: the piece last given was the last.
+    /// The end of the file was reached: what comes next, if anything was given back, is the last.
     is_told: bool,
 }
 

@@ -185,44 +185,44 @@ impl Levels {
         // looked at, which halves what it costs.
         match client.to_canonical() {
             IpAddr::V4(v4) => {
-                let asked = Asked { tables, accounts, now, address: v4.to_bits().into() };
+                let charge = Charge { tables, accounts, now, address: v4.to_bits().into() };
                 let [host, a, b, c] = &self.ipv4;
-                asked.charge(host, || asked.charge(a, || asked.charge(b, || asked.charge(c, || Ok(())))))
+                charge.take(host, || charge.take(a, || charge.take(b, || charge.take(c, || Ok(())))))
             }
             IpAddr::V6(v6) => {
-                let asked = Asked { tables, accounts, now, address: v6.to_bits() };
+                let charge = Charge { tables, accounts, now, address: v6.to_bits() };
                 let [host, a, b, c, d] = &self.ipv6;
-                let wide = || asked.charge(b, || asked.charge(c, || asked.charge(d, || Ok(()))));
-                asked.charge(host, || asked.charge(a, wide))
+                let wide = || charge.take(b, || charge.take(c, || charge.take(d, || Ok(()))));
+                charge.take(host, || charge.take(a, wide))
             }
         }
     }
 }
 
 /// A query that is to be charged.
-struct Asked<'t> {
+struct Charge<'t> {
     tables: &'t SourceTables,
     accounts: &'t Accounts,
     now: Instant,
     address: u128,
 }
 
-impl Asked<'_> {
+impl Charge<'_> {
     /// Charges a level, if it and the `wider` ones let the query pass.
     #[inline(always)]
-    fn charge(&self, level: &Level, wider: impl FnOnce() -> Result<(), Over>) -> Result<(), Over> {
+    fn take(&self, level: &Level, wider: impl FnOnce() -> Result<(), Over>) -> Result<(), Over> {
         let account = self.accounts.find(self.tables.hash(self.address & level.mask, level.number));
         let next = level.rate.take(self.now, account.state).ok_or(Over { hash: account.tag })?;
         wider()?;
         if !account.write(next) {
-            self.charge_again(level, account.tag);
+            self.take_again(level, account.tag);
         }
         Ok(())
     }
 
     /// Another worker was first. If it has taken the last of the budget, there is nothing to charge.
     #[cold]
-    fn charge_again(&self, level: &Level, hash: u64) {
+    fn take_again(&self, level: &Level, hash: u64) {
         let account = self.accounts.find(hash);
         let _lost = level.rate.take(self.now, account.state).is_some_and(|next| account.write(next));
     }
