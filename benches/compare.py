@@ -3,7 +3,7 @@
 
 usage: benches/compare.py [--cases local,cached,...] [--servers weir,dnsdist,...] [--rounds 5] [--seconds 2]
                           [--names 1000000] [--json FILE] [--svg FILE] [--workers] [--weir NAME=PATH]...
-                          [--no-latency] [--clients 4]
+                          [--no-latency] [--clients N]
 
 Builds the floors (benches/floors), and weir if it is not there; starts the floor, weir and each peer that is installed,
 as benches/servers.py configures them; and gives the same load to each by turns. Servers run on one core, load and
@@ -352,7 +352,11 @@ def main():
     parser.add_argument("--no-latency", action="store_true", help="leave out the open loop: CPU and throughput alone")
     parser.add_argument("--weir", metavar="NAME=PATH", action="append", type=named, help="a build to compare; repeatable")
     given = parser.parse_args()
+    if given.clients is not None and (given.workers or not 1 <= given.clients <= 1000):
+        parser.error("--clients takes 1 to 1000, and --workers has clients of its own")
     if given.weir:
+        if len({name for name, _ in given.weir}) < len(given.weir):
+            parser.error("--weir: two builds of one name")
         servers.BUILDS.clear()
         for name, path in given.weir:
             servers.add_build(name, path)
