@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::dns::{HEADER_LEN, u32_at};
+use crate::policy::filter::TtlBounds;
 use proptest::prelude::*;
 use std::collections::HashMap;
 

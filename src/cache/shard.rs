@@ -5,8 +5,9 @@
 //! again passes through without washing out those that are asked for.
 
 use super::entry::{self, ALIGN, Header, cap_ttl, nanos};
+use super::hit::Place;
 use super::index::{BUCKET, Index, PLACES, RING_PER_PLACE};
-use super::{Answer, BODY_MAX, Found, Freshness, Hit, Key, OPTIONS_MAX, Place, STALE_TTL, Vetted};
+use super::{Answer, BODY_MAX, Found, Freshness, Hit, Key, OPTIONS_MAX, STALE_TTL, Vetted};
 use crate::clock::Moment;
 use std::time::Duration;
 
