@@ -8,6 +8,7 @@ use crate::control::status::seconds_text;
 use crate::control::top::{AlertRow, By, Row, Top, rate_text};
 use crate::language::{Lang, columns, is_wide, text, width};
 use crate::sys::terminal::KeyTerminal;
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -17,7 +18,7 @@ use std::time::Duration;
 pub(super) struct TopArguments {
     /// One list alone, longer
     #[arg(long, value_enum)]
-    by: Option<ListName>,
+    by: Option<By>,
     /// Once, not every second
     #[arg(long)]
     once: bool,
@@ -28,26 +29,13 @@ pub(super) struct TopArguments {
     ask: AskArguments,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ListName {
-    Source,
-    Network,
-    Zone,
-    Name,
-    Type,
-    Reason,
-}
+impl ValueEnum for By {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
 
-impl TopArguments {
-    fn by(&self) -> Option<By> {
-        self.by.map(|by| match by {
-            ListName::Source => By::Source,
-            ListName::Network => By::Network,
-            ListName::Zone => By::Zone,
-            ListName::Name => By::Name,
-            ListName::Type => By::Type,
-            ListName::Reason => By::Reason,
-        })
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
     }
 }
 
@@ -88,7 +76,7 @@ fn once(connection: &mut Connection, arguments: &TopArguments) -> Result<(), Ask
     if arguments.json {
         output::raw(format_args!("{value:#}"));
     } else {
-        output::raw(picture(&read(connection, value)?, arguments.by(), output::lang()));
+        output::raw(picture(&read(connection, value)?, arguments.by, output::lang()));
     }
     Ok(())
 }
@@ -102,7 +90,7 @@ fn refresh(connection: &mut Connection, arguments: &TopArguments) -> Result<(), 
         let value = connection.ask(&command(arguments))?;
         let text = match arguments.json {
             true => format!("{value}\n"),
-            false => picture(&read(connection, value)?, arguments.by(), output::lang()),
+            false => picture(&read(connection, value)?, arguments.by, output::lang()),
         };
         let text = match (on_screen, is_first) {
             (true, first) => on_the_screen(&text, first),
@@ -124,7 +112,7 @@ fn refresh(connection: &mut Connection, arguments: &TopArguments) -> Result<(), 
 }
 
 fn command(arguments: &TopArguments) -> Command {
-    Command::Top { rows: if arguments.by().is_some() { ROWS_ALONE } else { ROWS } }
+    Command::Top { rows: if arguments.by.is_some() { ROWS_ALONE } else { ROWS } }
 }
 
 fn read(connection: &Connection, value: serde_json::Value) -> Result<Top, AskError> {
