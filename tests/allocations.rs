@@ -549,10 +549,11 @@ fn a_notify_for_a_feed_signed_or_forged_or_without_a_key() {
     let right = signed_notify(secret);
     let forged = signed_notify(b"another secret, as long as that.");
     let plain = Message::query(7, "rpz.example", SOA).flags(0x2000).bytes();
-    for (what, gateway, notify, outcome) in [
-        ("a signed NOTIFY", &keyed, right, Outcome::Notified),
-        ("a forged NOTIFY", &keyed, forged, Outcome::Denied),
-        ("a NOTIFY", &feed(""), plain, Outcome::Notified),
+    // The error in the answer's TSIG (RFC 8945 section 4.2): of a wrong signature BADSIG.
+    for (what, gateway, notify, outcome, error) in [
+        ("a signed NOTIFY", &keyed, right, Outcome::Notified, Some(0)),
+        ("a forged NOTIFY", &keyed, forged, Outcome::Denied, Some(16)),
+        ("a NOTIFY", &feed(""), plain, Outcome::Notified, None),
     ] {
         let files = [
             ("gateway.toml", &**gateway),
@@ -561,16 +562,19 @@ fn a_notify_for_a_feed_signed_or_forged_or_without_a_key() {
         ];
         let stage = Stage::new(policy(files), 1, 4096, 1);
         let mut bench = Bench { stage, millis: 0, query: notify, asked: Vec::new(), from: None };
-        let mut answered = 0_u64;
+        let (mut answered, mut wrongly) = (0_u64, 0);
         allocates_nothing(what, &mut bench, &mut |bench, _| {
             let (at, client) = (now(after(bench.millis)), udp("10.1.0.53:5353".parse().unwrap()));
             bench.stage.workers[0].begin_batch();
             bench.stage.workers[0].on_query(at, client, &bench.query, &mut bench.stage.out);
             answered += bench.stage.out.messages().len() as u64;
+            // It stands before the length of the Other Data, of which there is none.
+            let told = bench.stage.out.messages().first().and_then(|answer| bench.stage.out.bytes(answer).last_chunk());
+            wrongly += u64::from(error.is_some_and(|error| told != Some(&[0, error, 0, 0])));
             bench.stage.out.clear();
             while bench.stage.shared.notices.take().is_some() {}
         });
-        assert_eq!(answered, OPERATIONS + 200, "{what}");
+        assert_eq!((answered, wrongly), (OPERATIONS + 200, 0), "{what}");
         let reason = if outcome == Outcome::Denied { Reason::Notify } else { Reason::None };
         assert_eq!(bench.counted(outcome, reason), OPERATIONS + 200, "{what}");
     }

@@ -274,6 +274,15 @@ fn a_diff_is_bounded_however_long_the_lists_are() {
     assert!(all.text.len() <= TEXT_MAX && all.text().english().contains("cut off"));
 }
 
+#[test]
+fn a_large_file_whose_lines_only_changed_places_is_told_of() {
+    let names = || (0..100_000).map(|n| format!("host{n:06}.example\n"));
+    let side = |list: String| Kept::from([("lists/a.txt", list)].into_iter().collect::<Files>());
+    let turned = diff(("a", &side(names().collect())), ("b", &side(names().rev().collect())));
+    assert_eq!((turned.list_lines.added, turned.list_lines.removed, turned.is_cut), (0, 0, false));
+    assert!(turned.text.ends_with("@@ unordered @@\nthe same lines, in another order or number, or other comments\n"));
+}
+
 /// Of a policy zone among the filters too, and from the disk: what is kept is unpacked there.
 #[test]
 fn a_diff_of_what_is_kept_has_no_large_file_in_memory() {
