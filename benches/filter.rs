@@ -194,8 +194,8 @@ fn filter(c: &mut Criterion) {
                     asked[next..next + GROUP].iter().for_each(prefetch);
                     let foreseen: [Foreseen; GROUP] = std::array::from_fn(|n| filter.foresee(group[n].as_wire()));
                     foreseen.iter().for_each(|foreseen| filter.fetch_foreseen(foreseen));
-                    for name in group {
-                        black_box(filter.decide(&subject(name)).rule.is_some());
+                    for (name, foreseen) in group.iter().zip(&foreseen) {
+                        black_box(filter.decide_foreseen(&subject(name), foreseen, &mut |_, _| false).rule.is_some());
                     }
                 }
                 let rounds = iters.div_ceil(GROUP as u64) * GROUP as u64;

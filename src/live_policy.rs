@@ -11,7 +11,7 @@ use crate::policy::Policy;
 use crate::policy::access::Question;
 use crate::policy::cookies::CookieJar;
 use crate::policy::emergency::{self, Emergency};
-use crate::policy::filter::{Budgets, Decision, Matched, Rule, Subject};
+use crate::policy::filter::{Budgets, Decision, Foreseen, Matched, Rule, Subject};
 use crate::policy::hits::{COUNTED_MAX, Counted, RuleHits};
 use crate::policy::regulars::Regulars;
 use crate::policy::rrl::RrlTable;
@@ -56,17 +56,18 @@ impl Running {
         self.filters().decide(subject)
     }
 
-    /// As [`Self::decide`], for a question that is asked now: `is_spent` says whether the budget of a rule is used up, and
-    /// takes from it.
+    /// As [`Self::decide`], for a question that is asked now, of whose name this has been foreseen: `is_spent` says whether the
+    /// budget of a rule is used up, and takes from it.
     #[inline]
-    pub fn decide_spending(
+    pub fn decide_foreseen(
         &self,
         subject: &Subject<'_>,
+        foreseen: &Foreseen,
         is_spent: &mut dyn FnMut(&Rule, Matched) -> bool,
     ) -> Decision<'_> {
         match self.emergency_rule(subject) {
             Some(rule) => Decision { rule: Some(rule), ..Decision::default() },
-            None => self.policy.filter.decide_spending(subject, is_spent),
+            None => self.policy.filter.decide_foreseen(subject, foreseen, is_spent),
         }
     }
 

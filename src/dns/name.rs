@@ -154,7 +154,7 @@ impl Name {
 
     /// As [`Self::read_uncompressed`], in the place of an earlier name, which stays when there is an error.
     #[inline]
-    pub(super) fn become_uncompressed(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
+    pub(crate) fn become_uncompressed(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
         let end = end_of_uncompressed(message, at)?;
         let len = end - at;
         let wire = self.wire.get_mut(..len).ok_or(NameError::NameTooLong)?;

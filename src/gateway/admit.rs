@@ -13,7 +13,8 @@ use crate::dns::{opcode, rcode, rtype};
 use crate::policy::Mode;
 use crate::policy::access::{AccessVerdict, Asked};
 use crate::policy::clients::GroupSet;
-use crate::policy::filter::Subject;
+use crate::policy::filter::{Foreseen, Subject};
+use crate::policy::overload::Pressure;
 use crate::policy::rrl::RrlVerdict;
 use crate::policy::source::SourceVerdict;
 use crate::verdict::{Outcome, Reason};
@@ -113,6 +114,7 @@ impl Desk {
         if !self.pass_access(view, case, out) {
             return None;
         }
+        let foreseen = self.foresee(view, case);
         self.count_cookie(view, case);
         let kind = Kind::of(case.query, case.client.is_tcp());
         if !self.pass_overload(view, case, out)
@@ -125,7 +127,7 @@ impl Desk {
         // Signed questions too, or any client could add a signature of nobody's to get around a rule.
         let mut waits = false;
         if case.query.asks_for_records() {
-            waits = self.pass_filter(view, case, &groups, true, out)?;
+            waits = self.pass_filter(view, case, &groups, Some(&foreseen), out)?;
         }
         Some(Admitted { case, kind, groups, waits })
     }
@@ -149,7 +151,12 @@ impl Desk {
     pub(super) fn passes_again(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) -> bool {
         let groups = view.running.policy.groups.of(case.client.peer.ip());
         self.pass_access(view, case, out)
-            && (!case.query.asks_for_records() || self.pass_filter(view, case, &groups, false, out).is_some())
+            && (!case.query.asks_for_records() || self.pass_filter(view, case, &groups, None, out).is_some())
+    }
+
+    /// Of a flood most is refused before its name is looked up.
+    fn foresee(&mut self, view: &View<'_>, case: &Case<'_>) -> Foreseen {
+        self.foresight.of(&view.running.policy.filter, &case.query.name, self.pressure == Pressure::None)
     }
 
     fn pass_access(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) -> bool {
@@ -204,13 +211,13 @@ impl Desk {
     }
 
     /// Asks the filter about a question: `None` when that has been answered, else whether a decision waits for the answer.
-    /// `is_new`: budgets are asked, and pay for it.
+    /// `foreseen`: what was of its name when it came; budgets are asked then, and pay for it.
     fn pass_filter(
         &mut self,
         view: &View<'_>,
         case: &Case<'_>,
         groups: &GroupSet,
-        is_new: bool,
+        foreseen: Option<&Foreseen>,
         out: &mut Outbox,
     ) -> Option<bool> {
         if !view.running.filters().has_rules() {
@@ -218,8 +225,9 @@ impl Desk {
         }
         let subject = view.subject(case, groups);
         let budgets = &view.shared.budgets;
-        let decision = view.running.decide_spending(&subject, &mut |rule, matched| {
-            is_new && budgets.is_spent(view.now.at, rule, matched, subject.name, subject.client)
+        let name_foreseen = foreseen.unwrap_or(&Foreseen::NOTHING);
+        let decision = view.running.decide_foreseen(&subject, name_foreseen, &mut |rule, matched| {
+            foreseen.is_some() && budgets.is_spent(view.now.at, rule, matched, subject.name, subject.client)
         });
         if let Some(rule) = decision.monitored {
             self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule.speaker()));

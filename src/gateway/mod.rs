@@ -117,7 +117,6 @@ pub struct Gateway {
     /// Of `running`, at the time told last.
     active: ActiveSet,
     desk: Desk,
-    foresight: Foresight,
 }
 
 /// What a batch sees: one time, one policy.
@@ -198,6 +197,7 @@ struct Desk {
     /// Counts choices of a server.
     turn: u64,
     hijacks: judge::Hijacks,
+    foresight: Foresight,
 }
 
 impl Gateway {
@@ -229,9 +229,10 @@ impl Gateway {
             about_target: vec![0; MESSAGE_MAX].into_boxed_slice(),
             turn: 0,
             hijacks: judge::Hijacks::default(),
+            foresight: Foresight::new(),
         };
         let active = running.policy.schedules.at(0);
-        Self { shared: Arc::clone(shared), running, active, desk, foresight: Foresight::default() }
+        Self { shared: Arc::clone(shared), running, active, desk }
     }
 
     /// Bytes that a core with room for `flights_max` queries takes, all of it from the start.
@@ -247,6 +248,7 @@ impl Gateway {
             return;
         }
         self.running = self.shared.live.load();
+        self.desk.foresight.forget();
         self.desk.links.adopt(&self.running.routing);
         self.desk.limit = SourceLimit::new(&self.shared.source, &self.running.policy.source);
         self.desk.sampler.set_rate(sample_rate(&self.shared, &self.running));
@@ -258,14 +260,14 @@ impl Gateway {
     pub fn foresee(&mut self, packet: &[u8]) {
         // Of a flood most is refused before its name is looked up.
         if self.desk.pressure == Pressure::None {
-            self.foresight.see(&self.running.policy.filter, packet);
+            self.desk.foresight.see(&self.running.policy.filter, packet);
         }
     }
 
     /// All of a group have been foreseen.
     #[inline]
     pub fn fetch_foreseen(&mut self) {
-        self.foresight.fetch(&self.running.policy.filter);
+        self.desk.foresight.fetch(&self.running.policy.filter);
     }
 
     /// A message from a client.

@@ -8,7 +8,7 @@ use super::networks::Holders;
 use super::order::{By, Key};
 use super::rule::Applies;
 use super::sets::RuleRef;
-use super::{Action, Decision, Filter, Matched, Rule, Subject};
+use super::{Action, Decision, Filter, Foreseen, Matched, Rule, Subject};
 use crate::dns::name::Name;
 use std::net::IpAddr;
 
@@ -48,22 +48,23 @@ pub(super) struct Stage<'s, 'm> {
 impl Filter {
     /// The decision about a question, as if no budget were used up.
     pub fn decide(&self, subject: &Subject<'_>) -> Decision<'_> {
-        self.decide_spending(subject, &mut |_, _| false)
+        self.decide_foreseen(subject, &Foreseen::NOTHING, &mut |_, _| false)
     }
 
-    /// The decision about a question. `is_spent` is asked for rules with a budget that would decide, takes from it, and
-    /// says whether it is used up. No allocation; one pass over the name and one cache line for each of its suffixes, then
-    /// linear in the number of rules that name one of them.
+    /// The decision about a question, about whose name this has been [foreseen](Self::foresee). `is_spent` is asked for rules
+    /// with a budget that would decide, takes from it, and says whether it is used up. No allocation; one pass over the name
+    /// and one cache line for each of its suffixes, then linear in the number of rules that name one of them.
     #[inline]
-    pub fn decide_spending(
+    pub fn decide_foreseen(
         &self,
         subject: &Subject<'_>,
+        foreseen: &Foreseen,
         is_spent: &mut dyn FnMut(&Rule, Matched) -> bool,
     ) -> Decision<'_> {
         let mut applies =
             |rule: &Rule, matched: Matched| !matches!(rule.action, Action::Expect(_)) && is_spent(rule, matched);
         let mut decision = if self.besides.clients.is_empty() {
-            self.decide_by_name(subject, &mut applies)
+            self.decide_by_name(subject, foreseen, &mut applies)
         } else {
             let mut decision = Decision::default();
             self.hear_stage(subject, Stage { first: true, shown: None, led: false }, &mut decision, &mut applies);
@@ -79,10 +80,11 @@ impl Filter {
         before.take_while(|other| other.zone_number < rule.zone_number).any(|other| other.speaks(subject))
     }
 
-    fn decide_by_name(&self, subject: &Subject<'_>, applies: Applies<'_>) -> Decision<'_> {
+    #[inline]
+    fn decide_by_name(&self, subject: &Subject<'_>, foreseen: &Foreseen, applies: Applies<'_>) -> Decision<'_> {
         let mut levels = 0;
         let mut only = (0, 0);
-        self.index.table.suffixes_of(subject.name.as_wire(), |hit| {
+        self.index.table.suffixes_of_foreseen(subject.name.as_wire(), foreseen, |hit| {
             levels += 1;
             only = (hit.at, hit.value);
             true

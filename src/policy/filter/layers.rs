@@ -143,13 +143,19 @@ impl Layers {
     /// As [`Table::suffixes_of`].
     #[inline]
     pub(super) fn suffixes_of(&self, wire: &[u8], visit: impl FnMut(Hit) -> bool) {
+        self.suffixes_of_foreseen(wire, &Foreseen::NOTHING, visit);
+    }
+
+    /// As [`Table::suffixes_of_foreseen`].
+    #[inline]
+    pub(super) fn suffixes_of_foreseen(&self, wire: &[u8], foreseen: &Foreseen, visit: impl FnMut(Hit) -> bool) {
         match &self.recent {
-            None => self.base.suffixes_of(wire, visit),
-            Some(recent) => self.suffixes_of_both(recent, wire, visit),
+            None => self.base.suffixes_of_foreseen(wire, foreseen, visit),
+            Some(recent) => self.suffixes_of_both(recent, wire, foreseen, visit),
         }
     }
 
-    fn suffixes_of_both(&self, recent: &Table, wire: &[u8], mut visit: impl FnMut(Hit) -> bool) {
+    fn suffixes_of_both(&self, recent: &Table, wire: &[u8], foreseen: &Foreseen, mut visit: impl FnMut(Hit) -> bool) {
         let mut hits = [Hit { at: 0, value: 0 }; LEVELS_MAX];
         let mut len = 0;
         recent.suffixes_of(wire, |hit| {
@@ -160,7 +166,7 @@ impl Layers {
         // Shortest first, in both.
         let mut recent = hits[..len].iter().peekable();
         let mut goes_on = true;
-        self.base.suffixes_of(wire, |hit| {
+        self.base.suffixes_of_foreseen(wire, foreseen, |hit| {
             let mut is_in_both = false;
             while goes_on && let Some(own) = recent.next_if(|own| own.at >= hit.at) {
                 is_in_both = own.at == hit.at;
@@ -189,6 +195,12 @@ impl Layers {
     #[inline]
     pub(super) fn foresee(&self, wire: &[u8]) -> Foreseen {
         self.base.foresee(wire)
+    }
+
+    /// As [`Table::foresee_alone`].
+    #[inline]
+    pub(super) fn foresee_alone(&self, wire: &[u8]) -> Foreseen {
+        self.base.foresee_alone(wire)
     }
 
     /// As [`Table::fetch_foreseen`].

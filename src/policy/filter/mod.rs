@@ -243,14 +243,20 @@ impl Filter {
         self.index.table.bytes() > LARGE
     }
 
-    /// A name in wire form, lower-case, that will be decided upon soon: asks for the memory that this takes. To be
-    /// followed, after the others of a batch, by [`Self::fetch_foreseen`]. A hint: it changes no decision.
+    /// A name in wire form, lower-case, that will be decided upon soon: hashes it, and asks for the memory that this takes. To
+    /// be followed, after the others of a batch, by [`Self::fetch_foreseen`], and by [`Self::decide_foreseen`].
     #[inline]
     pub fn foresee(&self, wire: &[u8]) -> Foreseen {
         self.index.table.foresee(wire)
     }
 
-    /// The second half of it.
+    /// As [`Self::foresee`], for a name that comes alone: nothing follows it but [`Self::decide_foreseen`].
+    #[inline]
+    pub fn foresee_alone(&self, wire: &[u8]) -> Foreseen {
+        self.index.table.foresee_alone(wire)
+    }
+
+    /// Asks for what the memory asked for first leads to.
     #[inline]
     pub fn fetch_foreseen(&self, foreseen: &Foreseen) {
         self.index.table.fetch_foreseen(foreseen);

@@ -121,13 +121,37 @@ struct Probe {
     tag: u8,
 }
 
-/// Where a name that will be looked up soon, and the names above it, would be. Only ever a hint: it says nothing about what
-/// is there.
-#[derive(Clone, Copy, Debug, Default)]
+/// A suffix before the index has been read.
+#[derive(Clone, Copy, Debug)]
+struct Home {
+    /// The number of its block.
+    block: u32,
+    /// Where the suffix begins in the wire form looked up.
+    start: u8,
+    tag: u8,
+    /// The number of its bit in the marks of the block.
+    mark: u8,
+}
+
+/// Where a name that will be looked up soon, and the names above it, would be: they need not be hashed again. Says nothing
+/// about what is there.
+#[derive(Clone, Copy, Debug)]
 pub struct Foreseen {
-    /// The block of each, and the number of its bit in the marks.
-    homes: [(u32, u8); SUFFIXES_MAX],
+    homes: [Home; SUFFIXES_MAX],
     len: u8,
+    /// The table's address, for which alone it holds; 0 for none.
+    table: usize,
+}
+
+impl Foreseen {
+    /// Nothing is foreseen.
+    pub const NOTHING: Self =
+        Self { homes: [Home { block: 0, start: 0, tag: 0, mark: 0 }; SUFFIXES_MAX], len: 0, table: 0 };
+
+    #[inline]
+    fn homes(&self) -> &[Home] {
+        &self.homes[..usize::from(self.len)]
+    }
 }
 
 /// Names and their values; made by `Table::build`.
@@ -218,37 +242,77 @@ impl Table {
         }
     }
 
-    /// Asks for the part of the index that a look-up of `wire` will read first. The look-ups of a batch then wait for memory
-    /// together and not one after the other: foresee all, fetch all, look all up. Of a name of very many labels nothing is
-    /// foreseen.
+    /// As [`Self::suffixes_of`], for a name of which this has been foreseen, by this table or another.
+    #[inline]
+    pub fn suffixes_of_foreseen(&self, wire: &[u8], foreseen: &Foreseen, mut visit: impl FnMut(Hit) -> bool) {
+        if foreseen.table != self.address() {
+            return self.suffixes_of(wire, visit);
+        }
+        let mut probes = [Probe::default(); SUFFIXES_MAX];
+        let mut count = 0;
+        for home in foreseen.homes() {
+            if let Some(block) = self.block_of(home) {
+                self.fetch_lines(block.start);
+                probes[count] = Probe { block: block.start, start: home.start, tag: home.tag };
+                count += 1;
+            }
+        }
+        self.read(&probes[..count], wire, &mut visit);
+    }
+
+    /// Hashes a name that will be looked up soon, and asks for the part of the index that this reads first. The look-ups of a
+    /// batch then wait for memory together and not one after the other: foresee all, fetch all, look all up. Of a name of
+    /// very many labels nothing is foreseen.
     #[inline]
     pub fn foresee(&self, wire: &[u8]) -> Foreseen {
-        let mut foreseen = Foreseen::default();
-        if self.depths == 0 {
+        self.foresee_with(wire, |_| {})
+    }
+
+    /// As [`Self::foresee`], for a name that comes alone: also asks for where the names themselves should be.
+    #[inline]
+    pub fn foresee_alone(&self, wire: &[u8]) -> Foreseen {
+        self.foresee_with(wire, |home| self.fetch_where_expected(home))
+    }
+
+    #[inline]
+    fn foresee_with(&self, wire: &[u8], mut also: impl FnMut(usize)) -> Foreseen {
+        let mut foreseen = Foreseen::NOTHING;
+        let mut suffixes = Suffixes::default();
+        if self.depths == 0 || !suffixes.take(self.keys, wire, |_| {}) {
             return foreseen;
         }
-        let mut suffixes = Suffixes::default();
-        if suffixes.take(self.keys, wire, |_| {}) {
-            suffixes.of_depths(self.keys, self.depths, |hash, _| {
-                let home = self.home_of(hash);
-                prefetch(&self.blocks[home]);
-                foreseen.homes[usize::from(foreseen.len)] = (home as u32, mark_number(hash) as u8);
-                foreseen.len += 1;
-            });
-        }
+        foreseen.table = self.address();
+        suffixes.of_depths(self.keys, self.depths, |hash, start| {
+            let home = self.home_of(hash);
+            prefetch(&self.blocks[home]);
+            also(home);
+            let mark = mark_number(hash) as u8;
+            foreseen.homes[usize::from(foreseen.len)] = Home { block: home as u32, start, tag: tag_of(hash), mark };
+            foreseen.len += 1;
+        });
         foreseen
     }
 
     /// Asks for the names themselves, as far as the index says that they may be there.
     #[inline]
     pub fn fetch_foreseen(&self, foreseen: &Foreseen) {
-        for &(home, mark) in &foreseen.homes[..usize::from(foreseen.len)] {
-            let Some(&word) = self.blocks.get(home as usize) else { continue };
-            let block = Block::of(word);
-            if block.marks >> mark & 1 != 0 {
-                self.fetch_lines(block.start);
-            }
+        if foreseen.table == self.address() {
+            let blocks = foreseen.homes().iter().filter_map(|home| self.block_of(home));
+            blocks.for_each(|block| self.fetch_lines(block.start));
         }
+    }
+
+    /// What tells this table from others that are there at the same time.
+    #[inline]
+    fn address(&self) -> usize {
+        self.blocks.as_ptr().addr()
+    }
+
+    /// The block of a suffix; `None` when it cannot be there.
+    #[inline]
+    fn block_of(&self, home: &Home) -> Option<Block> {
+        let block = Block::of(*self.blocks.get(home.block as usize)?);
+        (block.marks >> home.mark & 1 != 0).then_some(block)
     }
 
     /// The value of exactly this name.

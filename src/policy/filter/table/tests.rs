@@ -25,12 +25,21 @@ fn naive(names: &HashMap<Vec<u8>, u32>, name: &[u8]) -> Vec<Hit> {
     hits
 }
 
+/// What `suffixes_of` says, and a look-up that was foreseen.
 fn hits(table: &Table, name: &[u8]) -> Vec<Hit> {
-    let mut hits = Vec::new();
-    table.suffixes_of(name, |hit| {
-        hits.push(hit);
-        true
-    });
+    let look_up = |foreseen: &Foreseen| {
+        let mut hits = Vec::new();
+        table.suffixes_of_foreseen(name, foreseen, |hit| {
+            hits.push(hit);
+            true
+        });
+        hits
+    };
+    let hits = look_up(&Foreseen::NOTHING);
+    for foreseen in [table.foresee(name), table.foresee_alone(name)] {
+        table.fetch_foreseen(&foreseen);
+        assert_eq!(look_up(&foreseen), hits);
+    }
     hits
 }
 
@@ -247,10 +256,11 @@ fn what_is_foreseen_is_where_names_are_and_never_out_of_bounds() {
         let foreseen = table.foresee(name);
         // Only names of two labels are in the table.
         assert_eq!(foreseen.len, 1);
-        let (home, mark) = foreseen.homes[0];
-        let block = table.block(home as usize);
-        let block_bytes = &table.arena[block.start as usize..table.block(home as usize + 1).start as usize];
-        assert!(block.marks >> mark & 1 == 1 && block_bytes.windows(name.len()).any(|bytes| bytes == name));
+        let home = foreseen.homes[0];
+        let block = table.block_of(&home).unwrap();
+        let next = table.block(home.block as usize + 1);
+        let block_bytes = &table.arena[block.start as usize..next.start as usize];
+        assert!(block.marks >> home.mark & 1 == 1 && block_bytes.windows(name.len()).any(|bytes| bytes == name));
     }
     let small = table_of(&[list_of(&["a.example"])], 5, u32::from, |_, _| true);
     let longest = wire(&format!("{}a", "a.".repeat(126)));
@@ -258,6 +268,10 @@ fn what_is_foreseen_is_where_names_are_and_never_out_of_bounds() {
         table.fetch_foreseen(&foreseen);
         small.fetch_foreseen(&foreseen);
     }
+    // A table may be where an earlier one was.
+    let stale = Foreseen { table: small.address(), ..table.foresee(&names[9]) };
+    small.fetch_foreseen(&stale);
+    small.suffixes_of_foreseen(&names[9], &stale, |hit| panic!("{hit:?}"));
 }
 
 #[test]
