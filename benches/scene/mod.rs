@@ -126,6 +126,12 @@ impl Scene {
         self.answer();
     }
 
+    /// How many queries it was asked.
+    #[allow(dead_code, reason = "not each benchmark needs it")]
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked
+    }
+
     /// What [`Self::ask`] asks for with this number.
     #[allow(dead_code, reason = "not each benchmark needs it")]
     pub(crate) fn name(number: u64) -> String {
