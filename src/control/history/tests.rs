@@ -102,6 +102,20 @@ fn contents_that_are_not_what_they_were_are_not_taken() {
     }
     let other =
         place.0.join(format!("history/files/{}.gz", objects::sha256(files("").bytes("lists/all.txt").unwrap())));
+    // However it is cut or turned, the library's English does not get into the Chinese.
+    let whole = fs::read(&other).unwrap();
+    let turned = (0..whole.len()).map(|at| {
+        let mut turned = whole.clone();
+        turned[at] ^= 0x55;
+        turned
+    });
+    for broken in (0..whole.len()).map(|len| whole[..len].to_vec()).chain(turned) {
+        fs::write(&file, &broken).unwrap();
+        let told = history.load(one).unwrap_err().to(Lang::Zh);
+        let cause = told.split('：').skip(2).collect::<String>();
+        let words = cause.split(' ').filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+        assert!(!cause.is_empty() && words.count() <= 1, "{told}");
+    }
     fs::copy(other, &file).unwrap();
     assert!(history.load(one).unwrap_err().english().contains("broken: gateway.toml"));
 }
