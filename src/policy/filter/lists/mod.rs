@@ -39,7 +39,7 @@ pub(super) use report::{report_budget, report_problems};
 pub use rpz::to_rpz;
 pub use types::Types;
 pub use write::{Unwritable, to_domains, to_toml};
-pub(super) use write::quoted;
+pub(super) use write::{Written, quoted};
 
 use super::rpz::RpzZone;
 use super::sets::{BELOW, SELF};
