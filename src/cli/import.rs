@@ -67,8 +67,13 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
         }
     };
     let directory = arguments.file.parent().unwrap_or(Path::new(""));
-    let parsed = match parse(&mut files, &name, directory, reading) {
-        Ok(parsed) => parsed,
+    let read = parse(&mut files, &name, directory, reading).and_then(|parsed| {
+        let is_zone = parsed.format == Format::Rpz && arguments.to != ImportTo::Domains;
+        let zone = files.contents(&name).filter(|_| is_zone).map(|zone| RpzZone::read(zone.source()));
+        Ok((parsed, zone.transpose()?))
+    });
+    let (parsed, zone) = match read {
+        Ok(read) => read,
         Err(error) => {
             output::error(&text!(
                 "{path} cannot be read: {error}\n  {hint}",
@@ -80,8 +85,6 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
         }
     };
     let faults = Faults::default();
-    let zone = files.contents(&name).filter(|_| parsed.format == Format::Rpz && arguments.to != ImportTo::Domains);
-    let zone = zone.and_then(|contents| RpzZone::read(contents.source()).ok());
     let (text, read): (Result<Box<dyn Display>, Unwritable>, _) = match (files.path(&name), &zone) {
         (Some(file), Some(zone)) => {
             zone.report(file, &faults);
