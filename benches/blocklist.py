@@ -103,8 +103,9 @@ def upstream(folder):
     folder.joinpath("passed.example").write_text(
         "$TTL 3600\n$ORIGIN passed.example.\n@ SOA a a 1 3600 3600 3600 3600\n@ NS a\na A 192.0.2.1\n* A 192.0.2.2\n")
     folder.joinpath("nsd.conf").write_text(
-        f'server:\n ip-address: 127.0.0.1@{UPSTREAM}\n username: ""\n chroot: ""\n zonesdir: "{folder}"\n pidfile: "{folder}/nsd.pid"\n'
-        f' xfrdfile: "{folder}/xfrd"\n xfrdir: "{folder}"\n zonelistfile: "{folder}/zonelist"\n logfile: "{folder}/nsd.log"\n'
+        f'server:\n ip-address: 127.0.0.1@{UPSTREAM}\n username: ""\n chroot: ""\n zonesdir: "{folder}"\n'
+        f' pidfile: "{folder}/nsd.pid"\n xfrdfile: "{folder}/xfrd"\n xfrdir: "{folder}"\n'
+        f' zonelistfile: "{folder}/zonelist"\n logfile: "{folder}/nsd.log"\n'
         f' server-count: 1\n rrl-ratelimit: 0\n rrl-whitelist-ratelimit: 0\n database: ""\nremote-control:\n control-enable: no\n'
         f'zone:\n name: passed.example\n zonefile: passed.example\n')
     return [program("nsd"), "-d", "-c", str(folder / "nsd.conf")]
@@ -126,7 +127,8 @@ def stop(process):
 
 def rcode(name, port):
     """What a server says of a name; None: nothing yet."""
-    packet = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    packet = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + labels
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(0.2)
         try:

@@ -37,7 +37,8 @@ class Gateway:
         self.policy.joinpath("limits.toml").write_text(limits)
         rule = '[[rule]]\nid = "{0}"\nlist = "lists/{0}.txt"\naction = "nxdomain"\n'
         self.policy.joinpath("filters/10-list.toml").write_text(
-            '[zone]\ntitle = "list"\n' + rule.format("names") + '[[rule]]\nid = "own"\nnames = ["one.more.invalid"]\naction = "nxdomain"\n'
+            '[zone]\ntitle = "list"\n' + rule.format("names")
+            + '[[rule]]\nid = "own"\nnames = ["one.more.invalid"]\naction = "nxdomain"\n'
             + (rule.format("beside") if beside else ""))
         self.policy.joinpath("lists/names.txt").write_text("".join(f"{name}\n" for name in names))
         self.changed = self.policy / ("lists/beside.txt" if beside else "lists/names.txt")
@@ -171,8 +172,9 @@ def main():
               f"{min(p99s[reloading])}-{max(p99s[reloading])} us, in the middle {statistics.median(p99s[reloading]):.0f}")
     ratio = statistics.median(p99s[True]) / statistics.median(p99s[False])
     took = sorted(gateway.took)
-    print(f"p99 with reloads {ratio:.2f} times that without; {sent} queries, {lost} lost; a reload {statistics.median(took):.0f} ms "
-          f"({took[0]}-{took[-1]})\nmemory {before:.1f} MiB before, {most:.1f} at most ({most / before:.2f} times), {after:.1f} after")
+    print(f"p99 with reloads {ratio:.2f} times that without; {sent} queries, {lost} lost; a reload "
+          f"{statistics.median(took):.0f} ms ({took[0]}-{took[-1]})\nmemory {before:.1f} MiB before, {most:.1f} at most "
+          f"({most / before:.2f} times), {after:.1f} after")
     sys.exit(lost > 0 or ratio > RATIO_MAX or after > before * MEMORY_MAX)
 
 

@@ -140,7 +140,8 @@ proptest! {
             apply(files.get_mut(&name).expect("its own key"), change);
         }
         let nameservers = vec!["192.0.2.53:53".parse().expect("an address")];
-        let options = Options { surroundings: Surroundings { nameservers, ..Surroundings::default() }, seed: 1, ..Options::default() };
+        let surroundings = Surroundings { nameservers, ..Surroundings::default() };
+        let options = Options { surroundings, seed: 1, ..Options::default() };
         let memory: Files = files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect();
         match load_files(memory, &options) {
             Ok((_, report)) => {

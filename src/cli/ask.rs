@@ -90,7 +90,10 @@ fn show<T: DeserializeOwned + Told>(value: serde_json::Value) -> Exit {
             Exit::Ok
         }
         Err(error) => {
-            output::error(&text!("the gateway is of another version: its answer is not understood: {error}", error));
+            output::error(&text!(
+                "the gateway is of another version: its answer is not understood: {error}",
+                error = Text::of_json(&error)
+            ));
             Exit::Failed
         }
     }

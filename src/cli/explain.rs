@@ -6,7 +6,7 @@ use crate::control::client::{self, AskError};
 use crate::control::explain::{self, Explained};
 use crate::control::origin::{self, Origin};
 use crate::control::protocol::{Command, Question};
-use crate::language::{Told as _, text};
+use crate::language::{Text, Told as _, text};
 use clap::Args;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,11 @@ fn online(mut connection: client::Connection, question: Question, json: bool) ->
             show(&explained, json)
         }
         Err(error) => {
-            output::error(&text!("the gateway at {socket} is of another version: {error}", socket, error));
+            output::error(&text!(
+                "the gateway at {socket} is of another version: {error}",
+                socket,
+                error = Text::of_json(&error)
+            ));
             Exit::Failed
         }
     }

@@ -80,7 +80,7 @@ fn refresh(arguments: &FeedRefreshArguments) -> Exit {
             if arguments.json {
                 match json_in(output::lang(), &list) {
                     Ok(value) => output::raw(format_args!("{value:#}")),
-                    Err(error) => output::error(&Text::foreign(&error.to_string())),
+                    Err(error) => output::error(&Text::of_json(&error)),
                 }
             } else {
                 output::result(&list.text());
@@ -97,8 +97,10 @@ fn wait(arguments: &FeedRefreshArguments) -> Result<FeedList, AskError> {
         let mut connection = connect(arguments.ask.socket.as_ref())?;
         let socket = connection.socket().to_path_buf();
         let value = connection.ask(&command)?;
-        serde_json::from_value(value)
-            .map_err(|error| AskError::Broken { socket, cause: text!("its answer is not understood: {error}", error) })
+        serde_json::from_value(value).map_err(|error| AskError::Broken {
+            socket,
+            cause: text!("its answer is not understood: {error}", error = Text::of_json(&error)),
+        })
     };
     let before = ask(Command::FeedRefresh { name: arguments.name.clone() })?;
     // One that was under way began before it was asked for: the one after it counts.

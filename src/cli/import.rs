@@ -3,12 +3,14 @@
 
 use super::{Exit, output};
 use crate::language::{Text, list, text};
+use crate::policy::document::contents::{LARGE, Source};
 use crate::policy::document::files::LIST_MAX;
-use crate::policy::document::{Code, Faults, Files, Place, Report, nearest};
-use crate::policy::filter::lists::{self, Format, Match, Parsed, Reading, Unreadable};
+use crate::policy::document::{Code, Contents, Faults, Files, Place, Report, nearest};
+use crate::policy::filter::lists::{self, Format, Match, Parsed, Reading, Unreadable, Unwritable};
 use crate::policy::filter::rpz::RpzZone;
 use clap::{Args, ValueEnum};
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -54,8 +56,8 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
     let shown = arguments.file.display();
     let mut files = Files::default();
     let name = match (arguments.file.file_name().map(|name| name.to_string_lossy()), read(&arguments.file)) {
-        (Some(name), Ok(bytes)) => {
-            files.insert(&name, bytes);
+        (Some(name), Ok(contents)) => {
+            files.insert(&name, contents);
             name.into_owned()
         }
         (_, read) => {
@@ -65,8 +67,13 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
         }
     };
     let directory = arguments.file.parent().unwrap_or(Path::new(""));
-    let parsed = match parse(&mut files, &name, directory, reading) {
-        Ok(parsed) => parsed,
+    let read = parse(&mut files, &name, directory, reading).and_then(|parsed| {
+        let is_zone = parsed.format == Format::Rpz && arguments.to != ImportTo::Domains;
+        let zone = files.contents(&name).filter(|_| is_zone).map(|zone| RpzZone::read(zone.source()));
+        Ok((parsed, zone.transpose()?))
+    });
+    let (parsed, zone) = match read {
+        Ok(read) => read,
         Err(error) => {
             output::error(&text!(
                 "{path} cannot be read: {error}\n  {hint}",
@@ -78,21 +85,21 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
         }
     };
     let faults = Faults::default();
-    let zone = (parsed.format == Format::Rpz && arguments.to != ImportTo::Domains)
-        .then(|| RpzZone::parse(files.bytes(&name).unwrap_or_default()).ok())
-        .flatten();
-    let (text, read) = match (files.path(&name), &zone) {
+    let (text, read): (Result<Box<dyn Display>, Unwritable>, _) = match (files.path(&name), &zone) {
         (Some(file), Some(zone)) => {
             zone.report(file, &faults);
-            let text = if arguments.to == ImportTo::Rpz { Ok(zone.to_text()) } else { zone.to_toml(&name) };
+            let text = match arguments.to {
+                ImportTo::Rpz => Ok(boxed(zone.text())),
+                _ => zone.to_toml(&name).map(boxed),
+            };
             (text, text!("{n} records", n = zone.len()))
         }
         (file, _) => {
             file.into_iter().for_each(|file| lists::report(file, &parsed, &faults));
             let text = match arguments.to {
-                ImportTo::Domains => lists::to_domains(&parsed.names),
-                ImportTo::Toml => lists::to_toml(&parsed.names, &name),
-                ImportTo::Rpz => lists::to_rpz(&parsed.names),
+                ImportTo::Domains => lists::to_domains(&parsed.names).map(boxed),
+                ImportTo::Toml => lists::to_toml(&parsed.names, &name).map(boxed),
+                ImportTo::Rpz => lists::to_rpz(&parsed.names).map(boxed),
             };
             (text, text!("{n} names", n = parsed.names.len()))
         }
@@ -105,7 +112,7 @@ pub(super) fn import(arguments: &ImportArguments) -> Exit {
     match text {
         Ok(text) if report.errors() == 0 => {
             output::note(&text!("{path}: {read}, read as {format}", path = shown, read, format = parsed.format));
-            output::raw(text);
+            output::lines(text);
             if arguments.strict && report.warnings() > 0 { Exit::Failed } else { Exit::Ok }
         }
         _ => Exit::Faults,
@@ -136,15 +143,25 @@ fn reading(arguments: &ImportArguments) -> Result<Reading, Text> {
     Ok(Reading { format, matches, suffixes: arguments.force })
 }
 
-/// A whole file, unless it is larger than a list may be.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LIST_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LIST_MAX {
-        let message = text!("it is larger than {most} MiB", most = LIST_MAX >> 20);
-        return Err(message.into_io(io::ErrorKind::FileTooLarge));
-    }
-    Ok(bytes)
+fn boxed<'t>(text: impl Display + 't) -> Box<dyn Display + 't> {
+    Box::new(text)
+}
+
+/// A file, unless it is larger than a list may be: in memory when it is small, or a pipe that can be read only once; else
+/// read in pieces where it is, as often as that is needed.
+fn read(path: &Path) -> io::Result<Contents> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let contents = if metadata.is_file() && metadata.len() >= LARGE {
+        Contents::on_disk(file, LIST_MAX)?
+    } else {
+        let mut bytes = Vec::new();
+        file.take(LIST_MAX + 1).read_to_end(&mut bytes)?;
+        (bytes.len() as u64 <= LIST_MAX).then(|| bytes.into())
+    };
+    contents.ok_or_else(|| {
+        text!("it is larger than {most} MiB", most = LIST_MAX >> 20).into_io(io::ErrorKind::FileTooLarge)
+    })
 }
 
 /// Reads the list, and the lists beside it that it takes in: again until no more of them are named.
@@ -152,9 +169,9 @@ fn parse(files: &mut Files, name: &str, directory: &Path, reading: Reading) -> R
     let mut tried = BTreeSet::new();
     loop {
         let mut lacking = BTreeSet::new();
-        let bytes = files.bytes(name).unwrap_or_default();
-        let parsed = lists::parse_with(bytes, reading, &mut |include| {
-            let found = files.bytes(include);
+        let list = files.contents(name).map_or(Source::Memory(&[]), Contents::source);
+        let parsed = lists::parse_source(list, reading, &mut |include| {
+            let found = files.contents(include).map(Contents::source);
             if found.is_none() && !tried.contains(include) {
                 lacking.insert(include.to_owned());
             }
@@ -165,8 +182,8 @@ fn parse(files: &mut Files, name: &str, directory: &Path, reading: Reading) -> R
         }
         for include in lacking {
             let found = read(&directory.join(&include)).or_else(|_| read(&directory.join(format!("{include}.txt"))));
-            if let Ok(bytes) = found {
-                files.insert(&include, bytes);
+            if let Ok(contents) = found {
+                files.insert(&include, contents);
             }
             tried.insert(include);
         }

@@ -5,7 +5,7 @@ use crate::language::{Lang, Text, text};
 use crate::policy::document::Report;
 use clap::ValueEnum;
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::OnceLock;
 
 /// A language, as it is chosen on the command line.
@@ -47,6 +47,13 @@ pub(super) fn result(text: &Text) {
 /// Writes what programs read, or an answer that is in the language of the request.
 pub(super) fn raw(text: impl Display) {
     write(&mut io::stdout().lock(), &text.to_string());
+}
+
+/// Writes what programs read, and what may be large: as it is made. Its last line has an end.
+pub(super) fn lines(text: impl Display) {
+    let mut to = BufWriter::new(io::stdout().lock());
+    // As below.
+    let _ = write!(to, "{text}").and_then(|()| to.flush());
 }
 
 /// Writes what is not the result: faults, notes.

@@ -84,7 +84,10 @@ fn online(arguments: &PlanArguments) -> Result<Plan, Exit> {
         Err(error) => return Err(refused(&error)),
     };
     serde_json::from_value(value).map_err(|error| {
-        output::error(&text!("the gateway is of another version: its answer is not understood: {error}", error));
+        output::error(&text!(
+            "the gateway is of another version: its answer is not understood: {error}",
+            error = Text::of_json(&error)
+        ));
         Exit::Failed
     })
 }

@@ -6,7 +6,7 @@ use crate::control::client::{AskError, Connection};
 use crate::control::protocol::Command;
 use crate::control::status::seconds_text;
 use crate::control::top::{AlertRow, By, Row, Top, rate_text};
-use crate::language::{Lang, columns, is_wide, text, width};
+use crate::language::{Lang, Text, columns, is_wide, text, width};
 use crate::sys::terminal::KeyTerminal;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -118,7 +118,7 @@ fn command(arguments: &TopArguments) -> Command {
 fn read(connection: &Connection, value: serde_json::Value) -> Result<Top, AskError> {
     serde_json::from_value(value).map_err(|error| AskError::Broken {
         socket: connection.socket().to_path_buf(),
-        cause: text!("the gateway is of another version: {error}", error),
+        cause: text!("the gateway is of another version: {error}", error = Text::of_json(&error)),
     })
 }
 
@@ -261,7 +261,6 @@ fn printable(text: &str) -> impl Iterator<Item = char> {
 mod tests {
     use super::*;
     use crate::control::top::{List, TrafficRow};
-    use crate::language::Text;
 
     fn busy() -> Top {
         let row = |what: String, traffic| {

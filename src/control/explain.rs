@@ -55,7 +55,7 @@ fn explain_with(
     let mut explanation = explain::explain_with(policy, besides, &subject);
     explanation.at = at.map(instant::show);
     let text = explanation.text().to(lang);
-    let explanation = json_in(lang, &explanation).map_err(|error| Text::foreign(&error.to_string()))?;
+    let explanation = json_in(lang, &explanation).map_err(|error| Text::of_json(&error))?;
     Ok(Explained { policy: policy.id.to_string(), text, explanation })
 }
 

@@ -227,8 +227,8 @@ impl Failure {
 /// A [`Failure`] that names what is wrong with the line.
 pub fn read_request(line: &[u8]) -> Result<(Command, Lang), Failure> {
     let bad = |message: Text| Failure::new(FailureCode::BadRequest, message);
-    let value: Value =
-        serde_json::from_slice(line).map_err(|error| bad(text!("the request is not JSON: {error}", error)))?;
+    let value: Value = serde_json::from_slice(line)
+        .map_err(|error| bad(text!("the request is not JSON: {error}", error = Text::of_json(&error))))?;
     let Value::Object(mut fields) = value else {
         return Err(bad(text!("the request is not a JSON object, such as {{\"weir\":1,\"command\":\"status\"}}")));
     };
@@ -253,7 +253,7 @@ pub fn read_request(line: &[u8]) -> Result<(Command, Lang), Failure> {
     // A language that is not spoken here is no reason to refuse what may be urgent.
     let lang = fields.remove("lang").and_then(|lang| lang.as_str()?.parse().ok()).unwrap_or_default();
     let command = serde_json::from_value(Value::Object(fields))
-        .map_err(|error| bad(text!("the request is not understood: {error}", error)))?;
+        .map_err(|error| bad(text!("the request is not understood: {error}", error = Text::of_json(&error))))?;
     Ok((command, lang))
 }
 
@@ -282,7 +282,7 @@ pub fn write_response(result: &Result<Value, Failure>) -> String {
 ///
 /// # Errors
 /// The outer one when the line is not a response of this protocol, the inner one when the gateway said no.
-pub fn read_response(line: &[u8]) -> Result<Result<Value, Failure>, String> {
+pub fn read_response(line: &[u8]) -> Result<Result<Value, Failure>, Text> {
     #[derive(Deserialize)]
     struct Response {
         weir: u64,
@@ -291,12 +291,14 @@ pub fn read_response(line: &[u8]) -> Result<Result<Value, Failure>, String> {
         result: Value,
         error: Option<Failure>,
     }
-    let response: Response = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let response: Response = serde_json::from_slice(line).map_err(|error| Text::of_json(&error))?;
     match response {
-        Response { weir, .. } if weir != VERSION => Err(format!("version {weir} instead of {VERSION}")),
+        Response { weir, .. } if weir != VERSION => {
+            Err(text!("version {found} instead of {version}", found = weir, version = VERSION))
+        }
         Response { ok: true, result, .. } => Ok(Ok(result)),
         Response { error: Some(failure), .. } => Ok(Err(failure)),
-        Response { .. } => Err("neither a result nor an error".to_owned()),
+        Response { .. } => Err(text!("neither a result nor an error")),
     }
 }
 
@@ -383,5 +385,21 @@ mod tests {
         }
         assert!(read_response(br#"{"weir":1,"ok":false}"#).is_err());
         assert!(read_response(b"HTTP/1.1 400").is_err());
+    }
+
+    #[test]
+    fn requests_that_are_not_understood_are_told_in_chinese() {
+        for (request, zh) in
+            [("{", "请求不是 JSON：第 1 行第 1 列：数据不完整"), (r#"{"weir":1}"#, "无法理解请求：缺少字段 `command`")]
+        {
+            let failure = read_request(request.as_bytes()).unwrap_err().in_language(Lang::Zh);
+            assert_eq!(failure.message, zh);
+        }
+        let failure = read_request(br#"{"weir":1,"command":"dance"}"#).unwrap_err().in_language(Lang::Zh);
+        assert!(
+            failure.message.starts_with("无法理解请求：未知的词 `dance`，应为以下之一：`status`"),
+            "{}",
+            failure.message
+        );
     }
 }

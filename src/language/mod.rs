@@ -6,6 +6,7 @@
 //! match on them.
 
 mod catalogue;
+mod json;
 mod system;
 
 #[cfg(test)]
@@ -130,6 +131,12 @@ impl Text {
             Some(template) => Self::phrase(template),
             None => Self { words: Words::Foreign(words.to_owned()), arguments: Vec::new() },
         }
+    }
+
+    /// As [`Self::foreign`] for the error of a library: what the catalogue does not know is quoted in Chinese.
+    pub fn of_library(error: &impl Display) -> Self {
+        let words = error.to_string();
+        Catalogue::zh().known(&words).map_or_else(|| text!("{words}", words), Self::phrase)
     }
 
     /// What has no language, or cannot be said in another one: names, numbers, code words, what came over the wire.

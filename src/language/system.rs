@@ -8,9 +8,11 @@ impl Text {
     /// Why the system did not do something.
     pub fn of_io(error: &io::Error) -> Self {
         if let Some(cause) = error.get_ref() {
-            return cause
-                .downcast_ref::<Cause>()
-                .map_or_else(|| Self::foreign(&error.to_string()), |cause| cause.0.clone());
+            return match (cause.downcast_ref::<Cause>(), cause.downcast_ref::<serde_json::Error>()) {
+                (Some(cause), _) => cause.0.clone(),
+                (_, Some(cause)) => Self::of_json(cause),
+                _ => Self::of_library(error),
+            };
         }
         match error.kind() {
             io::ErrorKind::NotFound => text!("no such file or directory"),
@@ -48,7 +50,7 @@ impl Text {
             Some(libc::EIO) => text!("the device does not read or write (EIO)"),
             Some(libc::ELOOP) => text!("links lead in a circle"),
             Some(libc::ENAMETOOLONG) => text!("the name is too long"),
-            _ => Self::foreign(&error.to_string()),
+            _ => Self::of_library(error),
         }
     }
 
@@ -95,7 +97,8 @@ mod tests {
             assert!(told.english().is_ascii() && !told.is_foreign(), "{}", told.english());
         }
         let strange = io::Error::from_raw_os_error(libc::EXDEV);
-        assert_eq!(Text::of_io(&strange).to(Lang::Zh), strange.to_string(), "what is not known is said as it is");
+        assert_eq!(Text::of_io(&strange).english(), strange.to_string());
+        assert_eq!(Text::of_io(&strange).to(Lang::Zh), format!("原文“{strange}”"), "what is not known is quoted");
     }
 
     #[test]
@@ -104,5 +107,7 @@ mod tests {
         assert_eq!((ours.to_string().as_str(), Text::of_io(&ours)), ("permission denied", text!("permission denied")));
         let theirs = io::Error::new(io::ErrorKind::InvalidInput, "corrupt deflate stream");
         assert_eq!(Text::of_io(&theirs).to(Lang::Zh), "压缩数据已损坏");
+        let json = serde_json::from_str::<Vec<u8>>("[").unwrap_err();
+        assert_eq!(Text::of_io(&json.into()).to(Lang::Zh), "第 1 行第 1 列：数据不完整");
     }
 }

@@ -108,7 +108,7 @@ fn read_answer(t: &Table<'_>) -> Vec<LocalRecord> {
             Ok(record) => records.push(record),
             Err(error) => {
                 let message =
-                    text!("{text:?} is not a record: {error}", text = text.value, error = Text::foreign(&error));
+                    text!("{text:?} is not a record: {error}", text = text.value, error = Text::of_library(&error));
                 t.faults().add(
                     Code::Value,
                     &text.place,

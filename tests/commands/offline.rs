@@ -1,6 +1,6 @@
 //! What works, and what is said, without a gateway that runs.
 
-use super::place::Place;
+use super::place::{Ended, Place};
 use std::os::unix::fs::PermissionsExt;
 
 const GATEWAY: &str = "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.53\"\n";
@@ -200,6 +200,34 @@ fn import_converts_what_can_be_read_and_passes_nothing_over() {
     place.weir(&["import", "ads.txt", "--format", "adblok"]).fails(2, &["adblock"]);
     place.write("page.txt", "<!DOCTYPE html>\n");
     place.weir(&["import", "page.txt"]).fails(2, &["web page"]);
+}
+
+/// 64 MiB of text with two names, where the program may map 96 MiB in all, itself included. A zone of so much text asks for
+/// room for as many records as could be in it, 180 MiB of which nearly nothing is touched.
+#[test]
+fn import_reads_a_large_list_in_pieces() {
+    let place = Place::new();
+    let comments = format!("# {}\n", "x".repeat(1021)).repeat(64 << 10);
+    place.write("large.txt", &format!("a.example\n{comments}b.example\n"));
+    place.write("large.rpz", &format!("a.example CNAME .\n{}b.example CNAME .\n", comments.replace('#', ";")));
+    let shell = |script: &str, arguments: &[&str]| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args([&["-c", script, env!("CARGO_BIN_EXE_weir"), "--lang", "en", "import"], arguments].concat());
+        let ended = shell.current_dir(place.path("")).output().expect("a shell");
+        let [out, err] = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ended { code: ended.status.code(), out, err }
+    };
+    for (file, to, mib, out) in [
+        ("large.txt", "domains", 96, "a.example\nb.example\n"),
+        ("large.rpz", "domains", 256, "=a.example\n=b.example\n"),
+        ("large.rpz", "rpz", 256, "$ORIGIN .\n$TTL 300\na.example CNAME .\nb.example CNAME .\n"),
+    ] {
+        let ended = shell(&format!("ulimit -v {}; exec \"$0\" \"$@\"", mib << 10), &[file, "--to", to]);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), out), "{file}: {ended:#?}");
+    }
+    // What can be read only once is held whole, and read all the same.
+    let piped = shell("echo a.example | exec \"$0\" \"$@\"", &["/dev/stdin", "--to", "domains"]);
+    assert_eq!((piped.code, piped.out.as_str()), (Some(0), "a.example\n"), "{piped:#?}");
 }
 
 #[test]

@@ -175,8 +175,8 @@ fn responses() -> Vec<Message> {
 }
 
 /// Covers A, algorithm 13, two labels, signed by `example.com.`
-const RRSIG_OF_A_WILDCARD: &[u8] =
-    b"\0\x01\x0d\x02\0\0\0\x3c\x65\0\0\0\x64\0\0\0\x30\x39\x07example\x03com\0sixty-four bytes of signature, as ECDSA P-256 would have made...";
+const RRSIG_OF_A_WILDCARD: &[u8] = b"\0\x01\x0d\x02\0\0\0\x3c\x65\0\0\0\x64\0\0\0\x30\x39\x07example\x03com\0\
+      sixty-four bytes of signature, as ECDSA P-256 would have made...";
 
 /// All packets, requests first.
 pub(crate) fn packets() -> Vec<Vec<u8>> {

@@ -69,7 +69,8 @@ fn what_a_server_answers_is_looked_into() {
 fn names_of_the_outside_do_not_lead_inside() {
     let scratch = Scratch::new("rebinding");
     let nsd = nsd(&scratch);
-    let limits = "[source]\nmode = \"off\"\n[rrl]\nmode = \"off\"\n[rebinding]\nmode = \"enforce\"\nallow = [\"host0002.plain.test\"]\n";
+    let limits = "[source]\nmode = \"off\"\n[rrl]\nmode = \"off\"\n\
+                  [rebinding]\nmode = \"enforce\"\nallow = [\"host0002.plain.test\"]\n";
     let setup = Setup::before("recursive", nsd.address, "plain.test SOA").with("limits.toml", limits);
     let weir = Weir::start(&scratch, &setup);
     let ask = |name: &str| dig(weir.address, &[&format!("{name}.plain.test"), "A"]);

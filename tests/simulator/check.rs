@@ -321,9 +321,8 @@ fn led_to(asked: &Asked, reply: &Reply<'_>, read: &Read, way: &Way, truth: &Trut
 /// Something that is to be met in some world: what a right reply shows, so that nobody believes in redirects that nothing
 /// is behind.
 pub(crate) fn sight(asked: &Asked, reply: &Reply<'_>) -> Option<&'static str> {
-    if let Kind::Notify(crate::signatures::Signing::Right) = asked.sent.kind {
-        let is_signed = crate::signatures::signature(reply.bytes).is_some_and(|signature| signature.error == 0);
-        return (is_signed && reply.bytes[2] & 4 != 0).then_some("a signed NOTIFY is heard");
+    if let Kind::Notify(signing) = asked.sent.kind {
+        return crate::notices::sight(signing, reply.bytes);
     }
     if asked.sent.kind != Kind::Plain || reply.bytes[2] & 2 != 0 {
         return None;
@@ -363,8 +362,12 @@ pub(crate) fn sight(asked: &Asked, reply: &Reply<'_>) -> Option<&'static str> {
 }
 
 /// All that [`sight`] may see.
-pub(crate) const SIGHTS: [&str; 11] = [
+pub(crate) const SIGHTS: [&str; 15] = [
     "a signed NOTIFY is heard",
+    "a NOTIFY of a clock that is behind is heard",
+    "a NOTIFY of a clock that is ahead is heard",
+    "a NOTIFY that was signed too long ago is not",
+    "a NOTIFY that was signed in the future is not",
     "a name is over its budget",
     "a TTL is raised",
     "a circle, or a way that is too long",

@@ -14,13 +14,16 @@ const BRANCH: Net = Net::V4(&[10, 0, 0, 1]);
 const MINUTE_MS: u64 = 60_000;
 const EXPIRES_MS: u64 = 62_000;
 
-const GATEWAY: &str = "[[upstream]]\nname = \"u0\"\naddress = \"192.0.2.10\"\n[[upstream]]\nname = \"u1\"\naddress = \"192.0.2.11\"\n\
+const GATEWAY: &str = "[[upstream]]\nname = \"u0\"\naddress = \"192.0.2.10\"\n\
+     [[upstream]]\nname = \"u1\"\naddress = \"192.0.2.11\"\n\
      [[upstream]]\nname = \"u3\"\naddress = \"192.0.2.13\"\npool = \"b\"\n[[route]]\nzone = \"own.test\"\npool = \"b\"\n\
      [pool.default]\ntimeout = \"400ms\"\nretries = 1\n[pool.b]\ntimeout = \"400ms\"\nretries = 1\n\
      [[feed]]\nname = \"f\"\nprimary = \"10.0.0.2\"\nzone = \"feed.test\"\n";
 
-const BUDGETS: &str = "[[rule]]\nid = \"limit\"\nnames = [\"budget.test\"]\naction = \"limit\"\nqps = 2\nburst = 3\nper = \"client\"\n\
-     [[rule]]\nid = \"tree\"\nnames = [\"a.tree.test\", \"b.tree.test\"]\naction = \"limit\"\nqps = 3\nburst = 4\nper = \"subtree\"\n\
+const BUDGETS: &str = "[[rule]]\nid = \"limit\"\nnames = [\"budget.test\"]\naction = \"limit\"\nqps = 2\nburst = 3\n\
+     per = \"client\"\n\
+     [[rule]]\nid = \"tree\"\nnames = [\"a.tree.test\", \"b.tree.test\"]\naction = \"limit\"\nqps = 3\nburst = 4\n\
+     per = \"subtree\"\n\
      [[rule]]\nid = \"shed\"\nnames = [\"shed.test\", \"c.tree.test\"]\naction = \"shed\"\nbudget = { qps = 4 }\n";
 
 /// All that any policy has: accounts outlive policies.

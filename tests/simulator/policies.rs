@@ -88,8 +88,8 @@ const STRICT: &str = "[source]\nmode = \"enforce\"\nrate = 4\nburst = 4\n[rrl]\n
 const STRICT_RESPONSES: u32 = 3;
 const STRICT_ZONE_INFLIGHT: f64 = 0.05;
 
-pub(crate) const OPEN: &str = "allow = [\"0.0.0.0/0\", \"::/0\"]\n[notify]\nallow = [\"10.0.0.0/8\"]\n[update]\nallow = [\"10.0.0.0/8\"]\n\
-     [transfer]\nallow = [\"10.1.0.0/16\"]\n";
+pub(crate) const OPEN: &str = "allow = [\"0.0.0.0/0\", \"::/0\"]\n[notify]\nallow = [\"10.0.0.0/8\"]\n\
+     [update]\nallow = [\"10.0.0.0/8\"]\n[transfer]\nallow = [\"10.1.0.0/16\"]\n";
 const COOKIES: &str = "[source]\nmode = \"off\"\nmemory = \"1MiB\"\n[rrl]\nmode = \"off\"\nmemory = \"1MiB\"\n\
      [cookies]\nrequire = true\nbadcookies = 2\n";
 pub(crate) const UNLIMITED: &str =
@@ -129,7 +129,8 @@ pub(crate) const PLAYS: [Play; 20] = [
     },
     Play {
         name: "blocking",
-        gateway: "[[upstream]]\nname = \"u0\"\naddress = \"192.0.2.10\"\n[[upstream]]\nname = \"u1\"\naddress = \"192.0.2.11\"\ntier = 1\n\
+        gateway: "[[upstream]]\nname = \"u0\"\naddress = \"192.0.2.10\"\n\
+                  [[upstream]]\nname = \"u1\"\naddress = \"192.0.2.11\"\ntier = 1\n\
                   [pool.default]\ntimeout = \"400ms\"\nretries = 2\nbalance = \"round-robin\"\n",
         access: OPEN,
         limits: UNLIMITED,
@@ -152,7 +153,8 @@ pub(crate) const PLAYS: [Play; 20] = [
                   [[upstream]]\nname = \"u2\"\naddress = \"192.0.2.12\"\n\
                   [[upstream]]\nname = \"u3\"\naddress = \"192.0.2.13\"\npool = \"b\"\n\
                   [[route]]\nzone = \"routed.test\"\npool = \"b\"\n\
-                  [pool.default]\ntimeout = \"600ms\"\nretries = 1\nbalance = \"hash\"\n[pool.b]\ntimeout = \"300ms\"\nretries = 0\n",
+                  [pool.default]\ntimeout = \"600ms\"\nretries = 1\nbalance = \"hash\"\n\
+                  [pool.b]\ntimeout = \"300ms\"\nretries = 0\n",
         access: OPEN,
         limits: UNLIMITED,
         filter: "[[rule]]\nid = \"s\"\nnames = [\"blocked.test\"]\naction = \"sinkhole\"\naddresses = [\"192.0.2.99\"]\n\
@@ -233,7 +235,8 @@ pub(crate) const PLAYS: [Play; 20] = [
                   [pool.default]\ntimeout = \"400ms\"\nretries = 1\n",
         access: "allow = [\"10.0.0.0/9\", \"fd00::/8\"]\ndenied = \"drop\"\n[transfer]\nallow = [\"10.1.0.0/16\"]\n\
                  [update]\nallow = [\"10.1.0.0/16\"]\n[[question]]\nqtypes = [\"ANY\"]\naction = \"truncate\"\n",
-        limits: "[source]\nmode = \"monitor\"\nrate = 5\nburst = 5\nmemory = \"1MiB\"\n[rrl]\nmode = \"monitor\"\nresponses = 2\nmemory = \"1MiB\"\n",
+        limits: "[source]\nmode = \"monitor\"\nrate = 5\nburst = 5\nmemory = \"1MiB\"\n\
+                 [rrl]\nmode = \"monitor\"\nresponses = 2\nmemory = \"1MiB\"\n",
         filter: "[[rule]]\nid = \"a\"\nnames = [\"=n1.alias.test\"]\naction = \"allow\"\n\
                  [[rule]]\nid = \"b\"\nnames = [\"blocked.test\"]\naction = \"refused\"\n",
         blocks: &[("blocked.test", Block::Refused)],

@@ -24,19 +24,39 @@ pub(crate) enum Signing {
     OtherSecret,
     /// With the right key, and the message was changed since.
     Altered,
-    /// With the right key, longer ago than its clock may be wrong, or later.
+    /// With the right key, by a clock that is behind or ahead by as much as it may be.
+    Behind,
+    Ahead,
+    /// With the right key, by one that is behind or ahead by a second more.
     Late,
     Early,
 }
 
 impl Signing {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::None, Self::Right, Self::OtherKey, Self::OtherSecret, Self::Altered, Self::Late, Self::Early];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::None,
+        Self::Right,
+        Self::OtherKey,
+        Self::OtherSecret,
+        Self::Altered,
+        Self::Behind,
+        Self::Ahead,
+        Self::Late,
+        Self::Early,
+    ];
+
+    /// Those at the limits of what a clock may be wrong.
+    pub(crate) const AT_THE_LIMITS: [Self; 4] = [Self::Behind, Self::Ahead, Self::Late, Self::Early];
+
+    /// Whether it is the one of the primary, in time.
+    pub(crate) const fn is_right(self) -> bool {
+        matches!(self, Self::Right | Self::Behind | Self::Ahead)
+    }
 
     /// The error of RFC 8945 section 5.2 that is right for it.
     pub(crate) const fn error(self) -> u16 {
         match self {
-            Self::None | Self::Right => 0,
+            Self::None | Self::Right | Self::Behind | Self::Ahead => 0,
             Self::OtherSecret | Self::Altered => 16,
             Self::OtherKey => 17,
             Self::Late | Self::Early => 18,
@@ -64,8 +84,10 @@ pub(crate) fn signed(message: &[u8], signing: Signing, now: u64) -> Vec<u8> {
         Signing::Right | Signing::Altered => (KEY, SECRET, now),
         Signing::OtherKey => ("other-key", SECRET, now),
         Signing::OtherSecret => (KEY, &b"secret of nobody"[..], now),
-        Signing::Late => (KEY, SECRET, now - u64::from(FUDGE) - 2),
-        Signing::Early => (KEY, SECRET, now + u64::from(FUDGE) + 2),
+        Signing::Behind => (KEY, SECRET, now - u64::from(FUDGE)),
+        Signing::Ahead => (KEY, SECRET, now + u64::from(FUDGE)),
+        Signing::Late => (KEY, SECRET, now - u64::from(FUDGE) - 1),
+        Signing::Early => (KEY, SECRET, now + u64::from(FUDGE) + 1),
     };
     let key = wire(key);
     let variables = variables(&key, (time, FUDGE), (0, &[]));

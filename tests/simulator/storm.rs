@@ -18,7 +18,8 @@ const WORKERS: usize = 3;
 const FILES: [(&str, &str); 2] = [
     (
         "gateway.toml",
-        "schema = 1\n[[upstream]]\nname = \"u\"\naddress = \"192.0.2.1\"\n[pool.default]\ninflight = 200\nhealth = { interval = \"200ms\" }\n",
+        "schema = 1\n[[upstream]]\nname = \"u\"\naddress = \"192.0.2.1\"\n\
+         [pool.default]\ninflight = 200\nhealth = { interval = \"200ms\" }\n",
     ),
     ("limits.toml", "[source]\nmode = \"off\"\n[storm]\nunknown = 30\n"),
 ];

@@ -101,13 +101,15 @@ fn is_redirect(status: StatusCode) -> bool {
 fn target(from: &Uri, headers: &HeaderMap) -> Result<Uri, Text> {
     let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
     let location = location.ok_or_else(|| text!("it redirects to nowhere"))?;
-    let to: Uri = location.parse().map_err(|error| text!("it redirects to {to:?}: {error}", to = location, error))?;
+    let to: Uri = location
+        .parse()
+        .map_err(|error| text!("it redirects to {to:?}: {error}", to = location, error = Text::of_library(&error)))?;
     let to = match (to.authority(), to.path_and_query()) {
         (Some(_), _) => to,
         (None, Some(path)) if path.as_str().starts_with('/') && !path.as_str().starts_with("//") => {
             let mut parts = from.clone().into_parts();
             parts.path_and_query = Some(path.clone());
-            Uri::from_parts(parts).map_err(|error| Text::foreign(&error.to_string()))?
+            Uri::from_parts(parts).map_err(|error| Text::of_library(&error))?
         }
         _ => return Err(text!("it redirects to {to:?}, which is no whole URL", to = location)),
     };
@@ -141,7 +143,7 @@ async fn ask(url: &Uri, wanted: &Wanted) -> Result<(Response<Incoming>, Connecti
         let ca = wanted.ca.clone();
         // Reading the system's certificates waits for the disk.
         let config = beside(move || trust::config(ca.as_deref())).await.map_err(|error| Text::of_io(&error))?;
-        let name = ServerName::try_from(host.clone()).map_err(|error| Text::foreign(&error.to_string()))?;
+        let name = ServerName::try_from(host.clone()).map_err(|error| Text::of_library(&error))?;
         let stream = TlsConnector::from(Arc::new(config?)).connect(name, stream).await;
         start(stream.map_err(|error| text!("no TLS: {error}", error = trust::refusal(&error)))?).await
     };
@@ -158,18 +160,17 @@ async fn ask(url: &Uri, wanted: &Wanted) -> Result<(Response<Incoming>, Connecti
             request = request.header(name, value);
         }
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| Text::foreign(&error.to_string()))?;
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| Text::of_library(&error))?;
     let answered = timeout(STALL, sender.send_request(request)).await;
     let answered = answered.map_err(|_| text!("no answer within {seconds} s", seconds = STALL.as_secs()))?;
-    Ok((answered.map_err(|error| text!("no answer: {error}", error = Text::foreign(&error.to_string())))?, connection))
+    Ok((answered.map_err(|error| text!("no answer: {error}", error = Text::of_library(&error)))?, connection))
 }
 
 type Sender = hyper::client::conn::http1::SendRequest<Empty<Bytes>>;
 
 async fn start(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<(Sender, Connection), Text> {
     let begun = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (sender, connection) =
-        begun.map_err(|error| text!("no HTTP: {error}", error = Text::foreign(&error.to_string())))?;
+    let (sender, connection) = begun.map_err(|error| text!("no HTTP: {error}", error = Text::of_library(&error)))?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection of a feed ended early");
@@ -208,7 +209,7 @@ async fn take(response: Response<Incoming>, wanted: &Wanted, progress: &Progress
         .await
         .map_err(|_| text!("nothing came for {seconds} s", seconds = STALL.as_secs()))?
     {
-        let frame = frame.map_err(|error| text!("it broke off: {error}", error = Text::foreign(&error.to_string())))?;
+        let frame = frame.map_err(|error| text!("it broke off: {error}", error = Text::of_library(&error)))?;
         let Some(data) = frame.data_ref() else { continue };
         progress.add(data.len());
         came += data.len() as u64;

@@ -297,8 +297,9 @@ fn next_to(url: &Uri, ending: &str) -> Result<Uri, Text> {
     let mut parts = url.clone().into_parts();
     let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
     let path = format!("{}{ending}{query}", url.path()).parse();
-    parts.path_and_query = Some(path.map_err(|error| text!("its signature has no URL: {error}", error))?);
-    Uri::from_parts(parts).map_err(|error| Text::foreign(&error.to_string()))
+    parts.path_and_query =
+        Some(path.map_err(|error| text!("its signature has no URL: {error}", error = Text::of_library(&error)))?);
+    Uri::from_parts(parts).map_err(|error| Text::of_library(&error))
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ pub fn verify(pin: &Pin, content: &[u8], signature: Option<&[u8]>) -> Result<(),
             Err(text!("its SHA-256 is {found} and not the one that is pinned", found = hex(&found)))
         }
         Pin::Minisign(key) => {
-            let told = |error: minisign_verify::Error| text!("its signature does not hold: {error}", error);
+            let told = |error: minisign_verify::Error| {
+                text!("its signature does not hold: {error}", error = Text::of_library(&error))
+            };
             let text = str::from_utf8(signature.unwrap_or_default())
                 .map_err(|_| text!("its signature is not the text that minisign writes"))?;
             let signature = Signature::decode(text).map_err(told)?;

@@ -88,7 +88,7 @@ pub async fn transfer(
 async fn once(wanted: &Wanted, zone: Option<Zone>, id: u16, progress: &Progress) -> Result<Assembled, Broken> {
     let wholly = |why: Text| Broken::Wholly(why);
     progress.enter(Phase::Connecting);
-    let apex = Name::from_octets(wanted.apex.clone()).map_err(|error| wholly(Text::foreign(&error.to_string())))?;
+    let apex = Name::from_octets(wanted.apex.clone()).map_err(|error| wholly(Text::of_library(&error)))?;
     let rtype = if zone.is_some() { Rtype::IXFR } else { Rtype::AXFR };
     let serial = zone.as_ref().map(|zone| zone.soa.serial);
     let (request, mut sequence) = request(&apex, serial, id, wanted.key.as_ref()).map_err(wholly)?;
@@ -110,7 +110,9 @@ async fn once(wanted: &Wanted, zone: Option<Zone>, id: u16, progress: &Progress)
         let Some(assembled) = assembly.take(message).map_err(Broken::Kind)? else { continue };
         // RFC 8945 section 5.3.1: the last message of a sequence has to be signed.
         return match sequence.map(ClientSequence::done) {
-            Some(Err(error)) => Err(wholly(text!("its signature does not hold: {error}", error))),
+            Some(Err(error)) => {
+                Err(wholly(text!("its signature does not hold: {error}", error = Text::of_library(&error))))
+            }
             _ => Ok(assembled),
         };
     }

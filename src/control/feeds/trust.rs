@@ -17,14 +17,18 @@ pub(super) fn config(ca: Option<&[u8]>) -> Result<ClientConfig, Text> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in ca.into_iter().flat_map(CertificateDer::pem_slice_iter) {
-        let certificate = certificate.map_err(|error| text!("a certificate of `ca` cannot be read: {error}", error))?;
-        roots.add(certificate).map_err(|error| text!("a certificate of `ca` cannot be used: {error}", error))?;
+        let certificate = certificate.map_err(|error| {
+            text!("a certificate of `ca` cannot be read: {error}", error = Text::of_library(&error))
+        })?;
+        roots.add(certificate).map_err(|error| {
+            text!("a certificate of `ca` cannot be used: {error}", error = Text::of_library(&error))
+        })?;
     }
     if roots.is_empty() {
         return Err(text!("this system has no certificates: install ca-certificates, or name some with `ca`"));
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let config = config.with_safe_default_protocol_versions().map_err(|error| Text::foreign(&error.to_string()))?;
+    let config = config.with_safe_default_protocol_versions().map_err(|error| Text::of_library(&error))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
@@ -81,7 +85,7 @@ fn of_certificate(why: &CertificateError) -> Text {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             text!("its certificate is not one of a server")
         }
-        other => Text::foreign(&other.to_string()),
+        other => Text::of_library(other),
     }
 }
 

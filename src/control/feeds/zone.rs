@@ -151,7 +151,7 @@ impl Assembly {
     /// # Errors
     /// The message for the user: that is no name.
     pub fn new(apex: &[u8], zone: Option<Zone>, size_max: u64) -> Result<Self, Text> {
-        let apex = Name::from_octets(apex.to_vec()).map_err(|error| Text::foreign(&error.to_string()))?;
+        let apex = Name::from_octets(apex.to_vec()).map_err(|error| Text::of_library(&error))?;
         let interpreter = XfrResponseInterpreter::new();
         Ok(Self { interpreter, is_first: true, apex, size_max, zone, fresh: None, deletes: false, steps: 0 })
     }
@@ -161,7 +161,7 @@ impl Assembly {
     /// # Errors
     /// The message for the user: it does not fit what is there. Nothing of it is to be used then.
     pub fn take(&mut self, message: Vec<u8>) -> Result<Option<Assembled>, Text> {
-        let message = Message::from_octets(Bytes::from(message)).map_err(|error| Text::foreign(&error.to_string()))?;
+        let message = Message::from_octets(Bytes::from(message)).map_err(|error| Text::of_library(&error))?;
         if std::mem::take(&mut self.is_first)
             && self.zone.is_some()
             && message.header_counts().ancount() == 1
@@ -170,7 +170,7 @@ impl Assembly {
             return self.finish(&soa).map(Some);
         }
         let mut interpreter = std::mem::take(&mut self.interpreter);
-        let steps = interpreter.interpret_response(message).map_err(|error| Text::foreign(&error.to_string()))?;
+        let steps = interpreter.interpret_response(message).map_err(|error| Text::of_library(&error))?;
         for step in steps {
             let step =
                 step.map_err(|error| text!("a record cannot be read: {error}", error = format_args!("{error:?}")))?;

@@ -26,8 +26,9 @@
 //! the directory as they are, and nothing shows them. An id covers them all the same, so that a rollback after a change of
 //! secrets runs under a new id.
 //!
-//! The bounds are [`Bounds::default`]; the oldest go first, and never the policy that runs, the one before it, or the one
-//! that comes back if an apply is not confirmed.
+//! What is kept is unpacked no further than a policy directory may be large (`POLICY_MAX` and its like): a manifest that asks
+//! for more is told of and not followed. The bounds are [`Bounds::default`]; the oldest go first, and never the policy that
+//! runs, the one before it, or the one that comes back if an apply is not confirmed.
 
 pub mod diff;
 pub mod index;

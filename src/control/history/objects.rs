@@ -6,7 +6,7 @@ use crate::control::whole_file;
 use crate::language::{Text, text};
 use crate::policy::PolicyId;
 use crate::policy::document::contents::LARGE;
-use crate::policy::document::files::{LIST_MAX, ON_DISK_MAX};
+use crate::policy::document::files::{FILES_MAX, LIST_MAX, ON_DISK_MAX, POLICY_MAX, largest};
 use crate::policy::document::{Contents, Files};
 use crate::policy::feeds::{digest_of, hex};
 use crate::policy::load::is_secrets;
@@ -24,6 +24,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The version of manifests.
 const VERSION: u64 = 1;
 
+/// The largest manifest, in bytes: room for [`FILES_MAX`] files, each with a path of a thousand.
+const MANIFEST_MAX: u64 = 8 << 20;
+
 /// What a policy consists of.
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
@@ -38,6 +41,27 @@ struct Item {
     path: String,
     sha256: String,
     bytes: u64,
+}
+
+impl Manifest {
+    /// Nothing is unpacked for a manifest that asks for more than a policy may have: whoever wrote into it, or a disk that
+    /// failed, must not fill the disk or the memory. Each file is unpacked to what it says here, and not on.
+    fn check(&self) -> Result<(), Text> {
+        if self.files.len() > FILES_MAX {
+            return Err(text!("it has more than {most} files", most = FILES_MAX));
+        }
+        if let Some(item) = self.files.iter().find(|item| item.bytes > largest(&item.path)) {
+            let (path, limit) = (&item.path, largest(&item.path) >> 20);
+            return Err(text!("{path} is larger than {limit} MiB", path, limit));
+        }
+        if self.files.iter().map(|item| item.bytes).sum::<u64>() > POLICY_MAX {
+            return Err(text!(
+                "the files of the policy are larger than {limit} MiB together",
+                limit = POLICY_MAX >> 20
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// A policy from the history.
@@ -200,7 +224,13 @@ impl Objects {
     }
 
     fn read_manifest(&self, id: PolicyId) -> io::Result<Manifest> {
-        let manifest: Manifest = serde_json::from_slice(&fs::read(self.manifest(id))?)?;
+        let mut bytes = Vec::new();
+        File::open(self.manifest(id))?.take(MANIFEST_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MANIFEST_MAX {
+            let message = text!("it is larger than {most} MiB", most = MANIFEST_MAX >> 20);
+            return Err(message.into_io(io::ErrorKind::InvalidData));
+        }
+        let manifest: Manifest = serde_json::from_slice(&bytes)?;
         if manifest.weir_policy != VERSION {
             let message = text!(
                 "it is of version {found}, and this program reads {version}",
@@ -209,6 +239,7 @@ impl Objects {
             );
             return Err(message.into_io(io::ErrorKind::InvalidData));
         }
+        manifest.check().map_err(|message| message.into_io(io::ErrorKind::InvalidData))?;
         Ok(manifest)
     }
 

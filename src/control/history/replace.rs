@@ -44,7 +44,9 @@ pub fn marker(dir: &Path) -> Result<Option<Marker>, Text> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(text!("{path}: {error}", path = path.display(), error = Text::of_io(&error))),
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| text!("{path}: {error}", path = path.display(), error))
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| text!("{path}: {error}", path = path.display(), error = Text::of_json(&error)))
 }
 
 /// Writes the marker.

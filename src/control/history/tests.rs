@@ -3,8 +3,8 @@
 use super::diff::{TEXT_MAX, diff};
 use super::replace::{self, MARKER, Marker};
 use super::*;
-use crate::language::Told as _;
-use crate::policy::document::files::paths;
+use crate::language::{Lang, Told as _};
+use crate::policy::document::files::{FILES_MAX, LIST_MAX, TOML_MAX, paths};
 use crate::policy::load::read_directory;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -102,8 +102,51 @@ fn contents_that_are_not_what_they_were_are_not_taken() {
     }
     let other =
         place.0.join(format!("history/files/{}.gz", objects::sha256(files("").bytes("lists/all.txt").unwrap())));
+    // However it is cut or turned, the library's English does not get into the Chinese.
+    let whole = fs::read(&other).unwrap();
+    let turned = (0..whole.len()).map(|at| {
+        let mut turned = whole.clone();
+        turned[at] ^= 0x55;
+        turned
+    });
+    for broken in (0..whole.len()).map(|len| whole[..len].to_vec()).chain(turned) {
+        fs::write(&file, &broken).unwrap();
+        let told = history.load(one).unwrap_err().to(Lang::Zh);
+        let cause = told.split('：').skip(2).collect::<String>();
+        let words = cause.split(' ').filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+        assert!(!cause.is_empty() && words.count() <= 1, "{told}");
+    }
     fs::copy(other, &file).unwrap();
     assert!(history.load(one).unwrap_err().english().contains("broken: gateway.toml"));
+}
+
+/// A manifest that somebody wrote into, or a failing disk, must not fill the disk with what it asks for.
+#[test]
+fn a_manifest_that_asks_for_more_than_a_policy_may_have_is_not_unpacked() {
+    let place = Place::new("greedy");
+    let history = place.open(Bounds::default());
+    let one = run(&history, "one", How::Start);
+    let manifest = place.0.join(format!("history/policies/{}.json", one.hex()));
+    let gateway = objects::sha256(b"one");
+    let load = |bytes: &[u64], extension: &str| {
+        let file = |(n, bytes)| format!(r#"{{"path":"lists/{n}.{extension}","sha256":"{gateway}","bytes":{bytes}}}"#);
+        let files: Vec<_> = bytes.iter().enumerate().map(file).collect();
+        fs::write(&manifest, format!(r#"{{"weir_policy":1,"files":[{}]}}"#, files.join(","))).unwrap();
+        history.load(one).map(|kept| kept.files.iter().count()).map_err(|told| told.to(Lang::Zh))
+    };
+    let cannot = |why: &str| Err(format!("无法读取历史中的策略 {one}：{why}"));
+    assert_eq!(load(&[3; 64], "txt"), Ok(64));
+    let too_much = cannot("策略的文件合计超过 2048 MiB");
+    assert_eq!(load(&[LIST_MAX; 9], "txt"), too_much);
+    assert_eq!(load(&[&[LIST_MAX; 8][..], &[1]].concat(), "txt"), too_much, "by one byte");
+    assert_eq!(load(&[LIST_MAX + 1], "txt"), cannot("lists/0.txt 超过 256 MiB"));
+    assert_eq!(load(&[u64::MAX; 2], "txt"), cannot("lists/0.txt 超过 256 MiB"), "no sum runs over");
+    assert_eq!(load(&[TOML_MAX + 1], "toml"), cannot("lists/0.toml 超过 4 MiB"));
+    assert_eq!(load(&[3; FILES_MAX + 1], "txt"), cannot("其中的文件超过 4096 个"));
+    fs::write(&manifest, vec![b' '; 9 << 20]).unwrap();
+    let told = history.load(one).unwrap_err().english();
+    assert_eq!(told, format!("policy {one} of the history cannot be read: it is larger than 8 MiB"));
+    assert_eq!(stored(&place, "files").len(), 2, "nothing lies beside what is kept");
 }
 
 #[test]

@@ -42,7 +42,9 @@ pub(super) fn load(dir: &Path) -> Result<Option<Unconfirmed>, Text> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(text!("{path}: {error}", path = path.display(), error = Text::of_io(&error))),
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| text!("{path}: {error}", path = path.display(), error))
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| text!("{path}: {error}", path = path.display(), error = Text::of_json(&error)))
 }
 
 /// Writes it, or takes it away.

@@ -139,7 +139,7 @@ fn read(path: &Path) -> Result<Option<Saved>, Text> {
     };
     let mut text = Vec::new();
     file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(|error| Text::of_io(&error))?;
-    let saved: Saved = serde_json::from_slice(&text).map_err(|error| Text::foreign(&error.to_string()))?;
+    let saved: Saved = serde_json::from_slice(&text).map_err(|error| Text::of_json(&error))?;
     if saved.weir_state != VERSION {
         return Err(text!(
             "it is of version {found}, and this program reads {version}",

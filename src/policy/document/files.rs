@@ -22,6 +22,15 @@ pub const LIST_MAX: u64 = 256 << 20;
 /// The most files of a directory.
 pub const FILES_MAX: usize = 4_096;
 
+/// The largest directory, in bytes of all files that are read: eight of the largest lists. What the history unpacks has the
+/// same bound, so that it brings back whatever has run.
+pub const POLICY_MAX: u64 = 8 * LIST_MAX;
+
+/// The largest file of a path, in bytes.
+pub fn largest(path: &str) -> u64 {
+    if path.ends_with(".toml") { TOML_MAX } else { LIST_MAX }
+}
+
 /// Whether a file is left on the disk when it is large: lists, and policy zones wherever they are. All else is held in
 /// memory.
 fn can_stay(path: &str) -> bool {
@@ -127,8 +136,13 @@ impl Files {
     /// # Errors
     /// As there.
     pub fn read_those(dir: &Path, faults: &Faults, wanted: fn(&str) -> bool) -> io::Result<Self> {
+        Self::read_up_to(dir, faults, wanted, POLICY_MAX)
+    }
+
+    fn read_up_to(dir: &Path, faults: &Faults, wanted: fn(&str) -> bool, most: u64) -> io::Result<Self> {
         let root = dir.canonicalize()?;
-        let mut reader = Reader { root: &root, faults, wanted, files: Self::default(), on_disk: 0 };
+        let mut reader =
+            Reader { root: &root, faults, wanted, files: Self::default(), on_disk: 0, most, left: Some(most) };
         reader.directory(&root, "", 0)?;
         Ok(reader.files)
     }
@@ -183,6 +197,10 @@ struct Reader<'r> {
     files: Files,
     /// How many of them were left on the disk.
     on_disk: usize,
+    /// The most bytes of them all.
+    most: u64,
+    /// How many more bytes there may be; `None` once there were more, which is told once.
+    left: Option<u64>,
 }
 
 impl Reader<'_> {
@@ -260,15 +278,26 @@ impl Reader<'_> {
                 text!("more than {most} files in the policy directory", most = FILES_MAX),
             );
         }
-        let limit = if path.ends_with(".toml") { TOML_MAX } else { LIST_MAX };
+        let Some(left) = self.left else { return };
+        let limit = largest(path);
         let stays = can_stay(path) && self.on_disk < ON_DISK_MAX;
-        match read_bounded(&real, limit, stays) {
+        match read_bounded(&real, limit.min(left), stays) {
             Ok(Some((contents, is_open))) => {
+                self.left = Some(left - contents.len());
                 self.on_disk += usize::from(contents.in_memory().is_none());
                 self.files.insert(path, contents);
                 if is_open {
                     self.files.open.insert(path.into());
                 }
+            }
+            Ok(None) if left < limit => {
+                self.left = None;
+                let limit = self.most >> 20;
+                self.fault(
+                    Code::TooLarge,
+                    path,
+                    text!("the files of the policy are larger than {limit} MiB together", limit),
+                );
             }
             Ok(None) => {
                 self.fault(Code::TooLarge, path, text!("{path} is larger than {limit} MiB", path, limit = limit >> 20));
@@ -306,4 +335,32 @@ fn read_bounded(path: &Path, limit: u64, stays: bool) -> io::Result<Option<(Cont
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= limit).then(|| (bytes.into(), is_open)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::language::Lang;
+
+    #[test]
+    fn files_that_are_too_large_together_are_refused_once() {
+        let dir = std::env::temp_dir().join(format!("weir-files-together-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("lists")).unwrap();
+        // Some in memory and some on the disk: three MiB in all.
+        for (path, bytes) in [("a.txt", LARGE), ("b.txt", LARGE + 1), ("c.txt", LARGE - 1)] {
+            fs::write(dir.join("lists").join(path), vec![b'\n'; usize::try_from(bytes).unwrap()]).unwrap();
+        }
+        let read = |most| {
+            let faults = Faults::default();
+            let files = Files::read_up_to(&dir, &faults, |_| true, most).unwrap();
+            let told = faults.into_parts().0.into_iter().map(|f| (f.place.file.to_string(), f.message.to(Lang::Zh)));
+            (files.iter().count(), told.collect::<Vec<_>>())
+        };
+        assert_eq!(read(3 * LARGE), (3, vec![]));
+        let told = |path: &str, limit| (path.to_owned(), format!("策略的文件合计超过 {limit} MiB"));
+        assert_eq!(read(3 * LARGE - 1), (2, vec![told("lists/c.txt", 2)]));
+        assert_eq!(read(LARGE), (1, vec![told("lists/b.txt", 1)]), "and what follows is not told of again");
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

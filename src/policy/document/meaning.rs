@@ -32,7 +32,9 @@ fn of_files(code: Code) -> (Text, Text) {
             text!("let the user that weir runs as read it; where a file is meant, put a file and not a directory"),
         ),
         Code::TooLarge => (
-            text!("a file is larger than files of its kind may be: 4 MiB for rules, 256 MiB for lists and zones"),
+            text!(
+                "a file is larger than 4 MiB (rules) or 256 MiB (lists and zones), or all files together are larger than 2048 MiB"
+            ),
             text!("move names into a list, or split the file"),
         ),
         Code::Utf8 => (

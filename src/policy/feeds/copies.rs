@@ -70,7 +70,7 @@ impl Manifest {
     /// # Errors
     /// The message for the user.
     pub fn parse(bytes: &[u8]) -> Result<Self, Text> {
-        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| Text::foreign(&error.to_string()))?;
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| Text::of_json(&error))?;
         if manifest.weir_feed != VERSION {
             return Err(text!(
                 "it is of version {found}, and this program reads {version}",

@@ -315,7 +315,9 @@ fn read_url(text: &At<&str>, faults: &Faults) -> Option<Uri> {
     let url = match text.value.parse::<Uri>() {
         Ok(url) if text.value.len() <= URL_MAX && url.host().is_some_and(|host| !host.is_empty()) => url,
         Ok(_) => return wrong(text!("feed.url must have a host and at most {most} bytes", most = URL_MAX)),
-        Err(error) => return wrong(text!("{text:?} is not a URL: {error}", text = text.value, error)),
+        Err(error) => {
+            return wrong(text!("{text:?} is not a URL: {error}", text = text.value, error = Text::of_library(&error)));
+        }
     };
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return wrong(text!("feed.url has a user or password in it, which every copy of the policy would show"));
@@ -363,7 +365,12 @@ fn read_minisign(t: &Table<'_>) -> Option<String> {
         Ok(_) => Some(text.value.to_owned()),
         Err(error) => {
             let hint = text!("the second line of minisign.pub, which begins with RW");
-            t.fault("minisign", Code::Value, text!("feed.minisign is not a public key: {error}", error), hint);
+            t.fault(
+                "minisign",
+                Code::Value,
+                text!("feed.minisign is not a public key: {error}", error = Text::of_library(&error)),
+                hint,
+            );
             None
         }
     }

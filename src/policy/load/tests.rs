@@ -3,9 +3,10 @@
 use super::*;
 use crate::dns::name::Name;
 use crate::dns::rtype;
-use crate::language::Told as _;
+use crate::language::{Lang, Told as _};
 use crate::policy::Mode;
 use crate::policy::explain::{Answer, Subject, explain};
+use crate::policy::filter::Table;
 use std::net::IpAddr;
 
 fn options() -> Options {
@@ -53,6 +54,22 @@ const EXAMPLE: &[(&str, &str)] = &[
          [[expect]]\nquery = \"www.example.com A\"\nclient = \"192.0.2.9\"\naction = \"refused\"\n",
     ),
 ];
+
+#[test]
+fn more_names_than_a_table_holds_are_a_fault_as_weir_check_shows_it() {
+    let names: String = (0..100).map(|n| format!("name-{n}.example\n")).collect();
+    let files = [&EXAMPLE[..EXAMPLE.len() - 1], &[("lists/noise.txt", &*names)]].concat();
+    // 100 names of 14 to 16 bytes in wire form, with their heads and values.
+    assert!(Table::with_at_most(3_000, || load(&files)).is_ok());
+    let report = Table::with_at_most(1_000, || load(&files)).unwrap_err();
+    assert_eq!(
+        report.human("policies", false),
+        "error[E-TOO-MANY]: names take more than 4 GiB in all\n--> policies/filters:1:1\n = help: take out lists\n\n1 error, \
+         0 warnings\n"
+    );
+    let zh = report.in_language(Lang::Zh);
+    assert_eq!((zh.faults.len(), zh.faults[0].message.as_str()), (1, "全部域名占用超过 4 GiB"));
+}
 
 #[test]
 fn a_whole_directory_becomes_a_policy() {

@@ -1,7 +1,7 @@
 //! Lists of addresses as they are found in the world: one address or network on each line, dnsmasq's `bogus-nxdomain=` and
 //! `ignore-address=` lines, hosts files' comments. Read in one pass over bytes that may be anything.
 
-use super::Unreadable;
+use super::{Unreadable, refuse_what_turned_binary};
 use crate::language::text;
 use crate::policy::document::contents::Source;
 use crate::policy::document::{At, Code, Faults, Place};
@@ -44,10 +44,11 @@ pub fn parse(bytes: &[u8]) -> ParsedAddresses {
 /// Reads a file, wherever it is.
 ///
 /// # Errors
-/// [`Unreadable`] when it cannot be read from the disk.
+/// [`Unreadable`] when it turns out to be no text, or cannot be read from the disk.
 pub fn parse_source(file: Source<'_>) -> Result<ParsedAddresses, Unreadable> {
     let (mut parsed, mut pieces, mut line) = (ParsedAddresses::default(), file.pieces(), 1);
     while let Some(piece) = pieces.next()? {
+        refuse_what_turned_binary(piece, line - 1)?;
         line = parsed.read(piece, line);
     }
     Ok(parsed)
@@ -129,6 +130,12 @@ mod tests {
         let networks: Vec<_> = parsed.networks.iter().map(ToString::to_string).collect();
         assert_eq!(networks, ["60.191.124.236/32", "198.51.100.0/24", "2001:db8::1/128", "10.0.0.0/8"]);
         assert_eq!((parsed.lines, parsed.bad, parsed.first_bad), (5, 1, 7));
+    }
+
+    #[test]
+    fn addresses_behind_which_zeros_lie_are_refused() {
+        let text = [&b"192.0.2.1\n192.0.2.2\n"[..], &[0; 4096]].concat();
+        assert_eq!(parse_source(Source::Memory(&text)).unwrap_err(), Unreadable::Broken(3));
     }
 
     proptest::proptest! {

@@ -71,6 +71,8 @@ pub enum Unreadable {
     Binary,
     /// UTF-16 text.
     Utf16,
+    /// It begins as text, and this line of it holds a zero byte.
+    Broken(usize),
     /// It was written into while it was read.
     Changed,
     /// What the system said.
@@ -90,7 +92,9 @@ impl Unreadable {
     /// What to do about it.
     pub fn hint(self) -> Text {
         match self {
-            Self::WebPage => text!("fetch the list again and look at it; the last good one can stay meanwhile"),
+            Self::WebPage | Self::Broken(_) => {
+                text!("fetch the list again and look at it; the last good one can stay meanwhile")
+            }
             Self::Binary => text!("unpack it first"),
             Self::Utf16 => text!("convert it to UTF-8"),
             Self::Changed => {
@@ -108,6 +112,7 @@ impl Unreadable {
             Self::WebPage => text!("the file is a web page, not a list"),
             Self::Binary => text!("the file is compressed or binary, not a list"),
             Self::Utf16 => text!("the file is UTF-16 text; lists are UTF-8"),
+            Self::Broken(line) => text!("line {line} holds a zero byte: what follows is binary or was lost", line),
             Self::Changed => text!("the file changed while it was read"),
             Self::Disk(kind) => Text::of_io(&kind.into()),
         }
@@ -140,6 +145,17 @@ pub(in crate::policy::filter) fn refuse_what_is_no_list(bytes: &[u8]) -> Result<
         .iter()
         .any(|tag| page.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag)));
     if is_page { Err(Unreadable::WebPage) } else { Ok(()) }
+}
+
+/// Refuses a piece of a list, `lines` lines having come before it, that holds a zero byte: something binary was written
+/// behind the list, or the system went down before all of it was on the disk, where zeros then are. Read as lines, any amount
+/// of that could be a single bad one. Text that is no list, such as a page behind one, is bad lines with their numbers.
+pub(in crate::policy::filter) fn refuse_what_turned_binary(piece: &[u8], lines: usize) -> Result<(), Unreadable> {
+    if !piece.contains(&0) {
+        return Ok(());
+    }
+    let at = piece.iter().position(|byte| *byte == 0).unwrap_or(piece.len());
+    Err(Unreadable::Broken(lines + 1 + piece[..at].iter().filter(|byte| **byte == b'\n').count()))
 }
 
 /// Looks at the beginning of a list: the format that most of the first lines have, or the one `given`; plain domains when

@@ -103,10 +103,11 @@ impl<'b> Reader<'b> {
     /// Reads all of a list, each piece of it gone before the next is read.
     ///
     /// # Errors
-    /// [`Unreadable`] when it cannot be read from the disk.
+    /// [`Unreadable`] when it turns out to be no text, or cannot be read from the disk.
     pub(super) fn read(mut self, list: Source<'_>) -> Result<Self, Unreadable> {
         let mut pieces = list.pieces();
         while let Some(piece) = pieces.next()? {
+            detect::refuse_what_turned_binary(piece, self.line)?;
             let mut reader = self.at(piece);
             reader.read_piece();
             self = reader.at(&[]);

@@ -26,8 +26,8 @@ mod v2fly;
 mod wire;
 mod write;
 
-pub(super) use detect::refuse_what_is_no_list;
 pub use detect::{Format, Unreadable};
+pub(super) use detect::{refuse_what_is_no_list, refuse_what_turned_binary};
 pub(super) use kept::{Kept, parse_beside};
 pub(super) use names::Meanings;
 pub use names::NameList;
@@ -38,8 +38,8 @@ pub use report::report;
 pub(super) use report::{report_budget, report_problems};
 pub use rpz::to_rpz;
 pub use types::Types;
-pub(super) use write::quoted;
 pub use write::{Unwritable, to_domains, to_toml};
+pub(super) use write::{Written, quoted};
 
 use super::rpz::RpzZone;
 use super::sets::{BELOW, SELF};

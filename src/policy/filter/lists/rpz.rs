@@ -6,9 +6,11 @@
 use super::line::{Reader, Saying};
 use super::problem::Problem;
 use super::resolve::Says;
+use super::write::Written;
 use super::{BELOW, NameList, SELF, Unwritable};
 use crate::policy::filter::rpz::{self, Flaw, Kind, Policy, RpzZone, Trigger};
 use crate::policy::filter::sets::FREED;
+use std::fmt;
 
 /// A name that may still be joined by the next record: zones have `x` and `*.x` side by side.
 struct Open<'z> {
@@ -64,23 +66,27 @@ impl Reader<'_> {
     }
 }
 
-/// Names as a zone that blocks them.
+/// Names as a zone that blocks them; made while it is written.
 ///
 /// # Errors
-/// [`Unwritable::Types`] for names that are for some record types only.
-pub fn to_rpz(names: &NameList) -> Result<String, Unwritable> {
-    let mut text = String::with_capacity(names.bytes() * 3 + 200);
-    text.push_str("$TTL 300\n@ SOA localhost. root.localhost. 1 3600 600 86400 60\n@ NS localhost.\n");
+/// [`Unwritable::Types`] for names that are for some record types only: known before anything is written.
+pub fn to_rpz(names: &NameList) -> Result<impl fmt::Display, Unwritable> {
+    if names.entries().any(|entry| entry.types.is_some()) {
+        return Err(Unwritable::Types);
+    }
+    Ok(Written(|to: &mut fmt::Formatter<'_>| write_zone(names, to)))
+}
+
+fn write_zone(names: &NameList, to: &mut impl fmt::Write) -> fmt::Result {
+    to.write_str("$TTL 300\n@ SOA localhost. root.localhost. 1 3600 600 86400 60\n@ NS localhost.\n")?;
     let frees = names.entries().any(|entry| entry.reach & FREED != 0);
     if frees {
-        text.push_str(
+        to.write_str(
             "; Exceptions of the list freed names from it alone; rpz-passthru lets them pass all later zones too.\n",
-        );
+        )?;
     }
+    let mut owner = String::new();
     for entry in names.entries() {
-        if entry.types.is_some() {
-            return Err(Unwritable::Types);
-        }
         let frees = entry.reach & FREED != 0;
         let reach = if frees { entry.reach >> 2 } else { entry.reach & (SELF | BELOW) };
         let action = if frees { " CNAME rpz-passthru.\n" } else { " CNAME .\n" };
@@ -89,9 +95,11 @@ pub fn to_rpz(names: &NameList) -> Result<String, Unwritable> {
             if part == SELF && entry.wire.len() == 1 {
                 continue;
             }
-            rpz::write_trigger_name(part, entry.wire, &mut text);
-            text.push_str(action);
+            owner.clear();
+            rpz::write_trigger_name(part, entry.wire, &mut owner);
+            to.write_str(&owner)?;
+            to.write_str(action)?;
         }
     }
-    Ok(text)
+    Ok(())
 }

@@ -237,6 +237,38 @@ fn what_is_no_list_is_refused() {
     }
 }
 
+/// Behind more than one piece of good lines: a file that a crash left half written, and two downloads in one file.
+#[test]
+fn a_list_that_turns_binary_is_refused_and_one_that_turns_into_a_page_has_bad_lines() {
+    for line in ["name{n}.example\n", "z{n}.example CNAME .\n"] {
+        let good: String = (0..50_000).map(|n| line.replace("{n}", &n.to_string())).collect();
+        let read = |behind: &[u8]| {
+            let text = [good.as_bytes(), behind].concat();
+            let path = std::env::temp_dir().join(format!("weir-list-turns-{}", std::process::id()));
+            std::fs::write(&path, &text).unwrap();
+            let contents = Contents::on_disk(std::fs::File::open(&path).unwrap(), 1 << 30).unwrap().unwrap();
+            std::fs::remove_file(&path).unwrap();
+            let [there, here] = [contents.source(), Source::Memory(&text)]
+                .map(|source| parse_source(source, Reading::default(), &mut |_| None));
+            assert_eq!(there, here);
+            here
+        };
+        for (behind, at) in [
+            (&[0; 1 << 20][..], 50_001),
+            (b"last.example CNAME .\n\0\n\0", 50_002),
+            (b"# two downloads\n\x1f\x8b\x08\x00\n", 50_002),
+        ] {
+            assert_eq!(read(behind).err(), Some(Unreadable::Broken(at)), "{line:?}");
+        }
+        let page = b"<!DOCTYPE html>\n<html><body>\n<h1>504 Gateway Time-out</h1>\n</body></html>\n";
+        let parsed = read(page).unwrap();
+        assert_eq!((parsed.names.len(), parsed.problems.count()), (50_000, 4), "{line:?}: {parsed:?}");
+        assert!(!parsed.is_over_budget() && parsed.problems.groups()[0].line == 50_001, "{:?}", parsed.problems);
+        let pages = [&page[..]; 200].concat();
+        assert!(read(&pages).unwrap().is_over_budget(), "{line:?}");
+    }
+}
+
 #[test]
 fn a_list_may_have_a_hundred_bad_lines_or_one_in_a_hundred() {
     let list = |good: usize, bad: usize| {

@@ -64,12 +64,20 @@ fn spelled(reach: u8, wire: &[u8]) -> String {
     if text.len() > 1 { text.trim_end_matches('.').to_owned() } else { text }
 }
 
-/// One name on each line: `x`, `=x` or `*.x`.
+/// A text that is made while it is written: what may be large is never in memory as a whole.
+pub(in crate::policy::filter) struct Written<F>(pub(in crate::policy::filter) F);
+
+impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Written<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0(f)
+    }
+}
+
+/// One name on each line: `x`, `=x` or `*.x`; made while it is written.
 ///
 /// # Errors
-/// [`Unwritable`]
-pub fn to_domains(names: &NameList) -> Result<String, Unwritable> {
-    let mut text = String::with_capacity(names.bytes());
+/// [`Unwritable`]: known before anything is written.
+pub fn to_domains(names: &NameList) -> Result<impl fmt::Display, Unwritable> {
     for entry in names.entries() {
         if entry.reach & FREED != 0 {
             return Err(Unwritable::Exceptions);
@@ -77,10 +85,10 @@ pub fn to_domains(names: &NameList) -> Result<String, Unwritable> {
         if entry.types.is_some() {
             return Err(Unwritable::Types);
         }
-        text.push_str(&spelled(entry.reach, entry.wire));
-        text.push('\n');
     }
-    Ok(text)
+    Ok(Written(|to: &mut fmt::Formatter<'_>| {
+        names.entries().try_for_each(|entry| writeln!(to, "{}", spelled(entry.reach, entry.wire)))
+    }))
 }
 
 /// A filter zone with a rule for the names, and a rule that allows what the list excepts: among rules of one zone the

@@ -90,6 +90,7 @@ impl Reader {
             if begin == Between::default() {
                 lists::refuse_what_is_no_list(piece.strip_prefix(lists::BYTE_ORDER_MARK).unwrap_or(piece))?;
             }
+            lists::refuse_what_turned_binary(piece, begin.lines)?;
             let mut entries = Entries::new(piece, begin, is_last);
             self.read_piece(&mut entries);
             begin = entries.end();

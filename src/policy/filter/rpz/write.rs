@@ -6,28 +6,41 @@ use super::store::{Policy, Record};
 use super::trigger::{Trigger, encode};
 use super::{RpzZone, rdata};
 use crate::policy::document::words::TypeName;
+use crate::policy::filter::lists::Written;
 use crate::policy::filter::sets::BELOW;
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 impl RpzZone {
     /// The zone as text.
     pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(self.store.bytes() + self.store.len() * 8);
-        let ttl = self.most_frequent_ttl();
-        text.push_str("$ORIGIN ");
-        write_absolute(self.apex.as_wire(), &mut text);
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "\n$TTL {ttl}");
-        for record in self.records() {
-            write_owner(&record.trigger, &mut text);
-            if record.ttl != ttl {
-                let _ = write!(text, " {}", record.ttl);
-            }
-            self.write_data(&record, &mut text);
-            text.push('\n');
-        }
+        let _ = self.write_text(&mut text);
         text
+    }
+
+    /// The zone as text that is made while it is written.
+    pub fn text(&self) -> impl fmt::Display {
+        Written(|to: &mut fmt::Formatter<'_>| self.write_text(to))
+    }
+
+    fn write_text(&self, to: &mut impl fmt::Write) -> fmt::Result {
+        let ttl = self.most_frequent_ttl();
+        let mut line = String::from("$ORIGIN ");
+        write_absolute(self.apex.as_wire(), &mut line);
+        writeln!(to, "{line}\n$TTL {ttl}")?;
+        for record in self.records() {
+            line.clear();
+            write_owner(&record.trigger, &mut line);
+            if record.ttl != ttl {
+                write!(line, " {}", record.ttl)?;
+            }
+            self.write_data(&record, &mut line);
+            line.push('\n');
+            to.write_str(&line)?;
+        }
+        Ok(())
     }
 
     fn write_data(&self, record: &Record<'_>, text: &mut String) {

@@ -20,6 +20,9 @@ const LISTS_MAX: usize = 1 << 24;
 /// The most bytes of a value.
 const WIDTH_MAX: usize = 4;
 
+/// The most bytes of all blocks: where each begins and ends is told in 32 bits.
+const END_MAX: u32 = u32::MAX;
+
 impl Table {
     /// Makes a table of all names of all lists; lists that nobody else holds are freed on the way. `merge` is given what a
     /// name has so far, the number of the list and the name's marks, and returns what it has from now on; the names of one
@@ -79,7 +82,7 @@ impl Table {
             names: 0,
             depths: parts.depths,
         };
-        let mut writer = Writer { table, merge, used: 0, heads: Vec::new(), names: Vec::new() };
+        let mut writer = Writer { table, merge, end_max: end_max(), used: 0, heads: Vec::new(), names: Vec::new() };
         writer.write(parts)?;
         Ok((writer.table, writer.used))
     }
@@ -238,10 +241,20 @@ fn put(arena: &mut [u8], at: usize, heads: &[u8], names: &[u8]) -> usize {
     name + names.len()
 }
 
+#[cfg(not(test))]
+fn end_max() -> u32 {
+    END_MAX
+}
+
+#[cfg(test)]
+use tests::end_max;
+
 /// A table being written, block by block.
 struct Writer<M> {
     table: Table,
     merge: M,
+    /// The most bytes that may be written.
+    end_max: u32,
     /// Bytes of the arena that are written.
     used: usize,
     /// Of the block being written: heads, and values with names.
@@ -279,9 +292,14 @@ impl<M: FnMut(Option<u32>, usize, u8) -> u32> Writer<M> {
                 begin = end;
             }
         }
-        u32::try_from(self.used).map_err(|_| TooManyNames)?;
+        self.end()?;
         self.table.end_at(self.used);
         Ok(())
+    }
+
+    /// Where what is written ends and the next block begins.
+    fn end(&self) -> Result<u32, TooManyNames> {
+        u32::try_from(self.used).ok().filter(|end| *end <= self.end_max).ok_or(TooManyNames)
     }
 
     /// Enters a name into the block that is being written.
@@ -307,7 +325,7 @@ impl<M: FnMut(Option<u32>, usize, u8) -> u32> Writer<M> {
             self.widen(block, width)?;
         }
         let width = self.table.width;
-        let start = u32::try_from(self.used).map_err(|_| TooManyNames)?;
+        let start = self.end()?;
         self.heads.clear();
         self.names.clear();
         for entry in entries {
@@ -337,7 +355,7 @@ impl<M: FnMut(Option<u32>, usize, u8) -> u32> Writer<M> {
                 self.names.extend_from_slice(wire);
             }
             let marks = self.table.block(block).marks;
-            let start = u32::try_from(self.used).map_err(|_| TooManyNames)?;
+            let start = self.end()?;
             self.table.blocks[block] = Block { start, marks }.word();
             self.used = put(&mut wider, self.used, &self.heads, &self.names);
         }
@@ -372,4 +390,58 @@ fn sort(part: &[u8], list_width: usize, order: &mut Vec<u32>) -> [u32; spread::B
         at = after;
     }
     next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::name::Name;
+    use std::cell::Cell;
+
+    thread_local! {
+        static LOWERED: Cell<u32> = const { Cell::new(END_MAX) };
+    }
+
+    pub(super) fn end_max() -> u32 {
+        LOWERED.get()
+    }
+
+    impl Table {
+        /// What `make` makes where no table may have more bytes than these: 4 GiB of names are too many for a test.
+        pub(in crate::policy) fn with_at_most<T>(bytes: u32, make: impl FnOnce() -> T) -> T {
+            LOWERED.set(bytes);
+            let made = make();
+            LOWERED.set(END_MAX);
+            made
+        }
+    }
+
+    /// Wherever the limit is passed, in the middle of the names or in making room for wider values, and not a byte before.
+    #[test]
+    fn names_that_pass_the_limit_are_refused_and_those_up_to_it_are_not() {
+        let mut list = NameList::default();
+        (0..300).for_each(|n| list.push(0, Name::from_text(&format!("name-{n}.example")).unwrap().as_wire()));
+        let list = Arc::new(list);
+        // One value for all, or from the 256th name on values of two bytes, for which all names are written anew.
+        for (values, width) in [(1, 1), (300, 2)] {
+            let build = |bytes_max| {
+                let mut value = 0;
+                let merge = |_: Option<u32>, _: usize, _: u8| {
+                    value = (value + 1).min(values);
+                    value
+                };
+                Table::with_at_most(bytes_max, || Table::unfolded(vec![list.clone()], 7, 1, merge))
+            };
+            let (table, used) = build(END_MAX).unwrap();
+            assert_eq!((table.len(), table.width), (300, width));
+            let used = u32::try_from(used).unwrap();
+            for bytes in (0..used + 3).step_by(7).chain([used - 1, used, used + 1]) {
+                assert_eq!(
+                    build(bytes).map(|_| ()),
+                    if bytes < used { Err(TooManyNames) } else { Ok(()) },
+                    "{bytes} of {used}"
+                );
+            }
+        }
+    }
 }

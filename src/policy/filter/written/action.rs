@@ -223,7 +223,7 @@ fn read_records(t: &Table<'_>) -> Option<LocalData> {
             Ok(record) => records.push(record),
             Err(error) => {
                 let message =
-                    text!("{text:?} is not a record: {error}", text = text.value, error = Text::foreign(&error));
+                    text!("{text:?} is not a record: {error}", text = text.value, error = Text::of_library(&error));
                 let hint = text!(
                     "type and data as in a master file: \"A 10.0.0.1\", \"TXT \\\"text\\\"\", \"MX 10 mail.example.\""
                 );
