@@ -9,7 +9,7 @@ use super::{Asker, Case, Desk, LinkPort, Path, View};
 use crate::cache::FailureKind;
 use crate::clock::Moment;
 use crate::dns::edns::{ExtendedError, option, options};
-use crate::dns::letters::{self, Flips};
+use crate::dns::letters::Flips;
 use crate::dns::query::{Malformed, Query, Records};
 use crate::dns::reply::{self, Body};
 use crate::dns::{HEADER_LEN, put_u16, rcode};
@@ -118,10 +118,10 @@ impl Desk {
         let route = Route { link, port, tcp };
         let id = random as u16;
         let id = if self.flights.is_taken(route, id) { self.free_id(route)? } else { id };
-        let mut flips = [0; 4];
-        if !tcp && !opaque && upstream.state.randomise_case(random >> 32) {
-            let words = query.name.as_wire().len().div_ceil(64);
-            flips.iter_mut().take(words).for_each(|word| *word = self.rng.random());
+        let is_mixed = !tcp && !opaque && upstream.state.randomise_case(random >> 32);
+        let mut flips = Flips::NONE;
+        if is_mixed {
+            flips = Flips::draw(query.name.as_wire().len(), || self.rng.random());
         }
         let pool = view.running.routing.pool_for(&query.name).0;
         let patience = pool.settings.timeout / (pool.settings.retries + 1);
@@ -133,7 +133,7 @@ impl Desk {
             room[..query.packet.len()].copy_from_slice(query.packet);
             query.packet.len()
         } else {
-            write_ask(query, view.running.policy.cookies.mode, &flips, room)
+            write_ask(query, view.running.policy.cookies.mode, &mut flips, room)
         };
         put_u16(room, 0, id);
         self.flights.add_attempt(flight, Attempt { id, flips, sent: view.now.at, ..Attempt::on(route) }, timer)?;
@@ -359,7 +359,7 @@ impl Desk {
 
 /// Writes the message for an upstream: the header with what the client may decide, the question in the letter case of
 /// `flips`, an OPT of our own when the client sent one. Its id is 0.
-fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &Flips, out: &mut [u8]) -> usize {
+fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &mut Flips, out: &mut [u8]) -> usize {
     let end = query.question_end;
     out[..HEADER_LEN].fill(0);
     out[2] = u8::from(query.rd);
@@ -368,7 +368,7 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &Flips, out: &mut [u
     out[3] = 1 << 5 | u8::from(query.cd) << 4;
     out[5] = 1;
     out[HEADER_LEN..end].copy_from_slice(query.question());
-    letters::flip(&mut out[HEADER_LEN..end - 4], flips);
+    flips.flip(&mut out[HEADER_LEN..end - 4]);
     let Some(edns) = &query.edns else { return end };
     if !edns.has_options() {
         return reply::append_opt(out, end, 0, edns.dnssec_ok, &[], None).unwrap_or(end);

@@ -8,7 +8,6 @@ use super::reply::{Draft, OPT_MAX};
 use super::{Asker, Case, Desk, View};
 use crate::cache::{self, Answer, FailureKind, Lifetime, Vetted};
 use crate::dns::edns::{Edns, option, options};
-use crate::dns::letters;
 use crate::dns::query::Query;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
@@ -122,14 +121,14 @@ impl Desk {
             return false;
         }
         let name_len = answered.len() - 4;
-        let same_case = letters::is_flipped(&asked[..name_len], &attempt.flips, &answered[..name_len]);
+        let same_case = attempt.flips.made(&asked[..name_len], &answered[..name_len]);
         let same = asked[name_len..] == answered[name_len..]
             && (same_case || asked[..name_len].eq_ignore_ascii_case(&answered[..name_len]));
         if !same {
             return false;
         }
         // Where no letters were changed, over TCP always, none have to come back.
-        if attempt.flips == [0; 4] {
+        if attempt.flips.is_none() {
             return true;
         }
         let Some(state) = self.links.state(attempt.route.link) else { return same_case };

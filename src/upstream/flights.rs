@@ -8,6 +8,7 @@ use super::wheel::Wheel;
 use super::{LINKS_MAX, LinkId};
 use crate::cache::FailureKind;
 use crate::clock::Moment;
+use crate::dns::letters::Flips;
 use crate::dns::query::Records;
 use crate::policy::server::RETRIES_MAX;
 
@@ -52,8 +53,8 @@ pub struct Attempt {
     pub route: Route,
     /// Message id.
     pub id: u16,
-    /// Letters of the question whose case was flipped, by offset in the question's name (draft-vixie-dnsext-dns0x20).
-    pub flips: [u64; 4],
+    /// Letters of the question whose case was flipped (draft-vixie-dnsext-dns0x20).
+    pub flips: Flips,
     /// When.
     pub sent: Moment,
     /// The path was lost, or the server has failed the question: nothing more comes back on it.
@@ -78,7 +79,7 @@ pub enum Doubt {
 impl Attempt {
     /// An attempt on `route`, with nothing else filled in.
     pub const fn on(route: Route) -> Self {
-        Self { route, id: 0, flips: [0; 4], sent: Moment::ZERO, lost: false, doubt: Doubt::None }
+        Self { route, id: 0, flips: Flips::NONE, sent: Moment::ZERO, lost: false, doubt: Doubt::None }
     }
 }
 
