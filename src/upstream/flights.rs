@@ -213,7 +213,7 @@ impl<A: Copy> Flights<A> {
             + LARGE_PACKETS * LARGE_MAX
     }
 
-    /// Puts a query in flight; its timer is set to the deadline.
+    /// Puts a query in flight. Its timer is for the caller to set, with its first attempt or without one.
     ///
     /// # Errors
     /// [`Full`].
@@ -256,7 +256,6 @@ impl<A: Copy> Flights<A> {
         room[..packet.len()].copy_from_slice(packet);
         room[packet.len()..].copy_from_slice(note);
         self.open += 1;
-        self.wheel.set(id, deadline);
         Ok(id)
     }
 
