@@ -98,6 +98,8 @@ pub struct Flight<A> {
     pub opaque: bool,
     /// The keyed hash of the zone that it holds a place for; 0: none.
     pub zone: u64,
+    /// Where the account of that zone lay.
+    pub place: u32,
     /// The keyed hash of the name asked for, where the storm guard looks; 0: it does not.
     pub name: u64,
     /// How many: one for each attempt that was made while it held fewer than it may.
@@ -173,6 +175,7 @@ impl<A: Copy> Flights<A> {
             policy: 0,
             opaque: false,
             zone: 0,
+            place: 0,
             name: 0,
             places: 0,
             trial: false,
