@@ -1,5 +1,5 @@
-//! Random letter case in questions (draft-vixie-dnsext-dns0x20): what a response must bring back to be believed. Done for
-//! every message to and from an upstream, so eight bytes at a time.
+//! The case of letters: lower for names that are compared (RFC 4343), random in questions (draft-vixie-dnsext-dns0x20), where
+//! it is what a response must bring back to be believed. Done for every message, so eight bytes at a time.
 
 use super::name::NAME_MAX;
 
@@ -17,6 +17,10 @@ const DRAWN: u64 = 1 << 63;
 
 /// Of the last word.
 const LAST: usize = NAME_MAX / WORD;
+
+/// What lifts a byte to 128 from `A` (0x41) on, and from behind `Z` (0x5a) on.
+const FROM_CAPITAL_A: u64 = (0x80 - 0x41) * EACH;
+const PAST_CAPITAL_Z: u64 = (0x80 - 0x5b) * EACH;
 
 const EACH: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -108,6 +112,31 @@ impl Flips {
     }
 }
 
+/// Copies bytes of ASCII with capital letters lowered; both are equally long.
+#[inline]
+pub fn copy_lowered(from: &[u8], to: &mut [u8]) {
+    debug_assert_eq!(from.len(), to.len());
+    let (whole, rest) = from.as_chunks::<8>();
+    for (from, to) in whole.iter().zip(to.as_chunks_mut::<8>().0) {
+        *to = lowered(*from);
+    }
+    if rest.is_empty() {
+        return;
+    }
+    match (from.last_chunk::<8>(), to.last_chunk_mut::<8>()) {
+        // What has been done already is done again, to the same effect.
+        (Some(from), Some(to)) => *to = lowered(*from),
+        _ => from.iter().zip(to).for_each(|(from, to)| *to = from.to_ascii_lowercase()),
+    }
+}
+
+fn lowered(eight: [u8; 8]) -> [u8; 8] {
+    let eight = u64::from_le_bytes(eight);
+    let ascii = eight & !HIGH;
+    let capital = (ascii + FROM_CAPITAL_A) & !(ascii + PAST_CAPITAL_Z) & !eight & HIGH;
+    (eight | capital >> 2).to_le_bytes()
+}
+
 /// The lowest bit of each byte that is a letter: its lower-case spelling is from `a` to `z`.
 fn letters(eight: u64) -> u64 {
     // Bytes of 128 and more are none; without their top bits no sum runs over into the next byte.
@@ -149,6 +178,15 @@ mod tests {
             prop_assert!(!flips.made(&name, &[&flipped[..], b"a"].concat()));
             flips.flip(&mut flipped);
             prop_assert_eq!(flipped, name, "and back");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lowering_is_what_it_is_byte_by_byte(bytes in prop::collection::vec(any::<u8>(), 0..=NAME_MAX)) {
+            let mut lowered = vec![0; bytes.len()];
+            copy_lowered(&bytes, &mut lowered);
+            prop_assert_eq!(lowered, bytes.to_ascii_lowercase());
         }
     }
 

@@ -35,12 +35,13 @@ pub struct Query<'p> {
     pub signed: bool,
 }
 
-/// What a scan found behind the question.
+/// Where a scan found the question's end, and what behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Records {
     /// The OPT record, when there is one.
     pub edns: Option<Edns>,
     signed: bool,
+    question_end: u16,
 }
 
 impl Records {
@@ -77,13 +78,14 @@ impl<'p> Query<'p> {
     /// EDNS version 0, else BADVERS.
     pub fn scan(packet: &'p [u8]) -> Result<Self, Malformed> {
         let mut query = Self::unread(packet);
-        query.read(None)?;
+        query.read_whole()?;
         Ok(query)
     }
 
-    /// What stands behind the question, for when it is read again.
+    /// What is known of the packet when it is read again.
     pub fn records(&self) -> Records {
-        Records { edns: self.edns.clone(), signed: self.signed }
+        // The header and the longest name are far below 65 536.
+        Records { edns: self.edns.clone(), signed: self.signed, question_end: self.question_end as u16 }
     }
 
     /// A packet that is still to be [read](Self::read), where the caller wants it: it is large to move.
@@ -105,12 +107,40 @@ impl<'p> Query<'p> {
         }
     }
 
-    /// Reads the packet; one that has been read before by its header and question alone, when it is `known` what was found
-    /// behind them.
+    /// Reads the packet; one that has been read before without looking for what is `known` of it.
     ///
     /// # Errors
     /// As [`Self::scan`].
     pub(crate) fn read(&mut self, known: Option<&Records>) -> Result<(), Malformed> {
+        match known.filter(|records| records.fit(self.packet)).and_then(|records| self.read_again(records)) {
+            Some(()) => Ok(()),
+            None => self.read_whole(),
+        }
+    }
+
+    /// Reads a packet that has been read before: its labels, counts and records were found to be sound.
+    fn read_again(&mut self, records: &Records) -> Option<()> {
+        let (header, rest) = self.packet.split_first_chunk::<HEADER_LEN>()?;
+        let question = rest.get(..usize::from(records.question_end).checked_sub(HEADER_LEN)?)?;
+        let (name, &[type_high, type_low, class_high, class_low]) = question.split_last_chunk::<4>()?;
+        self.name.become_known(name)?;
+        self.note_header(u16::from_be_bytes([header[0], header[1]]), u16::from_be_bytes([header[2], header[3]]));
+        self.qtype = u16::from_be_bytes([type_high, type_low]);
+        self.qclass = u16::from_be_bytes([class_high, class_low]);
+        self.question_end = records.question_end.into();
+        (self.edns, self.signed) = (records.edns.clone(), records.signed);
+        Some(())
+    }
+
+    #[inline]
+    fn note_header(&mut self, id: u16, flags: u16) {
+        (self.id, self.opcode) = (id, header::opcode(flags));
+        self.rd = flags & header::RD != 0;
+        self.ad = flags & header::AD != 0;
+        self.cd = flags & header::CD != 0;
+    }
+
+    fn read_whole(&mut self) -> Result<(), Malformed> {
         let packet = self.packet;
         let header = Header::read(packet)?;
         if header.questions != 1 {
@@ -126,16 +156,9 @@ impl<'p> Query<'p> {
         if !header.is_implemented() {
             return Err(answer(rcode::NOTIMP, false));
         }
-        (self.id, self.opcode, self.question_end) = (header.id, header.opcode, question_end);
-        self.rd = header.flags & header::RD != 0;
-        self.ad = header.flags & header::AD != 0;
-        self.cd = header.flags & header::CD != 0;
-        (self.qtype, self.qclass) = (qtype, qclass);
+        self.note_header(header.id, header.flags);
+        (self.qtype, self.qclass, self.question_end) = (qtype, qclass, question_end);
         if !header.has_records() && question_end == packet.len() {
-            return Ok(());
-        }
-        if let Some(records) = known.filter(|records| records.fit(packet)) {
-            (self.edns, self.signed) = (records.edns.clone(), records.signed);
             return Ok(());
         }
         match self.read_records(&header) {

@@ -66,7 +66,13 @@ impl<'m> Walker<'m> {
     /// A walk that begins at `at`, an offset behind the header.
     pub(super) fn new(message: &'m [u8], at: usize) -> Self {
         debug_assert!(at >= HEADER_LEN);
-        Self { message, at, detours_left: detours_max(message), labels_of_first: 0 }
+        Self::behind(message, at, 0)
+    }
+
+    /// As [`Self::new`], behind a question whose name has so many labels, the root's among them; 0: not counted.
+    #[inline]
+    pub(super) fn behind(message: &'m [u8], at: usize, labels_of_first: usize) -> Self {
+        Self { message, at, detours_left: detours_max(message), labels_of_first }
     }
 
     /// Checks the name at `at` and returns the offset behind it.

@@ -147,8 +147,8 @@ impl<'m> Response<'m> {
         if message.len() > MESSAGE_MAX {
             return Err(MalformedResponse::TrailingBytes);
         }
-        self.read_question(questions)?;
-        let mut walker = Walker::new(message, self.question_end);
+        let labels = self.read_question(questions)?;
+        let mut walker = Walker::behind(message, self.question_end, labels);
         self.read_answers(&mut walker)?;
         for _ in 0..self.authorities {
             let record = self.body_record(&mut walker)?;
@@ -169,17 +169,19 @@ impl<'m> Response<'m> {
         Ok(())
     }
 
-    /// Finds the end of the question, with whose name the chain of CNAMEs begins.
-    fn read_question(&mut self, questions: u16) -> Result<(), MalformedResponse> {
+    /// Finds the end of the question, with whose name the chain of CNAMEs begins; the labels of that name, 0 without one.
+    #[inline]
+    fn read_question(&mut self, questions: u16) -> Result<usize, MalformedResponse> {
         if questions == 0 {
-            return Ok(());
+            return Ok(0);
         }
-        let end = name::end_of_uncompressed(self.message, HEADER_LEN).map_err(|_| MalformedResponse::BadQuestion)?;
+        let name = name::end_of_uncompressed(self.message, HEADER_LEN);
+        let (end, labels) = name.map_err(|_| MalformedResponse::BadQuestion)?;
         if questions != 1 || end + 4 > self.message.len() {
             return Err(MalformedResponse::BadQuestion);
         }
         self.question_end = end + 4;
-        Ok(())
+        Ok(labels)
     }
 
     /// A server that could not read the question does not repeat it, and one that was sent an UPDATE need not (RFC 2136
