@@ -148,7 +148,8 @@ impl Desk {
         self.turn = self.turn.wrapping_add(u64::from(tried.is_empty()));
         let routing = &view.running.routing;
         let (pool, _) = routing.pool_for(&query.name);
-        let (random, turn) = (self.rng.random(), self.turn);
+        let random = if pool.draws_lots() { self.rng.random() } else { 0 };
+        let turn = self.turn;
         routing.choose(pool, &Choice { at: view.now.at, name: &query.name, tried, tcp, random, turn })
     }
 
