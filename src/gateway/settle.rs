@@ -258,7 +258,11 @@ impl Desk {
             put_u16(room, 10, response.additionals - 1);
         }
         put_u16(room, 0, 0);
-        room[HEADER_LEN..response.question_end - 4].make_ascii_lowercase();
+        // As the cache keeps it; it differs from what came in the case of letters alone.
+        let name = case.query.name.as_wire();
+        if let Some(question) = room.get_mut(HEADER_LEN..HEADER_LEN + name.len()) {
+            question.copy_from_slice(name);
+        }
         let mut kept;
         let (options, cacheable_options) = match &response.edns {
             Some(edns) if edns.has_options() => {
