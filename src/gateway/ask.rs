@@ -15,7 +15,7 @@ use crate::dns::reply::{self, Body};
 use crate::dns::{HEADER_LEN, put_u16, rcode};
 use crate::ledger::UpstreamEvent;
 use crate::policy::cookies::CookieMode;
-use crate::upstream::flights::{ATTEMPTS_MAX, Attempt, Doubt, FlightId, Full, Route};
+use crate::upstream::flights::{ATTEMPTS_MAX, Attempt, AttemptNumber, Doubt, FlightId, Full, Route};
 use crate::upstream::select::{Choice, Chosen};
 use crate::verdict::{Outcome, Reason};
 use rand::RngExt;
@@ -158,8 +158,7 @@ impl Desk {
     pub(super) fn ask_another(
         &mut self,
         view: &View<'_>,
-        id: FlightId,
-        attempt: &Attempt,
+        (id, attempt): (FlightId, AttemptNumber),
         query: &Query<'_>,
         out: &mut Outbox,
     ) -> bool {
@@ -170,7 +169,8 @@ impl Desk {
         }
         // A higher tier is for when no lower one is healthy, and one that answers is.
         let upstreams = &view.running.routing.upstreams;
-        let failed = upstreams.iter().find(|upstream| upstream.link == attempt.route.link);
+        let link = self.flights.attempt(id, attempt).route.link;
+        let failed = upstreams.iter().find(|upstream| upstream.link == link);
         let tier = failed.map_or(0, |upstream| upstream.settings.tier);
         let fits = |server: &Chosen| server.up && upstreams[server.upstream].settings.tier <= tier;
         let Some(server) = self.choose_other(view, id, query).filter(fits) else { return false };
@@ -217,12 +217,12 @@ impl Desk {
     pub(super) fn expire(&mut self, view: &View<'_>, out: &mut Outbox) {
         while out.has_room(super::memory::ROOM) {
             let Some(id) = self.flights.pop_due(view.now.at) else { break };
-            if let Some(attempt) = self.flights.flight(id).attempts().last().copied() {
-                self.ledger.upstream(attempt.route.link.slot, UpstreamEvent::Timeout);
-                if let Some(state) = self.links.state(attempt.route.link) {
-                    state.on_timeout(view.now.at.since(attempt.sent));
+            if let Some(Attempt { route, sent, .. }) = self.flights.flight(id).attempts().last() {
+                self.ledger.upstream(route.link.slot, UpstreamEvent::Timeout);
+                if let Some(state) = self.links.state(route.link) {
+                    state.on_timeout(view.now.at.since(*sent));
                 }
-                self.judge_case(id, &attempt);
+                self.judge_case(id);
             }
             self.try_again(view, id, FailureKind::Timeout, out);
         }
@@ -230,15 +230,15 @@ impl Desk {
 
     /// The time of a flight's last attempt is over: when all that came for it was the question in letters of one case, its
     /// server may be one that folds them. Each question says so once.
-    fn judge_case(&mut self, id: FlightId, last: &Attempt) {
-        let attempts = self.flights.flight(id).attempts();
-        let earlier = &attempts[..attempts.len().saturating_sub(1)];
-        let was_told = earlier.iter().any(|a| a.route.link == last.route.link && a.doubt != Doubt::None);
+    fn judge_case(&mut self, id: FlightId) {
+        let Some((last, earlier)) = self.flights.flight(id).attempts().split_last() else { return };
+        let (link, number) = (last.route.link, earlier.len());
+        let was_told = earlier.iter().any(|a| a.route.link == link && a.doubt != Doubt::None);
         if last.doubt != Doubt::Folded || was_told {
             return;
         }
-        self.flights.doubt(id, last, Doubt::Other);
-        if let Some(state) = self.links.state(last.route.link) {
+        self.flights.doubt(id, number, Doubt::Other);
+        if let Some(state) = self.links.state(link) {
             state.on_case_folded();
         }
     }

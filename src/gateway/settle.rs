@@ -17,7 +17,7 @@ use crate::policy::Profile;
 use crate::policy::cookies::CookieMode;
 use crate::policy::rrl::{ResponseClass, RrlVerdict};
 use crate::policy::word::Pass;
-use crate::upstream::flights::{Attempt, Doubt, Flight, FlightId, Route};
+use crate::upstream::flights::{Attempt, AttemptNumber, Doubt, Flight, FlightId, Route};
 use crate::verdict::{Outcome, Reason};
 
 /// The most bytes of an upstream's EDNS options that are passed on.
@@ -59,12 +59,12 @@ impl Desk {
             return self.ledger.upstream(slot, UpstreamEvent::Unmatched);
         };
         if self.flights.flight(flight).opaque {
-            return self.pass_opaque(view, flight, &attempt, packet, out);
+            return self.pass_opaque(view, (flight, attempt), packet, out);
         }
         // Read by then from memory that may be far away.
         view.shared.storm.known.prefetch(self.flights.flight(flight).name);
         if !route.tcp && packet.len() > PLAIN_UDP_MAX && packet.len() > self.takes_at_most(flight) {
-            self.flights.doubt(flight, &attempt, Doubt::Other);
+            self.flights.doubt(flight, attempt, Doubt::Other);
             return self.ledger.upstream(slot, UpstreamEvent::Oversized);
         }
         let mut response = Response::unread(packet);
@@ -72,14 +72,14 @@ impl Desk {
             return self.ledger.upstream(slot, UpstreamEvent::Malformed);
         }
         let response = &response;
-        if !self.is_ours(flight, &attempt, response) {
+        if !self.is_ours(flight, attempt, response) {
             return self.ledger.upstream(slot, UpstreamEvent::Mismatched);
         }
-        if attempt.lost && matches!(response.rcode, rcode::SERVFAIL | rcode::REFUSED) {
+        if self.flights.attempt(flight, attempt).lost && matches!(response.rcode, rcode::SERVFAIL | rcode::REFUSED) {
             // It has said so before, and another server is asked.
             return self.ledger.upstream(slot, UpstreamEvent::Unmatched);
         }
-        self.answered(view, &attempt);
+        self.answered(view, flight, attempt);
         let Flight { received, policy, asker, .. } = *self.flights.flight(flight);
         let Asker::Client(client) = asker else {
             return self.probe_answered(view, flight, response);
@@ -95,7 +95,7 @@ impl Desk {
             self.learn(view, flight, case, response);
             if self.stays_admitted(view, case, policy, out) {
                 let failed = view.is_failure(response.rcode, query);
-                if failed && self.ask_another(view, flight, &attempt, query, out) {
+                if failed && self.ask_another(view, (flight, attempt), query, out) {
                     self.scratch = asked.room;
                     return;
                 }
@@ -113,8 +113,8 @@ impl Desk {
 
     /// Whether the response is to the question that this attempt asked, letter for letter. What is not is counted, and
     /// waiting goes on: the real answer may still come.
-    fn is_ours(&mut self, flight: FlightId, attempt: &Attempt, response: &Response<'_>) -> bool {
-        let packet = self.flights.packet(flight);
+    fn is_ours(&mut self, flight: FlightId, number: AttemptNumber, response: &Response<'_>) -> bool {
+        let (packet, attempt) = (self.flights.packet(flight), self.flights.attempt(flight, number));
         let (answered, opcode) = (response.question(), asked_opcode(packet));
         let Some(asked) = packet.get(HEADER_LEN..HEADER_LEN + answered.len()) else { return false };
         if answered.is_empty() || response.opcode != opcode {
@@ -145,7 +145,7 @@ impl Desk {
             return true;
         }
         // Whether the server does this, or somebody else, is known once nothing better came in time.
-        self.flights.doubt(flight, attempt, if is_folded { Doubt::Folded } else { Doubt::Other });
+        self.flights.doubt(flight, number, if is_folded { Doubt::Folded } else { Doubt::Other });
         false
     }
 
@@ -159,11 +159,12 @@ impl Desk {
     }
 
     /// Notes that an upstream answered.
-    fn answered(&mut self, view: &View<'_>, attempt: &Attempt) {
-        self.ledger.upstream(attempt.route.link.slot, UpstreamEvent::Answered);
-        if let Some(state) = self.links.state(attempt.route.link) {
+    fn answered(&mut self, view: &View<'_>, flight: FlightId, attempt: AttemptNumber) {
+        let Attempt { route, sent, .. } = *self.flights.attempt(flight, attempt);
+        self.ledger.upstream(route.link.slot, UpstreamEvent::Answered);
+        if let Some(state) = self.links.state(route.link) {
             state.heard(view.now.at);
-            state.on_answer(view.now.at.since(attempt.sent), attempt.route.tcp);
+            state.on_answer(view.now.at.since(sent), route.tcp);
         }
     }
 
@@ -318,15 +319,21 @@ impl Desk {
     }
 
     /// The answer to a signed message, a NOTIFY, an UPDATE: passed on byte for byte apart from its id.
-    fn pass_opaque(&mut self, view: &View<'_>, flight: FlightId, attempt: &Attempt, packet: &[u8], out: &mut Outbox) {
-        let slot = attempt.route.link.slot;
+    fn pass_opaque(
+        &mut self,
+        view: &View<'_>,
+        (flight, attempt): (FlightId, AttemptNumber),
+        packet: &[u8],
+        out: &mut Outbox,
+    ) {
+        let slot = self.flights.attempt(flight, attempt).route.link.slot;
         let Some(is_answer) = matches_opaque(self.flights.packet(flight), packet) else {
             return self.ledger.upstream(slot, UpstreamEvent::Malformed);
         };
         if !is_answer {
             return self.ledger.upstream(slot, UpstreamEvent::Mismatched);
         }
-        self.answered(view, attempt);
+        self.answered(view, flight, attempt);
         let Flight { received, policy, asker, .. } = *self.flights.flight(flight);
         let Asker::Client(client) = asker else { return };
         let asked = self.copy_packet(flight);

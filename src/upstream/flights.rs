@@ -145,6 +145,9 @@ impl<A> Flight<A> {
 /// The number of a flight; valid until it is closed.
 pub type FlightId = u32;
 
+/// Which of the attempts of a flight; below [`ATTEMPTS_MAX`].
+pub type AttemptNumber = usize;
+
 /// All flights of a worker.
 #[derive(Debug)]
 pub struct Flights<A> {
@@ -326,27 +329,29 @@ impl<A: Copy> Flights<A> {
     }
 
     /// Notes that the server of an attempt has said that it has no answer.
-    pub fn spend(&mut self, id: FlightId, attempt: &Attempt) {
+    pub fn spend(&mut self, id: FlightId, attempt: AttemptNumber) {
         let flight = &mut self.slots[id as usize];
         flight.failed_once = true;
-        let attempts = flight.attempts[..usize::from(flight.attempts_len)].iter_mut();
-        attempts.filter(|a| (a.route, a.id) == (attempt.route, attempt.id)).for_each(|attempt| attempt.lost = true);
+        flight.attempts[attempt].lost = true;
     }
 
     /// The flight, and which of its attempts, that a message with `id` on `route` may belong to.
-    pub fn find(&self, route: Route, id: u16) -> Option<(FlightId, Attempt)> {
+    #[inline]
+    pub fn find(&self, route: Route, id: u16) -> Option<(FlightId, AttemptNumber)> {
         let at = self.index.find(route.key(id))?;
-        let flight = at / ATTEMPTS_MAX as u32;
-        Some((flight, self.slots[flight as usize].attempts[at as usize % ATTEMPTS_MAX]))
+        Some((at / ATTEMPTS_MAX as u32, at as usize % ATTEMPTS_MAX))
+    }
+
+    /// One of the attempts of a flight.
+    #[inline]
+    pub fn attempt(&self, id: FlightId, attempt: AttemptNumber) -> &Attempt {
+        &self.slots[id as usize].attempts[attempt]
     }
 
     /// Notes what came back on an attempt and is not believed.
-    pub fn doubt(&mut self, id: FlightId, attempt: &Attempt, doubt: Doubt) {
-        let flight = &mut self.slots[id as usize];
-        let attempts = &mut flight.attempts[..usize::from(flight.attempts_len)];
-        if let Some(own) = attempts.iter_mut().find(|own| (own.route, own.id) == (attempt.route, attempt.id)) {
-            own.doubt = if own.doubt == Doubt::None { doubt } else { Doubt::Other };
-        }
+    pub fn doubt(&mut self, id: FlightId, attempt: AttemptNumber, doubt: Doubt) {
+        let own = &mut self.slots[id as usize].attempts[attempt].doubt;
+        *own = if *own == Doubt::None { doubt } else { Doubt::Other };
     }
 
     /// Lets others wait for this flight under the keyed hash of its question, unless another one asks it already.
