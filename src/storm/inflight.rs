@@ -10,12 +10,14 @@ const COLUMNS: usize = 8192;
 /// Two rows of counters; a zone has one in each, found by different bits of its hash, and holds at most the lesser of both.
 #[derive(Debug)]
 pub struct InFlight {
-    rows: [Box<[AtomicU32]>; 2],
+    rows: [Box<[AtomicU32; COLUMNS]>; 2],
 }
 
 impl Default for InFlight {
     fn default() -> Self {
-        Self { rows: std::array::from_fn(|_| (0..COLUMNS).map(|_| AtomicU32::new(0)).collect()) }
+        // Through a slice, so that they are not made on the stack first.
+        let row = || -> Box<[AtomicU32]> { (0..COLUMNS).map(|_| AtomicU32::new(0)).collect() };
+        Self { rows: std::array::from_fn(|_| row().try_into().expect("as many as were counted")) }
     }
 }
 
