@@ -182,7 +182,9 @@ impl Desk {
     /// with its failure, or, when it was answered, to look for the answer themselves.
     pub(super) fn land(&mut self, view: &View<'_>, id: FlightId, ended: Ended, why: Option<FailureKind>) {
         let at = view.now.at;
-        while let Some(waiter) = self.flights.take_waiter(id) {
+        while self.flights.is_awaited(id)
+            && let Some(waiter) = self.flights.take_waiter(id)
+        {
             self.flights.flight_mut(waiter).failed = why;
             self.flights.set_timer(waiter, at);
         }

@@ -107,7 +107,9 @@ impl Desk {
             }
         }
         self.scratch = asked.room;
-        self.settle_waiters(view, flight, packet, (slot, first), out);
+        if self.flights.is_awaited(flight) {
+            self.settle_waiters(view, flight, packet, (slot, first), out);
+        }
         self.land(view, flight, ended, None);
     }
 

@@ -376,6 +376,12 @@ impl<A: Copy> Flights<A> {
         (flight.leader, flight.next) = (leader, next);
     }
 
+    /// Whether others wait for a flight.
+    #[inline]
+    pub fn is_awaited(&self, id: FlightId) -> bool {
+        self.slots[id as usize].waiters > 0
+    }
+
     /// Takes one of those that wait for a flight; call until `None` before it is closed. It waits for nobody then.
     pub fn take_waiter(&mut self, leader: FlightId) -> Option<FlightId> {
         let leading = &self.slots[leader as usize];
