@@ -6,7 +6,7 @@ use super::chain::Chain;
 use super::edns::{self, Edns};
 use super::name::{self, Name};
 use super::record::{self, Record, Walker};
-use super::{HEADER_LEN, MESSAGE_MAX, header, opcode, rcode, rtype, u16_at, u32_at, walk};
+use super::{HEADER_LEN, MESSAGE_MAX, header, opcode, rcode, rtype, u32_at, walk};
 
 /// The most records whose TTL is tracked for counting down; a response with more is passed on but not cached.
 pub const TTLS_MAX: usize = 128;
@@ -135,10 +135,11 @@ impl<'m> Response<'m> {
     /// As [`Self::scan`].
     pub(crate) fn read(&mut self) -> Result<(), MalformedResponse> {
         let message = self.message;
-        let word = |index: usize| u16_at(message, index * 2).ok_or(MalformedResponse::Short);
-        let (flags, questions) = (word(1)?, word(2)?);
-        (self.answers, self.authorities, self.additionals) = (word(3)?, word(4)?, word(5)?);
-        (self.id, self.opcode, self.rcode) = (word(0)?, header::opcode(flags), flags & header::RCODE);
+        let head = message.first_chunk::<HEADER_LEN>().ok_or(MalformedResponse::Short)?;
+        let word = |index: usize| u16::from_be_bytes([head[index * 2], head[index * 2 + 1]]);
+        let (flags, questions) = (word(1), word(2));
+        (self.answers, self.authorities, self.additionals) = (word(3), word(4), word(5));
+        (self.id, self.opcode, self.rcode) = (word(0), header::opcode(flags), flags & header::RCODE);
         (self.aa, self.tc) = (flags & header::AA != 0, flags & header::TC != 0);
         if flags & header::QR == 0 {
             return Err(MalformedResponse::NotAResponse);
