@@ -6,7 +6,7 @@ use super::memory::{bound_ttls, key_of};
 use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
 use super::{Asker, Case, Desk, View};
-use crate::cache::{self, Answer, FailureKind, Lifetime, Vetted};
+use crate::cache::{self, Answer, FailureKind, Key, Lifetime, Vetted};
 use crate::dns::edns::{Edns, option, options};
 use crate::dns::query::Query;
 use crate::dns::reply::Body;
@@ -195,7 +195,7 @@ impl Desk {
             return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Oversized), out);
         }
         if let Some(vetted) = self.vet(view, case, response, out) {
-            self.keep_and_send(view, case, &vetted, first, out);
+            self.keep_and_send(view, case, &vetted, key.as_ref(), out);
         }
     }
 
@@ -220,12 +220,13 @@ impl Desk {
         self.follow(view, case, &heard.word, out).is_some()
     }
 
+    /// Sends an answer, and keeps it under its `key`, if it has one.
     fn keep_and_send(
         &mut self,
         view: &View<'_>,
         case: &Case<'_>,
         vetted: &VettedAnswer<'_, '_, '_>,
-        first: bool,
+        key: Option<&Key<'_>>,
         out: &mut Outbox,
     ) {
         let response = vetted.response;
@@ -274,14 +275,13 @@ impl Desk {
             }
             _ => (&[][..], true),
         };
-        if first
-            && let Some(key) = key_of(case.query)
+        if let Some(key) = key
             && cacheable_options
             && let Some(lifetime) = view.lifetime(case, vetted)
         {
             let vetted = Vetted { generation: view.running.generation, untouched: vetted.pass.untouched };
             let answer = Answer { body: &room[..len], options, ttls, lifetime, rcode: response.rcode, class, vetted };
-            view.shared.cache.insert(view.now.at, &key, &answer);
+            view.shared.cache.insert(view.now.at, key, &answer);
         }
         // Not before: what is kept is for others too, whom other rules may speak about.
         bound_ttls(&mut room[..len], ttls, bounds);

@@ -260,7 +260,9 @@ impl<A: Copy> Flights<A> {
             at => &mut self.large[usize::from(at) * LARGE_MAX..][..len],
         };
         room[..packet.len()].copy_from_slice(packet);
-        room[packet.len()..].copy_from_slice(note);
+        if !note.is_empty() {
+            room[packet.len()..].copy_from_slice(note);
+        }
         self.open += 1;
         Ok(id)
     }
