@@ -270,7 +270,7 @@ fn storm() -> Operation {
         let (says, places) = (zone.breaker(at), zone.places(at, &policy, 1_024));
         zone.asked(at, false);
         let has_place = common.inflight.enter(key.hash, places);
-        common.inflight.leave(key.hash);
+        common.inflight.leave(key.hash, 1);
         let zone = storms.account(at, key.hash);
         zone.into_iter().for_each(|zone| zone.answered(at, at.since(at), false, false, policy.fail_ratio));
         common.known.learn(hash);

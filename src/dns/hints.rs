@@ -32,9 +32,11 @@ impl Held {
 
     /// That of the record whose TTL stands at `ttl_at`, in a message that has been scanned.
     fn around(message: &[u8], ttl_at: usize) -> Option<Self> {
+        let head = message.get(ttl_at - 4..)?.first_chunk::<10>()?;
+        let [rtype, class, _, _, data_len] =
+            std::array::from_fn(|n| u16::from_be_bytes([head[2 * n], head[2 * n + 1]]));
         let data_at = ttl_at + 6;
-        let data = data_at..data_at + usize::from(u16_at(message, ttl_at + 4)?);
-        Some(Self { rtype: u16_at(message, ttl_at - 4)?, class: u16_at(message, ttl_at - 2)?, data })
+        Some(Self { rtype, class, data: data_at..data_at + usize::from(data_len) })
     }
 
     /// Whether it is a service binding.

@@ -2,6 +2,7 @@
 //!
 //! Every reading of a name from a packet goes through `walk`, so that there is one rule for pointers and lengths.
 
+use super::letters;
 use super::walk::walk;
 use crate::language::{Text, text};
 use std::cmp::Ordering;
@@ -155,14 +156,18 @@ impl Name {
     /// As [`Self::read_uncompressed`], in the place of an earlier name, which stays when there is an error.
     #[inline]
     pub(crate) fn become_uncompressed(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
-        let end = end_of_uncompressed(message, at)?;
-        let len = end - at;
-        let wire = self.wire.get_mut(..len).ok_or(NameError::NameTooLong)?;
-        wire.copy_from_slice(message.get(at..end).ok_or(NameError::Truncated)?);
-        // Length bytes are below 64 and the letters begin at 65, so the whole can be lowered in one go.
-        wire.make_ascii_lowercase();
-        self.len = len as u8;
+        let (end, _) = end_of_uncompressed(message, at)?;
+        self.become_known(message.get(at..end).ok_or(NameError::Truncated)?).ok_or(NameError::NameTooLong)?;
         Ok(end)
+    }
+
+    /// As [`Self::become_uncompressed`], from bytes that have been found to be a name.
+    #[inline]
+    pub(super) fn become_known(&mut self, bytes: &[u8]) -> Option<()> {
+        // Length bytes are below 64 and the letters begin at 65, so the whole can be lowered in one go.
+        letters::copy_lowered(bytes, self.wire.get_mut(..bytes.len())?);
+        self.len = bytes.len() as u8;
+        Some(())
     }
 
     /// Number of labels without the root: 0 for the root, 2 for `example.com`.
@@ -241,18 +246,19 @@ impl Name {
     }
 }
 
-/// The offset behind the name at `at` in `message`, which must not be compressed.
+/// The offset behind the name at `at` in `message`, which must not be compressed, and its labels, the root's among them.
 ///
 /// # Errors
 /// As [`Name::read_uncompressed`].
 #[inline]
-pub(super) fn end_of_uncompressed(message: &[u8], at: usize) -> Result<usize, NameError> {
-    let mut end = at;
+pub(super) fn end_of_uncompressed(message: &[u8], at: usize) -> Result<(usize, usize), NameError> {
+    let (mut end, mut labels) = (at, 0);
     loop {
         let head = usize::from(*message.get(end).ok_or(NameError::Truncated)?);
         end += 1 + head;
+        labels += 1;
         match head {
-            0 => return Ok(end),
+            0 => return Ok((end, labels)),
             1..=LABEL_MAX if end - at < NAME_MAX => {}
             1..=LABEL_MAX => return Err(NameError::NameTooLong),
             0xC0.. => return Err(NameError::BadPointer),

@@ -35,12 +35,13 @@ pub struct Query<'p> {
     pub signed: bool,
 }
 
-/// What a scan found behind the question.
+/// Where a scan found the question's end, and what behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Records {
     /// The OPT record, when there is one.
     pub edns: Option<Edns>,
     signed: bool,
+    question_end: u16,
 }
 
 impl Records {
@@ -77,13 +78,14 @@ impl<'p> Query<'p> {
     /// EDNS version 0, else BADVERS.
     pub fn scan(packet: &'p [u8]) -> Result<Self, Malformed> {
         let mut query = Self::unread(packet);
-        query.read(None)?;
+        query.read_whole()?;
         Ok(query)
     }
 
-    /// What stands behind the question, for when it is read again.
+    /// What is known of the packet when it is read again.
     pub fn records(&self) -> Records {
-        Records { edns: self.edns.clone(), signed: self.signed }
+        // The header and the longest name are far below 65 536.
+        Records { edns: self.edns.clone(), signed: self.signed, question_end: self.question_end as u16 }
     }
 
     /// A packet that is still to be [read](Self::read), where the caller wants it: it is large to move.
@@ -105,12 +107,40 @@ impl<'p> Query<'p> {
         }
     }
 
-    /// Reads the packet; one that has been read before by its header and question alone, when it is `known` what was found
-    /// behind them.
+    /// Reads the packet; one that has been read before without looking for what is `known` of it.
     ///
     /// # Errors
     /// As [`Self::scan`].
     pub(crate) fn read(&mut self, known: Option<&Records>) -> Result<(), Malformed> {
+        match known.filter(|records| records.fit(self.packet)).and_then(|records| self.read_again(records)) {
+            Some(()) => Ok(()),
+            None => self.read_whole(),
+        }
+    }
+
+    /// Reads a packet that has been read before: its labels, counts and records were found to be sound.
+    fn read_again(&mut self, records: &Records) -> Option<()> {
+        let (header, rest) = self.packet.split_first_chunk::<HEADER_LEN>()?;
+        let question = rest.get(..usize::from(records.question_end).checked_sub(HEADER_LEN)?)?;
+        let (name, &[type_high, type_low, class_high, class_low]) = question.split_last_chunk::<4>()?;
+        self.name.become_known(name)?;
+        self.note_header(u16::from_be_bytes([header[0], header[1]]), u16::from_be_bytes([header[2], header[3]]));
+        self.qtype = u16::from_be_bytes([type_high, type_low]);
+        self.qclass = u16::from_be_bytes([class_high, class_low]);
+        self.question_end = records.question_end.into();
+        (self.edns, self.signed) = (records.edns.clone(), records.signed);
+        Some(())
+    }
+
+    #[inline]
+    fn note_header(&mut self, id: u16, flags: u16) {
+        (self.id, self.opcode) = (id, header::opcode(flags));
+        self.rd = flags & header::RD != 0;
+        self.ad = flags & header::AD != 0;
+        self.cd = flags & header::CD != 0;
+    }
+
+    fn read_whole(&mut self) -> Result<(), Malformed> {
         let packet = self.packet;
         let header = Header::read(packet)?;
         if header.questions != 1 {
@@ -126,16 +156,9 @@ impl<'p> Query<'p> {
         if !header.is_implemented() {
             return Err(answer(rcode::NOTIMP, false));
         }
-        (self.id, self.opcode, self.question_end) = (header.id, header.opcode, question_end);
-        self.rd = header.flags & header::RD != 0;
-        self.ad = header.flags & header::AD != 0;
-        self.cd = header.flags & header::CD != 0;
-        (self.qtype, self.qclass) = (qtype, qclass);
+        self.note_header(header.id, header.flags);
+        (self.qtype, self.qclass, self.question_end) = (qtype, qclass, question_end);
         if !header.has_records() && question_end == packet.len() {
-            return Ok(());
-        }
-        if let Some(records) = known.filter(|records| records.fit(packet)) {
-            (self.edns, self.signed) = (records.edns.clone(), records.signed);
             return Ok(());
         }
         match self.read_records(&header) {
@@ -292,198 +315,4 @@ impl Walker<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::sample::Sample;
-    use super::super::{class, put_u16};
-    use super::*;
-
-    /// The response code that a packet gets, 0 for one that is a query.
-    fn rcode_of(sample: Sample) -> u16 {
-        match Query::scan(&sample.bytes()) {
-            Ok(_) => 0,
-            Err(Malformed::Answer { rcode, .. }) => rcode,
-            Err(other) => panic!("{other:?}"),
-        }
-    }
-
-    fn a() -> Sample {
-        Sample::query("wWw.Example.COM", rtype::A)
-    }
-
-    #[test]
-    fn a_query_is_read_in_full() {
-        let packet = a().flags(0x0130).opt(b"\0\x0a\0\x08abcdefgh").bytes();
-        let query = Query::scan(&packet).unwrap();
-        assert_eq!((query.id, query.opcode, query.qtype, query.qclass), (0x1234, 0, rtype::A, class::IN));
-        assert!(query.rd && query.ad && query.cd && query.dnssec_ok() && !query.signed);
-        assert_eq!(query.name, Name::from_text("www.example.com").unwrap());
-        assert_eq!(query.question(), b"\x03wWw\x07Example\x03COM\0\0\x01\0\x01");
-        let (start, end) = query.edns.as_ref().unwrap().cookie.unwrap();
-        assert_eq!(&packet[start..end], b"abcdefgh");
-        assert_eq!(query.udp_limit(), 1232);
-    }
-
-    #[test]
-    fn a_packet_reads_the_same_again() {
-        let cookie = a().opt(b"\0\x0a\0\x08abcdefgh");
-        let packets = [a().bytes(), a().opt(b"").bytes(), cookie.clone().bytes(), cookie.tsig().bytes()];
-        for packet in &packets {
-            let query = Query::scan(packet).unwrap();
-            let mut again = Query::unread(packet);
-            again.read(Some(&query.records())).unwrap();
-            assert_eq!(format!("{again:?}"), format!("{query:?}"));
-        }
-        let [plain, short, long, _] = &packets;
-        let records = Query::scan(long).unwrap().records();
-        for other in [plain, short] {
-            let mut query = Query::unread(other);
-            query.read(Some(&records)).unwrap();
-            assert_eq!(
-                query.records(),
-                Query::scan(other).unwrap().records(),
-                "what is not within a packet is not its"
-            );
-        }
-        let mut cut = Query::unread(&long[..20]);
-        assert!(cut.read(Some(&records)).is_err());
-    }
-
-    #[test]
-    fn the_udp_limit_is_what_both_sides_take() {
-        for (payload, limit) in [(0, 512), (511, 512), (1000, 1000), (4096, 1232)] {
-            let packet = a().record_of(3, b"\0", rtype::OPT, payload, 0, b"").bytes();
-            assert_eq!(Query::scan(&packet).unwrap().udp_limit(), limit);
-        }
-        assert_eq!(Query::scan(&a().bytes()).unwrap().udp_limit(), 512);
-    }
-
-    #[test]
-    fn what_must_not_be_answered_is_told_apart() {
-        let packet = a().bytes();
-        for len in 0..HEADER_LEN {
-            assert_eq!(Query::scan(&packet[..len]).unwrap_err(), Malformed::Short);
-        }
-        assert_eq!(Query::scan(&a().flags(0x8180).bytes()).unwrap_err(), Malformed::NotAQuery);
-        assert_eq!(Query::scan(&a().flags(0xFFFF).bytes()).unwrap_err(), Malformed::NotAQuery);
-    }
-
-    #[test]
-    fn a_packet_cut_anywhere_is_formerr() {
-        let packet = a().opt(b"\0\x0a\0\x08abcdefgh").bytes();
-        let question_end = 12 + 17 + 4;
-        for len in HEADER_LEN..packet.len() {
-            let readable = (len >= question_end).then_some(question_end);
-            let Err(Malformed::Answer { rcode, question_end, .. }) = Query::scan(&packet[..len]) else {
-                panic!("cut to {len} bytes");
-            };
-            assert_eq!((rcode, question_end), (rcode::FORMERR, readable), "cut to {len} bytes");
-        }
-    }
-
-    #[test]
-    fn opcodes_that_nobody_serves_are_notimp() {
-        for opcode in 0..16u16 {
-            let expected = if matches!(opcode, 0 | 4 | 5) { 0 } else { rcode::NOTIMP };
-            assert_eq!(rcode_of(a().flags(opcode << 11)), expected, "opcode {opcode}");
-        }
-        // DSO (opcode 6) comes without a question.
-        let mut packet = a().flags(6 << 11).bytes();
-        packet.truncate(HEADER_LEN);
-        put_u16(&mut packet, 4, 0);
-        let expected = Malformed::Answer { rcode: rcode::NOTIMP, question_end: None, edns: false };
-        assert_eq!(Query::scan(&packet).unwrap_err(), expected);
-    }
-
-    #[test]
-    fn there_is_exactly_one_question() {
-        for questions in [0, 2, 65_535] {
-            let mut packet = a().bytes();
-            put_u16(&mut packet, 4, questions);
-            let expected = Malformed::Answer { rcode: rcode::FORMERR, question_end: None, edns: false };
-            assert_eq!(Query::scan(&packet).unwrap_err(), expected);
-        }
-    }
-
-    #[test]
-    fn the_question_is_not_compressed() {
-        let packet = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01a\xc0\x0c\0\x01\0\x01";
-        let expected = Malformed::Answer { rcode: rcode::FORMERR, question_end: None, edns: false };
-        assert_eq!(Query::scan(packet).unwrap_err(), expected);
-    }
-
-    #[test]
-    fn a_query_has_no_answer_and_no_authority_but_ixfr() {
-        let soa = [0; 22];
-        assert_eq!(rcode_of(a().record(1, b"\xc0\x0c", rtype::A, 0, &[1; 4])), rcode::FORMERR);
-        assert_eq!(rcode_of(a().record(2, b"\xc0\x0c", rtype::SOA, 0, &soa)), rcode::FORMERR);
-        let ixfr = Sample::query("example.com", rtype::IXFR);
-        assert_eq!(rcode_of(ixfr.clone().record(2, b"\xc0\x0c", rtype::SOA, 0, &soa).tsig()), 0);
-        assert_eq!(rcode_of(ixfr.clone().record(2, b"\xc0\x0c", rtype::NS, 0, b"\0")), rcode::FORMERR);
-        let two = ixfr.record(2, b"\xc0\x0c", rtype::SOA, 0, &soa).record(2, b"\xc0\x0c", rtype::SOA, 0, &soa);
-        assert_eq!(rcode_of(two), rcode::FORMERR);
-    }
-
-    #[test]
-    fn notify_and_update_carry_records() {
-        let notify = Sample::query("example.com", rtype::SOA).flags(0x2400);
-        let packet = notify.record(1, b"\xc0\x0c", rtype::SOA, 0, &[0; 22]).bytes();
-        assert_eq!(Query::scan(&packet).unwrap().opcode, opcode::NOTIFY);
-        let update = Sample::query("example.com", rtype::SOA).flags(0x2800);
-        let update = update.record_of(1, b"\x01a\xc0\x0c", rtype::ANY, class::ANY, 0, b"");
-        let packet = update.record(2, b"\x01a\xc0\x0c", rtype::A, 60, &[192, 0, 2, 1]).tsig().bytes();
-        let query = Query::scan(&packet).unwrap();
-        assert!(query.signed && query.opcode == opcode::UPDATE);
-    }
-
-    #[test]
-    fn opt_stands_once_and_in_its_place() {
-        assert_eq!(rcode_of(a().opt(b"").opt(b"")), rcode::FORMERR);
-        assert_eq!(rcode_of(a().opt(b"\0\x0a\0\x07abcdefg")), rcode::FORMERR, "a cookie of seven bytes");
-        assert_eq!(rcode_of(a().record_of(3, b"\x01a\0", rtype::OPT, 1232, 0, b"")), rcode::FORMERR);
-        let update = Sample::query("example.com", rtype::SOA).flags(0x2800);
-        assert_eq!(rcode_of(update.record_of(2, b"\0", rtype::OPT, 1232, 0, b"")), rcode::FORMERR);
-        let broken = a().opt(b"\0").bytes();
-        assert!(matches!(Query::scan(&broken), Err(Malformed::Answer { edns: true, .. })), "the reply has an OPT");
-    }
-
-    #[test]
-    fn a_later_version_of_edns_is_badvers() {
-        let packet = a().record_of(3, b"\0", rtype::OPT, 1232, 0x0001_0000, b"?").bytes();
-        let expected = Malformed::Answer { rcode: rcode::BADVERS, question_end: Some(33), edns: true };
-        assert_eq!(Query::scan(&packet).unwrap_err(), expected);
-    }
-
-    #[test]
-    fn signatures_are_last() {
-        let packet = a().opt(b"").tsig().bytes();
-        assert!(Query::scan(&packet).is_ok_and(|query| query.signed && query.edns.is_some()));
-        assert_eq!(rcode_of(a().tsig().opt(b"")), rcode::FORMERR);
-        assert_eq!(rcode_of(a().tsig().tsig()), rcode::FORMERR);
-        assert_eq!(rcode_of(a().record(3, b"\0", rtype::TSIG, 0, b"")), rcode::FORMERR, "class IN");
-        let sig0 = a().record_of(3, b"\0", rtype::SIG, class::ANY, 0, &[0; 19]).bytes();
-        assert!(Query::scan(&sig0).is_ok_and(|query| query.signed));
-        let covers_a = [&[0, 1], &[0; 17][..]].concat();
-        let sig = a().record(3, b"\0", rtype::SIG, 0, &covers_a).bytes();
-        assert!(Query::scan(&sig).is_ok_and(|query| !query.signed));
-    }
-
-    #[test]
-    fn unknown_additional_records_are_tolerated_and_trailing_bytes_are_not() {
-        assert_eq!(rcode_of(a().record(3, b"\xc0\x0c", 65_280, 0, b"whatever")), 0);
-        let mut packet = a();
-        packet.0.push(0);
-        assert_eq!(rcode_of(packet), rcode::FORMERR);
-        let mut packet = a().opt(b"");
-        packet.0.push(0);
-        assert_eq!(rcode_of(packet), rcode::FORMERR);
-    }
-
-    #[test]
-    fn counts_that_lie_are_formerr() {
-        for word in 3..6 {
-            let mut packet = Sample::query("example.com", rtype::SOA).flags(0x2800).bytes();
-            put_u16(&mut packet, word * 2, 65_535);
-            assert!(matches!(Query::scan(&packet), Err(Malformed::Answer { rcode: rcode::FORMERR, .. })));
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 //! requests and responses are walked alike (RFC 1035 section 4.1.3).
 
 use super::name::NameError;
-use super::{HEADER_LEN, class, rtype, u16_at, u32_at, walk};
+use super::{HEADER_LEN, class, rtype, u16_at, walk};
 use std::ops::Range;
 
 /// One record of a message, as offsets into it.
@@ -66,7 +66,13 @@ impl<'m> Walker<'m> {
     /// A walk that begins at `at`, an offset behind the header.
     pub(super) fn new(message: &'m [u8], at: usize) -> Self {
         debug_assert!(at >= HEADER_LEN);
-        Self { message, at, detours_left: detours_max(message), labels_of_first: 0 }
+        Self::behind(message, at, 0)
+    }
+
+    /// As [`Self::new`], behind a question whose name has so many labels, the root's among them; 0: not counted.
+    #[inline]
+    pub(super) fn behind(message: &'m [u8], at: usize, labels_of_first: usize) -> Self {
+        Self { message, at, detours_left: detours_max(message), labels_of_first }
     }
 
     /// Checks the name at `at` and returns the offset behind it.
@@ -108,18 +114,18 @@ impl<'m> Walker<'m> {
     pub(super) fn record(&mut self) -> Option<Record> {
         let owner = self.at;
         let fixed = self.skip_name(owner).ok()?;
-        let data_len = usize::from(u16_at(self.message, fixed + 8)?);
-        let data = fixed + 10..fixed + 10 + data_len;
-        self.message.get(data.clone())?;
+        // In one piece: to read each is a test of its own whether it is there.
+        let (head, rest) = self.message.get(fixed..)?.split_first_chunk::<10>()?;
+        let [rtype, class, _, _, data_len] =
+            std::array::from_fn(|n| u16::from_be_bytes([head[2 * n], head[2 * n + 1]]));
+        let ttl = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+        let data_len = usize::from(data_len);
+        if data_len > rest.len() {
+            return None;
+        }
+        let data = fixed + head.len()..fixed + head.len() + data_len;
         self.at = data.end;
-        Some(Record {
-            owner,
-            rtype: u16_at(self.message, fixed)?,
-            class: u16_at(self.message, fixed + 2)?,
-            ttl_at: fixed + 4,
-            ttl: u32_at(self.message, fixed + 4)?,
-            data,
-        })
+        Some(Record { owner, rtype, class, ttl_at: fixed + 4, ttl, data })
     }
 
     /// Whether the RDATA of a record whose type may hold names or addresses reads as that type; any other RDATA is

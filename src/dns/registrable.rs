@@ -4,11 +4,11 @@
 //! It is asked for every forwarded query, so the labels are looked up where they stand: nothing is copied or allocated,
 //! and a dot within a label is no border.
 
-use super::name::{NAME_MAX, Name};
+use super::name::Name;
 use psl::{List, Psl, Type};
 
-/// The most labels of a name.
-const LABELS_MAX: usize = NAME_MAX / 2;
+/// Labels that are looked at, from the end of a name: more than any suffix of the list has, and than a network's name.
+const LABELS_KEPT: usize = 16;
 
 /// Labels of the names for IPv4 addresses that make a domain: a /16 (RFC 1035 section 3.5). The list has whole registries
 /// there.
@@ -26,10 +26,11 @@ pub enum PublicSuffix {
     Private,
 }
 
-/// Where the labels of a name begin.
+/// Where the last labels of a name begin.
 struct Labels<'w> {
     wire: &'w [u8],
-    starts: [u8; LABELS_MAX],
+    /// Of the label number `n` at `n % LABELS_KEPT`.
+    starts: [u8; LABELS_KEPT],
     count: usize,
 }
 
@@ -37,49 +38,54 @@ impl<'w> Labels<'w> {
     /// `wire` is a valid, lower-case, uncompressed wire form.
     #[inline]
     fn of(wire: &'w [u8]) -> Self {
-        let mut labels = Self { wire, starts: [0; LABELS_MAX], count: 0 };
+        let mut labels = Self { wire, starts: [0; LABELS_KEPT], count: 0 };
         let mut at = 0;
-        while let (Some(&len @ 1..), Some(start)) = (wire.get(at), labels.starts.get_mut(labels.count)) {
-            *start = at as u8;
+        while let Some(&len @ 1..) = wire.get(at) {
+            labels.starts[labels.count % LABELS_KEPT] = at as u8;
             labels.count += 1;
             at += 1 + usize::from(len);
         }
         labels
     }
 
+    /// Where those that are kept begin, the last first.
+    #[inline]
+    fn backward(&self) -> impl Iterator<Item = usize> {
+        let first = self.count.saturating_sub(LABELS_KEPT);
+        (first..self.count).rev().map(|number| usize::from(self.starts[number % LABELS_KEPT]))
+    }
+
     /// The last `count` labels, at most all, and the root.
     fn last(&self, count: usize) -> &'w [u8] {
-        let start = self.starts[..self.count].get(self.count.saturating_sub(count));
-        &self.wire[start.map_or(self.wire.len() - 1, |start| usize::from(*start))..]
+        &self.wire[self.backward().nth(count - 1).unwrap_or(0)..]
     }
 
-    /// Without their length bytes, the last first.
-    fn backward(&self) -> impl Iterator<Item = &'w [u8]> {
-        self.starts[..self.count].iter().rev().filter_map(|start| {
-            let (&len, rest) = self.wire[usize::from(*start)..].split_first()?;
-            rest.get(..usize::from(len))
-        })
-    }
-
-    /// How many labels the public suffix has, and whose it is: `None` for one that is not on the list, one label then.
+    /// Where the public suffix begins, and whose it is: `None` for one that is not on the list, one label then.
+    #[inline]
     fn suffix(&self) -> (usize, Option<Type>) {
-        let info = List.find(self.backward());
+        let info = List.find(self.backward().filter_map(|start| {
+            let (&len, rest) = self.wire[start..].split_first()?;
+            rest.get(..usize::from(len))
+        }));
         // `n` characters of text are `n + 2` bytes in wire form: a length and the root.
-        let count = (1..=self.count).find(|count| self.last(*count).len() >= info.len + 2);
-        (count.unwrap_or(self.count), info.typ)
+        (self.wire.len().saturating_sub(info.len + 2), info.typ)
     }
 }
 
 /// The registrable domain of a name in wire form; the whole name where it has none (a public suffix, a single label). Of
 /// names for addresses the network that one owner usually has: /16 and /32.
 pub fn registrable(name: &Name) -> &[u8] {
-    let labels = Labels::of(name.as_wire());
-    let count = match labels.last(2) {
-        b"\x07in-addr\x04arpa\0" => IPV4_LABELS,
-        b"\x03ip6\x04arpa\0" => IPV6_LABELS,
-        _ => labels.suffix().0 + 1,
-    };
-    labels.last(count)
+    let wire = name.as_wire();
+    let labels = Labels::of(wire);
+    if wire.ends_with(b"\x04arpa\0") {
+        match labels.last(2) {
+            b"\x07in-addr\x04arpa\0" => return labels.last(IPV4_LABELS),
+            b"\x03ip6\x04arpa\0" => return labels.last(IPV6_LABELS),
+            _ => {}
+        }
+    }
+    let (suffix, _) = labels.suffix();
+    &wire[labels.backward().find(|start| *start < suffix).unwrap_or(0)..]
 }
 
 /// Whether a name, by its valid, lower-case wire form, is one below which domains are registered.
@@ -88,7 +94,7 @@ pub fn public_suffix(wire: &[u8]) -> Option<PublicSuffix> {
     match (labels.count, labels.suffix()) {
         (0, _) => None,
         (1, _) => Some(PublicSuffix::Registry),
-        (count, (suffix, Some(whose))) if count == suffix => Some(match whose {
+        (_, (0, Some(whose))) => Some(match whose {
             Type::Icann => PublicSuffix::Registry,
             Type::Private => PublicSuffix::Private,
         }),

@@ -83,6 +83,30 @@ const SOA_NAMES: &[u8] = b"\x09localhost\0\x06nobody\x07invalid\0";
 /// SERIAL, REFRESH, RETRY and EXPIRE of that SOA: nobody transfers it, they only have to be plausible.
 const SOA_TIMERS: [u32; 4] = [1, 3600, 1200, 604_800];
 
+/// Bytes of a record up to and with RDLENGTH whose owner is a pointer.
+const RECORD_HEAD: usize = 12;
+
+/// Bytes of that SOA.
+const SOA_LEN: usize = RECORD_HEAD + SOA_NAMES.len() + 4 * SOA_TIMERS.len() + 4;
+
+/// That SOA without its owner, class, TTL and MINIMUM.
+const SOA: [u8; SOA_LEN] = {
+    let mut soa = [0; SOA_LEN];
+    soa[3] = rtype::SOA as u8;
+    soa[RECORD_HEAD - 1] = (SOA_LEN - RECORD_HEAD) as u8;
+    let mut at = 0;
+    while at < SOA_NAMES.len() {
+        soa[RECORD_HEAD + at] = SOA_NAMES[at];
+        at += 1;
+    }
+    let mut at = 0;
+    while at < 4 * SOA_TIMERS.len() {
+        soa[RECORD_HEAD + SOA_NAMES.len() + at] = SOA_TIMERS[at / 4].to_be_bytes()[at % 4];
+        at += 1;
+    }
+    soa
+};
+
 /// Writes a self-made answer into `out` and returns its length. `out` must hold 512 bytes and the question; an answer
 /// that would not fit the client's limit over UDP becomes TC=1 by the caller, not here. Addresses that do not fit into
 /// `out` make it TC=1; 0 is returned, for "nothing to send", when not even that fits.
@@ -244,7 +268,7 @@ impl Writer<'_> {
     /// A record up to and with RDLENGTH.
     fn record(&mut self, rtype: u16, class: u16, ttl: u32, data_len: usize) -> Option<()> {
         // In one piece: to put each is a test of its own whether it fits.
-        let mut head = [0; 12];
+        let mut head = [0; RECORD_HEAD];
         head[..2].copy_from_slice(&self.owner);
         head[2..4].copy_from_slice(&rtype.to_be_bytes());
         head[4..6].copy_from_slice(&class.to_be_bytes());
@@ -257,10 +281,12 @@ impl Writer<'_> {
     /// and its MINIMUM. It is owned by the name that there is nothing of, so that it speaks for that name alone.
     fn soa(&mut self, qclass: u16, ttl: u32) -> Option<()> {
         let class = if qclass == class::ANY { class::IN } else { qclass };
-        self.record(rtype::SOA, class, ttl, SOA_NAMES.len() + 20)?;
-        self.put(SOA_NAMES)?;
-        let [serial, refresh, retry, expire] = SOA_TIMERS;
-        self.put([serial, refresh, retry, expire, ttl].map(u32::to_be_bytes).as_flattened())?;
+        let (mut soa, ttl) = (SOA, ttl.to_be_bytes());
+        soa[..2].copy_from_slice(&self.owner);
+        soa[4..6].copy_from_slice(&class.to_be_bytes());
+        soa[6..10].copy_from_slice(&ttl);
+        soa[SOA_LEN - 4..].copy_from_slice(&ttl);
+        self.put(&soa)?;
         put_u16(self.out, 8, 1);
         Some(())
     }

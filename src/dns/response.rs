@@ -6,7 +6,7 @@ use super::chain::Chain;
 use super::edns::{self, Edns};
 use super::name::{self, Name};
 use super::record::{self, Record, Walker};
-use super::{HEADER_LEN, MESSAGE_MAX, header, opcode, rcode, rtype, u16_at, u32_at, walk};
+use super::{HEADER_LEN, MESSAGE_MAX, header, opcode, rcode, rtype, u32_at, walk};
 
 /// The most records whose TTL is tracked for counting down; a response with more is passed on but not cached.
 pub const TTLS_MAX: usize = 128;
@@ -135,10 +135,11 @@ impl<'m> Response<'m> {
     /// As [`Self::scan`].
     pub(crate) fn read(&mut self) -> Result<(), MalformedResponse> {
         let message = self.message;
-        let word = |index: usize| u16_at(message, index * 2).ok_or(MalformedResponse::Short);
-        let (flags, questions) = (word(1)?, word(2)?);
-        (self.answers, self.authorities, self.additionals) = (word(3)?, word(4)?, word(5)?);
-        (self.id, self.opcode, self.rcode) = (word(0)?, header::opcode(flags), flags & header::RCODE);
+        let head = message.first_chunk::<HEADER_LEN>().ok_or(MalformedResponse::Short)?;
+        let word = |index: usize| u16::from_be_bytes([head[index * 2], head[index * 2 + 1]]);
+        let (flags, questions) = (word(1), word(2));
+        (self.answers, self.authorities, self.additionals) = (word(3), word(4), word(5));
+        (self.id, self.opcode, self.rcode) = (word(0), header::opcode(flags), flags & header::RCODE);
         (self.aa, self.tc) = (flags & header::AA != 0, flags & header::TC != 0);
         if flags & header::QR == 0 {
             return Err(MalformedResponse::NotAResponse);
@@ -147,8 +148,8 @@ impl<'m> Response<'m> {
         if message.len() > MESSAGE_MAX {
             return Err(MalformedResponse::TrailingBytes);
         }
-        self.read_question(questions)?;
-        let mut walker = Walker::new(message, self.question_end);
+        let labels = self.read_question(questions)?;
+        let mut walker = Walker::behind(message, self.question_end, labels);
         self.read_answers(&mut walker)?;
         for _ in 0..self.authorities {
             let record = self.body_record(&mut walker)?;
@@ -169,17 +170,19 @@ impl<'m> Response<'m> {
         Ok(())
     }
 
-    /// Finds the end of the question, with whose name the chain of CNAMEs begins.
-    fn read_question(&mut self, questions: u16) -> Result<(), MalformedResponse> {
+    /// Finds the end of the question, with whose name the chain of CNAMEs begins; the labels of that name, 0 without one.
+    #[inline]
+    fn read_question(&mut self, questions: u16) -> Result<usize, MalformedResponse> {
         if questions == 0 {
-            return Ok(());
+            return Ok(0);
         }
-        let end = name::end_of_uncompressed(self.message, HEADER_LEN).map_err(|_| MalformedResponse::BadQuestion)?;
+        let name = name::end_of_uncompressed(self.message, HEADER_LEN);
+        let (end, labels) = name.map_err(|_| MalformedResponse::BadQuestion)?;
         if questions != 1 || end + 4 > self.message.len() {
             return Err(MalformedResponse::BadQuestion);
         }
         self.question_end = end + 4;
-        Ok(())
+        Ok(labels)
     }
 
     /// A server that could not read the question does not repeat it, and one that was sent an UPDATE need not (RFC 2136

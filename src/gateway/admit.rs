@@ -165,7 +165,8 @@ impl Desk {
         let prohibited = Some((ExtendedError::Prohibited, ""));
         let Query { opcode, qtype, qclass, .. } = *case.query;
         let access = &view.running.policy.access;
-        let judgement = access.judge(peer.ip(), tcp, Asked { opcode, qtype, qclass }, view.active);
+        let judged = access.judge(peer.ip(), tcp, Asked { opcode, qtype, qclass }, view.active);
+        let Some(judgement) = judged else { return true };
         if let Some((reason, number)) = judgement.monitored {
             self.would(view, case, (Outcome::Denied, reason), access.speaker(number));
         }

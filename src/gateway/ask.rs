@@ -9,13 +9,13 @@ use super::{Asker, Case, Desk, LinkPort, Path, View};
 use crate::cache::FailureKind;
 use crate::clock::Moment;
 use crate::dns::edns::{ExtendedError, option, options};
-use crate::dns::letters::{self, Flips};
+use crate::dns::letters::Flips;
 use crate::dns::query::{Malformed, Query, Records};
 use crate::dns::reply::{self, Body};
 use crate::dns::{HEADER_LEN, put_u16, rcode};
 use crate::ledger::UpstreamEvent;
 use crate::policy::cookies::CookieMode;
-use crate::upstream::flights::{ATTEMPTS_MAX, Attempt, Doubt, FlightId, Full, Route};
+use crate::upstream::flights::{ATTEMPTS_MAX, Attempt, AttemptNumber, Doubt, FlightId, Full, Route};
 use crate::upstream::select::{Choice, Chosen};
 use crate::verdict::{Outcome, Reason};
 use rand::RngExt;
@@ -118,10 +118,10 @@ impl Desk {
         let route = Route { link, port, tcp };
         let id = random as u16;
         let id = if self.flights.is_taken(route, id) { self.free_id(route)? } else { id };
-        let mut flips = [0; 4];
-        if !tcp && !opaque && upstream.state.randomise_case(random >> 32) {
-            let words = query.name.as_wire().len().div_ceil(64);
-            flips.iter_mut().take(words).for_each(|word| *word = self.rng.random());
+        let is_mixed = !tcp && !opaque && upstream.state.randomise_case(random >> 32);
+        let mut flips = Flips::NONE;
+        if is_mixed {
+            flips = Flips::draw(query.name.as_wire().len(), || self.rng.random());
         }
         let pool = view.running.routing.pool_for(&query.name).0;
         let patience = pool.settings.timeout / (pool.settings.retries + 1);
@@ -133,7 +133,7 @@ impl Desk {
             room[..query.packet.len()].copy_from_slice(query.packet);
             query.packet.len()
         } else {
-            write_ask(query, view.running.policy.cookies.mode, &flips, room)
+            write_ask(query, view.running.policy.cookies.mode, &mut flips, room)
         };
         put_u16(room, 0, id);
         self.flights.add_attempt(flight, Attempt { id, flips, sent: view.now.at, ..Attempt::on(route) }, timer)?;
@@ -148,7 +148,8 @@ impl Desk {
         self.turn = self.turn.wrapping_add(u64::from(tried.is_empty()));
         let routing = &view.running.routing;
         let (pool, _) = routing.pool_for(&query.name);
-        let (random, turn) = (self.rng.random(), self.turn);
+        let random = if pool.draws_lots() { self.rng.random() } else { 0 };
+        let turn = self.turn;
         routing.choose(pool, &Choice { at: view.now.at, name: &query.name, tried, tcp, random, turn })
     }
 
@@ -157,8 +158,7 @@ impl Desk {
     pub(super) fn ask_another(
         &mut self,
         view: &View<'_>,
-        id: FlightId,
-        attempt: &Attempt,
+        (id, attempt): (FlightId, AttemptNumber),
         query: &Query<'_>,
         out: &mut Outbox,
     ) -> bool {
@@ -169,7 +169,8 @@ impl Desk {
         }
         // A higher tier is for when no lower one is healthy, and one that answers is.
         let upstreams = &view.running.routing.upstreams;
-        let failed = upstreams.iter().find(|upstream| upstream.link == attempt.route.link);
+        let link = self.flights.attempt(id, attempt).route.link;
+        let failed = upstreams.iter().find(|upstream| upstream.link == link);
         let tier = failed.map_or(0, |upstream| upstream.settings.tier);
         let fits = |server: &Chosen| server.up && upstreams[server.upstream].settings.tier <= tier;
         let Some(server) = self.choose_other(view, id, query).filter(fits) else { return false };
@@ -216,12 +217,12 @@ impl Desk {
     pub(super) fn expire(&mut self, view: &View<'_>, out: &mut Outbox) {
         while out.has_room(super::memory::ROOM) {
             let Some(id) = self.flights.pop_due(view.now.at) else { break };
-            if let Some(attempt) = self.flights.flight(id).attempts().last().copied() {
-                self.ledger.upstream(attempt.route.link.slot, UpstreamEvent::Timeout);
-                if let Some(state) = self.links.state(attempt.route.link) {
-                    state.on_timeout(view.now.at.since(attempt.sent));
+            if let Some(Attempt { route, sent, .. }) = self.flights.flight(id).attempts().last() {
+                self.ledger.upstream(route.link.slot, UpstreamEvent::Timeout);
+                if let Some(state) = self.links.state(route.link) {
+                    state.on_timeout(view.now.at.since(*sent));
                 }
-                self.judge_case(id, &attempt);
+                self.judge_case(id);
             }
             self.try_again(view, id, FailureKind::Timeout, out);
         }
@@ -229,15 +230,15 @@ impl Desk {
 
     /// The time of a flight's last attempt is over: when all that came for it was the question in letters of one case, its
     /// server may be one that folds them. Each question says so once.
-    fn judge_case(&mut self, id: FlightId, last: &Attempt) {
-        let attempts = self.flights.flight(id).attempts();
-        let earlier = &attempts[..attempts.len().saturating_sub(1)];
-        let was_told = earlier.iter().any(|a| a.route.link == last.route.link && a.doubt != Doubt::None);
+    fn judge_case(&mut self, id: FlightId) {
+        let Some((last, earlier)) = self.flights.flight(id).attempts().split_last() else { return };
+        let (link, number) = (last.route.link, earlier.len());
+        let was_told = earlier.iter().any(|a| a.route.link == link && a.doubt != Doubt::None);
         if last.doubt != Doubt::Folded || was_told {
             return;
         }
-        self.flights.doubt(id, last, Doubt::Other);
-        if let Some(state) = self.links.state(last.route.link) {
+        self.flights.doubt(id, number, Doubt::Other);
+        if let Some(state) = self.links.state(link) {
             state.on_case_folded();
         }
     }
@@ -359,7 +360,7 @@ impl Desk {
 
 /// Writes the message for an upstream: the header with what the client may decide, the question in the letter case of
 /// `flips`, an OPT of our own when the client sent one. Its id is 0.
-fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &Flips, out: &mut [u8]) -> usize {
+fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &mut Flips, out: &mut [u8]) -> usize {
     let end = query.question_end;
     out[..HEADER_LEN].fill(0);
     out[2] = u8::from(query.rd);
@@ -368,7 +369,7 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &Flips, out: &mut [u
     out[3] = 1 << 5 | u8::from(query.cd) << 4;
     out[5] = 1;
     out[HEADER_LEN..end].copy_from_slice(query.question());
-    letters::flip(&mut out[HEADER_LEN..end - 4], flips);
+    flips.flip(&mut out[HEADER_LEN..end - 4]);
     let Some(edns) = &query.edns else { return end };
     if !edns.has_options() {
         return reply::append_opt(out, end, 0, edns.dnssec_ok, &[], None).unwrap_or(end);

@@ -15,7 +15,7 @@ use crate::ledger::alerts::{Alert, AlertKind, Subject};
 use crate::policy::Mode;
 use crate::policy::storm::{StormAnswer, StormPolicy};
 use crate::storm::Storms;
-use crate::storm::table::Says;
+use crate::storm::table::{Place, Says};
 use crate::upstream::Pool;
 use crate::upstream::flights::FlightId;
 use crate::verdict::{Outcome, Reason};
@@ -36,6 +36,8 @@ const KNOWN_PART: u32 = 4;
 pub(super) struct Leave {
     /// Keyed hash of the zone; 0: no place is held.
     zone: u64,
+    /// Where its account lies.
+    place: Place,
     /// Keyed hash of the name asked for; 0: the guard does not look.
     name: u64,
     /// This is the probe of a zone that fails.
@@ -99,7 +101,7 @@ impl Desk {
         let key = self.storms.zone_of(&case.query.name, route);
         let zone = key.hash;
         let account = self.storms.question(at, key, name, case.client.peer.ip());
-        let says = account.breaker(at);
+        let (says, place) = (account.breaker(at), account.place());
         if account.fails() || account.is_stalled(at) {
             self.watch_zone(view, zone);
         }
@@ -113,7 +115,8 @@ impl Desk {
         }
         let capacity = view.running.routing.capacity(pool);
         // It was opened a moment ago; should it not be there, nothing is known against the zone.
-        let Some(account) = self.storms.account(at, zone) else { return Some(Leave { name, ..Leave::default() }) };
+        let account = self.storms.account_at(at, zone, place);
+        let Some(account) = account else { return Some(Leave { name, ..Leave::default() }) };
         // TC=1 asks for a proof that the client is where it says: who has given it need not hear that.
         let held = says == Says::Ask
             && account.is_under_random_names(policy.unknown)
@@ -133,19 +136,19 @@ impl Desk {
             }
             common.inflight.enter(zone, u32::MAX);
         }
-        Some(Leave { zone, name, trial: says == Says::Try, question })
+        Some(Leave { zone, place, name, trial: says == Says::Try, question })
     }
 
     /// Writes what was granted into the flight that it was granted for.
     pub(super) fn take_off(&mut self, view: &View<'_>, id: FlightId, leave: Leave) {
         let flight = self.flights.flight_mut(id);
         (flight.zone, flight.name, flight.trial) = (leave.zone, leave.name, leave.trial);
-        flight.places = u8::from(leave.zone != 0);
+        (flight.place, flight.places) = (leave.place, u8::from(leave.zone != 0));
         if leave.question != 0 {
             self.flights.lead(id, leave.question);
         }
         if leave.zone != 0
-            && let Some(account) = self.storms.account(view.now.at, leave.zone)
+            && let Some(account) = self.storms.account_at(view.now.at, leave.zone, leave.place)
         {
             account.asked(view.now.at, leave.trial);
         }
@@ -171,7 +174,7 @@ impl Desk {
     /// Gives a place back that no flight took.
     pub(super) fn give_back(&self, view: &View<'_>, leave: Leave) {
         if leave.zone != 0 {
-            view.shared.storm.inflight.leave(leave.zone);
+            view.shared.storm.inflight.leave(leave.zone, 1);
         }
     }
 
@@ -179,20 +182,22 @@ impl Desk {
     /// with its failure, or, when it was answered, to look for the answer themselves.
     pub(super) fn land(&mut self, view: &View<'_>, id: FlightId, ended: Ended, why: Option<FailureKind>) {
         let at = view.now.at;
-        while let Some(waiter) = self.flights.take_waiter(id) {
+        while self.flights.is_awaited(id)
+            && let Some(waiter) = self.flights.take_waiter(id)
+        {
             self.flights.flight_mut(waiter).failed = why;
             self.flights.set_timer(waiter, at);
         }
         let flight = self.flights.flight(id);
-        let (zone, places, trial) = (flight.zone, flight.places, flight.trial);
+        let (zone, place, places, trial) = (flight.zone, flight.place, flight.places, flight.trial);
         let asked = flight.attempts().first().map_or(at, |attempt| attempt.sent);
         self.flights.close(id);
         if zone == 0 {
             return;
         }
-        (0..places).for_each(|_| view.shared.storm.inflight.leave(zone));
+        view.shared.storm.inflight.leave(zone, places.into());
         let fail_ratio = view.running.policy.storm.fail_ratio;
-        let Some(account) = self.storms.account(at, zone) else { return };
+        let Some(account) = self.storms.account_at(at, zone, place) else { return };
         match ended {
             Ended::Answered { absent } => account.answered(at, at.since(asked), absent, trial, fail_ratio),
             Ended::Failed => account.failed(at, trial, fail_ratio),

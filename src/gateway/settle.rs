@@ -6,9 +6,8 @@ use super::memory::{bound_ttls, key_of};
 use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
 use super::{Asker, Case, Desk, View};
-use crate::cache::{self, Answer, FailureKind, Lifetime, Vetted};
+use crate::cache::{self, Answer, FailureKind, Key, Lifetime, Vetted};
 use crate::dns::edns::{Edns, option, options};
-use crate::dns::letters;
 use crate::dns::query::Query;
 use crate::dns::reply::Body;
 use crate::dns::response::Response;
@@ -18,7 +17,7 @@ use crate::policy::Profile;
 use crate::policy::cookies::CookieMode;
 use crate::policy::rrl::{ResponseClass, RrlVerdict};
 use crate::policy::word::Pass;
-use crate::upstream::flights::{Attempt, Doubt, Flight, FlightId, Route};
+use crate::upstream::flights::{Attempt, AttemptNumber, Doubt, Flight, FlightId, Route};
 use crate::verdict::{Outcome, Reason};
 
 /// The most bytes of an upstream's EDNS options that are passed on.
@@ -60,12 +59,12 @@ impl Desk {
             return self.ledger.upstream(slot, UpstreamEvent::Unmatched);
         };
         if self.flights.flight(flight).opaque {
-            return self.pass_opaque(view, flight, &attempt, packet, out);
+            return self.pass_opaque(view, (flight, attempt), packet, out);
         }
         // Read by then from memory that may be far away.
         view.shared.storm.known.prefetch(self.flights.flight(flight).name);
         if !route.tcp && packet.len() > PLAIN_UDP_MAX && packet.len() > self.takes_at_most(flight) {
-            self.flights.doubt(flight, &attempt, Doubt::Other);
+            self.flights.doubt(flight, attempt, Doubt::Other);
             return self.ledger.upstream(slot, UpstreamEvent::Oversized);
         }
         let mut response = Response::unread(packet);
@@ -73,14 +72,14 @@ impl Desk {
             return self.ledger.upstream(slot, UpstreamEvent::Malformed);
         }
         let response = &response;
-        if !self.is_ours(flight, &attempt, response) {
+        if !self.is_ours(flight, attempt, response) {
             return self.ledger.upstream(slot, UpstreamEvent::Mismatched);
         }
-        if attempt.lost && matches!(response.rcode, rcode::SERVFAIL | rcode::REFUSED) {
+        if self.flights.attempt(flight, attempt).lost && matches!(response.rcode, rcode::SERVFAIL | rcode::REFUSED) {
             // It has said so before, and another server is asked.
             return self.ledger.upstream(slot, UpstreamEvent::Unmatched);
         }
-        self.answered(view, &attempt);
+        self.answered(view, flight, attempt);
         let Flight { received, policy, asker, .. } = *self.flights.flight(flight);
         let Asker::Client(client) = asker else {
             return self.probe_answered(view, flight, response);
@@ -96,7 +95,7 @@ impl Desk {
             self.learn(view, flight, case, response);
             if self.stays_admitted(view, case, policy, out) {
                 let failed = view.is_failure(response.rcode, query);
-                if failed && self.ask_another(view, flight, &attempt, query, out) {
+                if failed && self.ask_another(view, (flight, attempt), query, out) {
                     self.scratch = asked.room;
                     return;
                 }
@@ -108,28 +107,30 @@ impl Desk {
             }
         }
         self.scratch = asked.room;
-        self.settle_waiters(view, flight, packet, (slot, first), out);
+        if self.flights.is_awaited(flight) {
+            self.settle_waiters(view, flight, packet, (slot, first), out);
+        }
         self.land(view, flight, ended, None);
     }
 
     /// Whether the response is to the question that this attempt asked, letter for letter. What is not is counted, and
     /// waiting goes on: the real answer may still come.
-    fn is_ours(&mut self, flight: FlightId, attempt: &Attempt, response: &Response<'_>) -> bool {
-        let packet = self.flights.packet(flight);
+    fn is_ours(&mut self, flight: FlightId, number: AttemptNumber, response: &Response<'_>) -> bool {
+        let (packet, attempt) = (self.flights.packet(flight), self.flights.attempt(flight, number));
         let (answered, opcode) = (response.question(), asked_opcode(packet));
         let Some(asked) = packet.get(HEADER_LEN..HEADER_LEN + answered.len()) else { return false };
         if answered.is_empty() || response.opcode != opcode {
             return false;
         }
         let name_len = answered.len() - 4;
-        let same_case = letters::is_flipped(&asked[..name_len], &attempt.flips, &answered[..name_len]);
+        let same_case = attempt.flips.made(&asked[..name_len], &answered[..name_len]);
         let same = asked[name_len..] == answered[name_len..]
             && (same_case || asked[..name_len].eq_ignore_ascii_case(&answered[..name_len]));
         if !same {
             return false;
         }
         // Where no letters were changed, over TCP always, none have to come back.
-        if attempt.flips == [0; 4] {
+        if attempt.flips.is_none() {
             return true;
         }
         let Some(state) = self.links.state(attempt.route.link) else { return same_case };
@@ -146,7 +147,7 @@ impl Desk {
             return true;
         }
         // Whether the server does this, or somebody else, is known once nothing better came in time.
-        self.flights.doubt(flight, attempt, if is_folded { Doubt::Folded } else { Doubt::Other });
+        self.flights.doubt(flight, number, if is_folded { Doubt::Folded } else { Doubt::Other });
         false
     }
 
@@ -160,11 +161,12 @@ impl Desk {
     }
 
     /// Notes that an upstream answered.
-    fn answered(&mut self, view: &View<'_>, attempt: &Attempt) {
-        self.ledger.upstream(attempt.route.link.slot, UpstreamEvent::Answered);
-        if let Some(state) = self.links.state(attempt.route.link) {
+    fn answered(&mut self, view: &View<'_>, flight: FlightId, attempt: AttemptNumber) {
+        let Attempt { route, sent, .. } = *self.flights.attempt(flight, attempt);
+        self.ledger.upstream(route.link.slot, UpstreamEvent::Answered);
+        if let Some(state) = self.links.state(route.link) {
             state.heard(view.now.at);
-            state.on_answer(view.now.at.since(attempt.sent), attempt.route.tcp);
+            state.on_answer(view.now.at.since(sent), route.tcp);
         }
     }
 
@@ -193,7 +195,7 @@ impl Desk {
             return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Oversized), out);
         }
         if let Some(vetted) = self.vet(view, case, response, out) {
-            self.keep_and_send(view, case, &vetted, first, out);
+            self.keep_and_send(view, case, &vetted, key.as_ref(), out);
         }
     }
 
@@ -218,12 +220,13 @@ impl Desk {
         self.follow(view, case, &heard.word, out).is_some()
     }
 
+    /// Sends an answer, and keeps it under its `key`, if it has one.
     fn keep_and_send(
         &mut self,
         view: &View<'_>,
         case: &Case<'_>,
         vetted: &VettedAnswer<'_, '_, '_>,
-        first: bool,
+        key: Option<&Key<'_>>,
         out: &mut Outbox,
     ) {
         let response = vetted.response;
@@ -259,7 +262,11 @@ impl Desk {
             put_u16(room, 10, response.additionals - 1);
         }
         put_u16(room, 0, 0);
-        room[HEADER_LEN..response.question_end - 4].make_ascii_lowercase();
+        // As the cache keeps it; it differs from what came in the case of letters alone.
+        let name = case.query.name.as_wire();
+        if let Some(question) = room.get_mut(HEADER_LEN..HEADER_LEN + name.len()) {
+            question.copy_from_slice(name);
+        }
         let mut kept;
         let (options, cacheable_options) = match &response.edns {
             Some(edns) if edns.has_options() => {
@@ -268,14 +275,13 @@ impl Desk {
             }
             _ => (&[][..], true),
         };
-        if first
-            && let Some(key) = key_of(case.query)
+        if let Some(key) = key
             && cacheable_options
             && let Some(lifetime) = view.lifetime(case, vetted)
         {
             let vetted = Vetted { generation: view.running.generation, untouched: vetted.pass.untouched };
             let answer = Answer { body: &room[..len], options, ttls, lifetime, rcode: response.rcode, class, vetted };
-            view.shared.cache.insert(view.now.at, &key, &answer);
+            view.shared.cache.insert(view.now.at, key, &answer);
         }
         // Not before: what is kept is for others too, whom other rules may speak about.
         bound_ttls(&mut room[..len], ttls, bounds);
@@ -315,15 +321,21 @@ impl Desk {
     }
 
     /// The answer to a signed message, a NOTIFY, an UPDATE: passed on byte for byte apart from its id.
-    fn pass_opaque(&mut self, view: &View<'_>, flight: FlightId, attempt: &Attempt, packet: &[u8], out: &mut Outbox) {
-        let slot = attempt.route.link.slot;
+    fn pass_opaque(
+        &mut self,
+        view: &View<'_>,
+        (flight, attempt): (FlightId, AttemptNumber),
+        packet: &[u8],
+        out: &mut Outbox,
+    ) {
+        let slot = self.flights.attempt(flight, attempt).route.link.slot;
         let Some(is_answer) = matches_opaque(self.flights.packet(flight), packet) else {
             return self.ledger.upstream(slot, UpstreamEvent::Malformed);
         };
         if !is_answer {
             return self.ledger.upstream(slot, UpstreamEvent::Mismatched);
         }
-        self.answered(view, attempt);
+        self.answered(view, flight, attempt);
         let Flight { received, policy, asker, .. } = *self.flights.flight(flight);
         let Asker::Client(client) = asker else { return };
         let asked = self.copy_packet(flight);

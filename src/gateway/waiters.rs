@@ -83,6 +83,7 @@ impl Desk {
             Ok(id) => {
                 self.flights.flight_mut(id).policy = view.running.generation;
                 self.flights.follow(id, leader);
+                self.flights.set_timer(id, deadline);
                 true
             }
             Err(_) => false,

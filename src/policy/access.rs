@@ -90,6 +90,9 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// May go on, and no rule has anything to say.
+    pub const ADMITTED: Self = Self::of(AccessVerdict::Admit);
+
     /// That of no rule.
     const fn of(verdict: AccessVerdict) -> Self {
         Self { verdict, number: 0, monitored: None }
@@ -158,7 +161,8 @@ impl Access {
     /// Judges one query of one client; the same for every transport. `tcp`: it came over a stream.
     pub fn check(&self, client: IpAddr, tcp: bool, query: &Query<'_>, active: &ActiveSet) -> AccessVerdict {
         let Query { opcode, qtype, qclass, .. } = *query;
-        self.judge(client, tcp, Asked { opcode, qtype, qclass }, active).verdict
+        let judged = self.judge(client, tcp, Asked { opcode, qtype, qclass }, active);
+        judged.map_or(AccessVerdict::Admit, |judgement| judgement.verdict)
     }
 
     /// Whether `client` may ask at all: for packets that are no query, and may only be answered to such a client.
@@ -166,19 +170,19 @@ impl Access {
         self.mode != Mode::Enforce || self.clients.contains(client)
     }
 
-    /// As [`Self::check`], and says what monitored rules would have done. No allocation; two lookups, and one look at each
-    /// question rule that fits. Inlined, for what nearly all queries need of it.
+    /// As [`Self::check`], and says what monitored rules would have done; `None` for [`Judgement::ADMITTED`]. No allocation;
+    /// two lookups, and one look at each question rule that fits. Inlined, for what nearly all queries need of it.
     #[inline(always)]
-    pub fn judge(&self, client: IpAddr, tcp: bool, asked: Asked, active: &ActiveSet) -> Judgement {
+    pub fn judge(&self, client: IpAddr, tcp: bool, asked: Asked, active: &ActiveSet) -> Option<Judgement> {
         let may = self.clients.contains(client);
         if !may && self.mode == Mode::Enforce {
-            return Judgement::of(self.denial());
+            return Some(Judgement::of(self.denial()));
         }
         let (kind, fitting) = (self.kind(asked), self.fitting.of(asked));
         if may && kind.is_none() && fitting.is_empty() {
-            return Judgement::of(AccessVerdict::Admit);
+            return None;
         }
-        self.judge_rules((client, may), kind, fitting, (tcp, asked, active))
+        Some(self.judge_rules((client, may), kind, fitting, (tcp, asked, active)))
     }
 
     #[inline(never)]
@@ -265,7 +269,7 @@ fn decide(considered: impl IntoIterator<Item = Considered>, mut show: impl FnMut
             Mode::Off => {}
         }
     }
-    Judgement { monitored, ..Judgement::of(AccessVerdict::Admit) }
+    Judgement { monitored, ..Judgement::ADMITTED }
 }
 
 impl Access {

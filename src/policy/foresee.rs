@@ -2,7 +2,7 @@
 //! [`super::explain`] tells of one at length. The same functions decide in both and on the path of a query. No allocation.
 
 use super::Policy;
-use super::access::{AccessVerdict, Asked};
+use super::access::{AccessVerdict, Asked, Judgement};
 use super::explain::{Answer, Besides, Subject};
 use super::filter::{self, Decision, Rule, TtlBounds};
 use super::word::{Filters, Heard, Pass, Word};
@@ -49,7 +49,8 @@ impl Answer {
 /// What becomes of a question. Limits are not asked: they depend on what came before.
 pub fn foresee<'p>(policy: &'p Policy, besides: Besides<'p>, subject: &Subject) -> Foreseen<'p> {
     let Subject { client, ref name, qtype, qclass, tcp, ref active } = *subject;
-    let judged = policy.access.judge(client, tcp, Asked { opcode: opcode::QUERY, qtype, qclass }, active);
+    let asked = Asked { opcode: opcode::QUERY, qtype, qclass };
+    let judged = policy.access.judge(client, tcp, asked, active).unwrap_or(Judgement::ADMITTED);
     let (answer, reason) = Answer::of_access(judged.verdict);
     let passed = Foreseen { answer, reason, rule: None, monitored: None, ttl: None, waits: false };
     // Transfers pass the filter by: they are for those whom [transfer] names.

@@ -10,12 +10,14 @@ const COLUMNS: usize = 8192;
 /// Two rows of counters; a zone has one in each, found by different bits of its hash, and holds at most the lesser of both.
 #[derive(Debug)]
 pub struct InFlight {
-    rows: [Box<[AtomicU32]>; 2],
+    rows: [Box<[AtomicU32; COLUMNS]>; 2],
 }
 
 impl Default for InFlight {
     fn default() -> Self {
-        Self { rows: std::array::from_fn(|_| (0..COLUMNS).map(|_| AtomicU32::new(0)).collect()) }
+        // Through a slice, so that they are not made on the stack first.
+        let row = || -> Box<[AtomicU32]> { (0..COLUMNS).map(|_| AtomicU32::new(0)).collect() };
+        Self { rows: std::array::from_fn(|_| row().try_into().expect("as many as were counted")) }
     }
 }
 
@@ -33,15 +35,15 @@ impl InFlight {
         second.fetch_add(1, Relaxed);
         let within = first.fetch_add(1, AcqRel) < share || second.load(Relaxed) <= share;
         if !within {
-            self.leave(zone);
+            self.leave(zone, 1);
         }
         within
     }
 
-    /// Gives a place back.
-    pub fn leave(&self, zone: u64) {
+    /// Gives places back.
+    pub fn leave(&self, zone: u64, places: u32) {
         for counter in self.counters(zone) {
-            counter.fetch_sub(1, Relaxed);
+            counter.fetch_sub(places, Relaxed);
         }
     }
 
@@ -73,7 +75,7 @@ mod tests {
         let inflight = InFlight::default();
         assert_eq!((0..10).filter(|_| inflight.enter(7 << 32 | 5, 3)).count(), 3);
         assert!(inflight.enter(8 << 32 | 5, 3), "a zone with which it has one counter in common is not in its way");
-        inflight.leave(7 << 32 | 5);
+        inflight.leave(7 << 32 | 5, 1);
         assert!(inflight.enter(7 << 32 | 5, 3));
         assert_eq!(inflight.of(7 << 32 | 5), 3);
     }
@@ -89,7 +91,7 @@ mod tests {
                     if inflight.enter(42, 2) {
                         most.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
                         now.fetch_sub(1, Relaxed);
-                        inflight.leave(42);
+                        inflight.leave(42, 1);
                     }
                 }
             })

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 const BITS_PER_NAME: usize = 16;
 
 /// Bits for a name.
-const PROBES: u32 = 4;
+const PROBES: usize = 4;
 
 /// Bits of a block, and how many bits number them.
 const BLOCK_BITS: usize = 512;
@@ -48,16 +48,17 @@ impl Generation {
     }
 
     /// The words and bits of a name, within its block from the high end of its hash.
-    fn bits(&self, name: u64) -> impl Iterator<Item = (&AtomicU64, u64)> {
+    #[inline]
+    fn bits(&self, name: u64) -> [(&AtomicU64, u64); PROBES] {
         let block = &self.block(name).0;
-        (1..=PROBES).map(move |n| {
-            let bit = (name >> (u64::BITS - n * BLOCK_SHIFT)) as usize % BLOCK_BITS;
+        std::array::from_fn(|n| {
+            let bit = (name >> (u64::BITS - (n as u32 + 1) * BLOCK_SHIFT)) as usize % BLOCK_BITS;
             (&block[bit / 64], 1 << (bit % 64))
         })
     }
 
     fn has(&self, name: u64) -> bool {
-        self.bits(name).all(|(word, bit)| word.load(Relaxed) & bit != 0)
+        self.bits(name).iter().all(|(word, bit)| word.load(Relaxed) & bit != 0)
     }
 }
 

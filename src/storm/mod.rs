@@ -16,7 +16,7 @@ use inflight::InFlight;
 use known::KnownNames;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use table::{Table, Zone};
+use table::{Place, Table, Zone};
 use zone_of::Cuts;
 
 /// Names that the filter of known names holds at least.
@@ -101,11 +101,10 @@ impl Storms {
 
     /// The account of a zone, with one question more in it; a zone of which little was heard makes room for a new one.
     pub fn question(&mut self, at: Moment, zone: ZoneKey<'_>, name: u64, client: IpAddr) -> &mut Zone {
-        let client = match client {
-            IpAddr::V4(client) => client.to_ipv6_mapped(),
-            IpAddr::V6(client) => client,
+        let source = match client.to_canonical() {
+            IpAddr::V4(client) => self.hasher.hash_one(u64::from(client.to_bits())),
+            IpAddr::V6(client) => self.hasher.hash_one(client.to_bits()),
         };
-        let source = self.hasher.hash_one(client.to_bits());
         let account = self.table.open(at, zone.hash, zone.wire);
         account.question(at, name, source);
         account
@@ -114,6 +113,12 @@ impl Storms {
     /// The account of a zone, if there is one.
     pub fn account(&mut self, at: Moment, zone: u64) -> Option<&mut Zone> {
         self.table.find(at, zone)
+    }
+
+    /// As above, by where it lay when it was looked up last.
+    #[inline]
+    pub fn account_at(&mut self, at: Moment, zone: u64, place: Place) -> Option<&mut Zone> {
+        self.table.find_at(at, zone, place)
     }
 
     /// This worker's part of a rate per second, at least 1.

@@ -92,6 +92,10 @@ pub enum Says {
 pub struct Zone {
     name: Name,
     second: u64,
+    /// When it ends: until then nothing has to be let pass.
+    second_ends: Moment,
+    /// Where it lies in the table.
+    place: Place,
     now: Counts,
     past: Counts,
     names: Sketch,
@@ -114,6 +118,8 @@ impl Zone {
     const EMPTY: fn() -> Self = || Self {
         name: Name::root(),
         second: 0,
+        second_ends: Moment::ZERO,
+        place: 0,
         now: Counts::default(),
         past: Counts::default(),
         names: Sketch::default(),
@@ -130,12 +136,21 @@ impl Zone {
     };
 
     /// Lets the seconds pass that have passed.
+    #[inline]
     fn roll(&mut self, at: Moment) {
+        if at >= self.second_ends {
+            self.roll_on(at);
+        }
+    }
+
+    #[inline(never)]
+    fn roll_on(&mut self, at: Moment) {
         let passed = at.as_secs().saturating_sub(self.second);
+        self.second += passed;
+        self.second_ends = Moment::ZERO.plus(Duration::from_secs(self.second + 1));
         if passed == 0 {
             return;
         }
-        self.second = at.as_secs();
         for _ in 0..passed.min(32) {
             self.past = self.past.after(std::mem::take(&mut self.now));
         }
@@ -150,6 +165,11 @@ impl Zone {
         self.now.questions = self.now.questions.saturating_add(1);
         self.names.add(name);
         self.sources.add(source);
+    }
+
+    /// Where it is found again at once.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// The zone's name.
@@ -315,6 +335,9 @@ impl Zone {
     }
 }
 
+/// Where the account of a zone lay when it was looked up; another zone may have it by now.
+pub type Place = u32;
+
 /// All accounts of a worker.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -352,6 +375,18 @@ impl Table {
         Some(zone)
     }
 
+    /// As [`Self::find`], where it was before, if it still is there.
+    #[inline]
+    pub(super) fn find_at(&mut self, at: Moment, hash: u64, place: Place) -> Option<&mut Zone> {
+        let place = place as usize;
+        if self.hashes.as_flattened().get(place) != Some(&hash) {
+            return self.find(at, hash);
+        }
+        let zone = self.zones.as_flattened_mut().get_mut(place)?;
+        zone.roll(at);
+        Some(zone)
+    }
+
     pub(super) fn open(&mut self, at: Moment, hash: u64, wire: &[u8]) -> &mut Zone {
         let set = self.set_of(hash);
         let (hashes, zones) = (&mut self.hashes[set], &mut self.zones[set]);
@@ -364,7 +399,8 @@ impl Table {
                 let place = (0..PLACES).min_by_key(least).unwrap_or_default();
                 let name = Name::from_wire(wire).unwrap_or_else(|_| Name::root());
                 hashes[place] = hash;
-                zones[place] = Zone { name, second: at.as_secs(), ..Zone::EMPTY() };
+                let found_at = (set * PLACES + place) as Place;
+                zones[place] = Zone { name, second: at.as_secs(), place: found_at, ..Zone::EMPTY() };
                 place
             }
         };

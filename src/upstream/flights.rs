@@ -8,6 +8,7 @@ use super::wheel::Wheel;
 use super::{LINKS_MAX, LinkId};
 use crate::cache::FailureKind;
 use crate::clock::Moment;
+use crate::dns::letters::Flips;
 use crate::dns::query::Records;
 use crate::policy::server::RETRIES_MAX;
 
@@ -52,8 +53,8 @@ pub struct Attempt {
     pub route: Route,
     /// Message id.
     pub id: u16,
-    /// Letters of the question whose case was flipped, by offset in the question's name (draft-vixie-dnsext-dns0x20).
-    pub flips: [u64; 4],
+    /// Letters of the question whose case was flipped (draft-vixie-dnsext-dns0x20).
+    pub flips: Flips,
     /// When.
     pub sent: Moment,
     /// The path was lost, or the server has failed the question: nothing more comes back on it.
@@ -78,7 +79,7 @@ pub enum Doubt {
 impl Attempt {
     /// An attempt on `route`, with nothing else filled in.
     pub const fn on(route: Route) -> Self {
-        Self { route, id: 0, flips: [0; 4], sent: Moment::ZERO, lost: false, doubt: Doubt::None }
+        Self { route, id: 0, flips: Flips::NONE, sent: Moment::ZERO, lost: false, doubt: Doubt::None }
     }
 }
 
@@ -97,6 +98,8 @@ pub struct Flight<A> {
     pub opaque: bool,
     /// The keyed hash of the zone that it holds a place for; 0: none.
     pub zone: u64,
+    /// Where the account of that zone lay.
+    pub place: u32,
     /// The keyed hash of the name asked for, where the storm guard looks; 0: it does not.
     pub name: u64,
     /// How many: one for each attempt that was made while it held fewer than it may.
@@ -142,6 +145,9 @@ impl<A> Flight<A> {
 /// The number of a flight; valid until it is closed.
 pub type FlightId = u32;
 
+/// Which of the attempts of a flight; below [`ATTEMPTS_MAX`].
+pub type AttemptNumber = usize;
+
 /// All flights of a worker.
 #[derive(Debug)]
 pub struct Flights<A> {
@@ -172,6 +178,7 @@ impl<A: Copy> Flights<A> {
             policy: 0,
             opaque: false,
             zone: 0,
+            place: 0,
             name: 0,
             places: 0,
             trial: false,
@@ -212,7 +219,7 @@ impl<A: Copy> Flights<A> {
             + LARGE_PACKETS * LARGE_MAX
     }
 
-    /// Puts a query in flight; its timer is set to the deadline.
+    /// Puts a query in flight. Its timer is for the caller to set, with its first attempt or without one.
     ///
     /// # Errors
     /// [`Full`].
@@ -253,9 +260,10 @@ impl<A: Copy> Flights<A> {
             at => &mut self.large[usize::from(at) * LARGE_MAX..][..len],
         };
         room[..packet.len()].copy_from_slice(packet);
-        room[packet.len()..].copy_from_slice(note);
+        if !note.is_empty() {
+            room[packet.len()..].copy_from_slice(note);
+        }
         self.open += 1;
-        self.wheel.set(id, deadline);
         Ok(id)
     }
 
@@ -323,27 +331,29 @@ impl<A: Copy> Flights<A> {
     }
 
     /// Notes that the server of an attempt has said that it has no answer.
-    pub fn spend(&mut self, id: FlightId, attempt: &Attempt) {
+    pub fn spend(&mut self, id: FlightId, attempt: AttemptNumber) {
         let flight = &mut self.slots[id as usize];
         flight.failed_once = true;
-        let attempts = flight.attempts[..usize::from(flight.attempts_len)].iter_mut();
-        attempts.filter(|a| (a.route, a.id) == (attempt.route, attempt.id)).for_each(|attempt| attempt.lost = true);
+        flight.attempts[attempt].lost = true;
     }
 
     /// The flight, and which of its attempts, that a message with `id` on `route` may belong to.
-    pub fn find(&self, route: Route, id: u16) -> Option<(FlightId, Attempt)> {
+    #[inline]
+    pub fn find(&self, route: Route, id: u16) -> Option<(FlightId, AttemptNumber)> {
         let at = self.index.find(route.key(id))?;
-        let flight = at / ATTEMPTS_MAX as u32;
-        Some((flight, self.slots[flight as usize].attempts[at as usize % ATTEMPTS_MAX]))
+        Some((at / ATTEMPTS_MAX as u32, at as usize % ATTEMPTS_MAX))
+    }
+
+    /// One of the attempts of a flight.
+    #[inline]
+    pub fn attempt(&self, id: FlightId, attempt: AttemptNumber) -> &Attempt {
+        &self.slots[id as usize].attempts[attempt]
     }
 
     /// Notes what came back on an attempt and is not believed.
-    pub fn doubt(&mut self, id: FlightId, attempt: &Attempt, doubt: Doubt) {
-        let flight = &mut self.slots[id as usize];
-        let attempts = &mut flight.attempts[..usize::from(flight.attempts_len)];
-        if let Some(own) = attempts.iter_mut().find(|own| (own.route, own.id) == (attempt.route, attempt.id)) {
-            own.doubt = if own.doubt == Doubt::None { doubt } else { Doubt::Other };
-        }
+    pub fn doubt(&mut self, id: FlightId, attempt: AttemptNumber, doubt: Doubt) {
+        let own = &mut self.slots[id as usize].attempts[attempt].doubt;
+        *own = if *own == Doubt::None { doubt } else { Doubt::Other };
     }
 
     /// Lets others wait for this flight under the keyed hash of its question, unless another one asks it already.
@@ -366,6 +376,12 @@ impl<A: Copy> Flights<A> {
         leading.waiters += 1;
         let flight = &mut self.slots[id as usize];
         (flight.leader, flight.next) = (leader, next);
+    }
+
+    /// Whether others wait for a flight.
+    #[inline]
+    pub fn is_awaited(&self, id: FlightId) -> bool {
+        self.slots[id as usize].waiters > 0
     }
 
     /// Takes one of those that wait for a flight; call until `None` before it is closed. It waits for nobody then.

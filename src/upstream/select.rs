@@ -20,7 +20,7 @@ pub struct Choice<'a> {
     pub tried: &'a [Attempt],
     /// The client is on TCP, so that any server is asked over TCP.
     pub tcp: bool,
-    /// A random number.
+    /// A random number, where the pool [draws lots](Pool::draws_lots).
     pub random: u64,
     /// Counts the worker's choices, for round-robin.
     pub turn: u64,
@@ -33,6 +33,13 @@ pub struct Chosen {
     pub upstream: usize,
     /// False when all are down and this is the best of them.
     pub up: bool,
+}
+
+impl Pool {
+    /// Whether a choice of a server may be by lot, so that it needs a random number.
+    pub fn draws_lots(&self) -> bool {
+        self.settings.balance == Balance::Latency && self.tiers.iter().any(|tier| tier.members.len() > 1)
+    }
 }
 
 impl Routing {
@@ -48,12 +55,12 @@ impl Routing {
         let fresh = |at: &usize| !refused(*at) && !tried(*at);
         for tier in &pool.tiers {
             let up = |at: &usize| fresh(at) && self.upstreams[*at].state.is_up();
-            if let Some(upstream) = self.pick(pool, &tier.members, &up, choice) {
+            if let Some(upstream) = self.pick(pool, &tier.members, up, choice) {
                 return Some(Chosen { upstream, up: true });
             }
         }
         for tier in &pool.tiers {
-            if let Some(upstream) = self.pick(pool, &tier.members, &fresh, choice) {
+            if let Some(upstream) = self.pick(pool, &tier.members, fresh, choice) {
                 return Some(Chosen { upstream, up: false });
             }
         }
@@ -69,11 +76,12 @@ impl Routing {
         pool.settings.inflight.saturating_mul(u32::try_from(servers).unwrap_or(u32::MAX))
     }
 
+    #[inline]
     fn pick(
         &self,
         pool: &Pool,
         members: &[usize],
-        usable: &dyn Fn(&usize) -> bool,
+        usable: impl Fn(&usize) -> bool,
         choice: &Choice<'_>,
     ) -> Option<usize> {
         let candidates = || members.iter().copied().filter(|at| usable(at));

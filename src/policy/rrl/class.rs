@@ -7,6 +7,8 @@ use super::RrlTable;
 use crate::dns::name::Name;
 use crate::dns::rcode;
 use crate::dns::response::Response;
+use ahash::AHasher;
+use std::hash::Hasher;
 
 /// What a response is counted as; small enough to be kept with a cached answer. It holds no client: whose account it is
 /// comes later.
@@ -81,13 +83,13 @@ impl RrlTable {
             }
             rcode::NOERROR if response.answers > 0 => match response.wildcard_labels {
                 Some(labels) => self.wildcard(name, usize::from(labels), qtype),
-                None => self.positive(name, qtype),
+                None => self.asked(name).class(Category::Positive, qtype),
             },
             rcode::NOERROR => match response.ns_owner() {
                 Some(owner) if response.negative_ttl().is_none() && !response.aa => {
-                    self.class(Category::Referral, owner.as_wire(), 0, None)
+                    self.unguarded(Category::Referral, owner.as_wire())
                 }
-                _ => self.nodata(name),
+                _ => self.asked(name).class(Category::Nodata, 0),
             },
             _ => ResponseClass::default(),
         }
@@ -97,28 +99,19 @@ impl RrlTable {
     pub fn class_of_own(&self, rcode: u16, has_answers: bool, name: &Name, qtype: u16) -> ResponseClass {
         match rcode {
             rcode::NXDOMAIN => self.nxdomain(name, None),
-            rcode::NOERROR if has_answers => self.positive(name, qtype),
-            rcode::NOERROR => self.nodata(name),
+            rcode::NOERROR if has_answers => self.asked(name).class(Category::Positive, qtype),
+            rcode::NOERROR => self.asked(name).class(Category::Nodata, 0),
             _ => ResponseClass::default(),
         }
     }
 
     fn nxdomain(&self, name: &Name, zone: Option<&Name>) -> ResponseClass {
-        let counted = zone.map_or_else(|| parent(name), Name::as_wire);
-        self.class(Category::Nxdomain, counted, 0, None)
+        self.unguarded(Category::Nxdomain, zone.map_or_else(|| parted(name).1, Name::as_wire))
     }
 
-    fn nodata(&self, name: &Name) -> ResponseClass {
-        self.of_question(Category::Nodata, name, 0)
-    }
-
-    fn positive(&self, name: &Name, qtype: u16) -> ResponseClass {
-        self.of_question(Category::Positive, name, qtype)
-    }
-
-    /// A response that counts under the name asked for; `qtype` 0 for one that has no answer.
-    pub(super) fn of_question(&self, category: Category, name: &Name, qtype: u16) -> ResponseClass {
-        self.class(category, name.as_wire(), qtype, Some(parent(name)))
+    /// What counts under one name, whatever was asked for.
+    fn unguarded(&self, category: Category, name: &[u8]) -> ResponseClass {
+        ResponseClass { account: self.account(name, 0), guard: 0, category }
     }
 
     /// An answer from `*.` above the last `labels` labels of the name. The wildcard's wire form differs from that of
@@ -126,16 +119,35 @@ impl RrlTable {
     fn wildcard(&self, name: &Name, labels: usize, qtype: u16) -> ResponseClass {
         let skip = name.labels().saturating_sub(labels);
         let suffix = name.suffixes().nth(skip).unwrap_or(name.as_wire());
-        let mut class = self.class(Category::Positive, suffix, qtype, Some(parent(name)));
-        class.account = class.account.rotate_left(32) ^ WILDCARD;
-        class
+        let account = self.account(suffix, qtype).rotate_left(32) ^ WILDCARD;
+        ResponseClass { account, ..self.asked(name).class(Category::Positive, qtype) }
+    }
+}
+
+/// A name asked for, hashed as far as what counts under it has in common.
+pub(super) struct AskedName {
+    pub(super) hasher: AHasher,
+    /// The keyed hash of its parent.
+    pub(super) guard: u64,
+}
+
+impl AskedName {
+    /// A response that counts under this name; `qtype` 0 for one that has no answer.
+    #[inline]
+    pub(super) fn class(&self, category: Category, qtype: u16) -> ResponseClass {
+        let mut hasher = self.hasher.clone();
+        hasher.write_u16(qtype);
+        ResponseClass { account: hasher.finish(), guard: self.guard, category }
     }
 }
 
 /// Sets the account of `*.example` apart from that of `example`.
 const WILDCARD: u64 = 0x2a2a_2a2a_2a2a_2a2a;
 
-/// The wire form of the name without its first label; the root has none and is its own.
-fn parent(name: &Name) -> &[u8] {
-    name.suffixes().nth(1).unwrap_or(name.as_wire())
+/// The first label of a name with its length, and the wire form of the name without it; the root has none and is its own.
+#[inline]
+pub(super) fn parted(name: &Name) -> (&[u8], &[u8]) {
+    let wire = name.as_wire();
+    let label = wire.first().map_or(0, |len| usize::from(*len) + 1);
+    wire.split_at_checked(label).filter(|(_, parent)| !parent.is_empty()).unwrap_or((&[], wire))
 }

@@ -143,12 +143,11 @@ impl RrlPolicy {
         if self.mode == Mode::Off || self.exempt.contains(client) {
             return RrlVerdict::Answer;
         }
-        let network = self.network(client);
-        let charge = |category, account| self.charge(table, now, network, category, account);
-        let (mut verdict, created) = charge(class.category, class.account);
+        let charge = Charging { policy: self, table, now, network: table.network(self.network(client)) };
+        let (mut verdict, created) = charge.take(class.category, class.account);
         // A wildcard without signatures answers any name, each on an account of its own; new names have one together.
         if created && class.guard != 0 {
-            let guarded = charge(Category::Guard, class.guard).0;
+            let guarded = charge.take_more(Category::Guard, class.guard);
             if verdict == RrlVerdict::Answer {
                 verdict = guarded;
             }
@@ -157,7 +156,7 @@ impl RrlPolicy {
             return verdict;
         }
         // The limit on everything is charged whatever the others say, and decides when it is exceeded.
-        match charge(Category::All, 0).0 {
+        match charge.take_more(Category::All, 0) {
             RrlVerdict::Answer => verdict,
             over => over,
         }
@@ -176,32 +175,56 @@ impl RrlPolicy {
         if self.mode == Mode::Off || self.exempt.contains(client) {
             return None;
         }
-        let network = self.network(client);
+        let (network, asked) = (table.network(self.network(client)), table.asked(name));
         [(Category::Positive, qtype), (Category::Nodata, 0)].into_iter().find_map(|(category, qtype)| {
             let rate = self.rate(category);
             // The guard of its parent is not looked at unless it is over.
-            let key = || table.key(network, category, table.account(name.as_wire(), qtype));
-            let over = rate.is_limited() && table.is_over(key(), now, rate);
-            over.then(|| self.check(table, now, client, &table.of_question(category, name, qtype)))
+            let class = asked.class(category, qtype);
+            let over = rate.is_limited() && table.is_over(table.key(network, category, class.account), now, rate);
+            over.then(|| self.check(table, now, client, &class))
         })
     }
 
+    fn rate(&self, category: Category) -> Rate {
+        self.rates[category as usize]
+    }
+
+    /// The client's network, by its first address.
+    #[inline]
+    fn network(&self, client: IpAddr) -> IpAddr {
+        match client.to_canonical() {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.ipv4_prefix).min(32)).unwrap_or(0);
+                IpAddr::V4((v4.to_bits() & mask).into())
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.ipv6_prefix).min(128)).unwrap_or(0);
+                IpAddr::V6((v6.to_bits() & mask).into())
+            }
+        }
+    }
+}
+
+/// A response that is charged to the accounts of one client's network.
+struct Charging<'c> {
+    policy: &'c RrlPolicy,
+    table: &'c RrlTable,
+    now: Moment,
+    network: u64,
+}
+
+impl Charging<'_> {
     /// Charges one account; says what follows for the response, and whether the account is new.
-    fn charge(
-        &self,
-        table: &RrlTable,
-        now: Moment,
-        network: u128,
-        category: Category,
-        account: u64,
-    ) -> (RrlVerdict, bool) {
-        let rate = self.rate(category);
+    #[inline(always)]
+    fn take(&self, category: Category, account: u64) -> (RrlVerdict, bool) {
+        let Self { policy, table, now, network } = *self;
+        let rate = policy.rate(category);
         if !rate.is_limited() {
             return (RrlVerdict::Answer, false);
         }
-        let slip = if category.may_slip() { self.slip } else { 0 };
+        let slip = if category.may_slip() { policy.slip } else { 0 };
         let key = table.key(network, category, account);
-        let Charge { outcome, created } = table.charge(key, now, rate, u64::from(self.window) * SECOND, slip);
+        let Charge { outcome, created } = table.charge(key, now, rate, u64::from(policy.window) * SECOND, slip);
         let verdict = match outcome {
             Outcome::Within => RrlVerdict::Answer,
             Outcome::Slip => RrlVerdict::Slip,
@@ -210,21 +233,9 @@ impl RrlPolicy {
         (verdict, created)
     }
 
-    fn rate(&self, category: Category) -> Rate {
-        self.rates[category as usize]
-    }
-
-    /// The client's network, as an IPv6 number: IPv4 in its mapped form, so that the families never meet.
-    fn network(&self, client: IpAddr) -> u128 {
-        match client.to_canonical() {
-            IpAddr::V4(v4) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.ipv4_prefix).min(32)).unwrap_or(0);
-                0xffff << 32 | u128::from(v4.to_bits() & mask)
-            }
-            IpAddr::V6(v6) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.ipv6_prefix).min(128)).unwrap_or(0);
-                v6.to_bits() & mask
-            }
-        }
+    /// Charges another one. Apart from the first, which most responses end with.
+    #[inline(never)]
+    fn take_more(&self, category: Category, account: u64) -> RrlVerdict {
+        self.take(category, account).0
     }
 }

@@ -1,10 +1,13 @@
 //! The accounts of response-rate limiting: a debt each, in one word.
 
 use super::Rate;
-use super::class::{Category, ResponseClass};
+use super::class::{AskedName, Category, parted};
 use crate::clock::Moment;
+use crate::dns::name::Name;
 use crate::policy::accounts::Accounts;
 use ahash::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
 
 /// All accounts in fixed memory, shared by all workers and kept over reloads.
 #[derive(Debug)]
@@ -45,26 +48,43 @@ impl RrlTable {
         self.accounts.bytes()
     }
 
-    /// The class of a response: what it is counted as, and the account that guards its name's parent.
-    pub(super) fn class(&self, category: Category, name: &[u8], qtype: u16, guard: Option<&[u8]>) -> ResponseClass {
-        ResponseClass {
-            account: self.account(name, qtype),
-            guard: guard.map_or(0, |parent| self.hasher.hash_one(parent).max(1)),
-            category,
+    /// The keyed hash of a name and a type; 0 for what is counted whatever its type.
+    pub(super) fn account(&self, name: &[u8], qtype: u16) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(name);
+        hasher.write_u16(qtype);
+        hasher.finish()
+    }
+
+    /// A name asked for, whose parent is hashed once, for its guard and for itself.
+    #[inline]
+    pub(super) fn asked(&self, name: &Name) -> AskedName {
+        let (label, parent) = parted(name);
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(parent);
+        let guard = hasher.finish().max(1);
+        hasher.write(label);
+        AskedName { hasher, guard }
+    }
+
+    /// A client's network as the key of an account takes it. IPv4 is in its mapped form, so that the families never meet.
+    #[inline]
+    pub(super) fn network(&self, network: IpAddr) -> u64 {
+        match network {
+            IpAddr::V4(v4) => 0xffff << 32 | u64::from(v4.to_bits()),
+            IpAddr::V6(v6) => self.hasher.hash_one(v6.to_bits()),
         }
     }
 
-    /// The keyed hash of a name and a type.
-    pub(super) fn account(&self, name: &[u8], qtype: u16) -> u64 {
-        self.hasher.hash_one((name, qtype))
-    }
-
     /// The key of the account of a client's `network` in a category.
-    pub(super) fn key(&self, network: u128, category: Category, account: u64) -> u64 {
-        self.hasher.hash_one((network, account, category as u8))
+    #[inline]
+    pub(super) fn key(&self, network: u64, category: Category, account: u64) -> u64 {
+        // Accounts are hashes: that of one category lies beside that of another as rarely as any two are the same.
+        self.hasher.hash_one((network, account.wrapping_add(category as u64)))
     }
 
     /// Charges one response to an account, making it when it is not there.
+    #[inline(always)]
     pub(super) fn charge(&self, key: u64, now: Moment, rate: Rate, window: u64, slip: u8) -> Charge {
         let account = self.accounts.find(key);
         let now = units(now);

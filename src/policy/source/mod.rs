@@ -185,12 +185,14 @@ impl Levels {
         // looked at, which halves what it costs.
         match client.to_canonical() {
             IpAddr::V4(v4) => {
-                let charge = Charge { tables, accounts, now, address: v4.to_bits().into() };
+                let hash = |level: &Level| tables.hash_v4(v4.to_bits() & level.mask as u32, level.number);
+                let charge = Charge { hash, accounts, now };
                 let [host, a, b, c] = &self.ipv4;
                 charge.take(host, || charge.take(a, || charge.take(b, || charge.take(c, || Ok(())))))
             }
             IpAddr::V6(v6) => {
-                let charge = Charge { tables, accounts, now, address: v6.to_bits() };
+                let hash = |level: &Level| tables.hash_v6(v6.to_bits() & level.mask, level.number);
+                let charge = Charge { hash, accounts, now };
                 let [host, a, b, c, d] = &self.ipv6;
                 let wide = || charge.take(b, || charge.take(c, || charge.take(d, || Ok(()))));
                 charge.take(host, || charge.take(a, wide))
@@ -200,18 +202,18 @@ impl Levels {
 }
 
 /// A query that is to be charged.
-struct Charge<'t> {
-    tables: &'t SourceTables,
+struct Charge<'t, H> {
+    /// The keyed hash of the client's network on a level.
+    hash: H,
     accounts: &'t Accounts,
     now: Instant,
-    address: u128,
 }
 
-impl Charge<'_> {
+impl<H: Fn(&Level) -> u64> Charge<'_, H> {
     /// Charges a level, if it and the `wider` ones let the query pass.
     #[inline(always)]
     fn take(&self, level: &Level, wider: impl FnOnce() -> Result<(), Over>) -> Result<(), Over> {
-        let account = self.accounts.find(self.tables.hash(self.address & level.mask, level.number));
+        let account = self.accounts.find((self.hash)(level));
         let next = level.rate.take(self.now, account.state).ok_or(Over { hash: account.tag })?;
         wider()?;
         if !account.write(next) {

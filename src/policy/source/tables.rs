@@ -38,9 +38,15 @@ impl SourceTables {
         self.unverified.bytes() + self.verified.bytes()
     }
 
-    /// The keyed hash of `network` on level number `level`.
+    /// The keyed hash of a network of IPv4 on level number `level`: in one word, which is one step of the hash less.
     #[inline]
-    pub(super) fn hash(&self, network: u128, level: u8) -> u64 {
+    pub(super) fn hash_v4(&self, network: u32, level: u8) -> u64 {
+        self.hasher.hash_one(u64::from(network) << 8 | u64::from(level))
+    }
+
+    /// The same of IPv6. What both families may hash to is told apart by `level`.
+    #[inline]
+    pub(super) fn hash_v6(&self, network: u128, level: u8) -> u64 {
         self.hasher.hash_one((network, level))
     }
 

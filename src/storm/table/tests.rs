@@ -152,3 +152,19 @@ fn a_storming_zone_outlives_a_flood_of_other_zones() {
     let zone = storms.account(at(2000), hash).expect("it is still there");
     assert!(zone.sum(|c| c.questions) > 5_000);
 }
+
+#[test]
+fn an_account_is_found_where_it_lay_and_no_other_in_its_place() {
+    let mut table = Table::new(PLACES);
+    let wire = |hash: u64| [1, b'a' + hash as u8, 0];
+    let name = |zone: Option<&mut Zone>| zone.map(|zone| zone.name().to_string());
+    let place = table.open(at(0), 1, &wire(1)).place();
+    assert_eq!(name(table.find_at(at(0), 1, place)), Some("b".into()));
+    // More is asked of the others, so that the last takes its place.
+    for hash in 2..=PLACES as u64 + 1 {
+        table.open(at(0), hash, &wire(hash)).question(at(0), hash, hash);
+    }
+    assert_eq!(name(table.find_at(at(0), 1, place)), None);
+    assert_eq!(name(table.find_at(at(0), 2, place)), Some("c".into()), "it lies elsewhere");
+    assert_eq!(table.find_at(at(0), PLACES as u64 + 1, place).map(|zone| zone.place()), Some(place));
+}
