@@ -1,4 +1,6 @@
-//! Looks at what the workers have sampled and noticed, ten times a second, and tells of attacks that begin and end.
+//! Looks at what the workers have sampled and noticed, ten times a second, and tells of attacks that begin and end. Samples
+//! are summed up between the looks too, in small portions: where this thread shares a core with a worker, what it does at
+//! once is what queries wait.
 
 use super::Site;
 use crate::clock::Now;
@@ -12,46 +14,68 @@ use crate::live_policy::{Running, Shared};
 use crate::policy::Mode;
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
-use tokio::time::MissedTickBehavior;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 
-/// Samples taken out at one look: what 20 workers make in its time, so that the control side always comes to an end.
-const SAMPLES_PER_LOOK: usize = 8_192;
+/// Samples summed up at once: what 20 workers make between two looks, so that the control side always comes to an end.
+const SAMPLES_AT_ONCE: usize = 8_192;
+
+/// Between two portions while many samples come.
+const PORTION: Duration = Duration::from_millis(10);
+
+/// No more than so many samples of a portion make it one that may wait for the next look: an idle gateway sleeps.
+const FEW: usize = 16;
 
 /// Looks until it is dropped.
 pub(super) async fn keep(site: Arc<Site>) -> Infallible {
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look_at = Instant::now();
+    let mut next_at = look_at;
     loop {
-        ticks.tick().await;
+        sleep_until(next_at).await;
+        let at = Instant::now();
         let running = site.shared.live.load();
         let mut watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut recent = site.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let guard = &running.policy.server.guard;
-        recent.resize(guard.queries, guard.age);
-        look(&mut watch, Some(&mut recent), &site.shared, &running, site.clock.now(), &mut |change| tell(&change));
+        let now = site.clock.now();
+        let summed = if at >= look_at {
+            look_at = at + LOOK;
+            let guard = &running.policy.server.guard;
+            recent.resize(guard.queries, guard.age);
+            look(&mut watch, Some(&mut recent), &site.shared, &running, now, &mut |change| tell(&change))
+        } else {
+            sum_up(&mut watch, Some(&mut recent), &site.shared, now)
+        };
+        next_at = if summed > FEW { look_at.min(at + PORTION) } else { look_at };
     }
 }
 
-/// One look; what has changed goes to `tell`, and what was asked is remembered in `recent`.
+/// One look; what has changed goes to `tell`, and what was asked is remembered in `recent`. How many samples there were.
 pub(super) fn look(
     watch: &mut Watch,
-    mut recent: Option<&mut Recent>,
+    recent: Option<&mut Recent>,
     shared: &Shared,
     running: &Running,
     now: Now,
     tell: &mut impl FnMut(Change),
-) {
-    for _ in 0..SAMPLES_PER_LOOK {
-        let Some(sample) = shared.samples.take() else { break };
+) -> usize {
+    let summed = sum_up(watch, recent, shared, now);
+    while let Some(alert) = shared.alerts.take() {
+        watch.heed(now, alert, tell);
+    }
+    watch.look(now, &doing(running), tell);
+    summed
+}
+
+/// How many samples there were.
+fn sum_up(watch: &mut Watch, mut recent: Option<&mut Recent>, shared: &Shared, now: Now) -> usize {
+    for summed in 0..SAMPLES_AT_ONCE {
+        let Some(sample) = shared.samples.take() else { return summed };
         watch.note(&sample);
         if let Some(recent) = &mut recent {
             recent.note(now.at, &sample);
         }
     }
-    while let Some(alert) = shared.alerts.take() {
-        watch.heed(now, alert, tell);
-    }
-    watch.look(now, &doing(running), tell);
+    SAMPLES_AT_ONCE
 }
 
 fn doing(running: &Running) -> Doing {
