@@ -17,13 +17,17 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// Samples summed up at once: what 20 workers make between two looks, so that the control side always comes to an end.
-const SAMPLES_AT_ONCE: usize = 8_192;
+/// Samples that one look takes in at most.
+const SAMPLES_PER_LOOK: usize = 8_192;
 
-/// Between two portions while many samples come.
-const PORTION: Duration = Duration::from_millis(10);
+/// Samples summed up at once: some 0.2 ms.
+const PORTION: usize = 200;
 
-/// No more than so many samples of a portion make it one that may wait for the next look: an idle gateway sleeps.
+/// Between two portions while many samples come, and while there are more than one takes: what 20 workers make is summed up.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_LEAST: Duration = Duration::from_millis(1);
+
+/// So few samples leave the next to the next look: an idle gateway sleeps.
 const FEW: usize = 16;
 
 /// Looks until it is dropped.
@@ -37,45 +41,47 @@ pub(super) async fn keep(site: Arc<Site>) -> Infallible {
         let mut watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut recent = site.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let now = site.clock.now();
-        let summed = if at >= look_at {
-            look_at = at + LOOK;
+        let is_due = at >= look_at;
+        if is_due {
             let guard = &running.policy.server.guard;
             recent.resize(guard.queries, guard.age);
-            look(&mut watch, Some(&mut recent), &site.shared, &running, now, &mut |change| tell(&change))
-        } else {
-            sum_up(&mut watch, Some(&mut recent), &site.shared, now)
+        }
+        let summed = sum_up(&mut watch, Some(&mut recent), &site.shared, now, PORTION);
+        if is_due {
+            look_at = at + LOOK;
+            judge(&mut watch, &site.shared, &running, now, &mut |change| tell(&change));
+        }
+        next_at = match summed {
+            PORTION => look_at.min(at + PAUSE_LEAST),
+            0..=FEW => look_at,
+            _ => look_at.min(at + PAUSE),
         };
-        next_at = if summed > FEW { look_at.min(at + PORTION) } else { look_at };
     }
 }
 
-/// One look; what has changed goes to `tell`, and what was asked is remembered in `recent`. How many samples there were.
-pub(super) fn look(
-    watch: &mut Watch,
-    recent: Option<&mut Recent>,
-    shared: &Shared,
-    running: &Running,
-    now: Now,
-    tell: &mut impl FnMut(Change),
-) -> usize {
-    let summed = sum_up(watch, recent, shared, now);
-    while let Some(alert) = shared.alerts.take() {
-        watch.heed(now, alert, tell);
-    }
-    watch.look(now, &doing(running), tell);
-    summed
+/// One look at all that there is; what has changed goes to `tell`.
+pub(super) fn look(watch: &mut Watch, shared: &Shared, running: &Running, now: Now, tell: &mut impl FnMut(Change)) {
+    sum_up(watch, None, shared, now, SAMPLES_PER_LOOK);
+    judge(watch, shared, running, now, tell);
 }
 
-/// How many samples there were.
-fn sum_up(watch: &mut Watch, mut recent: Option<&mut Recent>, shared: &Shared, now: Now) -> usize {
-    for summed in 0..SAMPLES_AT_ONCE {
+/// Sums up what was sampled, and remembers what was asked in `recent`. How many samples there were, `most` at the most.
+fn sum_up(watch: &mut Watch, mut recent: Option<&mut Recent>, shared: &Shared, now: Now, most: usize) -> usize {
+    for summed in 0..most {
         let Some(sample) = shared.samples.take() else { return summed };
         watch.note(&sample);
         if let Some(recent) = &mut recent {
             recent.note(now.at, &sample);
         }
     }
-    SAMPLES_AT_ONCE
+    most
+}
+
+fn judge(watch: &mut Watch, shared: &Shared, running: &Running, now: Now, tell: &mut impl FnMut(Change)) {
+    while let Some(alert) = shared.alerts.take() {
+        watch.heed(now, alert, tell);
+    }
+    watch.look(now, &doing(running), tell);
 }
 
 fn doing(running: &Running) -> Doing {
