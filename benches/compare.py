@@ -28,7 +28,11 @@ means for a case gets a –.
     the first is told too. The way to judge a change: what one run measured says nothing about another.
 --clients 500: so many clients, each with one query under way from a port of its own, as stub resolvers ask: datagrams to one
     address are what weir hands the kernel as one, and there are none then among the replies.
---workers: floor and weir with one thread and with two, in `cached` and `forward`, by turns.
+--workers: what it costs two workers to share a process, in `cached` and `forward`, floor and weir alike: the CPU a query of one
+    worker, of two processes of one worker each, which share nothing, and of two workers of one process, by turns; each worker
+    on a core of its own, the load on the last of them where there is none beside, and as many queries for each worker in all
+    three. Two divided by what two take in times of the others is what two would answer with cores of their own: an estimate
+    from CPU time, and not a throughput that was measured.
 """
 import argparse, json, os, pathlib, platform, random, signal, socket, statistics, struct, subprocess, sys, tempfile, time
 
@@ -45,7 +49,14 @@ CASES = {
     "forward": (1.10, "noerror"), "denied": (1.15, None), "over": (1.15, None),
 }
 TIMED = ("cached", "forward")
+
+# For --workers: the threads of each process. How many clients and queries there are for a worker: the kernel deals clients
+# out to the threads of a process by their address and port, and with so many each gets about half.
+ALONE = {"": (1,)}
+WAYS = {"x1": (1,), "1+1": (1, 1), "x2": (2,)}
+WORKER_CLIENTS, WORKER_WINDOW = 32, 64
 P99_ADDED_MAX_US = 50
+WORKERS_GAIN_MIN = 1.8
 
 # Latency is the median over short slices by turns: what else the machine does spoils some of them, and not all.
 SLICES, SLICE_S = 8, 0.25
@@ -64,7 +75,6 @@ class Cores:
         self.server = free[:workers]
         rest = free[workers:] or free
         self.load, self.upstream = rest[-1:], rest[-2:-1] or rest[-1:]
-        self.apart = len(free) > workers
 
     def on(self, cores, command):
         return ["taskset", "-c", ",".join(map(str, cores)), *command]
@@ -82,12 +92,12 @@ def resident_mib(pid):
     return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20
 
 
-def queue(port):
-    """Bytes that wait in the UDP sockets at a port, and datagrams that they lost."""
+def queue(ports):
+    """Bytes that wait in the UDP sockets at these ports, and datagrams that they lost."""
     waiting = lost = 0
     for line in pathlib.Path("/proc/net/udp").read_text().splitlines()[1:]:
         fields = line.split()
-        if int(fields[1].split(":")[1], 16) == port:
+        if int(fields[1].split(":")[1], 16) in ports:
             waiting += int(fields[4].split(":")[1], 16)
             lost += int(fields[-1])
     return waiting, lost
@@ -109,13 +119,13 @@ def ask(name, port, source=servers.GUEST):
 
 
 class Server:
-    """One that runs, for one case."""
+    """A process that runs, for one case."""
 
     def __init__(self, name, case, command, port, cores, home):
-        self.name, self.case, self.port, self.figures = name, case, port, []
+        self.name, self.case, self.port, self.cores = name, case, port, cores
         self.log = home / "out"
         with open(self.log, "w") as log:
-            command = cores.on(cores.server, command)
+            command = ["taskset", "-c", ",".join(map(str, cores)), *command]
             self.process = subprocess.Popen(command, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def wait(self, listed):
@@ -137,6 +147,13 @@ class Server:
         answer = ask("host1.example.com", self.port)
         return answer is not None and answer[0] == 0 and answer[1] > 0
 
+    def spread_out(self):
+        """Gives each of its busiest threads a core of its own."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+        busiest = sorted(os.listdir(tasks), key=lambda task: int((tasks / task / "schedstat").read_text().split()[0]))
+        for task, core in zip(reversed(busiest), self.cores):
+            os.sched_setaffinity(int(task), {core})
+
     def stop(self):
         self.process.terminate()
         try:
@@ -146,28 +163,43 @@ class Server:
             self.process.wait()
 
 
-def load(cores, port, seconds, *how):
-    command = [str(servers.FLOORS), "load", f"127.0.0.1:{port}", "--seconds", str(seconds), *how]
+class Contestant:
+    """What takes its turns: a server, or several that do it together."""
+
+    def __init__(self, label, parts, cores, how):
+        self.label, self.parts, self.cores, self.how, self.figures = label, parts, cores, how, []
+        self.name, self.case, self.ports = parts[0].name, parts[0].case, [part.port for part in parts]
+
+    def cpu_us(self):
+        return sum(cpu_us(part.process.pid) for part in self.parts)
+
+    def stop(self):
+        for part in self.parts:
+            part.stop()
+
+
+def load(cores, ports, seconds, *how):
+    command = [str(servers.FLOORS), "load", ",".join(f"127.0.0.1:{port}" for port in ports), "--seconds", str(seconds), *how]
     ran = subprocess.run(cores.on(cores.load, command), capture_output=True, text=True)
     if ran.returncode:
         raise RuntimeError(f"{' '.join(command)}: {ran.stderr}")
     return json.loads(ran.stdout)
 
 
-def measure(server, cores, seconds, how):
+def measure(server, seconds):
     """CPU a query, throughput, latency, memory; raises when what came is not what the case is about."""
-    expected = servers.ANSWERS.get((server.name, server.case), CASES[server.case][1])
+    expected, how, ports = servers.ANSWERS.get((server.name, server.case), CASES[server.case][1]), server.how, server.ports
     if expected is None:
         how = (*how, "--flood", "1")
-    load(cores, server.port, 0.2, *how)
-    while queue(server.port)[0]:
+    load(server.cores, ports, 0.2, *how)
+    while queue(ports)[0]:
         time.sleep(0.01)
-    spent, lost = cpu_us(server.process.pid), queue(server.port)[1]
-    result = load(cores, server.port, seconds, *how)
-    while queue(server.port)[0]:
+    spent, lost = server.cpu_us(), queue(ports)[1]
+    result = load(server.cores, ports, seconds, *how)
+    while queue(ports)[0]:
         time.sleep(0.001)
-    spent = cpu_us(server.process.pid) - spent
-    lost = queue(server.port)[1] - lost
+    spent = server.cpu_us() - spent
+    lost = queue(ports)[1] - lost
     if expected is None:
         queries = result["sent"] - lost
         wrong = result["answered"] > result["sent"] / 1000
@@ -175,8 +207,9 @@ def measure(server, cores, seconds, how):
         queries = result["answered"]
         wrong = result["lost"] > result["sent"] / 200 or result[expected] < queries * 0.999
     if queries < 1000 or wrong:
-        raise RuntimeError(f"{server.name} {server.case}: not a measurement: {result}")
-    return {"cpu_us": spent / queries, "qps": queries / seconds, "dropped": lost, "mib": resident_mib(server.process.pid),
+        raise RuntimeError(f"{server.label} {server.case}: not a measurement: {result}")
+    mib = sum(resident_mib(part.process.pid) for part in server.parts)
+    return {"cpu_us": spent / queries, "qps": queries / seconds, "dropped": lost, "mib": mib,
             **{key: result[key] for key in ("p50_us", "p99_us", "p999_us")}}
 
 
@@ -202,44 +235,58 @@ def made(count):
     return list(names)
 
 
-def run_case(case, chosen, given, folder, upstream, listed, threads=(1,)):
+def start(label, name, case, threads, port, how, folder, upstream):
+    """A contestant whose processes have so many threads, at ports from `port` on; None: no means for the case."""
+    homes = [folder / f"{case}-{label.replace(' ', '-')}-{number}" for number in range(len(threads))]
+    commands = []
+    for number, (home, count) in enumerate(zip(homes, threads)):
+        home.mkdir()
+        commands.append(servers.SERVERS[name](case, home, port + number, upstream, count, str(folder / "listed")))
+    if None in commands:
+        return None
+    cores, parts = Cores(sum(threads)), []
+    for number, command in enumerate(commands):
+        own = cores.server if len(threads) == 1 else cores.server[number:number + 1]
+        parts.append(Server(name, case, command, port + number, own, homes[number]))
+    return Contestant(label, parts, cores, how)
+
+
+def run_case(case, chosen, given, folder, upstream, listed, ways=ALONE):
     """The figures of each round, by server; None for one that has no means for the case or does not do it."""
-    running, figures = [], {}
-    how = names_of(case, folder, listed)
+    running, figures, port = [], {}, PORT + 1
+    names = names_of(case, folder, listed)
     if given.clients:
-        how = (*how, "--sources", str(given.clients), "--window", str(given.clients))
-    if len(threads) > 1:
-        # The kernel deals clients out to threads by their address and port: enough of them that both get about half.
-        how = (*how, "--sources", "64", "--window", "128")
+        names = (*names, "--sources", str(given.clients), "--window", str(given.clients))
     try:
-        for count in threads:
-            cores = Cores(count)
+        for way, threads in ways.items():
+            how, workers = names, sum(threads)
+            if ways is not ALONE:
+                how = (*names, "--sources", str(WORKER_CLIENTS * workers), "--window", str(WORKER_WINDOW * workers))
             for name in chosen:
-                port = PORT + 1 + len(running)
-                label = name if len(threads) == 1 else f"{name} x{count}"
-                home = folder / f"{case}-{label.replace(' ', '-')}"
-                home.mkdir()
-                command = servers.SERVERS[name](case, home, port, upstream, count, str(folder / "listed"))
-                if command is None:
-                    figures[label] = None
-                    continue
-                server = Server(name, case, command, port, cores, home)
-                server.label, server.cores = label, cores
-                running.append(server)
+                label = f"{name} {way}".strip()
+                figures[label] = None
+                server = start(label, name, case, threads, port, how, folder, upstream)
+                port += len(threads)
+                if server:
+                    running.append(server)
         for server in list(running):
             try:
-                server.wait(listed[0] if listed else "")
+                for part in server.parts:
+                    part.wait(listed[0] if listed else "")
+                if ways is not ALONE:
+                    load(server.cores, server.ports, 0.5, *server.how)
+                    for part in server.parts:
+                        part.spread_out()
             except RuntimeError as why:
                 print(why, file=sys.stderr)
-                figures[server.label] = None
                 running.remove(server)
                 server.stop()
         for number in range(given.rounds):
             for server in list(running):
                 try:
-                    result = measure(server, server.cores, given.seconds, how)
+                    result = measure(server, given.seconds)
                     server.figures.append(result)
-                    print(f"{case} round {number + 1} {server.label:10} {result['cpu_us']:7.2f} us CPU, {result['qps']:8.0f}/s",
+                    print(f"{case} round {number + 1} {server.label:11} {result['cpu_us']:7.2f} us CPU, {result['qps']:8.0f}/s",
                           flush=True)
                 except RuntimeError as why:
                     print(why, file=sys.stderr)
@@ -247,10 +294,10 @@ def run_case(case, chosen, given, folder, upstream, listed, threads=(1,)):
                     server.figures = []
                     server.stop()
         build = next((server for server in running if server.name in servers.BUILDS), None)
-        if case in TIMED and len(threads) == 1 and build and not given.no_latency:
+        if case in TIMED and ways is ALONE and build and not given.no_latency:
             rate = round(statistics.median(result["qps"] for result in build.figures) / 2)
             for number in range(given.rounds):
-                slices = [[load(server.cores, server.port, SLICE_S, *how, "--rate", str(rate)) for server in running]
+                slices = [[load(server.cores, server.ports, SLICE_S, *server.how, "--rate", str(rate)) for server in running]
                           for _ in range(SLICES)]
                 for server, parts in zip(running, zip(*slices)):
                     late = {key: statistics.median(part[key] for part in parts) for key in ("p50_us", "p99_us", "p999_us")}
@@ -260,8 +307,7 @@ def run_case(case, chosen, given, folder, upstream, listed, threads=(1,)):
     finally:
         for server in running:
             server.stop()
-    labels = [name if len(threads) == 1 else f"{name} x{count}" for count in threads for name in chosen]
-    return {label: figures.get(label) for label in labels}
+    return figures
 
 
 def middle(values, digits):
@@ -307,19 +353,24 @@ def table(results):
                       f" the goal is {P99_ADDED_MAX_US} at most")
 
 
-def workers_table(results, apart):
-    print()
+def workers_table(results):
+    print("\nFrom CPU a query, two workers of one process beside two processes of one worker each, and beside one worker alone:"
+          "\nan estimate of what two answer with cores of their own, in times of one; not a throughput that was measured.")
     for case, by_server in results.items():
+        floor_gains = None
         for name in ("floor", *servers.BUILDS):
-            one, two = by_server.get(f"{name} x1"), by_server.get(f"{name} x2")
-            if not one or not two:
+            one, apart, two = (by_server.get(f"{name} {way}") for way in WAYS)
+            if not one or not apart or not two:
                 print(f"{case} {name}: –")
                 continue
-            cost, gain = spread(ratios(two, one)), spread([b["qps"] / a["qps"] for a, b in zip(one, two)])
-            print(f"{case:8} {name:6} two threads take {cost} times the CPU a query of one, and answer {gain} times as many")
-    if not apart:
-        print("There are no cores beside those of the servers: with two threads the load shares them, so that the second figure"
-              "\nsays nothing here. From the first follows what two free cores would give: 2 divided by it.")
+            gains = [2 / ratio for ratio in ratios(two, apart)]
+            print(f"{case:8} {name:6} {spread(ratios(two, apart))} times the CPU of two apart: {spread(gains)} times one;"
+                  f" {spread(ratios(two, one))} times that of one alone: {spread([2 / ratio for ratio in ratios(two, one)])}")
+            if name == "floor":
+                floor_gains = gains
+            elif floor_gains:
+                parts = [own / floor for own, floor in zip(gains, floor_gains)]
+                print(f"{case:8} {name:6} gains {spread(parts)} of what the floor does; the goal is {WORKERS_GAIN_MIN} times one")
 
 
 def drawn(results):
@@ -375,23 +426,23 @@ def main():
         print(f"{name} {versions[name]}" if versions[name] else f"{name} is not installed and left out", flush=True)
         if versions[name]:
             chosen.append(name)
-    threads, results = (1,), {}
+    ways, results = ALONE, {}
     if given.workers:
-        threads, chosen, cases = (1, 2), ["floor", *servers.BUILDS], [case for case in cases if case in TIMED]
+        ways, chosen, cases = WAYS, ["floor", *servers.BUILDS], [case for case in cases if case in TIMED]
     with tempfile.TemporaryDirectory(prefix="weir-compare-") as path:
         folder = pathlib.Path(path)
         listed = made(given.names) if "blocked" in cases else []
         (folder / "listed").write_text("".join(f"{name}\n" for name in listed))
-        cores = Cores(max(threads))
+        cores = Cores(max(map(sum, ways.values())))
         upstream = subprocess.Popen(cores.on(cores.upstream, [str(servers.FLOORS), "reflect", f"127.0.0.1:{PORT}"]))
         try:
             for case in cases:
-                results[case] = run_case(case, chosen, given, folder, PORT, listed, threads)
+                results[case] = run_case(case, chosen, given, folder, PORT, listed, ways)
         finally:
             upstream.terminate()
             upstream.wait()
     if given.workers:
-        workers_table(results, Cores(2).apart)
+        workers_table(results)
     else:
         table(results)
     if given.json:

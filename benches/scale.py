@@ -77,7 +77,7 @@ def connections(most):
         folder = pathlib.Path(path)
         command = servers.weir("cached", folder, compare.PORT + 1, compare.PORT, 1, "")
         upstream = subprocess.Popen([str(servers.FLOORS), "reflect", f"127.0.0.1:{compare.PORT}"])
-        server = compare.Server("weir", "cached", command, compare.PORT + 1, cores, folder)
+        server = compare.Server("weir", "cached", command, compare.PORT + 1, cores.server, folder)
         try:
             server.wait("")
             for size in sizes:

@@ -8,6 +8,7 @@ use scene::{GATEWAY, Scene};
 use std::hint::black_box;
 use std::time::Instant;
 use weir::clock::Moment;
+use weir::dns::name::Name;
 use weir::ledger::watch::Watch;
 
 /// A core with an answer cached; `samples` as in [`Samples::new`](weir::ledger::samples::Samples::new).
@@ -58,6 +59,16 @@ fn watch(c: &mut Criterion) {
     }
     let mut turn = 0;
     group.bench_function("sum_up_a_sample", |b| {
+        b.iter(|| {
+            turn = (turn + 1) % samples.len();
+            watch.note(black_box(&samples[turn]));
+        });
+    });
+    // More names than the summary has room for, each as often as the next: most of them are new to it.
+    for (n, sample) in samples.iter_mut().enumerate() {
+        sample.name = Name::from_text(&format!("host{}.example.com", n % 1_000)).expect("a name");
+    }
+    group.bench_function("sum_up_a_sample_of_many_names", |b| {
         b.iter(|| {
             turn = (turn + 1) % samples.len();
             watch.note(black_box(&samples[turn]));

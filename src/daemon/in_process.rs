@@ -63,7 +63,7 @@ impl InProcess {
     /// begun go to `tell`.
     pub(crate) fn look(&self, watch: &mut Watch, tell: &mut impl FnMut(&Alert)) {
         let running = self.shared.live.load();
-        lookout::look(watch, None, &self.shared, &running, self.clock.now(), &mut |change| {
+        lookout::look(watch, &self.shared, &running, self.clock.now(), &mut |change| {
             if let Change::Begun(alert) = change {
                 tell(&alert);
             }

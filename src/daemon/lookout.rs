@@ -1,4 +1,6 @@
-//! Looks at what the workers have sampled and noticed, ten times a second, and tells of attacks that begin and end.
+//! Looks at what the workers have sampled and noticed, ten times a second, and tells of attacks that begin and end. Samples
+//! are summed up between the looks too, in small portions: where this thread shares a core with a worker, what it does at
+//! once is what queries wait.
 
 use super::Site;
 use crate::clock::Now;
@@ -12,42 +14,70 @@ use crate::live_policy::{Running, Shared};
 use crate::policy::Mode;
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
-use tokio::time::MissedTickBehavior;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 
-/// Samples taken out at one look: what 20 workers make in its time, so that the control side always comes to an end.
+/// Samples that one look takes in at most.
 const SAMPLES_PER_LOOK: usize = 8_192;
+
+/// Samples summed up at once: some 0.2 ms.
+const PORTION: usize = 200;
+
+/// Between two portions while many samples come, and while there are more than one takes: what 20 workers make is summed up.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_LEAST: Duration = Duration::from_millis(1);
+
+/// So few samples leave the next to the next look: an idle gateway sleeps.
+const FEW: usize = 16;
 
 /// Looks until it is dropped.
 pub(super) async fn keep(site: Arc<Site>) -> Infallible {
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look_at = Instant::now();
+    let mut next_at = look_at;
     loop {
-        ticks.tick().await;
+        sleep_until(next_at).await;
+        let at = Instant::now();
         let running = site.shared.live.load();
         let mut watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut recent = site.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let guard = &running.policy.server.guard;
-        recent.resize(guard.queries, guard.age);
-        look(&mut watch, Some(&mut recent), &site.shared, &running, site.clock.now(), &mut |change| tell(&change));
+        let now = site.clock.now();
+        let is_due = at >= look_at;
+        if is_due {
+            let guard = &running.policy.server.guard;
+            recent.resize(guard.queries, guard.age);
+        }
+        let summed = sum_up(&mut watch, Some(&mut recent), &site.shared, now, PORTION);
+        if is_due {
+            look_at = at + LOOK;
+            judge(&mut watch, &site.shared, &running, now, &mut |change| tell(&change));
+        }
+        next_at = match summed {
+            PORTION => look_at.min(at + PAUSE_LEAST),
+            0..=FEW => look_at,
+            _ => look_at.min(at + PAUSE),
+        };
     }
 }
 
-/// One look; what has changed goes to `tell`, and what was asked is remembered in `recent`.
-pub(super) fn look(
-    watch: &mut Watch,
-    mut recent: Option<&mut Recent>,
-    shared: &Shared,
-    running: &Running,
-    now: Now,
-    tell: &mut impl FnMut(Change),
-) {
-    for _ in 0..SAMPLES_PER_LOOK {
-        let Some(sample) = shared.samples.take() else { break };
+/// One look at all that there is; what has changed goes to `tell`.
+pub(super) fn look(watch: &mut Watch, shared: &Shared, running: &Running, now: Now, tell: &mut impl FnMut(Change)) {
+    sum_up(watch, None, shared, now, SAMPLES_PER_LOOK);
+    judge(watch, shared, running, now, tell);
+}
+
+/// Sums up what was sampled, and remembers what was asked in `recent`. How many samples there were, `most` at the most.
+fn sum_up(watch: &mut Watch, mut recent: Option<&mut Recent>, shared: &Shared, now: Now, most: usize) -> usize {
+    for summed in 0..most {
+        let Some(sample) = shared.samples.take() else { return summed };
         watch.note(&sample);
         if let Some(recent) = &mut recent {
             recent.note(now.at, &sample);
         }
     }
+    most
+}
+
+fn judge(watch: &mut Watch, shared: &Shared, running: &Running, now: Now, tell: &mut impl FnMut(Change)) {
     while let Some(alert) = shared.alerts.take() {
         watch.heed(now, alert, tell);
     }

@@ -4,6 +4,9 @@
 //! With room for `k` keys and a total weight of `n` a key's estimate exceeds its true weight by at most its `error`, which is
 //! at most `n / k`, and every key with more than `n / k` is in it. Fading all counts by one factor keeps both true of the
 //! faded weights.
+//!
+//! Keys may be long, and where most are new each one goes all the way down the heap: so that only weights are moved there,
+//! and what belongs to a key stays where it is.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,9 +15,17 @@ use std::hash::Hash;
 #[derive(Clone, Debug)]
 struct Slot<K, V> {
     key: K,
-    weight: f64,
+    /// Where its weight is in the heap.
+    place: usize,
     error: f64,
     account: V,
+}
+
+/// The weight of a key, and in which slot that is.
+#[derive(Clone, Copy, Debug)]
+struct Weight {
+    weight: f64,
+    slot: usize,
 }
 
 /// A key as it is read.
@@ -43,10 +54,12 @@ impl Account for () {
 /// The summary: room for so many keys, all of it taken from the start.
 #[derive(Debug)]
 pub struct Hitters<K, V = ()> {
+    /// In no order.
+    slots: Vec<Slot<K, V>>,
     /// A heap with the least weight at its top.
-    heap: Vec<Slot<K, V>>,
-    /// Where each key is in the heap.
-    places: HashMap<K, usize>,
+    heap: Vec<Weight>,
+    /// In which slot each key is.
+    known: HashMap<K, usize>,
     capacity: usize,
     total: f64,
 }
@@ -56,50 +69,54 @@ impl<K: Clone + Eq + Hash, V: Account> Hitters<K, V> {
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
         // Twice the room, so that removals never make it grow.
-        let places = HashMap::with_capacity(2 * capacity);
-        Self { heap: Vec::with_capacity(capacity), places, capacity, total: 0.0 }
+        let known = HashMap::with_capacity(2 * capacity);
+        let (slots, heap) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        Self { slots, heap, known, capacity, total: 0.0 }
     }
 
     /// Bytes that a summary of `capacity` keys takes, about.
     pub const fn size_bytes(capacity: usize) -> usize {
         // The table has at most 8 places for 7 keys, and is a power of two.
         let places = (2 * capacity * 8 / 7).next_power_of_two();
-        capacity * size_of::<Slot<K, V>>() + places * (size_of::<(K, usize)>() + 1)
+        capacity * (size_of::<Slot<K, V>>() + size_of::<Weight>()) + places * (size_of::<(K, usize)>() + 1)
     }
 
     /// Adds `weight` to `key`, and returns its account. A key that is not there takes the place of the lightest, and its
     /// weight as its error. O(log capacity).
     pub fn add(&mut self, key: &K, weight: f64) -> &mut V {
         self.total += weight;
-        let at = match self.places.get(key) {
-            Some(&at) => at,
-            None if self.heap.len() < self.capacity => {
-                self.heap.push(Slot { key: key.clone(), weight: 0.0, error: 0.0, account: V::default() });
-                self.places.insert(key.clone(), self.heap.len() - 1);
-                self.rise(self.heap.len() - 1)
+        let at = match self.known.get(key) {
+            Some(&slot) => self.slots[slot].place,
+            None if self.slots.len() < self.capacity => {
+                let slot = self.slots.len();
+                self.slots.push(Slot { key: key.clone(), place: slot, error: 0.0, account: V::default() });
+                self.heap.push(Weight { weight: 0.0, slot });
+                self.known.insert(key.clone(), slot);
+                self.rise(slot)
             }
             None => {
-                let least = self.heap[0].weight;
-                self.places.remove(&self.heap[0].key);
-                self.heap[0] = Slot { key: key.clone(), weight: least, error: least, account: V::default() };
-                self.places.insert(key.clone(), 0);
+                let Weight { weight: least, slot } = self.heap[0];
+                self.known.remove(&self.slots[slot].key);
+                self.slots[slot] = Slot { key: key.clone(), place: 0, error: least, account: V::default() };
+                self.known.insert(key.clone(), slot);
                 0
             }
         };
+        let slot = self.heap[at].slot;
         self.heap[at].weight += weight;
-        let at = self.sink(at);
-        &mut self.heap[at].account
+        self.sink(at);
+        &mut self.slots[slot].account
     }
 
     /// Fades all weights to `factor` of them, and forgets what has faded below `floor`. O(capacity).
     pub fn fade(&mut self, factor: f64, floor: f64) {
         self.total *= factor;
-        for slot in &mut self.heap {
-            slot.weight *= factor;
+        for slot in &mut self.slots {
             slot.error *= factor;
             slot.account.fade(factor);
         }
-        let faded = self.heap.iter().filter(|slot| slot.weight < floor).count();
+        self.heap.iter_mut().for_each(|weight| weight.weight *= factor);
+        let faded = self.heap.iter().filter(|weight| weight.weight < floor).count();
         for _ in 0..faded {
             self.forget_least();
         }
@@ -112,9 +129,9 @@ impl<K: Clone + Eq + Hash, V: Account> Hitters<K, V> {
 
     /// The keys in it, in no order.
     pub fn iter(&self) -> impl Iterator<Item = Hitter<'_, K, V>> {
-        self.heap.iter().map(|Slot { key, weight, error, account }| Hitter {
+        self.slots.iter().map(|Slot { key, place, error, account }| Hitter {
             key,
-            weight: *weight,
+            weight: self.heap[*place].weight,
             error: *error,
             account,
         })
@@ -130,13 +147,18 @@ impl<K: Clone + Eq + Hash, V: Account> Hitters<K, V> {
     }
 
     fn forget_least(&mut self) {
-        let last = self.heap.len() - 1;
+        let (slot, last) = (self.heap[0].slot, self.heap.len() - 1);
         self.swap(0, last);
-        if let Some(slot) = self.heap.pop() {
-            self.places.remove(&slot.key);
-        }
-        if !self.heap.is_empty() {
-            self.sink(0);
+        self.heap.pop();
+        self.sink(0);
+        let forgotten = self.slots.swap_remove(slot);
+        self.known.remove(&forgotten.key);
+        // The last one has taken its place.
+        if let Some(moved) = self.slots.get(slot) {
+            self.heap[moved.place].slot = slot;
+            if let Some(known) = self.known.get_mut(&moved.key) {
+                *known = slot;
+            }
         }
     }
 
@@ -152,16 +174,16 @@ impl<K: Clone + Eq + Hash, V: Account> Hitters<K, V> {
         at
     }
 
-    fn sink(&mut self, mut at: usize) -> usize {
+    fn sink(&mut self, mut at: usize) {
         loop {
             let (left, right) = (2 * at + 1, 2 * at + 2);
-            let Some(child) = self.heap.get(left) else { return at };
+            let Some(child) = self.heap.get(left) else { return };
             let lighter = match self.heap.get(right) {
                 Some(other) if other.weight < child.weight => right,
                 _ => left,
             };
             if self.heap[at].weight <= self.heap[lighter].weight {
-                return at;
+                return;
             }
             self.swap(at, lighter);
             at = lighter;
@@ -169,14 +191,9 @@ impl<K: Clone + Eq + Hash, V: Account> Hitters<K, V> {
     }
 
     fn swap(&mut self, a: usize, b: usize) {
-        if a == b {
-            return;
-        }
         self.heap.swap(a, b);
         for at in [a, b] {
-            if let Some(place) = self.places.get_mut(&self.heap[at].key) {
-                *place = at;
-            }
+            self.slots[self.heap[at].slot].place = at;
         }
     }
 }
@@ -192,7 +209,33 @@ mod tests {
         sums
     }
 
+    /// The slots, the heap and the table tell of each other.
+    fn assert_in_order(hitters: &Hitters<u8>) {
+        assert_eq!([hitters.slots.len(), hitters.known.len()], [hitters.heap.len(); 2]);
+        for (at, Weight { weight, slot }) in hitters.heap.iter().enumerate() {
+            assert!(at == 0 || hitters.heap[(at - 1) / 2].weight <= *weight, "{at} is lighter than what is above it");
+            assert_eq!(hitters.slots[*slot].place, at);
+            assert_eq!(hitters.known[&hitters.slots[*slot].key], *slot);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn whatever_comes_goes_and_fades_it_stays_in_order(
+            stream in prop::collection::vec((0u8..60, 1u16..100, 0u8..8), 1..400),
+            capacity in 1usize..40,
+        ) {
+            let mut hitters: Hitters<u8> = Hitters::new(capacity);
+            for (key, weight, what) in stream {
+                if what == 0 {
+                    hitters.fade(0.3, 20.0);
+                } else {
+                    hitters.add(&key, f64::from(weight));
+                }
+                assert_in_order(&hitters);
+            }
+        }
+
         #[test]
         fn estimates_keep_the_bounds_of_the_paper(
             stream in prop::collection::vec((0u8..60, 1u16..100), 1..600),
@@ -242,7 +285,7 @@ mod tests {
                     None => prop_assert!(hitter.weight * factor < 0.25),
                 }
             }
-            // The heap and the map still agree.
+            assert_in_order(&faded);
             for key in 0..60u8 {
                 let before = kept.get(&key).copied().unwrap_or(0.0);
                 faded.add(&key, 1.0);
@@ -255,7 +298,7 @@ mod tests {
     #[test]
     fn memory_does_not_grow_with_keys() {
         let mut hitters: Hitters<u64> = Hitters::new(64);
-        let room = (hitters.heap.capacity(), hitters.places.capacity());
+        let room = (hitters.slots.capacity(), hitters.known.capacity());
         for key in 0..200_000 {
             hitters.add(&key, 1.0);
             if key % 1_000 == 0 {
@@ -263,8 +306,8 @@ mod tests {
             }
         }
         // A hash table tells less room while it remembers where keys were, and clears that in place.
-        assert!(hitters.heap.capacity() == room.0 && hitters.places.capacity() <= room.1);
-        assert!(hitters.heap.len() <= 64 && hitters.places.len() == hitters.heap.len());
+        assert!(hitters.slots.capacity() == room.0 && hitters.known.capacity() <= room.1);
+        assert!(hitters.slots.len() <= 64 && hitters.known.len() == hitters.slots.len());
     }
 
     #[test]

@@ -102,8 +102,9 @@ events! {
     OutboxLost = "outbox-lost",
 }
 
-/// The counters of one worker.
+/// The counters of one worker, on cache lines of their own: what lies beside them is another's.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Tally([AtomicU64; EVENTS]);
 
 impl Default for Tally {

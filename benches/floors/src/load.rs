@@ -1,5 +1,5 @@
-//! Load from many loopback addresses: in a closed loop (so many queries outstanding), in an open one (so many a second), or
-//! as a flood that waits for nothing; and how long the answers took.
+//! Load from many loopback addresses, to one server or to several by turns: in a closed loop (so many queries outstanding), in
+//! an open one (so many a second), or as a flood that waits for nothing; and how long the answers took.
 //!
 //! ```text
 //! --names FILE    a name and a type a line, by turns; or --pattern NAME, type A, where %x is a fresh number each time
@@ -38,6 +38,8 @@ pub(crate) struct Load {
 /// One address that asks: when each id was sent, 0 for those that are free.
 struct Source {
     sent_ns: Vec<u64>,
+    /// Whatever was sent before this id has been answered or given up.
+    oldest: u16,
     next: u16,
     outstanding: usize,
 }
@@ -106,17 +108,17 @@ impl Load {
     }
 
     /// Asks, waits for what is outstanding, and sums up as a JSON object.
-    pub(crate) fn run(mut self, to: SocketAddrV4) -> String {
+    pub(crate) fn run(mut self, to: &[SocketAddrV4]) -> String {
         let first = u32::from(self.from);
         let sockets: Vec<UdpSocket> = (0..self.sources as u32)
-            .map(|n| {
+            .zip(to.iter().cycle())
+            .map(|(n, to)| {
                 let socket = socket(Some(SocketAddrV4::new((first + n).into(), 0)));
                 socket.connect(to).expect("a loopback address can be connected to");
                 socket
             })
             .collect();
-        let source = || Source { sent_ns: vec![0; 1 << 16], next: 0, outstanding: 0 };
-        let mut sources: Vec<Source> = sockets.iter().map(|_| source()).collect();
+        let mut sources: Vec<Source> = sockets.iter().map(|_| Source::new()).collect();
         let (mut counts, mut took, mut ring) = (Counts::default(), Histogram::default(), Ring::new());
         let each = (self.window / self.sources).max(1);
         let begun = Instant::now();
@@ -208,15 +210,30 @@ impl Load {
 }
 
 impl Source {
-    /// Counts those that were sent too long ago as lost.
+    fn new() -> Self {
+        // Written, so that the system gives the memory now: a page at first use would make the queries of that moment late.
+        let mut sent_ns = vec![u64::MAX; 1 << 16];
+        sent_ns.fill(0);
+        Self { sent_ns, oldest: 0, next: 0, outstanding: 0 }
+    }
+
+    /// Counts those that were sent too long ago as lost. Ids are sent in their order, so that it need not look at all of
+    /// them: that would take a tenth of a millisecond, which answers that come meanwhile would seem to have taken longer.
     fn give_up(&mut self, now: u64, patience: u64) -> u64 {
-        if self.outstanding == 0 {
-            return 0;
+        let mut lost = 0;
+        while self.outstanding > 0 {
+            let sent = &mut self.sent_ns[usize::from(self.oldest)];
+            if *sent != 0 {
+                if now <= *sent + patience {
+                    break;
+                }
+                *sent = 0;
+                self.outstanding -= 1;
+                lost += 1;
+            }
+            self.oldest = self.oldest.wrapping_add(1);
         }
-        let late = self.sent_ns.iter_mut().filter(|sent| **sent != 0 && now > **sent + patience);
-        let lost = late.map(|sent| *sent = 0).count();
-        self.outstanding = self.outstanding.saturating_sub(lost);
-        lost as u64
+        lost
     }
 }
 
@@ -334,6 +351,22 @@ mod tests {
         let sound = query("www.example.com A", false).expect("a name");
         assert_eq!(sound, b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01");
         assert!(query("www..example A", false).is_none() && query("www.example NONE", false).is_none());
+    }
+
+    #[test]
+    fn what_is_not_answered_in_time_is_given_up_once() {
+        let mut source = Source::new();
+        for (at, id) in (0..10).map(|n| (n + 1, 65_530u16.wrapping_add(n as u16))) {
+            source.sent_ns[usize::from(id)] = at;
+        }
+        (source.oldest, source.next, source.outstanding) = (65_530, 4, 10);
+        // The third was answered.
+        source.sent_ns[65_532] = 0;
+        source.outstanding -= 1;
+        assert_eq!([source.give_up(100, 100), source.give_up(105, 100), source.give_up(105, 100)], [0, 3, 0]);
+        assert_eq!((source.outstanding, source.give_up(1_000, 100)), (6, 6));
+        assert_eq!(source.outstanding, 0);
+        assert!(source.sent_ns.iter().all(|sent| *sent == 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! floors reflect ADDRESS:PORT [threads]          answers each query from the query itself; UDP and TCP
 //! floors relay   ADDRESS:PORT ADDRESS:PORT [threads]  sends queries on and answers back, with other ids; UDP
 //! floors sink    ADDRESS:PORT [threads]          receives and does nothing; UDP
-//! floors load    ADDRESS:PORT [--option value]   see load.rs
+//! floors load    ADDRESS:PORT[,ADDRESS:PORT...] [--option value]   see load.rs
 //! ```
 
 mod batch;
@@ -18,7 +18,7 @@ use std::process::exit;
 use std::thread;
 
 const USAGE: &str = "usage: floors reflect ADDRESS:PORT [threads] | relay ADDRESS:PORT ADDRESS:PORT [threads] | \
-sink ADDRESS:PORT [threads] | load ADDRESS:PORT [--option value]...";
+sink ADDRESS:PORT [threads] | load ADDRESS:PORT[,ADDRESS:PORT...] [--option value]...";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -39,7 +39,8 @@ fn main() {
         }
         ["load", to, ref options @ ..] => {
             let load = load::Load::read(options).unwrap_or_else(|wrong| fail(&wrong));
-            println!("{}", load.run(address(to)));
+            let to: Vec<_> = to.split(',').map(address).collect();
+            println!("{}", load.run(&to));
         }
         _ => fail(USAGE),
     }
