@@ -2,7 +2,8 @@
 //! side to look. Every other NOTIFY goes the way of all messages.
 //!
 //! Where the feed has a key the message must be signed with it, and so is the answer (RFC 8945): in rooms of fixed size on
-//! the stack, as nothing on the path of a message allocates. A source that sends it often is over its limit.
+//! the stack, as nothing on the path of a message allocates. A source that sends it often is over its limit, and
+//! the errors that it gets are limited as all errors are.
 
 use super::outbox::Outbox;
 use super::{Case, Desk, View};
@@ -11,6 +12,7 @@ use crate::dns::reply::Body;
 use crate::dns::{class, opcode, rcode, rtype};
 use crate::ledger::notices::Notice;
 use crate::policy::feeds::TsigKey;
+use crate::policy::rrl::RrlVerdict;
 use crate::verdict::{Outcome, Reason};
 use domain::base::iana::{Rcode, TsigRcode};
 use domain::base::message_builder::PushError;
@@ -64,7 +66,15 @@ impl Desk {
                 view.shared.notices.leave(Notice { zone: query.name });
                 ((Outcome::Notified, Reason::None), message)
             }
-            Ok(Reply::Wrong(message)) => (refused, message),
+            Ok(Reply::Wrong(message)) => {
+                // An error like any other, for whoever's address this is (errors never slip).
+                let class = view.shared.rrl.class_of_own(rcode::NOTAUTH, false, &query.name, query.qtype);
+                if self.limit_response(view, case, &class) != RrlVerdict::Answer {
+                    self.drop_query(view, case, Reason::Rrl, None, out);
+                    return true;
+                }
+                (refused, message)
+            }
             Err(_) => {
                 self.drop_query(view, case, Reason::Notify, None, out);
                 return true;
