@@ -2,6 +2,7 @@
 //! no answer is remembered, the debt of its network. Only what comes out of
 //! here, an [`Admitted`], can be answered from the cache or forwarded.
 
+use super::foresight::Foreknown;
 use super::obey::Order;
 use super::outbox::Outbox;
 use super::{Case, Client, Desk, View};
@@ -156,7 +157,12 @@ impl Desk {
 
     /// Of a flood most is refused before its name is looked up.
     fn foresee(&mut self, view: &View<'_>, case: &Case<'_>) -> Foreseen {
-        self.foresight.of(&view.running.policy.filter, &case.query.name, self.pressure == Pressure::None)
+        let places = (&view.running.policy.filter, &view.shared.cache);
+        let Foreknown { name, key_hash } = self.foresight.of(places, case.query, self.pressure == Pressure::None);
+        if let Some(hash) = key_hash {
+            let _ = case.key_hash.set(hash);
+        }
+        name
     }
 
     fn pass_access(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) -> bool {
