@@ -14,6 +14,17 @@ const LARGE: u64 = 512 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyHash(pub(super) u64);
 
+impl KeyHash {
+    /// None was made. One key in 2^64 has it, and is hashed anew.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// `None` when it was not made.
+    #[inline]
+    pub fn known(self) -> Option<Self> {
+        (self != Self::UNKNOWN).then_some(self)
+    }
+}
+
 /// Where the buckets of a shard lie, or lay: for those who do not hold the shard, and only ask for memory.
 #[derive(Debug, Default)]
 pub(super) struct Whereabouts {

@@ -266,7 +266,12 @@ impl Cache {
     /// Keeps an answer in place of the one that was kept for `key`. Skipped, and counted, when it is too long, not to
     /// the question of `key`, or another worker holds the shard.
     pub fn insert(&self, now: Moment, key: &Key<'_>, answer: &Answer<'_>) {
-        let hash = self.hash(key);
+        self.insert_foreseen(now, key, self.hash_of(key), answer);
+    }
+
+    /// As [`Self::insert`], for a key whose hash has been made before.
+    pub fn insert_foreseen(&self, now: Moment, key: &Key<'_>, KeyHash(hash): KeyHash, answer: &Answer<'_>) {
+        debug_assert_eq!(hash, self.hash(key), "the hash is that of another key");
         if let Some(mut answers) = self.answers(hash) {
             answers.shard.insert(now, hash, key, answer);
             if shard_of(hash, answers.active) == 0 {
