@@ -344,5 +344,18 @@ pub fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
+/// As [`prefetch`], of what lies at an address, or lay there: none is a fault.
+#[inline]
+pub fn prefetch_address(address: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above, and an address of nothing is no fault either.
+    unsafe {
+        let byte = std::ptr::without_provenance::<i8>(address);
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(byte);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 #[cfg(test)]
 mod tests;

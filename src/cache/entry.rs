@@ -219,8 +219,20 @@ pub(super) fn cap_ttl(body: &mut [u8], offset: usize, most: u32, age: u32) {
 
 /// Asks for the lines of the processor's cache behind the first of an entry, which says where the rest lies: all are there at
 /// once then, and not one after the other. An entry of a few addresses has no more.
+#[inline]
 pub(super) fn fetch(ring: &[u8], at: usize) {
-    for line in 1..=LINES_BEHIND {
+    fetch_lines(ring, at, 1);
+}
+
+/// Asks for these lines and the first.
+#[inline]
+pub(super) fn fetch_all(ring: &[u8], at: usize) {
+    fetch_lines(ring, at, 0);
+}
+
+#[inline]
+fn fetch_lines(ring: &[u8], at: usize, first: usize) {
+    for line in first..=LINES_BEHIND {
         if let Some(byte) = ring.get(at + line * LINE) {
             prefetch(byte);
         }

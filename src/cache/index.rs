@@ -55,9 +55,38 @@ impl Index {
         self.buckets == 0
     }
 
+    /// The address of the first bucket, and how many there are.
+    pub(super) fn whereabouts(&self) -> (usize, u32) {
+        (self.words.as_ptr().wrapping_add(self.skip).addr(), self.buckets)
+    }
+
+    /// The addresses of the lines of a hash's bucket, among so many of which the first is at `first`.
+    #[inline]
+    pub(super) fn lines_of(hash: u64, first: usize, buckets: u32) -> [usize; 2] {
+        let tags = first.wrapping_add(bucket_among(hash, buckets) as usize * BUCKET);
+        [tags, tags.wrapping_add(LINE)]
+    }
+
+    /// Where the tags and the positions of a hash's bucket are.
+    #[cfg(test)]
+    pub(super) fn addresses(&self, hash: u64) -> [usize; 2] {
+        let first = self.first(self.bucket_of(hash));
+        [first, first + PLACES].map(|word| std::ptr::from_ref(&self.words[word]).addr())
+    }
+
     /// The bucket of a hash.
     pub(super) fn bucket_of(&self, hash: u64) -> u32 {
-        (((hash & 0xffff_ffff) * u64::from(self.buckets)) >> 32) as u32
+        bucket_among(hash, self.buckets)
+    }
+
+    /// A position whose tag is that of `hash`.
+    #[inline]
+    pub(super) fn likely(&self, hash: u64) -> Option<usize> {
+        let first = self.first(self.bucket_of(hash));
+        let (tags, positions) = self.words.get(first..first + WORDS)?.split_at(PLACES);
+        let places = places_of(tags.first_chunk()?, tag_of(hash));
+        let position = *positions.get(places.trailing_zeros() as usize)?;
+        (position != 0).then(|| unpack(position))
     }
 
     /// The position whose tag is that of `hash` and which `is_it` accepts.
@@ -119,6 +148,12 @@ impl Index {
     fn first(&self, bucket: u32) -> usize {
         self.skip + bucket as usize * WORDS
     }
+}
+
+/// The lower half of the hash chooses.
+#[inline]
+fn bucket_among(hash: u64, buckets: u32) -> u32 {
+    (((hash & 0xffff_ffff) * u64::from(buckets)) >> 32) as u32
 }
 
 /// A bit for each word of a line that is `wanted`: all are compared, without a branch for each. Shifted in from the last to

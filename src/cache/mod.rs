@@ -9,6 +9,7 @@
 
 mod entry;
 mod failures;
+mod foresight;
 mod hit;
 mod index;
 mod lifetime;
@@ -20,6 +21,7 @@ mod model;
 mod spans;
 
 pub use failures::{Failed, FailureKind};
+pub use foresight::KeyHash;
 pub use hit::{Freshness, Hit};
 pub use lifetime::{Lifetime, lifetime};
 
@@ -29,9 +31,10 @@ use crate::policy::rrl::ResponseClass;
 use ahash::RandomState;
 use entry::Header;
 use failures::Failures;
+use foresight::Whereabouts;
 use shard::Shard;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -181,6 +184,7 @@ pub struct Cache {
     active: AtomicUsize,
     /// Failures in all cells, read before a question is hashed: nearly always there are none.
     failing: AtomicUsize,
+    is_large: AtomicBool,
     hasher: RandomState,
 }
 
@@ -189,6 +193,7 @@ pub struct Cache {
 #[repr(align(64))]
 struct Cell {
     answers: Mutex<Answers>,
+    whereabouts: Whereabouts,
     failures: Mutex<Failures>,
     /// [`Failures::len`], read without the lock: while nothing fails, a miss pays nothing for it.
     failing: AtomicUsize,
@@ -222,6 +227,7 @@ impl Cache {
             cells: (0..cells).map(|_| Cell::default()).collect(),
             active: AtomicUsize::new(0),
             failing: AtomicUsize::new(0),
+            is_large: AtomicBool::new(false),
             hasher: RandomState::with_seeds(seed, seed.rotate_left(17), seed.rotate_left(34), seed.rotate_left(51)),
         };
         cache.resize(Moment::ZERO, size_bytes);
@@ -231,7 +237,12 @@ impl Cache {
     /// Looks up an answer and copies its body into `out`, with TTLs counted down: at least 1 when fresh, [`STALE_TTL`]
     /// at most when stale. `out` has to hold [`BODY_MAX`] bytes: an answer that does not fit is a miss.
     pub fn get(&self, now: Moment, key: &Key<'_>, out: &mut [u8]) -> Found {
-        let hash = self.hash(key);
+        self.get_foreseen(now, key, self.hash_of(key), out)
+    }
+
+    /// As [`Self::get`], for a key whose hash has been made before.
+    pub fn get_foreseen(&self, now: Moment, key: &Key<'_>, KeyHash(hash): KeyHash, out: &mut [u8]) -> Found {
+        debug_assert_eq!(hash, self.hash(key), "the hash is that of another key");
         match self.answers(hash) {
             Some(mut answers) => answers.shard.get(now, hash, key, out),
             None => Found::Miss,
@@ -255,9 +266,17 @@ impl Cache {
     /// Keeps an answer in place of the one that was kept for `key`. Skipped, and counted, when it is too long, not to
     /// the question of `key`, or another worker holds the shard.
     pub fn insert(&self, now: Moment, key: &Key<'_>, answer: &Answer<'_>) {
-        let hash = self.hash(key);
+        self.insert_foreseen(now, key, self.hash_of(key), answer);
+    }
+
+    /// As [`Self::insert`], for a key whose hash has been made before.
+    pub fn insert_foreseen(&self, now: Moment, key: &Key<'_>, KeyHash(hash): KeyHash, answer: &Answer<'_>) {
+        debug_assert_eq!(hash, self.hash(key), "the hash is that of another key");
         if let Some(mut answers) = self.answers(hash) {
             answers.shard.insert(now, hash, key, answer);
+            if shard_of(hash, answers.active) == 0 {
+                self.note_size(&answers);
+            }
         }
     }
 
@@ -353,7 +372,9 @@ impl Cache {
                 }
             });
         }
+        self.note_size(&guards[0]);
         for (number, cell) in self.cells.iter().enumerate() {
+            cell.whereabouts.note(guards[number].shard.index());
             let mut failures = wait(&cell.failures);
             *failures = if number < active { Failures::new(failing) } else { Failures::default() };
             self.note_failing(cell, 0);
@@ -363,6 +384,7 @@ impl Cache {
 
     /// Forgets all answers and failures. For the control side: it waits for locks.
     pub fn clear(&self) {
+        self.is_large.store(false, Ordering::Relaxed);
         for cell in &self.cells {
             wait(&cell.answers).shard.clear();
             let mut failures = wait(&cell.failures);

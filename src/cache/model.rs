@@ -144,6 +144,7 @@ impl Made {
 #[derive(Clone, Debug)]
 enum Op {
     Insert { key: usize, ttls: Vec<u32>, least_ttl: u32, len: usize, salt: u64 },
+    Foresee { key: usize },
     Get { key: usize },
     Remove { key: usize },
     Revet { key: usize, generation: u64, untouched: bool },
@@ -159,6 +160,7 @@ fn op(keys: usize) -> impl Strategy<Value = Op> {
         12 => insert.prop_map(|(key, ttls, least_ttl, len, salt)| Op::Insert { key, ttls, least_ttl, len, salt }),
         1 => (0..keys, 15_000usize..17_000, any::<u64>())
             .prop_map(|(key, len, salt)| Op::Insert { key, ttls: vec![7], least_ttl: 0, len, salt }),
+        10 => (0..keys).prop_map(|key| Op::Foresee { key }),
         20 => (0..keys).prop_map(|key| Op::Get { key }),
         1 => (0..keys).prop_map(|key| Op::Remove { key }),
         2 => (0..keys, any::<u64>(), any::<bool>())
@@ -193,6 +195,8 @@ fn run(size: u64, seed: u64, keys: usize, ops: &[Op]) -> (Cache, usize) {
     let names = names();
     let cache = Cache::new(size, seed, 4);
     let mut model: HashMap<usize, (Moment, Made, Vetted)> = HashMap::new();
+    // What was foreseen once stays true, whatever is done meanwhile.
+    let mut foreseen: HashMap<usize, KeyHash> = HashMap::new();
     let (mut now, mut limit, mut lost) = (at(1), size, 0);
     let mut out = vec![0; BODY_MAX];
     for op in ops {
@@ -207,9 +211,19 @@ fn run(size: u64, seed: u64, keys: usize, ops: &[Op]) -> (Cache, usize) {
                 let vetted = made.answer().vetted;
                 model.insert(number, (now, made, vetted));
             }
+            Op::Foresee { key } => {
+                let hash = cache.foresee(&key_number(key % keys, &names));
+                cache.fetch_foreseen(hash);
+                foreseen.insert(key % keys, hash);
+            }
             Op::Get { key } => {
                 let number = key % keys;
-                match (cache.get(now, &key_number(number, &names), &mut out), model.get(&number)) {
+                let key = key_number(number, &names);
+                let found = match foreseen.get(&number) {
+                    Some(hash) => cache.get_foreseen(now, &key, *hash, &mut out),
+                    None => cache.get(now, &key, &mut out),
+                };
+                match (found, model.get(&number)) {
                     (Found::Hit(hit), Some((stored, made, vetted))) => {
                         made.assert_is(&hit, &out, *stored, now);
                         assert_eq!(hit.vetted, *vetted);

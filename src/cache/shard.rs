@@ -114,6 +114,19 @@ impl Shard {
         found
     }
 
+    /// See [`super::Cache::fetch_foreseen`].
+    #[inline]
+    pub(super) fn fetch(&self, hash: u64) {
+        if let Some(at) = self.index.likely(hash) {
+            entry::fetch_all(&self.ring, at);
+        }
+    }
+
+    /// Where its buckets lie.
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
     /// See [`super::Cache::look`].
     pub(super) fn look(&self, hash: u64, key: &Key<'_>) -> Option<&[u8]> {
         let at = self.find(hash, key)?;
@@ -194,7 +207,7 @@ impl Shard {
     }
 
     #[inline]
-    fn find(&self, hash: u64, key: &Key<'_>) -> Option<usize> {
+    pub(super) fn find(&self, hash: u64, key: &Key<'_>) -> Option<usize> {
         if self.index.is_off() {
             return None;
         }

@@ -68,6 +68,14 @@ impl Edns {
     }
 }
 
+/// Whether a message, of which nothing is known yet, has an OPT record at `start` that says DNSSEC OK.
+#[inline]
+pub fn wants_dnssec(message: &[u8], start: usize) -> bool {
+    message.get(start) == Some(&0)
+        && u16_at(message, start + 1) == Some(rtype::OPT)
+        && u16_at(message, start + 7).is_some_and(|flags| flags & DO != 0)
+}
+
 /// Reads the OPT record that starts at `start` in a message (owner byte included) up to its end.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 //! no answer is remembered, the debt of its network. Only what comes out of
 //! here, an [`Admitted`], can be answered from the cache or forwarded.
 
+use super::foresight::{Foreknown, Known};
 use super::obey::Order;
 use super::outbox::Outbox;
 use super::{Case, Client, Desk, View};
@@ -13,7 +14,7 @@ use crate::dns::{opcode, rcode, rtype};
 use crate::policy::Mode;
 use crate::policy::access::{AccessVerdict, Asked};
 use crate::policy::clients::GroupSet;
-use crate::policy::filter::{Foreseen, Subject};
+use crate::policy::filter::Subject;
 use crate::policy::overload::Pressure;
 use crate::policy::rrl::RrlVerdict;
 use crate::policy::source::SourceVerdict;
@@ -114,7 +115,7 @@ impl Desk {
         if !self.pass_access(view, case, out) {
             return None;
         }
-        let foreseen = self.foresee(view, case);
+        let known = self.foresee(view, case);
         self.count_cookie(view, case);
         let kind = Kind::of(case.query, case.client.is_tcp());
         if !self.pass_overload(view, case, out)
@@ -127,7 +128,7 @@ impl Desk {
         // Signed questions too, or any client could add a signature of nobody's to get around a rule.
         let mut waits = false;
         if case.query.asks_for_records() {
-            waits = self.pass_filter(view, case, &groups, Some(&foreseen), out)?;
+            waits = self.pass_filter(view, case, &groups, Some(known), out)?;
         }
         Some(Admitted { case, kind, groups, waits })
     }
@@ -155,8 +156,14 @@ impl Desk {
     }
 
     /// Of a flood most is refused before its name is looked up.
-    fn foresee(&mut self, view: &View<'_>, case: &Case<'_>) -> Foreseen {
-        self.foresight.of(&view.running.policy.filter, &case.query.name, self.pressure == Pressure::None)
+    #[inline]
+    fn foresee(&mut self, view: &View<'_>, case: &Case<'_>) -> Known {
+        let places = (&view.running.policy.filter, &view.shared.cache);
+        let Foreknown { name, key_hash } = self.foresight.of(places, case.query, self.pressure == Pressure::None);
+        if let Some(hash) = key_hash {
+            let _ = case.key_hash.set(hash);
+        }
+        name
     }
 
     fn pass_access(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) -> bool {
@@ -212,13 +219,13 @@ impl Desk {
     }
 
     /// Asks the filter about a question: `None` when that has been answered, else whether a decision waits for the answer.
-    /// `foreseen`: what was of its name when it came; budgets are asked then, and pay for it.
+    /// `known`: what is of its name when it comes; budgets are asked then, and pay for it.
     fn pass_filter(
         &mut self,
         view: &View<'_>,
         case: &Case<'_>,
         groups: &GroupSet,
-        foreseen: Option<&Foreseen>,
+        known: Option<Known>,
         out: &mut Outbox,
     ) -> Option<bool> {
         if !view.running.filters().has_rules() {
@@ -226,9 +233,9 @@ impl Desk {
         }
         let subject = view.subject(case, groups);
         let budgets = &view.shared.budgets;
-        let name_foreseen = foreseen.unwrap_or(&Foreseen::NOTHING);
-        let decision = view.running.decide_foreseen(&subject, name_foreseen, &mut |rule, matched| {
-            foreseen.is_some() && budgets.is_spent(view.now.at, rule, matched, subject.name, subject.client)
+        let foreseen = self.foresight.of_name(known.unwrap_or(Known::Nobodys));
+        let decision = view.running.decide_foreseen(&subject, foreseen, &mut |rule, matched| {
+            known.is_some() && budgets.is_spent(view.now.at, rule, matched, subject.name, subject.client)
         });
         if let Some(rule) = decision.monitored {
             self.would(view, case, (Outcome::Denied, Reason::Filter), Some(rule.speaker()));

@@ -6,7 +6,7 @@ use super::lead::Led;
 use super::memory::key_of;
 use super::outbox::{Outbox, To};
 use super::{Asker, Case, Desk, LinkPort, Path, View};
-use crate::cache::FailureKind;
+use crate::cache::{FailureKind, KeyHash};
 use crate::clock::Moment;
 use crate::dns::edns::{ExtendedError, option, options};
 use crate::dns::letters::Flips;
@@ -314,7 +314,9 @@ impl Desk {
         let note = case.led.map_or(&[][..], |led| led.note);
         let asker = Asker::Client(case.client);
         let id = self.flights.open_noted(asker, (case.query.packet, note), case.received, deadline)?;
-        self.flights.flight_mut(id).records = Some(case.query.records());
+        let flight = self.flights.flight_mut(id);
+        flight.records = Some(case.query.records());
+        flight.key_hash = case.key_hash.get().copied().unwrap_or(KeyHash::UNKNOWN);
         Ok(id)
     }
 

@@ -19,6 +19,7 @@ use crate::dns::{HEADER_LEN, class, put_u16, rcode, rtype, u32_at};
 use crate::policy::filter::data::{Alias, LocalData, RECORDS_MAX};
 use crate::policy::filter::{Local, Rule, Subject};
 use crate::verdict::{Outcome, Reason};
+use std::cell::OnceCell;
 
 /// The most CNAMEs of ours in one answer. BIND starts a query anew 11 times; whoever writes local data needs fewer.
 const LEADS_MAX: usize = 8;
@@ -234,7 +235,7 @@ impl Desk {
         let (Some(Ok(query)), Some(led)) = (packet.map(Query::scan), note.finish(case.query.packet)) else {
             return self.overloaded(view, case, out);
         };
-        let case = &Case { query: &query, led: Some(&led), ..case.clone() };
+        let case = &Case { query: &query, led: Some(&led), key_hash: OnceCell::new(), ..case.clone() };
         self.look_up(view, &Admitted::again(view, case), out);
     }
 

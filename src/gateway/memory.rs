@@ -6,12 +6,13 @@ use super::outbox::Outbox;
 use super::reply::{Draft, OPT_MAX};
 use super::{Case, Desk, View};
 use crate::cache::{BODY_MAX, Flags, Found, Freshness, Hit, Key, Vetted};
-use crate::dns::edns::ExtendedError;
+use crate::dns::edns::{self, ExtendedError};
+use crate::dns::name::Name;
 use crate::dns::query::Query;
 use crate::dns::record::seconds;
 use crate::dns::reply::Body;
 use crate::dns::response::{Response, TTLS_MAX};
-use crate::dns::{put_u16, rcode, u32_at};
+use crate::dns::{header, put_u16, rcode, u16_at, u32_at};
 use crate::policy::filter::TtlBounds;
 use crate::verdict::{Outcome, Reason};
 
@@ -30,6 +31,16 @@ pub(super) fn key_of<'q>(query: &'q Query<'q>) -> Option<Key<'q>> {
     Some(Key { name: &query.name, qtype: query.qtype, qclass: query.qclass, flags, client_subnet: subnet })
 }
 
+/// What [`key_of`] is likely to make of a packet whose name, in lower case, ends at an offset: of one without a client subnet
+/// and with OPT, if any, right behind the question, as nearly all are.
+#[inline]
+pub(super) fn guess_key<'n>(packet: &[u8], name: &'n Name, name_end: usize) -> Option<Key<'n>> {
+    let (qtype, qclass) = (u16_at(packet, name_end)?, u16_at(packet, name_end + 2)?);
+    let bits = u16_at(packet, 2)?;
+    let flags = Flags::new(bits & header::RD != 0, bits & header::CD != 0, edns::wants_dnssec(packet, name_end + 4));
+    Some(Key { name, qtype, qclass, flags, client_subnet: &[] })
+}
+
 impl Desk {
     /// Answers from what is remembered; false when an upstream has to be asked.
     pub(super) fn answer_from_memory(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) -> bool {
@@ -39,7 +50,9 @@ impl Desk {
             self.finish(view, case, Outcome::Failed, Reason::Overload, None);
             return true;
         };
-        let found = view.shared.cache.get(view.now.at, &key, room);
+        let cache = &view.shared.cache;
+        let hash = case.key_hash.get_or_init(|| cache.hash_of(&key));
+        let found = cache.get_foreseen(view.now.at, &key, *hash, room);
         if let Found::Hit(hit) = &found
             && hit.is_fresh()
         {
@@ -72,7 +85,9 @@ impl Desk {
     pub(super) fn answer_stale(&mut self, view: &View<'_>, case: &Case<'_>, reason: Reason, out: &mut Outbox) -> bool {
         let Some(key) = key_of(case.query) else { return false };
         let Some(room) = out.room(ROOM) else { return false };
-        let Found::Hit(hit) = view.shared.cache.get(view.now.at, &key, room) else { return false };
+        let cache = &view.shared.cache;
+        let hash = case.key_hash.get_or_init(|| cache.hash_of(&key));
+        let Found::Hit(hit) = cache.get_foreseen(view.now.at, &key, *hash, room) else { return false };
         let admitted = Admitted::again(view, case);
         self.serve(view, &admitted, &key, (&hit, Wanted::Any), reason, out) == Served::Answered
     }

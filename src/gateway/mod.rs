@@ -21,6 +21,7 @@ mod unsent;
 mod waiters;
 mod watch;
 
+use crate::cache::KeyHash;
 use crate::clock::{Moment, Now};
 use crate::dns::MESSAGE_MAX;
 use crate::dns::query::Query;
@@ -142,11 +143,21 @@ struct Case<'q> {
     led: Option<&'q Led<'q>>,
     /// What its cookie says; judged once, and only when somebody wants to know.
     standing: OnceCell<Option<Standing>>,
+    /// The hash of its key in the cache; made once for all that is done with it.
+    key_hash: OnceCell<KeyHash>,
 }
 
 impl<'q> Case<'q> {
     fn new(client: Client, query: &'q Query<'q>, received: Moment) -> Self {
-        Self { client, query, received, upstream: None, led: None, standing: OnceCell::new() }
+        Self {
+            client,
+            query,
+            received,
+            upstream: None,
+            led: None,
+            standing: OnceCell::new(),
+            key_hash: OnceCell::new(),
+        }
     }
 
     /// The query as the client sent it.
@@ -260,14 +271,14 @@ impl Gateway {
     pub fn foresee(&mut self, packet: &[u8]) {
         // Of a flood most is refused before its name is looked up.
         if self.desk.pressure == Pressure::None {
-            self.desk.foresight.see(&self.running.policy.filter, packet);
+            self.desk.foresight.see((&self.running.policy.filter, &self.shared.cache), packet);
         }
     }
 
     /// All of a group have been foreseen.
     #[inline]
     pub fn fetch_foreseen(&mut self) {
-        self.desk.foresight.fetch(&self.running.policy.filter);
+        self.desk.foresight.fetch((&self.running.policy.filter, &self.shared.cache));
     }
 
     /// A message from a client.

@@ -19,6 +19,7 @@ use crate::policy::rrl::{ResponseClass, RrlVerdict};
 use crate::policy::word::Pass;
 use crate::upstream::flights::{Attempt, AttemptNumber, Doubt, Flight, FlightId, Route};
 use crate::verdict::{Outcome, Reason};
+use std::cell::OnceCell;
 
 /// The most bytes of an upstream's EDNS options that are passed on.
 const OPTIONS_MAX: usize = 512;
@@ -80,7 +81,7 @@ impl Desk {
             return self.ledger.upstream(slot, UpstreamEvent::Unmatched);
         }
         self.answered(view, flight, attempt);
-        let Flight { received, policy, asker, .. } = *self.flights.flight(flight);
+        let Flight { received, policy, asker, key_hash, .. } = *self.flights.flight(flight);
         let Asker::Client(client) = asker else {
             return self.probe_answered(view, flight, response);
         };
@@ -91,7 +92,9 @@ impl Desk {
         if query.read(asked.records.as_ref()).is_ok() {
             let query = &query;
             let led = asked.led();
-            let case = &Case { upstream: Some(slot), led: led.as_ref(), ..Case::new(client, query, received) };
+            let key_hash = key_hash.known().map_or_else(OnceCell::new, OnceCell::from);
+            let case =
+                &Case { upstream: Some(slot), led: led.as_ref(), key_hash, ..Case::new(client, query, received) };
             self.learn(view, flight, case, response);
             if self.stays_admitted(view, case, policy, out) {
                 let failed = view.is_failure(response.rcode, query);
@@ -281,7 +284,8 @@ impl Desk {
         {
             let vetted = Vetted { generation: view.running.generation, untouched: vetted.pass.untouched };
             let answer = Answer { body: &room[..len], options, ttls, lifetime, rcode: response.rcode, class, vetted };
-            view.shared.cache.insert(view.now.at, key, &answer);
+            let hash = case.key_hash.get_or_init(|| view.shared.cache.hash_of(key));
+            view.shared.cache.insert_foreseen(view.now.at, key, *hash, &answer);
         }
         // Not before: what is kept is for others too, whom other rules may speak about.
         bound_ttls(&mut room[..len], ttls, bounds);

@@ -6,7 +6,7 @@
 use super::index::Index;
 use super::wheel::Wheel;
 use super::{LINKS_MAX, LinkId};
-use crate::cache::FailureKind;
+use crate::cache::{FailureKind, KeyHash};
 use crate::clock::Moment;
 use crate::dns::letters::Flips;
 use crate::dns::query::Records;
@@ -112,6 +112,8 @@ pub struct Flight<A> {
     pub failed: Option<FailureKind>,
     /// What stands behind the question of its packet; `None`: its packet has to be scanned again.
     pub records: Option<Records>,
+    /// The hash of its key in the cache.
+    pub key_hash: KeyHash,
     /// Keyed hash of the question under which others may wait for it; 0: none may.
     question: u64,
     /// The flight that asks for it, or [`NOBODY`].
@@ -185,6 +187,7 @@ impl<A: Copy> Flights<A> {
             failed_once: false,
             failed: None,
             records: None,
+            key_hash: KeyHash::UNKNOWN,
             question: 0,
             leader: NOBODY,
             next: NOBODY,
@@ -251,6 +254,7 @@ impl<A: Copy> Flights<A> {
         (flight.policy, flight.opaque) = (0, false);
         (flight.zone, flight.places, flight.name, flight.trial) = (0, 0, 0, false);
         (flight.failed_once, flight.failed, flight.records) = (false, None, None);
+        flight.key_hash = KeyHash::UNKNOWN;
         (flight.question, flight.leader, flight.next, flight.waiters) = (0, NOBODY, NOBODY, 0);
         flight.attempts_len = 0;
         (flight.packet_len, flight.note_len) = (packet.len() as u16, note.len() as u16);

@@ -11,6 +11,7 @@ mod answers;
 mod calm;
 mod check;
 mod clients;
+mod foresight;
 mod grown;
 mod invariants;
 mod leads;
