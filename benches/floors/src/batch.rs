@@ -1,5 +1,6 @@
-//! Datagrams in batches, one system call for up to 64 of them: the only file with unsafe code.
+//! Datagrams in batches, one system call for up to 64 of them, and the sockets that they come from.
 
+use crate::outbox::Outbox;
 use libc::{c_int, iovec, mmsghdr, sockaddr_in};
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -17,7 +18,7 @@ const ROOM: c_int = 8 << 20;
 
 /// An address as the system has it.
 #[derive(Clone, Copy)]
-pub(crate) struct Peer(sockaddr_in);
+pub(crate) struct Peer(pub(crate) sockaddr_in);
 
 /// Whether a call waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,48 +31,42 @@ pub(crate) enum Wait {
 
 /// Buffers of a batch. The headers point into the other boxes, which never move.
 pub(crate) struct Ring {
-    buffers: Box<[[u8; SIZE]; BATCH]>,
-    peers: Box<[sockaddr_in; BATCH]>,
-    receiving: Box<[mmsghdr; BATCH]>,
-    sending: Box<[mmsghdr; BATCH]>,
-    targets: Box<[sockaddr_in; BATCH]>,
-    pieces: Box<[iovec; BATCH]>,
-    _vectors: Box<[iovec; BATCH]>,
+    buffers: Box<[[u8; SIZE]]>,
+    peers: Box<[sockaddr_in]>,
+    receiving: Box<[mmsghdr]>,
+    _vectors: Box<[iovec]>,
     used: usize,
-    queued: usize,
+    outbox: Outbox,
 }
 
 impl Ring {
+    /// For [`BATCH`] datagrams, each of which is sent by itself.
     pub(crate) fn new() -> Self {
-        let (mut peers, mut targets) = (zeros::<sockaddr_in>(), zeros::<sockaddr_in>());
-        let (mut receiving, mut sending) = (zeros::<mmsghdr>(), zeros::<mmsghdr>());
-        let mut buffers = Box::new([[0; SIZE]; BATCH]);
-        let (mut vectors, mut pieces) = (zeros::<iovec>(), zeros::<iovec>());
-        for at in 0..BATCH {
+        Self::of(BATCH, false)
+    }
+
+    /// For so many datagrams; those that look alike are sent as one where that is wanted.
+    pub(crate) fn of(batch: usize, is_grouped: bool) -> Self {
+        let (mut peers, mut receiving) = (zeros::<sockaddr_in>(batch), zeros::<mmsghdr>(batch));
+        let (mut buffers, mut vectors) = (vec![[0; SIZE]; batch].into_boxed_slice(), zeros::<iovec>(batch));
+        for at in 0..batch {
             vectors[at] = iovec { iov_base: buffers[at].as_mut_ptr().cast(), iov_len: SIZE };
             let header = &mut receiving[at].msg_hdr;
             header.msg_iov = &raw mut vectors[at];
             header.msg_iovlen = 1;
             header.msg_name = (&raw mut peers[at]).cast();
             header.msg_namelen = size_of::<sockaddr_in>() as u32;
-            let header = &mut sending[at].msg_hdr;
-            header.msg_iov = &raw mut pieces[at];
-            header.msg_iovlen = 1;
-            header.msg_name = (&raw mut targets[at]).cast();
         }
-        Self { buffers, peers, receiving, sending, targets, pieces, _vectors: vectors, used: 0, queued: 0 }
+        Self { buffers, peers, receiving, _vectors: vectors, used: 0, outbox: Outbox::of(batch, is_grouped) }
     }
 
-    /// Takes up to [`BATCH`] datagrams in, and says how many came.
+    /// Takes datagrams in, as many as there is room for, and says how many came.
     pub(crate) fn receive(&mut self, socket: &UdpSocket, wait: Wait) -> usize {
         for header in &mut self.receiving[..self.used] {
             header.msg_hdr.msg_namelen = size_of::<sockaddr_in>() as u32;
         }
-        let flags = if wait == Wait::ForOne { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT };
-        let (headers, count) = (self.receiving.as_mut_ptr(), BATCH as u32);
-        // SAFETY: there are `BATCH` headers, which point at boxes that this ring owns, with their lengths.
-        let came = unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, count, flags as _, null_mut()) };
-        self.used = usize::try_from(came).unwrap_or(0);
+        // SAFETY: the headers point at boxes of this ring, with their lengths.
+        self.used = unsafe { receive(socket, &mut self.receiving, wait) };
         self.used
     }
 
@@ -87,40 +82,32 @@ impl Ring {
 
     /// Sends `len` bytes of buffer `at` with the next [`Self::send`]; without a peer over a connected socket.
     pub(crate) fn queue(&mut self, at: usize, len: usize, to: Option<Peer>) {
-        let buffer = &mut self.buffers[at][..len];
-        self.pieces[self.queued] = iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: len };
-        let header = &mut self.sending[self.queued].msg_hdr;
-        header.msg_namelen = if to.is_some() { size_of::<sockaddr_in>() as u32 } else { 0 };
-        if let Some(Peer(to)) = to {
-            self.targets[self.queued] = to;
-            header.msg_name = (&raw mut self.targets[self.queued]).cast();
-        } else {
-            header.msg_name = null_mut();
-        }
-        self.queued += 1;
+        // SAFETY: the buffers are this ring's, and who fills them again has sent what was queued.
+        unsafe { self.outbox.queue(&mut self.buffers[at][..len], to) };
     }
 
-    /// Sends what is queued; says how many of the first ones went before one did not, which is left out, as all that a
-    /// full socket does not take.
+    /// As [`Outbox::send`].
     pub(crate) fn send(&mut self, socket: &UdpSocket) -> usize {
-        let (mut at, mut unbroken) = (0, None);
-        while at < self.queued {
-            let left = &mut self.sending[at..self.queued];
-            // SAFETY: the headers are this ring's, and point at its boxes, with lengths within them.
-            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as u32, 0) };
-            if sent <= 0 {
-                unbroken.get_or_insert(at);
-            }
-            at += usize::try_from(sent).unwrap_or(0).max(1);
-        }
-        std::mem::take(&mut self.queued).min(unbroken.unwrap_or(BATCH))
+        self.outbox.send(socket)
     }
 }
 
+/// Fills as many headers as there are datagrams, and says how many.
+///
+/// # Safety
+/// Each header points at a vector, a name and a control that may be written, or at none, with their lengths.
+pub(crate) unsafe fn receive(socket: &UdpSocket, headers: &mut [mmsghdr], wait: Wait) -> usize {
+    let flags = if wait == Wait::ForOne { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT };
+    let (count, headers) = (headers.len() as u32, headers.as_mut_ptr());
+    // SAFETY: there are `count` headers, and the caller knows what they point at.
+    let came = unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, count, flags as _, null_mut()) };
+    usize::try_from(came).unwrap_or(0)
+}
+
 /// Plain data of C.
-fn zeros<T>() -> Box<[T; BATCH]> {
+pub(crate) fn zeros<T>(count: usize) -> Box<[T]> {
     // SAFETY: called for `sockaddr_in`, `iovec` and `mmsghdr` only, of which zeros are a value.
-    unsafe { Box::new(zeroed()) }
+    (0..count).map(|_| unsafe { zeroed() }).collect()
 }
 
 /// A UDP socket at an address, which threads may share, or at any.
@@ -132,11 +119,11 @@ pub(crate) fn socket(at: Option<SocketAddrV4>) -> UdpSocket {
         UdpSocket::from_raw_fd(fd)
     };
     if at.is_some_and(|at| at.port() != 0) {
-        set(&socket, libc::SO_REUSEPORT, 1);
+        set(&socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1);
     }
     // Needs leave of the system; without it the usual room has to do.
-    set(&socket, libc::SO_RCVBUFFORCE, ROOM);
-    set(&socket, libc::SO_SNDBUFFORCE, ROOM);
+    set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, ROOM);
+    set(&socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, ROOM);
     let Peer(at) = Peer::from(at.unwrap_or(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)));
     // SAFETY: the address is a whole one and outlives the call.
     let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const at).cast(), size_of::<sockaddr_in>() as u32) };
@@ -155,10 +142,11 @@ impl From<SocketAddrV4> for Peer {
     }
 }
 
-fn set(socket: &UdpSocket, option: c_int, value: c_int) {
-    let len = size_of::<c_int>() as u32;
-    // SAFETY: the value is an integer of the length that is told, and outlives the call.
-    unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast(), len) };
+/// Sets an option of a socket; whether the system took it.
+pub(crate) fn set<T: Copy>(socket: &UdpSocket, level: c_int, option: c_int, value: T) -> bool {
+    let len = size_of::<T>() as u32;
+    // SAFETY: the value is of the length that is told, and outlives the call.
+    unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), len) == 0 }
 }
 
 /// Waits until one of the sockets has something to read, `timeout_ms` at most, -1 for ever; says which have.

@@ -5,9 +5,10 @@
 //! --names FILE    a name and a type a line, by turns; or --pattern NAME, type A, where %x is a fresh number each time
 //! --seconds 5     --window 64 outstanding in all     --rate N a second, open loop     --flood 1
 //! --from 127.0.1.1  the first source     --sources 4     --timeout-ms 1000     --edns 1
+//! --together 1    a source's queries of one length pass the kernel as one, as they come out of a card that joins them
 //! ```
 
-use crate::batch::{Ring, Wait, socket, wait_any};
+use crate::batch::{BATCH, Ring, Wait, socket, wait_any};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ pub(crate) struct Load {
     sources: usize,
     timeout: Duration,
     edns: bool,
+    is_together: bool,
 }
 
 /// One address that asks: when each id was sent, 0 for those that are free.
@@ -68,6 +70,7 @@ impl Load {
             sources: 4,
             timeout: Duration::from_secs(1),
             edns: false,
+            is_together: false,
         };
         for pair in options.chunks(2) {
             let [option, value] = pair else { return Err(format!("{} needs a value", pair[0])) };
@@ -85,6 +88,7 @@ impl Load {
                 }
                 "--timeout-ms" => load.timeout = Duration::from_millis(value.parse().map_err(|_| wrong())?),
                 "--edns" => load.edns = *value == "1",
+                "--together" => load.is_together = *value == "1",
                 _ => return Err(format!("{option} is no option of load")),
             }
         }
@@ -119,7 +123,8 @@ impl Load {
             })
             .collect();
         let mut sources: Vec<Source> = sockets.iter().map(|_| Source::new()).collect();
-        let (mut counts, mut took, mut ring) = (Counts::default(), Histogram::default(), Ring::new());
+        let (mut counts, mut took, mut ring) =
+            (Counts::default(), Histogram::default(), Ring::of(BATCH, self.is_together));
         let each = (self.window / self.sources).max(1);
         let begun = Instant::now();
         let ns = |at: Instant| (at - begun).as_nanos() as u64 + 1;

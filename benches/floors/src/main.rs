@@ -1,24 +1,30 @@
 //! What the socket alone costs: programs that do the least that a DNS server, a relay and a sink can do, and the load to
-//! measure them and others with. They are what weir and its peers are held against (benches/compare.py).
+//! measure them and others with. They are what weir and its peers are held against (benches/compare.py), and where other ways
+//! through the kernel than weir's are tried (benches/ways.py).
 //!
 //! ```text
-//! floors reflect ADDRESS:PORT [threads]          answers each query from the query itself; UDP and TCP
+//! floors reflect ADDRESS:PORT [threads] [--option value]  answers each query from the query itself; UDP and TCP; see ways.rs
 //! floors relay   ADDRESS:PORT ADDRESS:PORT [threads]  sends queries on and answers back, with other ids; UDP
 //! floors sink    ADDRESS:PORT [threads]          receives and does nothing; UDP
 //! floors load    ADDRESS:PORT[,ADDRESS:PORT...] [--option value]   see load.rs
 //! ```
 
 mod batch;
+mod coalesced;
 mod load;
+mod outbox;
 mod reflect;
 mod relay;
+mod uring;
+mod ways;
 
 use std::net::SocketAddrV4;
 use std::process::exit;
 use std::thread;
 
-const USAGE: &str = "usage: floors reflect ADDRESS:PORT [threads] | relay ADDRESS:PORT ADDRESS:PORT [threads] | \
-sink ADDRESS:PORT [threads] | load ADDRESS:PORT[,ADDRESS:PORT...] [--option value]...";
+const USAGE: &str = "usage: floors reflect ADDRESS:PORT [threads] [--option value]... | \
+relay ADDRESS:PORT ADDRESS:PORT [threads] | sink ADDRESS:PORT [threads] | \
+load ADDRESS:PORT[,ADDRESS:PORT...] [--option value]...";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -26,8 +32,13 @@ fn main() {
     match words[..] {
         ["reflect", at, ref rest @ ..] => {
             let at = address(at);
+            let (count, options) = rest.split_at(usize::from(rest.first().is_some_and(|word| !word.starts_with("--"))));
+            let way = ways::Way::read(options).unwrap_or_else(|wrong| fail(&wrong));
+            let sockets = ways::open(at, threads(count), &way).unwrap_or_else(|wrong| fail(&wrong));
             thread::spawn(move || reflect::serve_streams(at));
-            run(threads(rest), move || reflect::serve_datagrams(at));
+            ways::run(sockets, &way, |socket, way| {
+                fail(&format!("{}: {}", way.by, reflect::serve_datagrams(socket, way)))
+            });
         }
         ["relay", at, to, ref rest @ ..] => {
             let (at, to) = (address(at), address(to));

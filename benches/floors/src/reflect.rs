@@ -2,9 +2,12 @@
 //! can do. Names steer it: a first label of `nx...` gets NXDOMAIN with an SOA, `fail...` SERVFAIL, `big...` TC=1 over UDP,
 //! `dead...` in one of the first two labels silence; A and AAAA get an address, other types NODATA.
 
-use crate::batch::{Ring, SIZE, Wait, socket};
+use crate::batch::{Ring, SIZE};
+use crate::coalesced::Coalesced;
+use crate::uring::Uring;
+use crate::ways::{Driver, Waiting, Way};
 use std::io::{Read, Write};
-use std::net::{SocketAddrV4, TcpListener, TcpStream};
+use std::net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 
 const SOA: &[u8] = b"\xc0\x0c\0\x06\0\x01\0\0\0\x3c\0\x18\0\0\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0\x3c\0\0";
@@ -15,19 +18,34 @@ const OPT: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
 /// The longest query over TCP, with room for the answer behind it.
 const STREAM_SIZE: usize = 4096;
 
-/// Answers over UDP for ever.
-pub(crate) fn serve_datagrams(at: SocketAddrV4) {
-    let (socket, mut ring) = (socket(Some(at)), Ring::new());
-    loop {
-        for at in 0..ring.receive(&socket, Wait::ForOne) {
-            let (bytes, len) = ring.datagram(at);
-            let len = answer(bytes, len.min(SIZE), false);
-            if len > 0 {
-                let peer = ring.peer(at);
-                ring.queue(at, len, Some(peer));
+/// Answers over UDP for ever, unless the system does not know the way.
+pub(crate) fn serve_datagrams(socket: &UdpSocket, way: &Way) -> std::io::Error {
+    let answer = |bytes: &mut [u8], len: usize| answer(bytes, len, false);
+    match way.by {
+        Driver::Uring => Uring::open(socket, way).map_or_else(|error| error, |ring| ring.serve(answer)),
+        Driver::Coalesced => {
+            Coalesced::open(socket, way).map_or_else(|error| error, |groups| groups.serve(socket, answer))
+        }
+        Driver::Calls => {
+            let mut ring = Ring::of(way.batch, way.is_grouped);
+            let mut waiting = match Waiting::of(socket, way) {
+                Ok(waiting) => waiting,
+                Err(error) => return error,
+            };
+            loop {
+                let came = ring.receive(socket, waiting.before());
+                waiting.note(came);
+                for at in 0..came {
+                    let (bytes, len) = ring.datagram(at);
+                    let len = answer(bytes, len.min(SIZE));
+                    if len > 0 {
+                        let peer = ring.peer(at);
+                        ring.queue(at, len, Some(peer));
+                    }
+                }
+                ring.send(socket);
             }
         }
-        ring.send(&socket);
     }
 }
 
