@@ -1,6 +1,7 @@
 //! What look-ups will need of the cache, asked for before they come: of a large one both the bucket and the answer lie in
 //! memory, and whoever looks a key up waits for one after the other. The queries of a batch wait together, and eight that wait
-//! together wait no longer than one. Hints alone: nothing here waits for a lock, is counted, or changes what is found.
+//! together wait no longer than one. Hints alone: nothing here waits for a lock or is counted, and a lock that is taken here is
+//! held for less long than others try to take it.
 
 use super::index::Index;
 use super::{Answers, Cache, Key, shard_of};

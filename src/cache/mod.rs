@@ -34,6 +34,7 @@ use failures::Failures;
 use foresight::Whereabouts;
 use shard::Shard;
 use std::hash::{BuildHasher, Hasher};
+use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,6 +53,10 @@ pub const SIZE_MIN: usize = 64 * 1024;
 
 /// The TTL of records in a stale answer (RFC 8767 section 4: "with a value of 30 seconds RECOMMENDED").
 pub const STALE_TTL: u32 = 30;
+
+/// How often a lock that another worker holds is tried again, for less than a microsecond in all: whoever holds one copies an
+/// answer, or asks for the memory of one.
+const TRIES: usize = 16;
 
 /// The bits of a query that may change its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -462,14 +467,23 @@ impl Cache {
 }
 
 impl Cell {
-    /// Takes one of its locks if it is free; a lock that another worker holds is counted and not waited for.
+    /// Takes one of its locks if it is free, or soon is; one that another worker holds for longer is counted and not waited
+    /// for.
     #[inline]
     fn take<'c, T>(&self, lock: &'c Mutex<T>) -> Option<MutexGuard<'c, T>> {
-        let taken = lock.try_lock().ok();
-        if taken.is_none() {
-            self.contention.fetch_add(1, Ordering::Relaxed);
+        lock.try_lock().ok().or_else(|| self.take_soon(lock))
+    }
+
+    #[cold]
+    fn take_soon<'c, T>(&self, lock: &'c Mutex<T>) -> Option<MutexGuard<'c, T>> {
+        for _ in 0..TRIES {
+            spin_loop();
+            if let Ok(taken) = lock.try_lock() {
+                return Some(taken);
+            }
         }
-        taken
+        self.contention.fetch_add(1, Ordering::Relaxed);
+        None
     }
 }
 
