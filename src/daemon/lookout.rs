@@ -30,32 +30,49 @@ const PAUSE_LEAST: Duration = Duration::from_millis(1);
 /// So few samples leave the next to the next look: an idle gateway sleeps.
 const FEW: usize = 16;
 
+/// How long a look is put off while there are samples that came before it: in portions, time for all that can wait.
+const LATE_MAX: Duration = Duration::from_millis(50);
+
+/// When to look, and when to sum up.
+struct Rhythm {
+    look_at: Instant,
+}
+
+impl Rhythm {
+    /// So many samples were summed up at a time, `PORTION` at the most: whether to look now, and when to come again.
+    fn turn(&mut self, at: Instant, summed: usize) -> (bool, Instant) {
+        let is_behind = summed == PORTION && at < self.look_at + LATE_MAX;
+        let is_due = at >= self.look_at && !is_behind;
+        if is_due {
+            self.look_at = at + LOOK;
+        }
+        let next_at = match summed {
+            PORTION => at + PAUSE_LEAST,
+            0..=FEW => self.look_at,
+            _ => self.look_at.min(at + PAUSE),
+        };
+        (is_due, next_at)
+    }
+}
+
 /// Looks until it is dropped.
 pub(super) async fn keep(site: Arc<Site>) -> Infallible {
-    let mut look_at = Instant::now();
-    let mut next_at = look_at;
+    let mut next_at = Instant::now();
+    let mut rhythm = Rhythm { look_at: next_at };
     loop {
         sleep_until(next_at).await;
-        let at = Instant::now();
         let running = site.shared.live.load();
         let mut watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut recent = site.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let now = site.clock.now();
-        let is_due = at >= look_at;
-        if is_due {
-            let guard = &running.policy.server.guard;
-            recent.resize(guard.queries, guard.age);
-        }
+        let guard = &running.policy.server.guard;
+        recent.resize(guard.queries, guard.age);
         let summed = sum_up(&mut watch, Some(&mut recent), &site.shared, now, PORTION);
+        let is_due;
+        (is_due, next_at) = rhythm.turn(Instant::now(), summed);
         if is_due {
-            look_at = at + LOOK;
             judge(&mut watch, &site.shared, &running, now, &mut |change| tell(&change));
         }
-        next_at = match summed {
-            PORTION => look_at.min(at + PAUSE_LEAST),
-            0..=FEW => look_at,
-            _ => look_at.min(at + PAUSE),
-        };
     }
 }
 
@@ -126,5 +143,50 @@ fn tell(change: &Change) {
             lasted_s = lasted.as_secs(),
             "attack is over"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks within `lasts`, of a queue that holds `waiting` when the first is due and gets so many more each millisecond: for
+    /// each when it was, and how many samples waited then.
+    fn looks(mut waiting: usize, each_ms: usize, lasts: Duration) -> Vec<(Duration, usize)> {
+        let begin = Instant::now();
+        let mut rhythm = Rhythm { look_at: begin };
+        let (mut at, mut found) = (begin, Vec::new());
+        while at < begin + lasts {
+            let summed = waiting.min(PORTION);
+            waiting -= summed;
+            let (is_due, next_at) = rhythm.turn(at, summed);
+            if is_due {
+                found.push((at - begin, waiting));
+            }
+            assert!(next_at > at, "others have their turn");
+            waiting += each_ms * (next_at - at).as_millis() as usize;
+            at = next_at;
+        }
+        found
+    }
+
+    #[test]
+    fn a_look_counts_all_that_came_before_it() {
+        // As many as wait at most.
+        let found = looks(SAMPLES_PER_LOOK, 0, 5 * LOOK);
+        assert!(found.iter().all(|(_, left)| *left == 0), "{found:?}");
+        assert!(found[0].0 < LATE_MAX && found.len() >= 4, "{found:?}");
+    }
+
+    #[test]
+    fn looks_go_on_while_more_comes_than_is_summed_up() {
+        let found = looks(SAMPLES_PER_LOOK, 2 * PORTION, 20 * LOOK);
+        assert!(found.windows(2).all(|pair| pair[1].0 - pair[0].0 <= LOOK + 2 * LATE_MAX), "{found:?}");
+    }
+
+    #[test]
+    fn an_idle_gateway_is_looked_at_and_left_alone() {
+        let found = looks(0, 0, 10 * LOOK);
+        assert_eq!(found, (0..10).map(|n| (n * LOOK, 0)).collect::<Vec<_>>());
     }
 }
