@@ -131,11 +131,12 @@ impl Foresight {
     /// there is time to wait for it.
     #[inline]
     pub(super) fn of(&mut self, (filter, cache): Places<'_>, query: &Query<'_>, has_time: bool) -> Foreknown {
-        while let Some(seen) = self.group[..self.len].get(self.next) {
-            let name = Known::Member(self.next as u8);
-            self.next += 1;
+        for number in self.next..self.len {
+            let seen = &self.group[number];
             if seen.name == query.name {
-                return Foreknown { name, key_hash: seen.in_cache.and_then(|guessed| guessed.hash_of(query)) };
+                self.next = number + 1;
+                let key_hash = seen.in_cache.and_then(|guessed| guessed.hash_of(query));
+                return Foreknown { name: Known::Member(number as u8), key_hash };
             }
         }
         let mut foreknown = Foreknown { name: Known::Nobodys, key_hash: None };

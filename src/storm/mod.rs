@@ -102,7 +102,8 @@ impl Storms {
     /// The account of a zone, with one question more in it; a zone of which little was heard makes room for a new one.
     pub fn question(&mut self, at: Moment, zone: ZoneKey<'_>, name: u64, client: IpAddr) -> &mut Zone {
         let source = match client.to_canonical() {
-            IpAddr::V4(client) => self.hasher.hash_one(u64::from(client.to_bits())),
+            // Mapped: there are hashers to which one number is the same in 64 bits and in 128.
+            IpAddr::V4(client) => self.hasher.hash_one(0xffff << 32 | u64::from(client.to_bits())),
             IpAddr::V6(client) => self.hasher.hash_one(client.to_bits()),
         };
         let account = self.table.open(at, zone.hash, zone.wire);

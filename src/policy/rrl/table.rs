@@ -67,7 +67,8 @@ impl RrlTable {
         AskedName { hasher, guard }
     }
 
-    /// A client's network as the key of an account takes it. IPv4 is in its mapped form, so that the families never meet.
+    /// A client's network as the key of an account takes it. IPv4 is in its mapped form; the families meet as
+    /// rarely as two hashes of 64 bits.
     #[inline]
     pub(super) fn network(&self, network: IpAddr) -> u64 {
         match network {
