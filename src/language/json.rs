@@ -39,6 +39,11 @@ fn cause(error: &Error, words: &str) -> Text {
         | "lone leading surrogate in hex escape"
         | "unexpected end of hex escape" => text!("invalid escape"),
         _ if words.starts_with("control character ") => text!("control character found while parsing a string"),
+        // Those of the standard library, which serde passes on.
+        "invalid IP address syntax" => text!("invalid IP address syntax"),
+        "invalid IPv4 address syntax" => text!("invalid IPv4 address syntax"),
+        "invalid IPv6 address syntax" => text!("invalid IPv6 address syntax"),
+        "invalid socket address syntax" => text!("invalid socket address syntax"),
         _ => of_parts(words).unwrap_or_else(|| text!("it is not as expected: {words:?}", words)),
     }
 }
@@ -90,6 +95,13 @@ fn choices(words: &str) -> Option<Text> {
 
 /// What serde expects; `None` for the words of a type of ours or of another library.
 fn wanted_of(words: &str) -> Option<Text> {
+    if let Some(kind) = words.strip_prefix("a nonzero ") {
+        return Some(text!("a whole number other than 0 ({kind})", kind));
+    }
+    let of_size = ["a tuple of size ", "an array of length "].iter().find_map(|start| words.strip_prefix(start));
+    if let Some(n) = of_size {
+        return Some(text!("a list of {n} entries", n));
+    }
     Some(match words {
         "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => {
             text!("a whole number ({kind})", kind = words)
@@ -103,7 +115,7 @@ fn wanted_of(words: &str) -> Option<Text> {
         "a sequence" | "a set" => text!("a list"),
         "a map" => text!("an object"),
         _ if words.starts_with("struct ") || words.starts_with("internally tagged enum ") => text!("an object"),
-        _ if words.starts_with("tuple ") || words.starts_with("an array of length ") => text!("a list"),
+        _ if words.starts_with("tuple ") || words == "an empty array" => text!("a list"),
         _ if words.starts_with("enum ") || words.starts_with("string or map") => text!("a word or an object"),
         _ => return None,
     })
@@ -127,6 +139,8 @@ mod tests {
     use super::*;
     use crate::language::Lang;
     use serde::Deserialize;
+    use std::net::{IpAddr, Ipv6Addr};
+    use std::num::NonZeroU32;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -214,6 +228,23 @@ mod tests {
         }
         let kind = serde_json::from_value::<Kind>(serde_json::json!([])).unwrap_err();
         assert_eq!(Text::of_json(&kind).to(Lang::Zh), "此处应为一个词或一个对象，而不是列表", "{kind}");
+        let told = |error: serde_json::Error| Text::of_json(&error).to(Lang::Zh);
+        for (error, zh) in [
+            (serde_json::from_str::<IpAddr>("\"1.2.3\"").unwrap_err(), "第 1 行第 7 列：IP 地址格式错误"),
+            (serde_json::from_str::<Ipv6Addr>("\"1.2.3\"").unwrap_err(), "第 1 行第 7 列：IPv6 地址格式错误"),
+            (
+                serde_json::from_str::<(u8, u8)>("[1]").unwrap_err(),
+                "第 1 行第 3 列：此处应为含 2 项的列表，而不是 1 项",
+            ),
+            (serde_json::from_str::<[u8; 3]>("{}").unwrap_err(), "第 1 行第 0 列：此处应为含 3 项的列表，而不是对象"),
+            (
+                serde_json::from_str::<NonZeroU32>("0").unwrap_err(),
+                "第 1 行第 1 列：此处应为非零整数（u32），而不是 `0`",
+            ),
+        ] {
+            let en = error.to_string();
+            assert_eq!(told(error), zh, "{en}");
+        }
         let deep = serde_json::from_str::<serde_json::Value>(&"[".repeat(200)).unwrap_err();
         assert_eq!(Text::of_json(&deep).to(Lang::Zh), "第 1 行第 128 列：嵌套过深");
         let of_ours = <serde_json::Error as serde::de::Error>::custom("the moon is wrong");
