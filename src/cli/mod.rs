@@ -114,7 +114,8 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Err(exit) => return exit.into(),
     };
     let exit = match arguments.command {
-        Command::Run(arguments) => run::run(arguments),
+        // What it announces at its start is no result: whether it could be read says nothing about how it ran.
+        Command::Run(arguments) => return run::run(arguments).into(),
         Command::Check(arguments) => check::check(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Explain(arguments) => explain::explain(arguments),
@@ -135,7 +136,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Command::Import(arguments) => import::import(&arguments),
         Command::Top(arguments) => top::top(&arguments),
     };
-    exit.into()
+    if exit == Exit::Ok && output::is_lost() { Exit::Failed.into() } else { exit.into() }
 }
 
 #[cfg(test)]

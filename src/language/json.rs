@@ -39,6 +39,11 @@ fn cause(error: &Error, words: &str) -> Text {
         | "lone leading surrogate in hex escape"
         | "unexpected end of hex escape" => text!("invalid escape"),
         _ if words.starts_with("control character ") => text!("control character found while parsing a string"),
+        // Those of the standard library, which serde passes on.
+        "invalid IP address syntax" => text!("invalid IP address syntax"),
+        "invalid IPv4 address syntax" => text!("invalid IPv4 address syntax"),
+        "invalid IPv6 address syntax" => text!("invalid IPv6 address syntax"),
+        "invalid socket address syntax" => text!("invalid socket address syntax"),
         _ => of_parts(words).unwrap_or_else(|| text!("it is not as expected: {words:?}", words)),
     }
 }
@@ -71,17 +76,32 @@ fn of_parts(words: &str) -> Option<Text> {
     }
     let found = after("invalid type: ").or_else(|| after("invalid value: ")).or_else(|| after("invalid "))?;
     let (found, wanted) = found.rsplit_once(", expected ")?;
-    Some(text!("{wanted} is expected, not {found}", wanted = wanted_of(wanted)?, found = found_of(found)))
+    let wanted = wanted_of(wanted)?;
+    Some(match found {
+        "sequence" => text!("{wanted} is expected, not a list", wanted),
+        "map" => text!("{wanted} is expected, not an object", wanted),
+        _ => text!("{wanted} is expected, not {found}", wanted, found = found_of(found)),
+    })
 }
 
 /// The choices of "`a`", "`a` or `b`" and "one of `a`, `b`, `c`".
-fn choices(words: &str) -> Option<String> {
-    let words = words.strip_prefix("one of ").unwrap_or(words).replace(" or ", ", ");
-    words.starts_with('`').then_some(words)
+fn choices(words: &str) -> Option<Text> {
+    let words = words.strip_prefix("one of ").unwrap_or(words);
+    Some(match words.starts_with('`').then(|| words.split_once("` or `"))? {
+        Some((one, other)) => Text::joined(" or ", [format!("{one}`"), format!("`{other}")].map(Text::verbatim)),
+        None => Text::verbatim(words),
+    })
 }
 
 /// What serde expects; `None` for the words of a type of ours or of another library.
 fn wanted_of(words: &str) -> Option<Text> {
+    if let Some(kind) = words.strip_prefix("a nonzero ") {
+        return Some(text!("a whole number other than 0 ({kind})", kind));
+    }
+    let of_size = ["a tuple of size ", "an array of length "].iter().find_map(|start| words.strip_prefix(start));
+    if let Some(n) = of_size {
+        return Some(text!("a list of {n} entries", n));
+    }
     Some(match words {
         "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => {
             text!("a whole number ({kind})", kind = words)
@@ -95,26 +115,22 @@ fn wanted_of(words: &str) -> Option<Text> {
         "a sequence" | "a set" => text!("a list"),
         "a map" => text!("an object"),
         _ if words.starts_with("struct ") || words.starts_with("internally tagged enum ") => text!("an object"),
-        _ if words.starts_with("tuple ") || words.starts_with("an array of length ") => text!("a list"),
+        _ if words.starts_with("tuple ") || words == "an empty array" => text!("a list"),
         _ if words.starts_with("enum ") || words.starts_with("string or map") => text!("a word or an object"),
         _ => return None,
     })
 }
 
-/// What serde found: a kind, mostly with the value itself.
+/// What serde found but for lists and objects: a kind, mostly with the value itself. It is set as a Latin word.
 fn found_of(words: &str) -> Text {
     for start in ["integer ", "floating point ", "boolean ", "string ", "character "] {
         if let Some(value) = words.strip_prefix(start) {
             return Text::verbatim(value);
         }
     }
-    match words {
-        "sequence" => text!("a list"),
-        "map" => text!("an object"),
-        _ => match words.strip_prefix("length ") {
-            Some(length) => text!("{n} entries", n = length),
-            None => Text::verbatim(words),
-        },
+    match words.strip_prefix("length ") {
+        Some(length) => text!("{n} entries", n = length),
+        None => Text::verbatim(words),
     }
 }
 
@@ -123,6 +139,8 @@ mod tests {
     use super::*;
     use crate::language::Lang;
     use serde::Deserialize;
+    use std::net::{IpAddr, Ipv6Addr};
+    use std::num::NonZeroU32;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -153,7 +171,7 @@ mod tests {
             ("nothing", "a value is expected at line 1 column 2", "第 1 行第 2 列：此处应有值"),
             ("{bytes", "key must be a string at line 1 column 2", "第 1 行第 2 列：键应写在引号中"),
             (r#"{"bytes" 1}"#, "expected `:` at line 1 column 10", "第 1 行第 10 列：此处应为 `:`"),
-            (r#"{"bytes":1 "a""#, "expected `,`, `}` at line 1 column 12", "第 1 行第 12 列：此处应为 `,`, `}`"),
+            (r#"{"bytes":1 "a""#, "expected `,` or `}` at line 1 column 12", "第 1 行第 12 列：此处应为 `,` 或 `}`"),
             (r#"{"bytes":1,}"#, "trailing comma at line 1 column 12", "第 1 行第 12 列：多了一个逗号"),
             (r#"{"bytes":01}"#, "invalid number at line 1 column 11", "第 1 行第 11 列：数字格式错误"),
             (r#"{"path":"\x"}"#, "invalid escape at line 1 column 11", "第 1 行第 11 列：转义序列错误"),
@@ -196,17 +214,36 @@ mod tests {
             (
                 r#"{"parts":{}}"#,
                 "a list is expected, not an object at line 1 column 9",
-                "第 1 行第 9 列：此处应为列表，而不是 对象",
+                "第 1 行第 9 列：此处应为列表，而不是对象",
             ),
             (
                 "[[]]",
                 "a whole number (u64) is expected, not a list at line 1 column 1",
-                "第 1 行第 1 列：此处应为整数（u64），而不是 列表",
+                "第 1 行第 1 列：此处应为整数（u64），而不是列表",
             ),
             ("7", "an object is expected, not `7` at line 1 column 1", "第 1 行第 1 列：此处应为对象，而不是 `7`"),
         ] {
             let told = Text::of_json(&serde_json::from_str::<Entry>(json).unwrap_err());
             assert_eq!([Lang::En, Lang::Zh].map(|lang| told.to(lang)), [en, zh], "{json}");
+        }
+        let kind = serde_json::from_value::<Kind>(serde_json::json!([])).unwrap_err();
+        assert_eq!(Text::of_json(&kind).to(Lang::Zh), "此处应为一个词或一个对象，而不是列表", "{kind}");
+        let told = |error: serde_json::Error| Text::of_json(&error).to(Lang::Zh);
+        for (error, zh) in [
+            (serde_json::from_str::<IpAddr>("\"1.2.3\"").unwrap_err(), "第 1 行第 7 列：IP 地址格式错误"),
+            (serde_json::from_str::<Ipv6Addr>("\"1.2.3\"").unwrap_err(), "第 1 行第 7 列：IPv6 地址格式错误"),
+            (
+                serde_json::from_str::<(u8, u8)>("[1]").unwrap_err(),
+                "第 1 行第 3 列：此处应为含 2 项的列表，而不是 1 项",
+            ),
+            (serde_json::from_str::<[u8; 3]>("{}").unwrap_err(), "第 1 行第 0 列：此处应为含 3 项的列表，而不是对象"),
+            (
+                serde_json::from_str::<NonZeroU32>("0").unwrap_err(),
+                "第 1 行第 1 列：此处应为非零整数（u32），而不是 `0`",
+            ),
+        ] {
+            let en = error.to_string();
+            assert_eq!(told(error), zh, "{en}");
         }
         let deep = serde_json::from_str::<serde_json::Value>(&"[".repeat(200)).unwrap_err();
         assert_eq!(Text::of_json(&deep).to(Lang::Zh), "第 1 行第 128 列：嵌套过深");

@@ -144,7 +144,7 @@ impl Text {
         Self { words: Words::Foreign(words.into()), arguments: Vec::new() }
     }
 
-    /// Texts with a mark between them, such as `, ` or `; `, which has its Chinese form.
+    /// Texts with a mark between them, such as `, `, `; ` or ` or `, which has its Chinese form.
     pub fn joined(mark: &'static str, parts: impl IntoIterator<Item = Self>) -> Self {
         Self::of_parts(Words::Joined(mark), parts)
     }
@@ -263,6 +263,7 @@ fn mark_in(mark: &'static str, lang: Lang) -> &'static str {
         (Lang::Zh, ", ") => "，",
         (Lang::Zh, "; ") => "；",
         (Lang::Zh, ": ") => "：",
+        (Lang::Zh, " or ") => " 或 ",
         _ => mark,
     }
 }

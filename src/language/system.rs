@@ -94,10 +94,10 @@ mod tests {
         ] {
             let told = Text::of_io(&io::Error::from_raw_os_error(number));
             assert_eq!(told.to(Lang::Zh), zh, "{}", told.english());
-            assert!(told.english().is_ascii() && !told.is_foreign(), "{}", told.english());
+            assert!(told.english().is_ascii() && told.kind() != "{words}", "{}", told.english());
         }
         let strange = io::Error::from_raw_os_error(libc::EXDEV);
-        assert_eq!(Text::of_io(&strange).english(), strange.to_string());
+        assert_eq!((Text::of_io(&strange).english(), Text::of_io(&strange).kind()), (strange.to_string(), "{words}"));
         assert_eq!(Text::of_io(&strange).to(Lang::Zh), format!("原文“{strange}”"), "what is not known is quoted");
     }
 
@@ -109,5 +109,28 @@ mod tests {
         assert_eq!(Text::of_io(&theirs).to(Lang::Zh), "压缩数据已损坏");
         let json = serde_json::from_str::<Vec<u8>>("[").unwrap_err();
         assert_eq!(Text::of_io(&json.into()).to(Lang::Zh), "第 1 行第 1 列：数据不完整");
+    }
+
+    #[test]
+    fn what_a_url_lacks_is_said_in_both_languages() {
+        use hyper::http::uri::{Authority, Parts, PathAndQuery, Scheme, Uri};
+        let whole = |url: &str| url.parse::<Uri>().unwrap_err().to_string();
+        let parts = |scheme: Option<Scheme>, host: Option<&'static str>, path: Option<&'static str>| {
+            let mut parts = Parts::default();
+            parts.scheme = scheme;
+            parts.authority = host.map(Authority::from_static);
+            parts.path_and_query = path.map(PathAndQuery::from_static);
+            Uri::from_parts(parts).unwrap_err().to_string()
+        };
+        for (told, en, zh) in [
+            (whole(""), "empty string", "内容为空"),
+            (whole(&format!("{}://a.example/", "x".repeat(65))), "scheme too long", "URL 的协议部分过长"),
+            (parts(None, Some("a.example"), Some("/")), "scheme missing", "URL 缺少协议部分"),
+            (parts(Some(Scheme::HTTPS), None, Some("/")), "authority missing", "URL 缺少主机部分"),
+            (parts(Some(Scheme::HTTPS), Some("a.example"), None), "path missing", "URL 缺少路径部分"),
+        ] {
+            assert_eq!(told, en);
+            assert_eq!(Text::of_library(&told).to(Lang::Zh), zh);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::access::Access;
 use super::clients::Groups;
 use super::cookies;
+use super::document::files::POLICY_MAX;
 use super::document::toml_file::{TomlFile, TomlText};
 use super::document::{Code, Context, Faults, Files, Place, Report, Table};
 use super::feeds::{self, Copies, Feeds};
@@ -57,8 +58,12 @@ pub fn load(dir: &Path, options: &Options) -> Result<(Policy, Report), Report> {
 /// # Errors
 /// The report of a directory that cannot be read at all.
 pub fn read_directory(dir: &Path) -> Result<(Files, Faults), Report> {
+    read_directory_up_to(dir, POLICY_MAX)
+}
+
+fn read_directory_up_to(dir: &Path, most: u64) -> Result<(Files, Faults), Report> {
     let faults = Faults::default();
-    match Files::read(dir, &faults) {
+    match Files::read_up_to(dir, &faults, |_| true, most) {
         Ok(mut files) => {
             leave_out_strangers(&mut files, &faults);
             Ok((files, faults))
@@ -101,6 +106,10 @@ pub fn default_files() -> Files {
 /// # Errors
 /// As [`load`].
 pub fn compile(files: &Files, options: &Options, faults: Faults) -> Result<(Policy, Report), Report> {
+    // What was not read any more would be told as missing.
+    if files.is_cut() {
+        return Err(Report::new(faults, files));
+    }
     let policy = read(files, options, &faults);
     let is_refused = faults.has_errors();
     let report = Report::new(faults, files);

@@ -225,6 +225,22 @@ fn import_reads_a_large_list_in_pieces() {
         let ended = shell(&format!("ulimit -v {}; exec \"$0\" \"$@\"", mib << 10), &[file, "--to", to]);
         assert_eq!((ended.code, ended.out.as_str()), (Some(0), out), "{file}: {ended:#?}");
     }
+    // A disk that is full is told in the language of the run, and one who has seen enough (`| head -1`) is no failure.
+    let names: String = (0..100_000).map(|n| format!("n{n}.example\n")).collect();
+    place.write("many.txt", &names);
+    for (lang, told) in
+        [("en", "cannot write the result: no space is left on the device"), ("zh", "无法写出结果：磁盘空间不足")]
+    {
+        for arguments in ["many.txt --to domains", "many.txt --to toml"] {
+            let full = shell(&format!("exec \"$0\" --lang {lang} import {arguments} >/dev/full"), &[]);
+            assert_eq!((full.code, full.err.matches(told).count()), (Some(1), 1), "{full:#?}");
+        }
+        let full = shell(&format!("exec \"$0\" --lang {lang} schema access >/dev/full"), &[]);
+        assert_eq!((full.code, full.err.matches(told).count()), (Some(1), 1), "{full:#?}");
+    }
+    let closed = shell("{ \"$0\" import many.txt --to domains; echo \"code $?\" >&2; } | head -1", &[]);
+    assert_eq!(closed.out, "n0.example\n", "{closed:#?}");
+    assert!(closed.err.contains("code 0") && !closed.err.contains("cannot write"), "{closed:#?}");
     // What can be read only once is held whole, and read all the same.
     let piped = shell("echo a.example | exec \"$0\" \"$@\"", &["/dev/stdin", "--to", "domains"]);
     assert_eq!((piped.code, piped.out.as_str()), (Some(0), "a.example\n"), "{piped:#?}");

@@ -103,7 +103,7 @@ mod tests {
 
     fn told(error: Error) -> [String; 2] {
         let told = refusal(&io::Error::new(io::ErrorKind::InvalidData, error));
-        assert!(!told.is_foreign(), "{}", told.english());
+        assert_ne!(told.kind(), "{words}", "{}", told.english());
         [Lang::En, Lang::Zh].map(|lang| told.to(lang))
     }
 
@@ -153,6 +153,7 @@ mod tests {
         assert!(
             told(Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13))[1].contains("没有共同的")
         );
+        assert_eq!(refusal(&io::Error::other("the moon is wrong")).kind(), "{words}", "which `told` looks for");
         let reset = refusal(&io::ErrorKind::ConnectionReset.into());
         assert_eq!(reset, Text::of_io(&io::ErrorKind::ConnectionReset.into()), "and what the system says as ever");
     }

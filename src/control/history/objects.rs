@@ -19,6 +19,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The version of manifests.
@@ -44,6 +45,17 @@ struct Item {
 }
 
 impl Manifest {
+    /// As it is written, for a policy that [`Objects::read_manifest`] would take: what it refuses is dropped in time, with
+    /// all that it names.
+    fn written(&self) -> Result<Vec<u8>, Text> {
+        self.check()?;
+        let bytes = serde_json::to_vec_pretty(self).map_err(|error| Text::of_json(&error))?;
+        if bytes.len() as u64 > MANIFEST_MAX {
+            return Err(text!("its manifest is larger than {most} MiB", most = MANIFEST_MAX >> 20));
+        }
+        Ok(bytes)
+    }
+
     /// Nothing is unpacked for a manifest that asks for more than a policy may have: whoever wrote into it, or a disk that
     /// failed, must not fill the disk or the memory. Each file is unpacked to what it says here, and not on.
     fn check(&self) -> Result<(), Text> {
@@ -125,26 +137,32 @@ impl Objects {
     /// Keeps a policy.
     ///
     /// # Errors
-    /// What the system said.
+    /// What the system said, or that it is more than could be read again.
     pub fn keep(&self, files: &Files) -> io::Result<PolicyId> {
         let id = PolicyId::of(files);
         if self.has(id) {
             return Ok(id);
         }
-        let mut manifest = Manifest { weir_policy: VERSION, files: Vec::new() };
-        for (path, contents) in files.iter() {
-            let sha256 = hex(&contents.sha256());
-            if !is_secrets(path) && !self.contents(&sha256).exists() {
+        let item = |(path, contents): (&Arc<str>, &Contents)| Item {
+            path: path.to_string(),
+            sha256: hex(&contents.sha256()),
+            bytes: contents.len(),
+        };
+        let manifest = Manifest { weir_policy: VERSION, files: files.iter().map(item).collect() };
+        let refused =
+            |cause| text!("policy {id} cannot be kept: {cause}", id, cause).into_io(io::ErrorKind::InvalidInput);
+        let written = manifest.written().map_err(refused)?;
+        for ((path, contents), Item { sha256, .. }) in files.iter().zip(&manifest.files) {
+            if !is_secrets(path) && !self.contents(sha256).exists() {
                 // What is on the disk is held against its digest while it is read: what is kept is what was compiled.
-                whole_file::write_by(&self.contents(&sha256), |file| {
+                whole_file::write_by(&self.contents(sha256), |file| {
                     let mut packed = GzEncoder::new(BufWriter::new(file), Compression::fast());
                     contents.read_through(|piece| packed.write_all(piece))?;
                     packed.finish()?.flush()
                 })?;
             }
-            manifest.files.push(Item { path: path.to_string(), sha256, bytes: contents.len() });
         }
-        whole_file::write(&self.manifest(id), &serde_json::to_vec_pretty(&manifest)?)?;
+        whole_file::write(&self.manifest(id), &written)?;
         Ok(id)
     }
 

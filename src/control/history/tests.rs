@@ -415,3 +415,20 @@ fn what_is_written_into_while_it_is_to_be_kept_is_not_kept() {
     let id = history.keep(&read()).unwrap();
     assert_eq!(PolicyId::of(&history.load(id).unwrap().files), id);
 }
+
+#[test]
+fn what_could_not_be_read_again_is_not_kept() {
+    let place = Place::new("too-much-to-keep");
+    let history = place.open(Bounds::default());
+    let many = |most: usize| (0..most).map(|n| (format!("lists/{n}.txt"), "")).collect::<Files>();
+    // 1,400 paths of 6,000 bytes each, when they are written as JSON.
+    let escaped = (0..1_400).map(|n| (format!("lists/{n:04}{}.txt", "\u{1}".repeat(1_000)), "")).collect::<Files>();
+    for (files, told) in [(many(FILES_MAX + 1), "其中的文件超过 4096 个"), (escaped, "超过 8 MiB")] {
+        let error = history.keep(&files).unwrap_err();
+        assert!(Text::of_io(&error).to(Lang::Zh).contains(told), "{error}");
+        assert!(!history.is_kept(PolicyId::of(&files)));
+        assert_eq!((stored(&place, "policies"), stored(&place, "files")), (vec![], vec![]), "nothing is left of it");
+    }
+    let most = many(FILES_MAX);
+    assert_eq!(history.load(history.keep(&most).unwrap()).unwrap().files.digest(), most.digest());
+}

@@ -49,6 +49,8 @@ pub struct Files {
     files: BTreeMap<Arc<str>, Contents>,
     /// Those on disk that every user may read or write.
     open: BTreeSet<Arc<str>>,
+    /// Whether there were more than may be.
+    is_cut: bool,
 }
 
 impl Files {
@@ -65,6 +67,11 @@ impl Files {
     /// Whether every user of the machine may read or write a file, which matters for one that holds secrets.
     pub fn is_open_to_others(&self, path: &str) -> bool {
         self.open.contains(path)
+    }
+
+    /// Whether the directory held more than a policy may, which was told: what is here says nothing about what is not.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// The path as the map holds it, shared, for places.
@@ -139,10 +146,13 @@ impl Files {
         Self::read_up_to(dir, faults, wanted, POLICY_MAX)
     }
 
-    fn read_up_to(dir: &Path, faults: &Faults, wanted: fn(&str) -> bool, most: u64) -> io::Result<Self> {
+    /// As [`Self::read_those`], of so many bytes in all.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_up_to(dir: &Path, faults: &Faults, wanted: fn(&str) -> bool, most: u64) -> io::Result<Self> {
         let root = dir.canonicalize()?;
-        let mut reader =
-            Reader { root: &root, faults, wanted, files: Self::default(), on_disk: 0, most, left: Some(most) };
+        let mut reader = Reader { root: &root, faults, wanted, files: Self::default(), on_disk: 0, most, left: most };
         reader.directory(&root, "", 0)?;
         Ok(reader.files)
     }
@@ -151,7 +161,7 @@ impl Files {
 impl<P: Into<Arc<str>>, B: Into<Contents>> FromIterator<(P, B)> for Files {
     fn from_iter<I: IntoIterator<Item = (P, B)>>(files: I) -> Self {
         let files = files.into_iter().map(|(path, contents)| (path.into(), contents.into())).collect();
-        Self { files, open: BTreeSet::new() }
+        Self { files, open: BTreeSet::new(), is_cut: false }
     }
 }
 
@@ -199,8 +209,8 @@ struct Reader<'r> {
     on_disk: usize,
     /// The most bytes of them all.
     most: u64,
-    /// How many more bytes there may be; `None` once there were more, which is told once.
-    left: Option<u64>,
+    /// How many more bytes there may be.
+    left: u64,
 }
 
 impl Reader<'_> {
@@ -215,7 +225,8 @@ impl Reader<'_> {
                 self.faults.add(Code::Utf8, &Place::whole(&path), message, text!("give it another name"));
                 continue;
             };
-            if !is_ignored(name) {
+            // Once there was more than may be, which is told once, nothing else is looked at.
+            if !is_ignored(name) && !self.files.is_cut {
                 self.entry(&entry.path(), &format!("{prefix}{name}"), depth);
             }
         }
@@ -272,18 +283,18 @@ impl Reader<'_> {
             return;
         }
         if self.files.files.len() == FILES_MAX {
+            self.files.is_cut = true;
             return self.fault(
                 Code::TooMany,
                 path,
                 text!("more than {most} files in the policy directory", most = FILES_MAX),
             );
         }
-        let Some(left) = self.left else { return };
-        let limit = largest(path);
+        let (left, limit) = (self.left, largest(path));
         let stays = can_stay(path) && self.on_disk < ON_DISK_MAX;
         match read_bounded(&real, limit.min(left), stays) {
             Ok(Some((contents, is_open))) => {
-                self.left = Some(left - contents.len());
+                self.left = left - contents.len();
                 self.on_disk += usize::from(contents.in_memory().is_none());
                 self.files.insert(path, contents);
                 if is_open {
@@ -291,7 +302,7 @@ impl Reader<'_> {
                 }
             }
             Ok(None) if left < limit => {
-                self.left = None;
+                self.files.is_cut = true;
                 let limit = self.most >> 20;
                 self.fault(
                     Code::TooLarge,

@@ -5,6 +5,7 @@ use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::language::{Lang, Told as _};
 use crate::policy::Mode;
+use crate::policy::document::files::FILES_MAX;
 use crate::policy::explain::{Answer, Subject, explain};
 use crate::policy::filter::Table;
 use std::net::IpAddr;
@@ -369,4 +370,43 @@ fn an_expectation_may_be_about_an_incident_mode() {
     assert_eq!(faults(&expect(closed, "forward")), ["tests/t.toml:6:10 E-EXPECT"]);
     assert_eq!(faults(&expect("", "nodata")), ["tests/t.toml:5:10 E-EXPECT"]);
     assert_eq!(faults(&expect("mode = \"closd\"\n", "nodata")), ["tests/t.toml:5:8 E-VALUE"]);
+}
+
+#[test]
+fn of_a_directory_that_is_too_large_nothing_is_said_but_that() {
+    let dir = std::env::temp_dir().join(format!("weir-load-too-large-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    let large: String = (0..100).map(|n| format!("n{n}.example\n")).collect();
+    let rule = "[[rule]]\nid = \"ads\"\nlist = \"lists/i.txt\"\naction = \"nxdomain\"\n";
+    let gateway = "schema = 1\n[[upstream]]\naddress = \"192.0.2.1\"\n";
+    let rules = format!("[zone]\ntitle = \"ads\"\n{rule}");
+    let files = [
+        ("filters/10-a.toml", rules.as_str()),
+        ("gateway.toml", gateway),
+        ("lists/h.txt", &large),
+        ("lists/i.txt", &large),
+    ];
+    for (path, text) in files {
+        std::fs::create_dir_all(dir.join(path).parent().unwrap()).unwrap();
+        std::fs::write(dir.join(path), text).unwrap();
+    }
+    let all: u64 = files.iter().map(|(_, text)| text.len() as u64).sum();
+    let told = |most| {
+        let report = match read_directory_up_to(&dir, most) {
+            Ok((files, faults)) => {
+                compile(&files, &options(), faults).map_or_else(|report| report, |(_, report)| report)
+            }
+            Err(report) => report,
+        };
+        report.faults.iter().map(|fault| format!("{} {}", fault.file, fault.code)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(all), [""; 0]);
+    assert_eq!(told(all - 1), ["lists/i.txt E-TOO-LARGE"]);
+    assert_eq!(told(rules.len() as u64 + 1), ["gateway.toml E-TOO-LARGE"]);
+    // The same of too many files.
+    for number in 0..=FILES_MAX {
+        std::fs::write(dir.join(format!("filters/b{number:04}.toml")), "").unwrap();
+    }
+    assert_eq!(told(POLICY_MAX), ["filters/b4095.toml E-TOO-MANY"]);
+    std::fs::remove_dir_all(&dir).unwrap();
 }

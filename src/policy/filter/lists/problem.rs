@@ -323,7 +323,7 @@ impl Problem {
             Self::Include => (
                 "include",
                 Bad,
-                "a list to take in that is not there",
+                "a list to take in that is not there or is no list",
                 Some("include:x is the file x, or x.txt, beside the list"),
             ),
             Self::Unicode => (

@@ -85,7 +85,7 @@ impl Reader<'_> {
     /// Takes in all lists that this one names, and those that they name. `other` gives a list by its name.
     ///
     /// # Errors
-    /// [`Unreadable`] when one of them cannot be read from the disk.
+    /// [`Unreadable`] when one of them cannot be read from the disk. One that is no list is a problem of the line.
     pub(super) fn take_in_all<'o>(
         &mut self,
         reading: Reading,
@@ -109,7 +109,16 @@ impl Reader<'_> {
             };
             let mut reader = Reader::new(Format::V2fly, reading);
             reader.selection = include.clone();
-            let mut reader = reader.read(list)?;
+            let mut reader = match reader.read(list) {
+                Ok(reader) => reader,
+                // Its line is none of the list that takes it in. As where the beginning shows it, nothing of it is taken.
+                Err(Unreadable::Broken(broken)) => {
+                    let sample = format!("{sample}: line {broken}: \0");
+                    self.problems.add_many(Problem::Include, 1, (line, start), sample.as_bytes());
+                    continue;
+                }
+                Err(unreadable) => return Err(unreadable),
+            };
             let mut inner = std::mem::take(&mut reader.includes);
             inner.retain(|(include, ..)| !known.contains(include));
             let room = INCLUDES_MAX.saturating_sub(pending.len());
@@ -126,7 +135,7 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Format, Match, Reading, parse_with};
+    use super::super::{Format, Match, Problem, Reading, parse_with};
     use std::fmt::Write as _;
 
     #[test]
@@ -145,5 +154,20 @@ mod tests {
         assert!((1..=1_000).contains(&times), "read {times} times");
         assert!(parsed.names.iter().count() >= 1);
         assert!(parsed.problems.groups().iter().any(|group| group.count > 0), "what is left out is told");
+    }
+
+    /// At the beginning, where a list is looked at, and far behind it, where it is read.
+    #[test]
+    fn a_list_that_is_taken_in_and_turns_binary_is_one_bad_line() {
+        let reading = Reading { format: Some(Format::V2fly), matches: Match::Subtree, suffixes: false };
+        for (good, sample) in [(1, "include:half"), (2_000, "include:half: line 2001: \\x00")] {
+            let half = format!("{}\0\0", "domain:far.example\n".repeat(good));
+            let mut other = |name: &str| (name == "half").then_some(half.as_bytes());
+            let parsed = parse_with(b"own.example\ninclude:half\nlast.example\n", reading, &mut other);
+            let parsed = parsed.expect("the list itself is whole");
+            let told: Vec<_> = parsed.problems.groups().iter().map(|g| (g.problem, g.count, g.line)).collect();
+            assert_eq!(told, [(Problem::Include, 1, 2)], "{good}");
+            assert_eq!((parsed.problems.groups()[0].sample.as_str(), parsed.names.len()), (sample, 2), "{good}");
+        }
     }
 }
