@@ -335,20 +335,14 @@ pub fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
 /// says nothing where the processor has none.
 #[inline]
 pub fn prefetch<T>(value: &T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing that the program can see and faults on no address; this one is of a live value.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(std::ptr::from_ref(value).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
+    prefetch_address(std::ptr::from_ref(value).addr());
 }
 
-/// As [`prefetch`], of what lies at an address, or lay there: none is a fault.
+/// As [`prefetch`], of what lies at an address, or lay there.
 #[inline]
 pub fn prefetch_address(address: usize) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: as above, and an address of nothing is no fault either.
+    // SAFETY: a prefetch reads nothing that the program can see and faults on no address.
     unsafe {
         let byte = std::ptr::without_provenance::<i8>(address);
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(byte);

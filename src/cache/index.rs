@@ -79,16 +79,6 @@ impl Index {
         bucket_among(hash, self.buckets)
     }
 
-    /// A position whose tag is that of `hash`.
-    #[inline]
-    pub(super) fn likely(&self, hash: u64) -> Option<usize> {
-        let first = self.first(self.bucket_of(hash));
-        let (tags, positions) = self.words.get(first..first + WORDS)?.split_at(PLACES);
-        let places = places_of(tags.first_chunk()?, tag_of(hash));
-        let position = *positions.get(places.trailing_zeros() as usize)?;
-        (position != 0).then(|| unpack(position))
-    }
-
     /// The position whose tag is that of `hash` and which `is_it` accepts.
     #[inline]
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Option<usize> {

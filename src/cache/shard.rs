@@ -117,7 +117,7 @@ impl Shard {
     /// See [`super::Cache::fetch_foreseen`].
     #[inline]
     pub(super) fn fetch(&self, hash: u64) {
-        if let Some(at) = self.index.likely(hash) {
+        if let Some(at) = self.index.find(hash, |_| true) {
             entry::fetch_all(&self.ring, at);
         }
     }
