@@ -24,7 +24,7 @@
 //! | [`dns`] | the wire: scan, patch, build; whose a name is |
 //! | [`language`] | what a person reads, in English and in Chinese |
 //! | [`clock`] | time as an argument |
-//! | [`sys`] | the only unsafe room: batched socket calls, hints about memory |
+//! | [`sys`] | the only unsafe room: batched socket calls, hints about memory, keys at random |
 
 pub mod cache;
 pub mod cli;

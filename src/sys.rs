@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod keys;
 pub mod pages;
 pub mod readable;
 mod sender;

@@ -129,6 +129,21 @@ fn unsafe_lives_in_one_room_and_vague_names_nowhere() {
 }
 
 #[test]
+fn hashes_have_keys_that_nobody_can_guess() {
+    let mut broken = Vec::new();
+    for path in sources() {
+        let text = fs::read_to_string(&path).expect("readable");
+        // Without its features for randomness ahash has nothing but addresses of memory to make keys of.
+        if text.contains("ahash")
+            && text.lines().any(|line| line.contains("RandomState::new()") && !line.contains("std::"))
+        {
+            broken.push(format!("{}: ahash's own keys, instead of sys::keys", relative(&path)));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
 fn policies_do_not_import_each_other() {
     const POLICIES: [&str; 7] = ["access", "cookies", "filter", "rrl", "source", "server", "storm"];
     let mut broken = Vec::new();

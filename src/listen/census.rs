@@ -10,6 +10,7 @@ use crate::clock::Moment;
 use crate::policy::Mode;
 use crate::policy::server::TcpLimits;
 use crate::policy::shares::{Shares, Terms};
+use crate::sys::keys::unguessable;
 use ahash::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,8 +57,8 @@ impl Census {
         Arc::new(Self {
             total: AtomicUsize::new(0),
             cells: (0..2 * CELLS).map(|_| AtomicU32::new(0)).collect(),
-            rates: Shares::new(RATES, RandomState::new().hash_one(0)),
-            keys: RandomState::new(),
+            rates: Shares::new(RATES, unguessable().hash_one(0)),
+            keys: unguessable(),
         })
     }
 

@@ -4,6 +4,7 @@
 use crate::clock::Moment;
 use crate::ledger::alerts::Numbers;
 use crate::policy::regulars::Source;
+use crate::sys::keys::unguessable;
 use ahash::RandomState;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub(super) struct Rush {
 impl Rush {
     pub(super) fn new() -> Self {
         let bits = vec![0; BITS / 64].into_boxed_slice();
-        Self { since: Moment::ZERO, due: Moment::ZERO, seen: 0, known: 0, dropped: 0, bits, hasher: RandomState::new() }
+        Self { since: Moment::ZERO, due: Moment::ZERO, seen: 0, known: 0, dropped: 0, bits, hasher: unguessable() }
     }
 
     pub(super) fn begin(&mut self, now: Moment) {

@@ -9,7 +9,7 @@
 use super::sieve::{EVERYTHING, IPV6_SOURCE, NETWORK, RANDOM, op};
 use crate::policy::networks::NetworkSet;
 use crate::policy::regulars::Source;
-use ahash::RandomState;
+use crate::sys::keys::unguessable;
 use socket2::SockFilter;
 use std::net::IpAddr;
 
@@ -51,7 +51,7 @@ pub(super) struct Strangers {
 
 impl Strangers {
     pub(super) fn new() -> Self {
-        let random = RandomState::new();
+        let random = unguessable();
         Self::hashing([false, true].map(|ipv6| [1, 2].map(|number| random.hash_one((ipv6, number)) as u32)))
     }
 

@@ -2,6 +2,7 @@
 //! apart by their hashes, and of those there are as many at a time as there is room for.
 
 use crate::policy::document::contents::Source;
+use crate::sys::keys::unguessable;
 use std::io;
 
 /// The most hashes of one version at a time, 16 MiB: a list of a million lines is one part, the largest there may be (256 MiB)
@@ -31,7 +32,7 @@ pub(super) fn between(old: Source<'_>, new: Source<'_>, bytes_max: usize) -> io:
 }
 
 fn in_parts(old: Source<'_>, new: Source<'_>, bytes_max: usize, hashes_max: usize) -> io::Result<[Lines; 2]> {
-    let hasher = ahash::RandomState::new();
+    let hasher = unguessable();
     let (mut went, mut came) = (Lines::default(), Lines::default());
     let mut first = 0;
     loop {

@@ -12,6 +12,7 @@ use crate::policy::filter::lists::{NameList, Types};
 use crate::policy::filter::sets::{BELOW, SELF};
 use crate::policy::filter::{self, Action, TriggerKind};
 use crate::policy::networks::canonical;
+use crate::sys::keys::unguessable;
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ impl<'z> Parts<'z> {
         if self.wildcards.is_empty() {
             return;
         }
-        let mut below: HashMap<(TriggerKind, &[u8]), Below, _> = HashMap::with_hasher(ahash::RandomState::new());
+        let mut below: HashMap<(TriggerKind, &[u8]), Below, _> = HashMap::with_hasher(unguessable());
         for record in records {
             let Trigger::Name(kind, reach, wire) = record.trigger else { continue };
             let kind = kind_of(kind);
@@ -182,7 +183,7 @@ fn kind_of(kind: Kind) -> TriggerKind {
 impl RpzZone {
     /// The rules of the zone. Names that are public suffixes are left out where they would be blocked, unless `force`.
     pub(in crate::policy::filter) fn compile(&self, instead: &Override, force: bool) -> (Vec<Part>, LeftOut) {
-        let wildcards = HashMap::with_hasher(ahash::RandomState::new());
+        let wildcards = HashMap::with_hasher(unguessable());
         let mut parts = Parts { parts: Vec::new(), wildcards, last: None, left_out: LeftOut::default() };
         for record in self.records() {
             if record.trigger == Trigger::Apex {
@@ -246,7 +247,7 @@ impl RpzZone {
                 record.policy == Policy::Data && record.trigger != Trigger::Apex && (force || !is_wide(record.trigger))
             })
         };
-        let hasher = ahash::RandomState::new;
+        let hasher = unguessable;
         let mut several: HashMap<u32, Vec<Record<'z>>, _> = HashMap::with_hasher(hasher());
         several.extend(data().filter(|(_, chained, _)| *chained).map(|(first, ..)| (first, Vec::new())));
         let mut counts: HashMap<(TriggerKind, Signature<'z>), usize, _> = HashMap::with_hasher(hasher());

@@ -6,6 +6,7 @@ use crate::dns::rtype;
 use crate::policy::filter::data::{RDATA_MAX, RECORDS_MAX};
 use crate::policy::filter::lists::Problem;
 use crate::policy::filter::rpz::Flaw;
+use crate::sys::keys::unguessable;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -111,7 +112,7 @@ impl Collector {
                 (bytes / RECORD_BYTES).min(1 << 24),
                 std::hash::BuildHasherDefault::default(),
             ),
-            hasher: ahash::RandomState::new(),
+            hasher: unguessable(),
             key: Vec::new(),
         }
     }
