@@ -20,45 +20,52 @@ use tokio::time::{Instant, sleep_until};
 /// Samples that one look takes in at most.
 const SAMPLES_PER_LOOK: usize = 8_192;
 
-/// Samples summed up at once: some 0.2 ms.
-const PORTION: usize = 200;
+/// Samples summed up at once as far as can be: some 0.02 ms.
+const PORTION: usize = 16;
 
-/// Between two portions while many samples come, and while there are more than one takes: what 20 workers make is summed up.
-const PAUSE: Duration = Duration::from_millis(10);
+/// And at most, after a pause in which more came than before: some 0.1 ms.
+const PORTION_MAX: usize = 100;
+
+/// Between two portions at least: what 20 workers make is summed up.
 const PAUSE_LEAST: Duration = Duration::from_millis(1);
 
-/// So few samples leave the next to the next look: an idle gateway sleeps.
-const FEW: usize = 16;
-
 /// How long a look is put off while there are samples that came before it: in portions, time for all that can wait.
-const LATE_MAX: Duration = Duration::from_millis(50);
+const LATE_MAX: Duration = Duration::from_millis(100);
 
 /// When to look, and when to sum up.
 struct Rhythm {
     look_at: Instant,
+    /// When the last portion was summed up.
+    last: Instant,
+    /// Until the next, as samples come: an idle gateway sleeps from look to look.
+    pause: Duration,
 }
 
 impl Rhythm {
-    /// So many samples were summed up at a time, `PORTION` at the most: whether to look now, and when to come again.
+    fn new(at: Instant) -> Self {
+        Self { look_at: at, last: at, pause: LOOK }
+    }
+
+    /// So many samples were summed up at a time, `PORTION_MAX` at the most: whether to look now, and when to come again.
     fn turn(&mut self, at: Instant, summed: usize) -> (bool, Instant) {
-        let is_behind = summed == PORTION && at < self.look_at + LATE_MAX;
+        let is_behind = summed == PORTION_MAX && at < self.look_at + LATE_MAX;
         let is_due = at >= self.look_at && !is_behind;
         if is_due {
             self.look_at = at + LOOK;
         }
-        let next_at = match summed {
-            PORTION => at + PAUSE_LEAST,
-            0..=FEW => self.look_at,
-            _ => self.look_at.min(at + PAUSE),
-        };
-        (is_due, next_at)
+        let passed = at - std::mem::replace(&mut self.last, at);
+        // A few samples say little: by their number alone the pause would be too long now and then.
+        let pause = passed.mul_f64(PORTION as f64 / summed.max(1) as f64).min(2 * self.pause);
+        self.pause = if summed == PORTION_MAX { PAUSE_LEAST } else { pause.clamp(PAUSE_LEAST, LOOK) };
+        let next_at = at + self.pause;
+        (is_due, if is_behind { next_at } else { next_at.min(self.look_at) })
     }
 }
 
 /// Looks until it is dropped.
 pub(super) async fn keep(site: Arc<Site>) -> Infallible {
     let mut next_at = Instant::now();
-    let mut rhythm = Rhythm { look_at: next_at };
+    let mut rhythm = Rhythm::new(next_at);
     loop {
         sleep_until(next_at).await;
         let running = site.shared.live.load();
@@ -67,7 +74,7 @@ pub(super) async fn keep(site: Arc<Site>) -> Infallible {
         let now = site.clock.now();
         let guard = &running.policy.server.guard;
         recent.resize(guard.queries, guard.age);
-        let summed = sum_up(&mut watch, Some(&mut recent), &site.shared, now, PORTION);
+        let summed = sum_up(&mut watch, Some(&mut recent), &site.shared, now, PORTION_MAX);
         let is_due;
         (is_due, next_at) = rhythm.turn(Instant::now(), summed);
         if is_due {
@@ -150,43 +157,63 @@ fn tell(change: &Change) {
 mod tests {
     use super::*;
 
-    /// Looks within `lasts`, of a queue that holds `waiting` when the first is due and gets so many more each millisecond: for
-    /// each when it was, and how many samples waited then.
-    fn looks(mut waiting: usize, each_ms: usize, lasts: Duration) -> Vec<(Duration, usize)> {
+    /// A look: when it was, and how many samples waited then.
+    type Look = (Duration, usize);
+
+    /// Looks within `lasts`, of a queue that holds `waiting` when the first is due and gets so many more each second; and how
+    /// many samples were summed up at a time.
+    fn looks(mut waiting: usize, each_second: usize, lasts: Duration) -> (Vec<Look>, Vec<usize>) {
         let begin = Instant::now();
-        let mut rhythm = Rhythm { look_at: begin };
-        let (mut at, mut found) = (begin, Vec::new());
+        let mut rhythm = Rhythm::new(begin);
+        let (mut at, mut found, mut portions, mut came) = (begin, Vec::new(), Vec::new(), 0);
         while at < begin + lasts {
-            let summed = waiting.min(PORTION);
+            let summed = waiting.min(PORTION_MAX);
             waiting -= summed;
+            portions.push(summed);
             let (is_due, next_at) = rhythm.turn(at, summed);
             if is_due {
                 found.push((at - begin, waiting));
             }
             assert!(next_at > at, "others have their turn");
-            waiting += each_ms * (next_at - at).as_millis() as usize;
             at = next_at;
+            let all = (each_second as f64 * (at - begin).as_secs_f64()) as usize;
+            waiting += all - std::mem::replace(&mut came, all);
         }
-        found
+        (found, portions)
     }
 
     #[test]
     fn a_look_counts_all_that_came_before_it() {
         // As many as wait at most.
-        let found = looks(SAMPLES_PER_LOOK, 0, 5 * LOOK);
+        let (found, _) = looks(SAMPLES_PER_LOOK, 0, 5 * LOOK);
         assert!(found.iter().all(|(_, left)| *left == 0), "{found:?}");
         assert!(found[0].0 < LATE_MAX && found.len() >= 4, "{found:?}");
     }
 
     #[test]
     fn looks_go_on_while_more_comes_than_is_summed_up() {
-        let found = looks(SAMPLES_PER_LOOK, 2 * PORTION, 20 * LOOK);
+        let (found, _) = looks(SAMPLES_PER_LOOK, 2000 * PORTION_MAX, 20 * LOOK);
         assert!(found.windows(2).all(|pair| pair[1].0 - pair[0].0 <= LOOK + 2 * LATE_MAX), "{found:?}");
     }
 
     #[test]
     fn an_idle_gateway_is_looked_at_and_left_alone() {
-        let found = looks(0, 0, 10 * LOOK);
+        let (found, _) = looks(0, 0, 10 * LOOK);
         assert_eq!(found, (0..10).map(|n| (n * LOOK, 0)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_comes_is_summed_up_in_small_portions() {
+        for each_second in [100, 1_000, 4_000, 8_000] {
+            let (_, portions) = looks(0, each_second, 20 * LOOK);
+            let late = &portions[portions.len() / 4..];
+            assert!(late.iter().all(|portion| *portion <= 2 * PORTION), "{each_second}: {portions:?}");
+            // Some more at each look, and twice as many looks as there are.
+            let turns_max = 2 * each_second / PORTION * 5 / 4 + 40;
+            assert!(portions.len() <= turns_max, "{each_second}: woken {} times", portions.len());
+        }
+        // 4000 of each of 20 workers.
+        let (found, _) = looks(0, 80_000, 20 * LOOK);
+        assert!(found.len() >= 19 && found.iter().all(|(_, left)| *left < 200), "{found:?}");
     }
 }

@@ -8,6 +8,8 @@
 //! Keys may be long, and where most are new each one goes all the way down the heap: so that only weights are moved there,
 //! and what belongs to a key stays where it is.
 
+use crate::sys::keys::unguessable;
+use ahash::RandomState;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -59,7 +61,7 @@ pub struct Hitters<K, V = ()> {
     /// A heap with the least weight at its top.
     heap: Vec<Weight>,
     /// In which slot each key is.
-    known: HashMap<K, usize>,
+    known: HashMap<K, usize, RandomState>,
     capacity: usize,
     total: f64,
 }
@@ -69,7 +71,7 @@ impl<K: Clone + Eq + Hash, V: Account> Hitters<K, V> {
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
         // Twice the room, so that removals never make it grow.
-        let known = HashMap::with_capacity(2 * capacity);
+        let known = HashMap::with_capacity_and_hasher(2 * capacity, unguessable());
         let (slots, heap) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
         Self { slots, heap, known, capacity, total: 0.0 }
     }

@@ -11,9 +11,10 @@ use crate::clock::{Moment, Now};
 use crate::dns::name::Name;
 use crate::dns::registrable::registrable;
 use crate::language::Phrase;
+use crate::sys::keys::unguessable;
 use crate::verdict::{Outcome, Reason};
+use ahash::RandomState;
 use ipnet::IpNet;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -98,7 +99,7 @@ impl Watch {
             alerts: ActiveAlerts::default(),
             multitude: Multitude::default(),
             crowded_at: None,
-            hasher: RandomState::new(),
+            hasher: unguessable(),
             looked: at,
         }
     }
