@@ -4,6 +4,7 @@ mod announce;
 mod answers;
 mod engine;
 mod error;
+mod fatal;
 mod history;
 pub(crate) mod in_process;
 mod incidents;
@@ -139,6 +140,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(Text)) -> Result<(), RunError> 
         Ok(()) | Err(TracingFault::AlreadyStarted) => {}
         Err(fault) => return Err(RunError::Tracing(fault)),
     }
+    fatal::end_with_any_thread();
     sys::pages::give_back_large_memory();
     let Options { origin, resolv_conf, socket, state, lab, last_good } = options;
     let lab = if lab { Some(LabThread::start().map_err(RunError::Lab)?) } else { None };
@@ -169,7 +171,8 @@ pub fn run(options: Options, say: &mut dyn FnMut(Text)) -> Result<(), RunError> 
         }
         made => made?,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().thread_name(fatal::BLOCKING).build().map_err(RunError::System)?;
     let tasks = tokio::task::LocalSet::new();
     let ended = tasks.block_on(&runtime, serve(recipe, (made, digest), state, say));
     drop(tasks);

@@ -185,7 +185,7 @@ impl Workers {
         for (handle, add) in self.handles.iter().zip(change.add) {
             let (done, is_done) = oneshot::channel();
             let command = Command::Listen { add, remove: change.remove.clone(), done };
-            // A worker that has ended (it panicked) is noticed by `is_running`.
+            // One that has ended (it panicked) does not answer; in a gateway the process ends with it.
             if handle.commands.send(command).await.is_ok() {
                 answers.push(is_done);
             }
@@ -204,11 +204,6 @@ impl Workers {
     /// The same for whoever cannot have the workers themselves.
     pub fn tcp_limits(&self) -> watch::Sender<TcpLimits> {
         self.limits.clone()
-    }
-
-    /// Whether all worker threads are alive.
-    pub fn is_running(&self) -> bool {
-        self.handles.iter().all(|handle| !handle.thread.is_finished())
     }
 
     /// Open client connections, all workers.
