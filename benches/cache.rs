@@ -2,29 +2,22 @@
 //! failure; and how many bytes an answer takes in all, index and slack included. Then hits among ten thousand answers and
 //! among a million, each after the one before, and in groups as queries come, foreseen or not.
 
+mod scene;
+
 use criterion::{Criterion, criterion_group, criterion_main};
+use scene::answers::{cache_with, key, name};
+use scene::asked::{Asked, GROUP, time_groups};
 use std::hint::black_box;
-use std::time::{Duration, Instant};
-use weir::cache::{Answer, BODY_MAX, Cache, FailureKind, Flags, Found, Key, KeyHash, Lifetime};
+use std::time::Duration;
+use weir::cache::{Answer, BODY_MAX, Cache, FailureKind, Found, KeyHash, Lifetime};
 use weir::clock::Moment;
 use weir::dns::name::Name;
-use weir::sys::prefetch;
 
 const ENTRIES: usize = 100_000;
 const PAYLOAD: usize = 148;
 
-/// Datagrams that are foreseen together.
-const GROUP: usize = 8;
-
-/// Queries ahead of the one that is measured: in service the name asked for has just been read, here it must be fetched.
-const AHEAD: usize = 8;
-
 /// Enough questions that they and what they need do not stay in a core's cache.
 const ASKED: usize = 1 << 18;
-
-fn key(name: &Name) -> Key<'_> {
-    Key { name, qtype: 1, qclass: 1, flags: Flags::RD, client_subnet: &[] }
-}
 
 fn body(name: &Name) -> Vec<u8> {
     let mut body = vec![0; 12];
@@ -53,7 +46,7 @@ fn next(state: &mut u64, n: usize) -> usize {
 }
 
 fn cache(c: &mut Criterion) {
-    let names: Vec<Name> = (0..ENTRIES * 4).map(name).collect();
+    let names: Vec<Name> = (0..ENTRIES as u64 * 4).map(name).collect();
     let bodies: Vec<_> = names.iter().map(body).collect();
     let now = Moment::from_nanos(1_000_000_000);
     // large enough that nothing is evicted
@@ -110,65 +103,35 @@ fn cache(c: &mut Criterion) {
     });
 }
 
-/// A cache with so many answers, as large as they need twice over.
-fn with_answers(entries: usize) -> Cache {
-    let cache = Cache::new((entries as u64 * 512).max(4 << 20), 1, 8);
-    for number in 0..entries {
-        let name = name(number);
-        cache.insert(Moment::from_nanos(1_000_000_000), &key(&name), &answer(&body(&name)));
-    }
-    assert_eq!(cache.counters().entries, entries as u64, "the cache holds all of them");
-    cache
-}
-
-fn name(number: usize) -> Name {
-    Name::from_text(&format!("host{number}.zone{}.example", number % 997)).expect("a plain name")
-}
-
 fn foreseen(c: &mut Criterion) {
     let now = Moment::from_nanos(1_000_000_000);
     let mut out = vec![0; BODY_MAX];
-    // Unknown to the compiler, so that a name which is asked for by way of it is not known before the answer is.
-    let zero = black_box(0);
     for entries in [10_000, 1_000_000] {
-        let cache = with_answers(entries);
+        let cache = cache_with(now, entries);
         let mut state = 7;
-        let asked: Vec<Name> = (0..ASKED).map(|_| name(self::next(&mut state, entries))).collect();
-        let mut next = 0;
+        let mut asked = Asked::new((0..ASKED).map(|_| name(next(&mut state, entries as usize) as u64)).collect());
         c.bench_function(&format!("hit among {entries}, each after the one before"), |b| {
-            b.iter(|| {
-                prefetch(&asked[(next + AHEAD) % ASKED]);
-                let is_hit = matches!(cache.get(now, &key(&asked[next]), &mut out), Found::Hit(_));
-                next = (next + 1 + (usize::from(is_hit) & zero)) % ASKED;
-            });
+            b.iter(|| asked.alone(|name| matches!(cache.get(now, &key(name), &mut out), Found::Hit(_))));
         });
         for is_foreseen in [false, true] {
             let what = if is_foreseen { "foreseen" } else { "not foreseen" };
-            let mut next = 0;
             c.bench_function(&format!("hit among {entries}, in groups of {GROUP}, {what}"), |b| {
-                b.iter_custom(|iters| {
-                    let groups = iters.div_ceil(GROUP as u64);
-                    let begin = Instant::now();
-                    for _ in 0..groups {
-                        let group = &asked[next..next + GROUP];
-                        next = (next + GROUP) % ASKED;
-                        asked[next..next + GROUP].iter().for_each(prefetch);
-                        if is_foreseen {
-                            let hashes: [KeyHash; GROUP] = std::array::from_fn(|n| cache.foresee(&key(&group[n])));
-                            hashes.iter().for_each(|hash| cache.fetch_foreseen(*hash));
-                            for (name, hash) in group.iter().zip(hashes) {
-                                let found = cache.get_foreseen(now, &key(name), hash, &mut out);
-                                assert!(matches!(found, Found::Hit(_)));
-                            }
-                        } else {
-                            for name in group {
-                                assert!(matches!(cache.get(now, &key(name), &mut out), Found::Hit(_)));
-                            }
+                let mut hit = || {
+                    let group = asked.group();
+                    if is_foreseen {
+                        let hashes: [KeyHash; GROUP] = std::array::from_fn(|n| cache.foresee(&key(&group[n])));
+                        hashes.iter().for_each(|hash| cache.fetch_foreseen(*hash));
+                        for (name, hash) in group.iter().zip(hashes) {
+                            let found = cache.get_foreseen(now, &key(name), hash, &mut out);
+                            assert!(matches!(found, Found::Hit(_)));
+                        }
+                    } else {
+                        for name in group {
+                            assert!(matches!(cache.get(now, &key(name), &mut out), Found::Hit(_)));
                         }
                     }
-                    let rounds = groups * GROUP as u64;
-                    begin.elapsed().mul_f64(iters as f64 / rounds as f64)
-                });
+                };
+                b.iter_custom(|iters| time_groups(iters, &mut hit));
             });
         }
     }

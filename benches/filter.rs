@@ -2,9 +2,12 @@
 //! are not. Also prints the memory that a name takes, and the most that the process takes while one list replaces another
 //! of the same size. `cargo bench --bench filter`; WEIR_NAMES=10000000 before it for ten million.
 
+mod scene;
+
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use scene::asked::{Asked, GROUP, subject, time_groups};
 use std::fs::File;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,18 +16,10 @@ use weir::dns::name::Name;
 use weir::policy::clients::GroupSet;
 use weir::policy::document::Contents;
 use weir::policy::filter::lists::{NameList, Reading, parse, parse_source};
-use weir::policy::filter::{Action, Filter, Foreseen, Rule, Subject};
-use weir::policy::schedules::ActiveSet;
+use weir::policy::filter::{Action, Filter, Foreseen, Rule};
 use weir::sys::pages::{Pages, Zeroed, give_back_large_memory};
-use weir::sys::prefetch;
 
 const NAMES: usize = 1_000_000;
-
-/// Queries ahead of the one that is measured: in service the name asked for has just been read, here it must be fetched.
-const AHEAD: usize = 8;
-
-/// Datagrams that are foreseen together.
-const GROUP: usize = 8;
 
 /// Enough names that table and queries do not fit into a core's cache, as in service.
 const ASKED: usize = 1 << 18;
@@ -166,41 +161,24 @@ fn filter(c: &mut Criterion) {
     let listed: Vec<Name> = (0..ASKED).map(|_| name(&names[rng.random_range(0..count)])).collect();
     let below: Vec<Name> = (0..ASKED).map(|_| name(&format!("www.{}", names[rng.random_range(0..count)]))).collect();
     let other: Vec<Name> = (0..ASKED).map(|_| name(&format!("www.{}", made_name(&mut rng)))).collect();
-    let client = [192, 0, 2, 1].into();
-    let active = &ActiveSet::EVERYTHING;
-    let subject = |name| Subject { groups: &groups, client, name, qtype: 1, tcp: false, active };
-    // Unknown to the compiler, so that a name which is asked for by way of it is not known before the decision is.
-    let zero = black_box(0);
-    for (case, asked) in [("listed", &listed), ("below a listed name", &below), ("not listed", &other)] {
-        // A query that comes alone: it waits for its own memory only, with nothing to do meanwhile.
-        let mut next = 0;
+    for (case, asked) in [("listed", listed), ("below a listed name", below), ("not listed", other)] {
+        let mut asked = Asked::new(asked);
         group.bench_function(format!("decide, each after the one before: {case}"), |b| {
-            b.iter(|| {
-                prefetch(&asked[(next + AHEAD) % ASKED]);
-                let is_decided = filter.decide(&subject(&asked[next])).rule.is_some();
-                next = (next + 1 + (usize::from(is_decided) & zero)) % ASKED;
-            });
+            b.iter(|| asked.alone(|name| filter.decide(&subject(&groups, name)).rule.is_some()));
         });
         // Queries that came together, as listen hands them to the core: foreseen in groups, all of which is counted.
-        let mut next = 0;
         group.bench_function(format!("decide, in groups of {GROUP}: {case}"), |b| {
-            b.iter_custom(|iters| {
-                let mut groups_left = iters.div_ceil(GROUP as u64);
-                let begin = Instant::now();
-                while groups_left > 0 {
-                    groups_left -= 1;
-                    let group = &asked[next..next + GROUP];
-                    next = (next + GROUP) % ASKED;
-                    asked[next..next + GROUP].iter().for_each(prefetch);
-                    let foreseen: [Foreseen; GROUP] = std::array::from_fn(|n| filter.foresee(group[n].as_wire()));
-                    foreseen.iter().for_each(|foreseen| filter.fetch_foreseen(foreseen));
-                    for (name, foreseen) in group.iter().zip(&foreseen) {
-                        black_box(filter.decide_foreseen(&subject(name), foreseen, &mut |_, _| false).rule.is_some());
-                    }
+            let mut decide = || {
+                let group = asked.group();
+                let foreseen: [Foreseen; GROUP] = std::array::from_fn(|n| filter.foresee(group[n].as_wire()));
+                foreseen.iter().for_each(|foreseen| filter.fetch_foreseen(foreseen));
+                for (name, foreseen) in group.iter().zip(&foreseen) {
+                    black_box(
+                        filter.decide_foreseen(&subject(&groups, name), foreseen, &mut |_, _| false).rule.is_some(),
+                    );
                 }
-                let rounds = iters.div_ceil(GROUP as u64) * GROUP as u64;
-                begin.elapsed().mul_f64(iters as f64 / rounds as f64)
-            });
+            };
+            b.iter_custom(|iters| time_groups(iters, &mut decide));
         });
     }
     group.finish();

@@ -2,7 +2,7 @@
 import math
 from html import escape
 
-COLOURS = ["#8a8f98", "#1769aa", "#c2571a", "#3f8f46", "#8e44ad", "#b08900"]
+COLOURS = ["#8a8f98", "#1769aa", "#c2571a", "#3f8f46", "#8e44ad", "#b08900", "#17a2a2", "#d4569a", "#5b4b3a"]
 STYLE = ('<style>text{font:12px sans-serif;fill:#333}.title{font-size:15px;font-weight:bold}.small{font-size:11px}'
          '.axis{stroke:#bbb;stroke-width:1}.goal{stroke:#c0392b;stroke-dasharray:4 3}</style>')
 

@@ -4,9 +4,10 @@
 usage: benches/scale.py [--max 10000000] [--only PART] [--json FILE] [--svg FILE]
 
 Names of the filter to 10^7, answers in the cache to 10^6, networks of groups to 10^5 and upstreams to 100 come from
-benches/scale.rs, in nanoseconds without a socket. TCP connections to 10 000 are measured here: weir holds them all and is
-asked over one after the other; the figure is the CPU time that weir takes a query, answers from the cache. --max bounds
-all sizes: 10^7 names need 3 GiB while they are made.
+benches/scale.rs, in nanoseconds without a socket; names and answers in groups of eight that are foreseen, as a worker with
+much to do looks them up, and one after the other, as queries that come alone. TCP connections to 10 000 are measured here:
+weir holds them all and is asked over one after the other; the figure is the CPU time that weir takes a query, answers from
+the cache. --max bounds all sizes: 10^7 names need 3 GiB while they are made.
 
 Last comes the exponent of each growth, as of a straight line through the points in the plot: 0 does not grow, 1 is
 linear. Logarithmic growth over these sizes has 0.1 to 0.2, and that tables stop fitting into the processor's caches adds to

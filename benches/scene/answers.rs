@@ -26,3 +26,16 @@ pub(crate) fn keep(cache: &Cache, now: Moment, name: &Name) {
     };
     cache.insert(now, &key(name), &answer);
 }
+
+/// A cache with answers of so many names, as large as they need twice over.
+pub(crate) fn cache_with(now: Moment, entries: u64) -> Cache {
+    let cache = Cache::new((entries * 512).max(4 << 20), 1, 8);
+    (0..entries).for_each(|number| keep(&cache, now, &name(number)));
+    assert_eq!(cache.counters().entries, entries, "the cache holds all of them");
+    cache
+}
+
+/// The name of an answer.
+pub(crate) fn name(number: u64) -> Name {
+    Name::from_text(&format!("host{number}.zone{}.example", number % 997)).expect("a plain name")
+}

@@ -1,8 +1,12 @@
 //! Questions one after the other, as benchmarks of what is looked up by a name ask them.
 
 use std::hint::black_box;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use weir::dns::name::Name;
+use weir::policy::clients::GroupSet;
+use weir::policy::filter::Subject;
+use weir::policy::schedules::ActiveSet;
 use weir::sys::prefetch;
 
 /// Datagrams of a batch that are foreseen together, as in `listen`.
@@ -50,4 +54,10 @@ pub(crate) fn time_groups(queries: u64, mut group: impl FnMut()) -> Duration {
     let begun = Instant::now();
     (0..groups).for_each(|_| group());
     begun.elapsed().mul_f64(queries as f64 / (groups * GROUP as u64) as f64)
+}
+
+/// A question for the filter, of a client that is in these groups.
+pub(crate) fn subject<'s>(groups: &'s GroupSet, name: &'s Name) -> Subject<'s> {
+    let client = IpAddr::from([192, 0, 2, 1]);
+    Subject { groups, client, name, qtype: 1, tcp: false, active: &ActiveSet::EVERYTHING }
 }

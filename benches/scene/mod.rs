@@ -3,6 +3,8 @@
 #[allow(dead_code, reason = "not each benchmark needs it")]
 pub(crate) mod answers;
 #[allow(dead_code, reason = "not each benchmark needs it")]
+pub(crate) mod asked;
+#[allow(dead_code, reason = "not each benchmark needs it")]
 pub(crate) mod names;
 #[allow(dead_code, reason = "not each benchmark needs it")]
 pub(crate) mod packets;
@@ -28,6 +30,7 @@ use weir::policy::source::SourceTables;
 use weir::policy::{Options, load_files};
 
 /// What gateway.toml holds at least.
+#[allow(dead_code, reason = "not each benchmark needs it")]
 pub(crate) const GATEWAY: &str =
     "schema = 1\n[[upstream]]\nname = \"a\"\naddress = \"192.0.2.1\"\n[cache]\nsize = \"4MiB\"\n";
 
@@ -49,6 +52,7 @@ pub(crate) struct Scene {
     query: Vec<u8>,
 }
 
+#[allow(dead_code, reason = "not each benchmark needs it")]
 impl Scene {
     /// A core under the policy of these files; `samples` as in [`Samples::new`].
     pub(crate) fn new(files: &[(&'static str, &str)], samples: usize) -> Self {
@@ -120,26 +124,22 @@ impl Scene {
     }
 
     /// A name that nobody asked for yet, and its answer.
-    #[allow(dead_code, reason = "not each benchmark needs it")]
     pub(crate) fn forward(&mut self) {
         self.ask((1_000 + self.asked) % 100_000_000);
         self.answer();
     }
 
     /// How many queries it was asked.
-    #[allow(dead_code, reason = "not each benchmark needs it")]
     pub(crate) fn asked(&self) -> u64 {
         self.asked
     }
 
     /// What [`Self::ask`] asks for with this number.
-    #[allow(dead_code, reason = "not each benchmark needs it")]
     pub(crate) fn name(number: u64) -> String {
         format!("{number:0DIGITS$}.video-clients.example")
     }
 
     /// The code of the answer that a client got to what was asked last; `None`: silence.
-    #[allow(dead_code, reason = "not each benchmark needs it")]
     pub(crate) fn rcode(&self) -> Option<u16> {
         let message = self.out.messages().first()?;
         matches!(message.to, To::Client { .. }).then(|| u16::from(self.out.bytes(message)[3] & 15))
