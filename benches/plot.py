@@ -76,4 +76,4 @@ def lines(title, series, across, up):
         parts.append(f'<rect x="{left + wide + 16}" y="{top + 20 * at}" width="12" height="12" fill="{colour}"/>')
         parts.append(text(left + wide + 34, top + 20 * at + 11, name, kind="small"))
     parts += [text(left + wide / 2, top + high + 36, across, "middle", "small"), text(14, 40, up, kind="small")]
-    return svg(left + wide + 260, top + high + 48, parts)
+    return svg(left + wide + 290, top + high + 48, parts)

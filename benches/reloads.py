@@ -10,7 +10,7 @@ called as often: so that what is compared is the reload and not that a command i
 by one name, added and taken out by turns; with --beside, a list of its own beside the large one. Printed: queries lost,
 latency in the middle, at 99 and 99.9 of a hundred, with and without reloads; the time a reload takes; memory before, at
 most, and after. The exit status is 1 when a query was lost, p99 with reloads is over 1.2 times that without, or memory
-afterwards is over 1.05 times that before. 600 reloads in 600 s: benches/reloads.py --seconds 600 --block 600
+afterwards is over 1.05 times that before. 600 reloads in 600 s: benches/reloads.py --seconds 600 --block 100
 """
 import argparse, pathlib, random, re, statistics, subprocess, sys, tempfile, time
 
