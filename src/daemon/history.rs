@@ -2,6 +2,8 @@
 //! knows which apply waits to be confirmed until when.
 
 mod fetch;
+#[cfg(test)]
+mod tests;
 
 pub(super) use fetch::Fetched;
 
@@ -236,7 +238,7 @@ impl HistoryDesk {
         let id = placed.coming.id;
         let lies = read_directory(dir).map(|(files, _)| files).unwrap_or_default();
         let lies_id = PolicyId::of(&lies);
-        if !history.is_kept(runs) {
+        if !history.is_whole(runs) {
             if lies_id != runs {
                 let message = text!(
                     "policy {runs} runs and could not be kept: what lies in {dir} would replace it with no way back\n  \
@@ -340,11 +342,12 @@ impl HistoryDesk {
         let Ok(history) = &self.history else { return None };
         let Coming { id, files, before } = &placed.coming;
         let is_known = history.last().is_some_and(|last| last.id == *id) && history.is_kept(*id);
-        if is_known && !matches!(how, How::Apply | How::Rollback) {
+        let is_news = !is_known || matches!(how, How::Apply | How::Rollback);
+        if !is_news && history.is_whole(*id) {
             return None;
         }
         let entry = self.entry(*id, how, order, *before);
-        let written = history.keep(files).and_then(|_| history.note(entry, &[*id]));
+        let written = history.keep(files).and_then(|_| if is_news { history.note(entry, &[*id]) } else { Ok(()) });
         let fault = written.err().map(|error| {
             text!(
                 "policy {id} is not in the history: {state}: {error}",
@@ -426,7 +429,8 @@ impl HistoryDesk {
 
     /// What somebody should look at.
     pub(super) fn warnings(&self) -> Vec<Text> {
-        lock(&self.fault).clone().into_iter().collect()
+        let damaged = self.history.iter().flat_map(|history| history.warnings());
+        lock(&self.fault).clone().into_iter().chain(damaged).collect()
     }
 }
 
