@@ -21,7 +21,6 @@ use crate::control::reload::Cause;
 use crate::language::{Text, Told as _, text};
 use crate::policy::PolicyId;
 use crate::policy::document::{Faults, Files, Report};
-use crate::policy::load::read_directory;
 use crate::telemetry::query_log::utc;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -236,7 +235,7 @@ impl HistoryDesk {
             Failure::new(FailureCode::NoHistory, message)
         };
         let id = placed.coming.id;
-        let lies = read_directory(dir).map(|(files, _)| files).unwrap_or_default();
+        let lies = replace::lying(dir).map_err(|message| Failure::new(FailureCode::CannotWrite, message))?;
         let lies_id = PolicyId::of(&lies);
         if !history.is_whole(runs) {
             if lies_id != runs {

@@ -18,7 +18,7 @@
 //!
 //! The directory that `weir run DIR` was given stays the one source: what runs is what lies there. Apply and rollback
 //! therefore write it, file by file, each written beside and moved over. In that order: both policies are kept, whole and
-//! on the disk; the marker is written; the files are replaced; the policy is published; the index gets its line; the
+//! on the disk, and so are edits that did not run, or else nothing is replaced; the marker is written; the files are replaced; the policy is published; the index gets its line; the
 //! marker goes. Whoever finds a marker, at the next start or the next reload, first makes the directory what it names: an
 //! apply that did not come to its end has not happened, a rollback that has begun is completed.
 //!

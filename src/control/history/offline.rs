@@ -168,7 +168,7 @@ impl Offline {
             let (who, reason) = (who.clone(), reason.to_owned());
             Entry { time: utc(now.unix_ms), id, how, who, reason, before }
         };
-        let lies = read_directory(dir).map(|(files, _)| files).unwrap_or_default();
+        let lies = replace::lying(dir)?;
         let lies_id = PolicyId::of(&lies);
         let mut aside = None;
         if lies.iter().next().is_some() && lies_id != way.id && !self.history.is_whole(lies_id) {

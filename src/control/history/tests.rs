@@ -1,6 +1,7 @@
 //! The layout on disk, the bounds, the way back, and directories that were left half replaced.
 
 mod damaged;
+mod lying;
 
 use super::diff::{TEXT_MAX, diff};
 use super::replace::{self, MARKER, Marker};
