@@ -63,6 +63,8 @@ pub(super) struct Placed {
     coming: Coming,
     /// What lay in the directory, when it was written to.
     replaced: Option<Files>,
+    /// That, when it was no policy that ran.
+    aside: Option<PolicyId>,
     /// Why it could not be written to: only where a policy is to run all the same.
     fault: Option<Text>,
     /// For whoever ordered it.
@@ -77,7 +79,7 @@ impl Placed {
 
     /// For a policy that runs as it lies there.
     pub(super) fn as_it_lies(coming: Coming) -> Self {
-        Self { coming, replaced: None, fault: None, notes: Vec::new() }
+        Self { coming, replaced: None, aside: None, fault: None, notes: Vec::new() }
     }
 }
 
@@ -252,7 +254,9 @@ impl HistoryDesk {
         if ![runs, id].contains(&lies_id) && lies.iter().next().is_some() {
             history.keep(&lies).map_err(disk)?;
             let entry = self.entry(lies_id, How::SetAside, order, None);
-            history.note(entry, &[runs, id, lies_id]).map_err(disk)?;
+            placed.aside = Some(lies_id);
+            let needed: Vec<_> = self.needed(placed).into_iter().chain([runs]).collect();
+            history.note(entry, &needed).map_err(disk)?;
             placed.notes.push(text!(
                 "edits in {dir} that did not run are set aside as policy {lies_id}",
                 dir = dir.display(),
@@ -346,7 +350,8 @@ impl HistoryDesk {
             return None;
         }
         let entry = self.entry(*id, how, order, *before);
-        let written = history.keep(files).and_then(|_| if is_news { history.note(entry, &[*id]) } else { Ok(()) });
+        let written =
+            history.keep(files).and_then(|_| if is_news { history.note(entry, &self.needed(placed)) } else { Ok(()) });
         let fault = written.err().map(|error| {
             text!(
                 "policy {id} is not in the history: {state}: {error}",
@@ -360,6 +365,12 @@ impl HistoryDesk {
         }
         *lock(&self.fault) = fault.clone();
         fault
+    }
+
+    /// What is not dropped: what comes, what was just set aside, and what waits, of which the file may not be readable.
+    fn needed(&self, placed: &Placed) -> Vec<PolicyId> {
+        let waiting = lock(&self.waiting).as_ref().map(|(waiting, _)| [waiting.id, waiting.back_to]);
+        waiting.into_iter().flatten().chain(placed.aside).chain([placed.coming.id]).collect()
     }
 
     fn entry(&self, id: PolicyId, how: How, order: &Order, before: Option<PolicyId>) -> Entry {

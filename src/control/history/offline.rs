@@ -182,7 +182,8 @@ impl Offline {
         let changed = replace::put(dir, &way.files).map_err(disk)?;
         if self.history.last().is_none_or(|last| last.id != way.id) {
             let before = self.history.before(way.target).ok();
-            self.history.note(entry(way.id, How::Rollback, before), &[way.id]).map_err(disk)?;
+            let needed: Vec<_> = aside.into_iter().chain([way.id]).collect();
+            self.history.note(entry(way.id, How::Rollback, before), &needed).map_err(disk)?;
         }
         self.history.set_unconfirmed(None).map_err(disk)?;
         replace::end(dir).map_err(disk)?;

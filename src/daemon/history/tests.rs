@@ -43,6 +43,36 @@ fn coming(version: &str) -> Coming {
 }
 
 #[test]
+fn what_waits_is_not_dropped_when_its_file_cannot_be_read() {
+    let site = Site::new("waits");
+    let [back_to, id] = ["back", "applied"].map(|version| site.start(version));
+    let order = Order::reload(Cause::Apply, Who::weir());
+    let unconfirmed = site.desk.unconfirmed(&site.state, id, back_to, Duration::from_secs(60), &order);
+    *lock(&site.desk.waiting) = Some((unconfirmed, site.desk.clock.moment()));
+    fs::write(site.state.join("history/unconfirmed.json"), "{").unwrap();
+    let others = ["one", "two", "three"].map(|version| site.start(version));
+    assert!(site.history().load(back_to).is_ok() && site.history().load(id).is_ok());
+    assert_eq!(others.map(|id| site.history().is_kept(id)), [false, true, true]);
+}
+
+#[test]
+fn what_was_just_set_aside_is_not_dropped_for_what_it_made_room_for() {
+    let site = Site::new("aside");
+    let ran = ["one", "two"].map(|version| site.start(version));
+    let dir = site.state.join("policy");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("gateway.toml"), "edited").unwrap();
+    let order = Order::reload(Cause::Rollback, Who::weir());
+    let coming = Coming { before: Some(ran[0]), ..coming("one more") };
+    let placed = site.desk.place(&dir, ran[1], coming, &order).unwrap();
+    let notes = site.desk.note(&dir, &placed, &order);
+    let aside = placed.aside.unwrap();
+    assert!(notes[0].english().contains(&format!("are set aside as policy {aside}")), "{notes:?}");
+    assert_eq!(site.history().load(aside).unwrap().files.bytes("gateway.toml"), Some(&b"edited"[..]));
+    assert_eq!(fs::read_to_string(dir.join("gateway.toml")).unwrap(), "one more");
+}
+
+#[test]
 fn the_manifest_of_what_runs_is_written_anew_at_a_start_and_needed_for_a_change() {
     let site = Site::new("anew");
     let id = site.start("one");
