@@ -11,6 +11,8 @@ mod answers;
 mod desk;
 #[path = "scenarios/runner/player.rs"]
 mod player;
+#[path = "scenarios/runner/questions.rs"]
+mod questions;
 #[path = "scenarios/runner/replies.rs"]
 mod replies;
 #[path = "scenarios/runner/script.rs"]

@@ -6,12 +6,13 @@
 //! next to nothing for a while is made one that goes after others and gets its tenth. Where the system would not allow
 //! that second step, the first is not taken.
 
+use crate::language::{Text, text};
 use crate::sys::thread::{go_after_others, own_id, wait_for_an_idle_core};
-use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::task::JoinError;
 
 /// How often is looked how a thread gets on.
 const LOOK: Duration = Duration::from_millis(100);
@@ -23,13 +24,13 @@ const RUN_LEAST: f64 = 0.2;
 /// Does `work` on a thread that lets all others go first. It goes on when nobody waits for it any more.
 ///
 /// # Errors
-/// The system has no thread for it, or it panicked.
-pub async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+/// For the user, what became of it: the system has no thread for it, or it panicked.
+pub async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Text> {
     let (done, result) = oneshot::channel();
     let waiting = may_come_back().then(|| Arc::new(Mutex::new(None)));
     let thread = waiting.clone();
     // Not a thread of a pool: what that one did next might be urgent, and a thread may not take back its place by itself.
-    thread::Builder::new().name("weir-beside".to_owned()).spawn(move || match thread {
+    let spawned = thread::Builder::new().name("weir-beside".to_owned()).spawn(move || match thread {
         Some(thread) => {
             let _ended = Waiting::begin(thread);
             let _ = done.send(work());
@@ -38,11 +39,29 @@ pub async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
             let _ = go_after_others(0);
             let _ = done.send(work());
         }
-    })?;
+    });
+    spawned.map_err(|error| Text::of_io(&error))?;
     if let Some(waiting) = waiting {
         tokio::spawn(see_to(waiting));
     }
-    result.await.map_err(|_| io::Error::other("it panicked"))
+    result.await.map_err(|_| panicked())
+}
+
+/// Does `work`, which waits for the disk or for other threads and is soon done, on a thread of the runtime's own.
+///
+/// # Errors
+/// For the user, what became of it: it panicked, or the gateway ended first.
+pub async fn waiting<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Text> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| why(&error))
+}
+
+/// Where, the panic has written to the standard error output.
+fn panicked() -> Text {
+    text!("it panicked")
+}
+
+fn why(error: &JoinError) -> Text {
+    if error.is_panic() { panicked() } else { text!("the gateway ended before it began") }
 }
 
 /// Whether a thread that waits for an idle core can be made one that does not: tried once, on a thread that ends with it.
@@ -113,13 +132,25 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::Lang;
 
     #[tokio::test]
     async fn work_is_done_elsewhere_and_a_panic_in_it_is_an_error() {
         let here = thread::current().id();
         assert_ne!(beside(|| thread::current().id()).await.unwrap(), here);
-        let broken: io::Result<()> = beside(|| panic!("as the test wants it")).await;
-        assert_eq!(broken.unwrap_err().to_string(), "it panicked");
+        let broken: Result<(), _> = beside(|| panic!("as the test wants it")).await;
+        assert_eq!(broken.unwrap_err().to(Lang::Zh), "任务已崩溃");
+    }
+
+    #[tokio::test]
+    async fn what_became_of_a_task_is_said_in_both_languages() {
+        let broken: Result<(), _> = waiting(|| panic!("as the test wants it")).await;
+        let why_not = broken.unwrap_err();
+        assert_eq!(why_not.english(), "it panicked");
+        assert_eq!(why_not.to(Lang::Zh), "任务已崩溃");
+        let never = tokio::spawn(std::future::pending::<()>());
+        never.abort();
+        assert_eq!(why(&never.await.unwrap_err()).to(Lang::Zh), "尚未开始，网关就已退出");
     }
 
     #[cfg(target_os = "linux")]

@@ -152,7 +152,7 @@ pub enum FailureCode {
     CannotListen,
     /// A file that the new policy writes to could not be opened; the running policy stays.
     CannotOpen,
-    /// The policy directory cannot be written to; nothing has changed.
+    /// The policy directory cannot be written to, or what lies there would be lost; nothing has changed.
     CannotWrite,
     /// No history is kept, or it cannot be read or written; nothing has changed.
     NoHistory,

@@ -11,7 +11,7 @@
 //! Apply and rollback take the same way with another source, and write the directory between opening and publishing
 //! ([`super::history`]). As one task does all of it, neither the watch nor a signal ever sees a directory in between.
 
-use super::beside::beside;
+use super::beside::{beside, waiting};
 use super::changes::Changes;
 use super::history::request::{Order, Source};
 use super::incidents::Who;
@@ -346,14 +346,14 @@ impl<E: Engine> Reloader<E> {
     /// Takes the directory as it lies there for loaded.
     async fn settle(&mut self) {
         let Some(directory) = self.engine.watched() else { return };
-        if let Ok(digest) = tokio::task::spawn_blocking(move || watch::digest(&directory)).await {
+        if let Ok(digest) = waiting(move || watch::digest(&directory)).await {
             self.watch.settle(digest);
         }
     }
 
     async fn has_changed(&mut self) -> bool {
         let Some(directory) = self.engine.watched() else { return false };
-        let seen = tokio::task::spawn_blocking(move || watch::digest(&directory)).await;
+        let seen = waiting(move || watch::digest(&directory)).await;
         seen.is_ok_and(|seen| self.watch.observe(self.clock.now().at, seen))
     }
 

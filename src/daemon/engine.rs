@@ -7,7 +7,7 @@ use super::query_log::{self, LogThread};
 use super::recipe::Recipe;
 use super::{FLIGHTS_MAX, Site, planning, random};
 use crate::clock::Clock;
-use crate::control::beside::beside;
+use crate::control::beside::{beside, waiting};
 use crate::control::changes::Changes;
 use crate::control::history::request::{FeedCopy, Order, Source};
 use crate::control::protocol::{Failure, FailureCode};
@@ -50,7 +50,7 @@ pub(super) async fn start_workers(
     let (shared, ledgers) = (Arc::clone(shared), ledgers.to_vec());
     let core = move |worker: usize| Gateway::new(&shared, &ledgers[worker], worker, FLIGHTS_MAX, seeds[worker]);
     // It waits for threads, which a runtime's own thread must not.
-    let started = tokio::task::spawn_blocking(move || Workers::start(settings, core)).await;
+    let started = waiting(move || Workers::start(settings, core)).await;
     started
         .map_err(|error| RunError::Workers(text!("the workers did not start: {error}", error)))?
         .map_err(|error| RunError::Workers(error.text()))
@@ -274,7 +274,7 @@ impl Engine for GatewayEngine {
             let (shared, at) = (Arc::clone(&self.site.shared), self.site.clock.now().at);
             // Both sizes exist until it is done. Not beside the workers: it holds the locks of all shards, and
             // look-ups miss for as long as it does.
-            let _ = tokio::task::spawn_blocking(move || shared.cache.resize(at, cache_bytes)).await;
+            let _ = waiting(move || shared.cache.resize(at, cache_bytes)).await;
         }
         self.replaced.push(previous);
         Ok(next.generation)

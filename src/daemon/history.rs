@@ -2,6 +2,8 @@
 //! knows which apply waits to be confirmed until when.
 
 mod fetch;
+#[cfg(test)]
+mod tests;
 
 pub(super) use fetch::Fetched;
 
@@ -19,7 +21,6 @@ use crate::control::reload::Cause;
 use crate::language::{Text, Told as _, text};
 use crate::policy::PolicyId;
 use crate::policy::document::{Faults, Files, Report};
-use crate::policy::load::read_directory;
 use crate::telemetry::query_log::utc;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,6 +63,8 @@ pub(super) struct Placed {
     coming: Coming,
     /// What lay in the directory, when it was written to.
     replaced: Option<Files>,
+    /// That, when it was no policy that ran.
+    aside: Option<PolicyId>,
     /// Why it could not be written to: only where a policy is to run all the same.
     fault: Option<Text>,
     /// For whoever ordered it.
@@ -76,7 +79,7 @@ impl Placed {
 
     /// For a policy that runs as it lies there.
     pub(super) fn as_it_lies(coming: Coming) -> Self {
-        Self { coming, replaced: None, fault: None, notes: Vec::new() }
+        Self { coming, replaced: None, aside: None, fault: None, notes: Vec::new() }
     }
 }
 
@@ -234,9 +237,9 @@ impl HistoryDesk {
             Failure::new(FailureCode::NoHistory, message)
         };
         let id = placed.coming.id;
-        let lies = read_directory(dir).map(|(files, _)| files).unwrap_or_default();
+        let lies = replace::lying(dir).map_err(|message| Failure::new(FailureCode::CannotWrite, message))?;
         let lies_id = PolicyId::of(&lies);
-        if !history.is_kept(runs) {
+        if !history.is_whole(runs) {
             if lies_id != runs {
                 let message = text!(
                     "policy {runs} runs and could not be kept: what lies in {dir} would replace it with no way back\n  \
@@ -251,7 +254,9 @@ impl HistoryDesk {
         if ![runs, id].contains(&lies_id) && lies.iter().next().is_some() {
             history.keep(&lies).map_err(disk)?;
             let entry = self.entry(lies_id, How::SetAside, order, None);
-            history.note(entry, &[runs, id, lies_id]).map_err(disk)?;
+            placed.aside = Some(lies_id);
+            let needed: Vec<_> = self.needed(placed).into_iter().chain([runs]).collect();
+            history.note(entry, &needed).map_err(disk)?;
             placed.notes.push(text!(
                 "edits in {dir} that did not run are set aside as policy {lies_id}",
                 dir = dir.display(),
@@ -340,11 +345,13 @@ impl HistoryDesk {
         let Ok(history) = &self.history else { return None };
         let Coming { id, files, before } = &placed.coming;
         let is_known = history.last().is_some_and(|last| last.id == *id) && history.is_kept(*id);
-        if is_known && !matches!(how, How::Apply | How::Rollback) {
+        let is_news = !is_known || matches!(how, How::Apply | How::Rollback);
+        if !is_news && history.is_whole(*id) {
             return None;
         }
         let entry = self.entry(*id, how, order, *before);
-        let written = history.keep(files).and_then(|_| history.note(entry, &[*id]));
+        let written =
+            history.keep(files).and_then(|_| if is_news { history.note(entry, &self.needed(placed)) } else { Ok(()) });
         let fault = written.err().map(|error| {
             text!(
                 "policy {id} is not in the history: {state}: {error}",
@@ -358,6 +365,12 @@ impl HistoryDesk {
         }
         *lock(&self.fault) = fault.clone();
         fault
+    }
+
+    /// What is not dropped: what comes, what was just set aside, and what waits, of which the file may not be readable.
+    fn needed(&self, placed: &Placed) -> Vec<PolicyId> {
+        let waiting = lock(&self.waiting).as_ref().map(|(waiting, _)| [waiting.id, waiting.back_to]);
+        waiting.into_iter().flatten().chain(placed.aside).chain([placed.coming.id]).collect()
     }
 
     fn entry(&self, id: PolicyId, how: How, order: &Order, before: Option<PolicyId>) -> Entry {
@@ -426,7 +439,8 @@ impl HistoryDesk {
 
     /// What somebody should look at.
     pub(super) fn warnings(&self) -> Vec<Text> {
-        lock(&self.fault).clone().into_iter().collect()
+        let damaged = self.history.iter().flat_map(|history| history.warnings());
+        lock(&self.fault).clone().into_iter().chain(damaged).collect()
     }
 }
 

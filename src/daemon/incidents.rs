@@ -6,6 +6,7 @@
 use super::state::{Held, State};
 use super::{Site, engine, survey};
 use crate::clock::{Clock, Now};
+use crate::control::beside::waiting;
 use crate::control::incidents::auto::{AutoWatch, Move};
 use crate::control::incidents::report::{Done, IncidentStatus, Modes};
 use crate::control::incidents::request::{BlockRequest, ModeRequest, Switch, UnblockRequest};
@@ -253,7 +254,7 @@ impl IncidentDesk {
         let (directory, saved) = (Arc::clone(directory), lock(&self.incidents).saved());
         let records = std::mem::take(&mut *lock(&self.pending));
         let path = directory.path().display().to_string();
-        let written = tokio::task::spawn_blocking(move || {
+        let written = waiting(move || {
             let written = directory.save(&saved).and_then(|()| directory.audit(&records));
             written.map_err(|error| (Text::of_io(&error), records))
         });

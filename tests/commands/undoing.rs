@@ -365,3 +365,36 @@ fn a_linked_directory_stays_linked_and_a_linked_file_becomes_one() {
     assert_eq!(fs::read_to_string(place.path("real/filters/shared.txt")).unwrap(), filter("mail.lab.example"));
     drop(running);
 }
+
+/// Files that are over the bounds of a policy, which are not read and so cannot be set aside.
+#[test]
+fn what_cannot_be_set_aside_whole_is_not_replaced() {
+    let (place, address) = place(false);
+    let state = place.path("state");
+    let running = start(&place);
+    let runs = status(&place).policy.id;
+    let lies = || {
+        let read = |path: String| (fs::read(place.path("policies").join(&path)).unwrap(), path);
+        files(&place).into_iter().map(read).collect::<Vec<_>>()
+    };
+    place.write("policies/modes/large.toml", &"#".repeat((4 << 20) + 1));
+    place.write("policies/filters/10-test.toml", &filter("text.lab.example"));
+    let before = lies();
+    let refused_for =
+        ["modes/large.toml cannot be set aside", "larger than 4 MiB", "nothing has changed", "move them out"];
+    place.ask(&["rollback", &runs]).fails(1, &refused_for);
+    apply(&place).fails(1, &refused_for);
+    assert_eq!((status(&place).policy.generation, how(&place)), (1, vec![How::Start]));
+    drop(running);
+    let without = |arguments: &[&str]| place.weir(&[arguments, &["--state", state.to_str().unwrap()]].concat());
+    without(&["rollback"]).fails(1, &refused_for);
+    assert_eq!(lies(), before);
+    assert!(!place.path("policies/.weir-replacing").exists());
+
+    // The way out that it names.
+    fs::rename(place.path("policies/modes/large.toml"), place.path("large.toml")).unwrap();
+    without(&["rollback"]).works(&[&runs, "which ran last", "set aside"]);
+    let running = start(&place);
+    assert_eq!(refused(address), [true, false]);
+    drop(running);
+}

@@ -142,7 +142,7 @@ async fn ask(url: &Uri, wanted: &Wanted) -> Result<(Response<Incoming>, Connecti
         }
         let ca = wanted.ca.clone();
         // Reading the system's certificates waits for the disk.
-        let config = beside(move || trust::config(ca.as_deref())).await.map_err(|error| Text::of_io(&error))?;
+        let config = beside(move || trust::config(ca.as_deref())).await?;
         let name = ServerName::try_from(host.clone()).map_err(|error| Text::of_library(&error))?;
         let stream = TlsConnector::from(Arc::new(config?)).connect(name, stream).await;
         start(stream.map_err(|error| text!("no TLS: {error}", error = trust::refusal(&error)))?).await

@@ -10,7 +10,7 @@ use super::transfer::{self, transfer};
 use super::zone::Zone;
 use super::{ERROR_MAX, Feed, lock, publish, random, signature};
 use crate::clock::Clock;
-use crate::control::beside::beside;
+use crate::control::beside::{beside, waiting};
 use crate::control::incidents::Who;
 use crate::control::protocol::Failure;
 use crate::control::reload::Asker;
@@ -254,7 +254,7 @@ impl Looker {
         }
         let manifest = copy.manifest.clone();
         let (store, name) = (Arc::clone(&self.store), settings.name.clone());
-        let staging = tokio::task::spawn_blocking(move || store.stage(&name, copy));
+        let staging = waiting(move || store.stage(&name, copy));
         let copy = staging.await.map_err(|error| text!("writing it broke off: {error}", error))??;
         let published = publish(&self.asker, &self.feed, copy, Who::named("feed")).await;
         published.map_err(|failure| {

@@ -18,7 +18,7 @@
 //!
 //! The directory that `weir run DIR` was given stays the one source: what runs is what lies there. Apply and rollback
 //! therefore write it, file by file, each written beside and moved over. In that order: both policies are kept, whole and
-//! on the disk; the marker is written; the files are replaced; the policy is published; the index gets its line; the
+//! on the disk, and so are edits that did not run, or else nothing is replaced; the marker is written; the files are replaced; the policy is published; the index gets its line; the
 //! marker goes. Whoever finds a marker, at the next start or the next reload, first makes the directory what it names: an
 //! apply that did not come to its end has not happened, a rollback that has begun is completed.
 //!
@@ -28,13 +28,15 @@
 //!
 //! What is kept is unpacked no further than a policy directory may be large (`POLICY_MAX` and its like): a manifest that asks
 //! for more is told of and not followed. The bounds are [`Bounds::default`]; the oldest go first, and never the policy that
-//! runs, the one before it, or the one that comes back if an apply is not confirmed.
+//! runs, the one before it, or the one that comes back if an apply is not confirmed. A manifest that cannot be read is told
+//! of, and written anew when its policy is kept again.
 
 pub mod diff;
 pub mod index;
 mod list_lines;
 pub mod objects;
 pub mod offline;
+pub mod prune;
 pub mod replace;
 pub mod report;
 pub mod request;
@@ -44,12 +46,13 @@ pub mod unconfirmed;
 
 use super::incidents::Who;
 use super::reload::Cause;
-use crate::language::{Text, text};
+use crate::language::{Text, Told as _, text};
 use crate::policy::PolicyId;
 use crate::policy::document::Files;
 use crate::policy::feeds::declared;
 use index::Index;
 use objects::{Kept, Objects};
+use prune::{Damaged, Pruned};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
@@ -64,6 +67,9 @@ pub const DIRECTORY: &str = "history";
 
 /// The fewest digits by which a policy is called.
 pub const PREFIX_MIN: usize = 4;
+
+/// The most damaged policies that a status names.
+const DAMAGED_NAMED: usize = 3;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +170,8 @@ pub struct History {
     bounds: Bounds,
     objects: Objects,
     index: Mutex<Index>,
+    /// As the last policy that came to run found them.
+    damaged: Mutex<Vec<Damaged>>,
 }
 
 impl History {
@@ -176,7 +184,7 @@ impl History {
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         let objects = Objects::open(&dir)?;
         let index = Mutex::new(Index::open(&dir.join(index::FILE))?);
-        Ok(Self { dir, bounds, objects, index })
+        Ok(Self { dir, bounds, objects, index, damaged: Mutex::default() })
     }
 
     /// All lines, oldest first.
@@ -189,13 +197,20 @@ impl History {
         self.index().last_run().cloned()
     }
 
-    /// Keeps the files of a policy; nothing is written when they are kept already.
+    /// Keeps the files of a policy; nothing is written when they are kept already and can be read.
     ///
     /// # Errors
     /// What the system said; no policy is kept in part.
     pub fn keep(&self, files: &Files) -> io::Result<PolicyId> {
         let _turn = self.index();
-        self.objects.keep(files)
+        let id = self.objects.keep(files)?;
+        self.damaged().retain(|damaged| damaged.id != id);
+        Ok(id)
+    }
+
+    /// Whether the files of a policy are kept and it can be read which.
+    pub fn is_whole(&self, id: PolicyId) -> bool {
+        self.objects.is_whole(id)
     }
 
     /// Whether the files of a policy are kept.
@@ -256,7 +271,29 @@ impl History {
         let mut needed = needed.to_vec();
         needed.extend(waiting.into_iter().flat_map(|waiting| [waiting.id, waiting.back_to]));
         needed.extend(index.last_run().into_iter().flat_map(|last| [Some(last.id), last.before]).flatten());
-        self.objects.prune(&index.newest_first(), &needed, self.bounds)
+        self.tell(self.objects.prune(&index.newest_first(), &needed, self.bounds)?);
+        Ok(())
+    }
+
+    /// Each that is damaged is logged once.
+    fn tell(&self, Pruned { damaged, dropped }: Pruned) {
+        let mut known = self.damaged();
+        for new in damaged.iter().filter(|found| !known.contains(found)) {
+            tracing::warn!("{}", new.text().english());
+        }
+        for Damaged { id, manifest, cause } in dropped {
+            let (manifest, cause) = (manifest.display(), cause.english());
+            tracing::warn!("policy {id} of the history is dropped: its manifest cannot be read: {manifest}: {cause}");
+        }
+        *known = damaged;
+    }
+
+    /// What somebody should look at.
+    pub fn warnings(&self) -> Vec<Text> {
+        let damaged = self.damaged();
+        let named = damaged.iter().take(DAMAGED_NAMED).map(Damaged::text);
+        let more = damaged.len().checked_sub(DAMAGED_NAMED + 1);
+        named.chain(more.map(|more| text!("... and {n} more, whose manifests cannot be read", n = more + 1))).collect()
     }
 
     /// The policy that a unique beginning of its id names.
@@ -318,6 +355,10 @@ impl History {
     /// What the system said; what was written before stays.
     pub fn set_unconfirmed(&self, waiting: Option<&Unconfirmed>) -> io::Result<()> {
         unconfirmed::save(&self.dir, waiting)
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, Vec<Damaged>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {

@@ -1,7 +1,6 @@
 //! The policies that are kept: contents by their SHA-256, compressed, and a manifest for each policy. A manifest is
 //! written after all that it names, so one that is there is whole.
 
-use super::Bounds;
 use crate::control::whole_file;
 use crate::language::{Text, text};
 use crate::policy::PolicyId;
@@ -14,7 +13,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -88,8 +87,8 @@ pub struct Kept {
 /// See above.
 #[derive(Debug)]
 pub struct Objects {
-    policies: PathBuf,
-    files: PathBuf,
+    pub(super) policies: PathBuf,
+    pub(super) files: PathBuf,
 }
 
 /// SHA-256 in hexadecimal digits.
@@ -121,11 +120,11 @@ impl Objects {
         Ok(objects)
     }
 
-    fn manifest(&self, id: PolicyId) -> PathBuf {
+    pub(super) fn manifest(&self, id: PolicyId) -> PathBuf {
         self.policies.join(format!("{}.json", id.hex()))
     }
 
-    fn contents(&self, sha256: &str) -> PathBuf {
+    pub(super) fn contents(&self, sha256: &str) -> PathBuf {
         self.files.join(format!("{sha256}.gz"))
     }
 
@@ -134,14 +133,29 @@ impl Objects {
         self.manifest(id).exists()
     }
 
-    /// Keeps a policy.
+    /// Whether the manifest of a policy can be read.
+    pub fn is_whole(&self, id: PolicyId) -> bool {
+        self.read_manifest(id).is_ok()
+    }
+
+    /// The SHA-256 of all contents that a policy names.
+    ///
+    /// # Errors
+    /// Its manifest cannot be read.
+    pub(super) fn names(&self, id: PolicyId) -> io::Result<Vec<String>> {
+        Ok(self.read_manifest(id)?.files.into_iter().map(|item| item.sha256).collect())
+    }
+
+    /// Keeps a policy. A manifest that is there and cannot be read is written anew.
     ///
     /// # Errors
     /// What the system said, or that it is more than could be read again.
     pub fn keep(&self, files: &Files) -> io::Result<PolicyId> {
         let id = PolicyId::of(files);
-        if self.has(id) {
-            return Ok(id);
+        match self.read_manifest(id) {
+            Ok(_) => return Ok(id),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!("the manifest of policy {id} is written anew: it cannot be read: {error}"),
         }
         let item = |(path, contents): (&Arc<str>, &Contents)| Item {
             path: path.to_string(),
@@ -266,64 +280,5 @@ impl Objects {
         let limit = bytes.min(LIST_MAX) + 1;
         GzDecoder::new(File::open(self.contents(sha256))?).take(limit).read_to_end(&mut found)?;
         Ok(found)
-    }
-
-    /// Drops the policies that came longest ago until the bounds hold, but none of `needed`; and what no policy names.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn prune(&self, newest_first: &[PolicyId], needed: &[PolicyId], bounds: Bounds) -> io::Result<()> {
-        let rank: HashMap<_, _> = newest_first.iter().enumerate().map(|(rank, id)| (*id, rank)).collect();
-        let mut kept: Vec<(PolicyId, Vec<String>)> = Vec::new();
-        for entry in fs::read_dir(&self.policies)? {
-            let name = entry?.file_name();
-            let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse::<PolicyId>().ok()) else {
-                continue;
-            };
-            let names =
-                self.read_manifest(id).map(|manifest| manifest.files.into_iter().map(|item| item.sha256).collect());
-            // One that cannot be read holds nothing back, and goes in its turn.
-            kept.push((id, names.unwrap_or_default()));
-        }
-        // What never came to run is the first to go, then the oldest.
-        kept.sort_by_key(|(id, _)| (needed.contains(id), rank.get(id).map_or(0, |rank| newest_first.len() - rank)));
-        let sizes = self.sizes()?;
-        let mut uses: HashMap<&str, usize> = HashMap::new();
-        kept.iter().flat_map(|(_, names)| names).for_each(|name| *uses.entry(name).or_default() += 1);
-        let size = |name: &str| sizes.get(name).copied().unwrap_or(0);
-        let mut bytes: u64 = uses.keys().map(|name| size(name)).sum();
-        let mut left = kept.len();
-        for (id, names) in kept.iter().take_while(|(id, _)| !needed.contains(id)) {
-            if left <= bounds.policies && bytes <= bounds.bytes {
-                break;
-            }
-            fs::remove_file(self.manifest(*id))?;
-            left -= 1;
-            for name in names {
-                let count = uses.entry(name).or_insert(1);
-                *count -= 1;
-                if *count == 0 {
-                    bytes = bytes.saturating_sub(size(name));
-                    uses.remove(name.as_str());
-                }
-            }
-        }
-        let used: HashSet<&str> = uses.into_keys().collect();
-        sizes.keys().filter(|name| !used.contains(name.as_str())).try_for_each(|name| {
-            // After a crash in between, what is left over goes with the next.
-            fs::remove_file(self.contents(name))
-        })
-    }
-
-    /// The compressed sizes of all contents.
-    fn sizes(&self) -> io::Result<HashMap<String, u64>> {
-        let mut sizes = HashMap::new();
-        for entry in fs::read_dir(&self.files)? {
-            let entry = entry?;
-            if let Some(name) = entry.file_name().to_str().and_then(|name| name.strip_suffix(".gz")) {
-                sizes.insert(name.to_owned(), entry.metadata()?.len());
-            }
-        }
-        Ok(sizes)
     }
 }

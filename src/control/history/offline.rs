@@ -57,11 +57,13 @@ pub struct Restored {
     changed: usize,
     /// What lay there before, where that was no policy of the history yet.
     aside: Option<PolicyId>,
+    /// Of the history.
+    warnings: Vec<Text>,
 }
 
 impl Told for Restored {
     fn text(&self) -> Text {
-        let Self { way: Way { id, target, why, .. }, dir, changed: n, aside } = self;
+        let Self { way: Way { id, target, why, .. }, dir, changed: n, aside, warnings } = self;
         let dir = dir.display();
         let lies = match why {
             Why::Named => {
@@ -92,6 +94,7 @@ impl Told for Restored {
             lines.push(text!("its secrets are those of {dir}, so that it will run as policy {id}", dir, id));
         }
         lines.extend(aside.map(|aside| text!("what lay there is set aside as policy {aside}", aside)));
+        lines.extend(warnings.iter().cloned());
         lines.push(text!("start the gateway with `weir run {dir}`", dir));
         Text::lines(lines)
     }
@@ -165,10 +168,10 @@ impl Offline {
             let (who, reason) = (who.clone(), reason.to_owned());
             Entry { time: utc(now.unix_ms), id, how, who, reason, before }
         };
-        let lies = read_directory(dir).map(|(files, _)| files).unwrap_or_default();
+        let lies = replace::lying(dir)?;
         let lies_id = PolicyId::of(&lies);
         let mut aside = None;
-        if lies.iter().next().is_some() && lies_id != way.id && !self.history.is_kept(lies_id) {
+        if lies.iter().next().is_some() && lies_id != way.id && !self.history.is_whole(lies_id) {
             self.history.keep(&lies).map_err(disk)?;
             self.history.note(entry(lies_id, How::SetAside, None), &[way.target, lies_id]).map_err(disk)?;
             aside = Some(lies_id);
@@ -179,12 +182,13 @@ impl Offline {
         let changed = replace::put(dir, &way.files).map_err(disk)?;
         if self.history.last().is_none_or(|last| last.id != way.id) {
             let before = self.history.before(way.target).ok();
-            self.history.note(entry(way.id, How::Rollback, before), &[way.id]).map_err(disk)?;
+            let needed: Vec<_> = aside.into_iter().chain([way.id]).collect();
+            self.history.note(entry(way.id, How::Rollback, before), &needed).map_err(disk)?;
         }
         self.history.set_unconfirmed(None).map_err(disk)?;
         replace::end(dir).map_err(disk)?;
         let what = format!("ok: policy {}, while no gateway ran", way.id);
         self.state.audit(&[Record::new(now, &who, Event::Rollback, what, reason)]).map_err(disk)?;
-        Ok(Restored { way, dir: dir.to_path_buf(), changed, aside })
+        Ok(Restored { way, dir: dir.to_path_buf(), changed, aside, warnings: self.history.warnings() })
     }
 }

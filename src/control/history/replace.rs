@@ -7,10 +7,10 @@
 
 use super::History;
 use crate::control::whole_file;
-use crate::language::{Text, text};
+use crate::language::{Text, list, text};
 use crate::policy::PolicyId;
 use crate::policy::document::{Contents, Faults, Files, files};
-use crate::policy::load::{belongs, is_secrets};
+use crate::policy::load::{belongs, is_secrets, read_directory};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
@@ -23,6 +23,9 @@ pub const MARKER: &str = ".weir-replacing";
 
 /// A file that is not whole yet.
 const FRESH: &str = ".weir-fresh";
+
+/// The most files that a message names.
+const NAMED_MAX: usize = 3;
 
 /// What the marker says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +92,40 @@ pub fn settle(dir: &Path, history: Option<&History>) -> Result<Option<PolicyId>,
     let kept = history.load(settle_on).map_err(half)?;
     put(dir, &kept.files).and_then(|_| end(dir)).map_err(|error| half(Text::of_io(&error)))?;
     Ok(Some(settle_on))
+}
+
+/// The files of a policy that lie in `dir`, before [`put`] replaces them: all of them, so that they can be set aside.
+///
+/// # Errors
+/// The message for the user: some were not read, because there are more than a policy may have or one may not be read, and
+/// nothing would bring them back.
+pub fn lying(dir: &Path) -> Result<Files, Text> {
+    let untouched = |cause: Text| text!("{cause}\n  nothing has changed", cause);
+    let (files, faults) = read_directory(dir)
+        .map_err(|report| untouched(Text::joined("; ", report.faults.iter().map(|fault| fault.text().clone()))))?;
+    let cannot_list = |error| untouched(text!("{path}: {error}", path = dir.display(), error = Text::of_io(&error)));
+    let mut lost = files::paths(dir).map_err(cannot_list)?;
+    lost.retain(|path| belongs(path) && !is_secrets(path) && files.contents(path).is_none());
+    if lost.is_empty() {
+        return Ok(files);
+    }
+    let is_of =
+        |place: &str, path: &str| path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let (faults, _) = faults.into_parts();
+    let fault = faults.into_iter().find(|fault| lost.iter().any(|path| is_of(&fault.place.file, path)));
+    let cause = fault.map_or_else(|| text!("it has just come"), |fault| fault.message);
+    let named = Text::verbatim(list(lost.iter().take(NAMED_MAX).map(String::as_str)));
+    let paths = match lost.len().saturating_sub(NAMED_MAX) {
+        0 => named,
+        more => text!("{named} and {more} more", named, more),
+    };
+    Err(text!(
+        "the files of {dir} are not replaced: {paths} cannot be set aside first and would be lost: {cause}\n  nothing has \
+         changed; move them out of {dir}, then do it again",
+        dir = dir.display(),
+        paths,
+        cause
+    ))
 }
 
 /// Makes the files of `dir` those of `files`, secrets apart; says how many were written or removed. Permissions and owners

@@ -1,5 +1,8 @@
 //! The layout on disk, the bounds, the way back, and directories that were left half replaced.
 
+mod damaged;
+mod lying;
+
 use super::diff::{TEXT_MAX, diff};
 use super::replace::{self, MARKER, Marker};
 use super::*;

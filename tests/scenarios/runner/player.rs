@@ -1,50 +1,26 @@
 //! Plays a scenario on one core, line by line, in virtual time.
 
+mod expectations;
+
 use crate::answers::answer;
 use crate::desk::Desk;
-use crate::replies::hold;
-use crate::script::{Words, Wrong, client_subnet, duration, option, parse, qtype};
-use crate::stage::message::{Message, cookies_of, id_of, question_end, question_name, read};
-use crate::stage::{EPOCH_MS, START, Stage, policy, tcp, udp};
+use crate::questions::{Cookies, message};
+use crate::script::{Words, Wrong, duration, parse};
+use crate::stage::message::{Message, cookies_of, id_of, question_name, read};
+use crate::stage::{EPOCH_MS, START, Stage, policy};
+use expectations::{EXPECTATIONS, equal, within};
 use hickory_proto::op::ResponseCode;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use weir::clock::{Moment, Now};
 use weir::gateway::outbox::To;
 use weir::gateway::{Client, From};
-use weir::language::Told as _;
-use weir::ledger::{Totals, UpstreamEvent};
+use weir::ledger::Totals;
 use weir::policy::document::instant;
 use weir::policy::overload::Pressure;
-use weir::verdict::{Outcome, Reason};
+use weir::verdict::Reason;
 
 const TICK: Duration = Duration::from_millis(10);
-
-/// The words of a query behind name and type.
-const QUERY_WORDS: [&str; 21] = [
-    "tcp", "edns", "edns=", "do", "cd", "ad", "nord", "ecs=", "option=", "tsig", "notify", "update", "class=",
-    "every=", "waited=", "cut", "qr", "opcode=", "cookie=", "alone", "trailing",
-];
-
-/// Steps that change nothing.
-const EXPECTATIONS: [&str; 12] = [
-    "tally",
-    "asks",
-    "ignored",
-    "replies",
-    "alert",
-    "reply",
-    "silence",
-    "count",
-    "would",
-    "event",
-    "transfers",
-    "hits",
-];
-
-/// Server cookies by client cookie.
-type Cookies = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A message at an upstream that waits for its answer.
 struct Held {
@@ -356,47 +332,6 @@ impl Player {
         Ok(())
     }
 
-    /// `tally answers=2 tc=3 silent=5`
-    fn check_tally(&mut self, words: Words<'_>) -> Result<(), Wrong> {
-        words.only(1, &["answers=", "tc=", "silent=", "badcookie="])?;
-        for (key, got) in ["answers", "tc", "silent", "badcookie"].into_iter().zip(self.tally) {
-            let text = words.values(key).next().unwrap_or("0");
-            let (least, most) = text.split_once("..").unwrap_or((text, text));
-            let (least, most): (u32, u32) = (parse(least, "number")?, parse(most, "number")?);
-            if !(least..=most).contains(&got) {
-                return Err(format!(
-                    "expected {text} {key}, got {got}: {:?} answers, TC=1, silent, BADCOOKIE",
-                    self.tally
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// `asks SERVER [tcp] [cookie] [intact]`, or `asks nobody`
-    fn check_asks(&mut self, words: Words<'_>) -> Result<(), Wrong> {
-        let wanted = words.at(1)?;
-        let next = self.asks.pop_front();
-        let Some((server, held)) = next else {
-            return if wanted == "nobody" { Ok(()) } else { Err(format!("expected {wanted} to be asked, nobody is")) };
-        };
-        if server != wanted {
-            return Err(format!("expected {wanted} to be asked, it is {server}"));
-        }
-        if matches!(held.from, From::Tcp(_)) != words.has("tcp") {
-            return Err("asked over the other transport".into());
-        }
-        if cookies_of(&held.bytes).is_empty() == words.has("cookie") {
-            return Err(format!("the cookies that {server} sees: {:02x?}", cookies_of(&held.bytes)));
-        }
-        let same = |query: &Vec<u8>| query[2..] == held.bytes[2..];
-        if words.has("intact") && !self.queries.values().any(same) {
-            return Err("it is not what the client sent, apart from the id".into());
-        }
-        self.held.entry(server).or_default().push_back(held);
-        Ok(())
-    }
-
     fn take(&mut self, server: &str) -> Result<Held, Wrong> {
         let held = self.held.get_mut(server).and_then(VecDeque::pop_front);
         held.ok_or_else(|| format!("no message waits at {server}"))
@@ -433,170 +368,4 @@ impl Player {
         stage.workers[0].on_unreachable(at, held.from, &mut stage.out);
         self.deliver()
     }
-
-    /// `hits RULE N [monitored=N] [last=TIME]`
-    fn check_hits(&mut self, words: Words<'_>) -> Result<(), Wrong> {
-        words.only(3, &["monitored=", "last="])?;
-        let running = self.stage().shared.live.load();
-        let rule = running.counted_rules().find(|rule| Ok(rule.id) == words.at(1)).ok_or("no such rule")?;
-        let count = rule.hits.read().ok_or("it is not counted")?;
-        equal("hits", parse(words.at(2)?, "number")?, count.decided)?;
-        equal("monitored", words.number("monitored")?.map_or(0, u64::from), count.monitored)?;
-        match words.values("last").next() {
-            Some(last) if count.last_unix_ms != Some(instant::parse(last).map_err(|error| error.english())?) => {
-                Err(format!("the last hit was at {:?}", count.last_unix_ms.map(instant::show)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// `reply ID words...`
-    fn check_reply(&mut self, words: Words<'_>) -> Result<(), Wrong> {
-        let id: u16 = parse(words.at(1)?, "id")?;
-        let place = self.replies.iter().position(|reply| id_of(reply) == id);
-        let reply = place.and_then(|place| self.replies.remove(place)).ok_or("expected a reply, there is none")?;
-        let query = self.queries.get(&id).ok_or("nobody asked with this id")?;
-        hold(words, 2, query, &reply)
-    }
-
-    /// `replies N words...`: so many wait, all alike.
-    fn check_replies(&mut self, words: Words<'_>) -> Result<(), Wrong> {
-        within("replies", words.at(1)?, self.replies.len() as u64)?;
-        while let Some(reply) = self.replies.pop_front() {
-            let query = self.queries.get(&id_of(&reply)).ok_or("nobody asked with this id")?;
-            hold(words, 2, query, &reply)?;
-        }
-        Ok(())
-    }
-
-    /// `alert KIND ZONE`: one was raised since the last time, and no other; `alert nothing`.
-    fn check_alert(&mut self, words: Words<'_>) -> Result<(), Wrong> {
-        let stage = self.stage();
-        let mut raised: Vec<_> = std::iter::from_fn(|| stage.shared.alerts.take())
-            .map(|alert| format!("{} {}", alert.kind.name(), alert.subject.text().english()))
-            .collect();
-        raised.dedup();
-        let expected = match words.at(1)? {
-            "nothing" => vec![],
-            kind => vec![format!("{kind} {}", words.at(2)?)],
-        };
-        if raised == expected { Ok(()) } else { Err(format!("expected {expected:?}, raised were {raised:?}")) }
-    }
-
-    fn check_count(&mut self, words: Words<'_>) -> Result<(), Wrong> {
-        let outcome = Outcome::ALL.into_iter().find(|outcome| Ok(outcome.name()) == words.at(1));
-        let reason = Reason::ALL.into_iter().find(|reason| Ok(reason.name()) == words.at(2));
-        let (outcome, reason) = (outcome.ok_or("no such outcome")?, reason.ok_or("no such reason")?);
-        let totals = self.stage().totals();
-        let got = totals.queries(outcome, reason, false) + totals.queries(outcome, reason, true);
-        equal(words.0, parse(words.at(3)?, "number")?, got)
-    }
-
-    /// `event SERVER EVENT NUMBER`
-    fn check_event(&mut self, words: Words<'_>) -> Result<(), Wrong> {
-        let name = words.at(1)?;
-        let stage = self.stage();
-        let running = stage.shared.live.load();
-        let upstream = running.routing.upstreams.iter().find(|upstream| upstream.settings.name == name);
-        let slot = upstream.ok_or("no such upstream")?.link.slot;
-        let event = UpstreamEvent::ALL.into_iter().find(|event| Ok(event.name()) == words.at(2));
-        equal(words.0, parse(words.at(3)?, "number")?, stage.totals().upstream(slot, event.ok_or("no such event")?))
-    }
-
-    /// No reply and no question to an upstream that the scenario has not spoken of.
-    fn nothing_left(&mut self) -> Result<(), Wrong> {
-        if self.ears == Ears::Closed {
-            self.replies.clear();
-            return Ok(());
-        }
-        if let Some(reply) = self.replies.front() {
-            return Err(format!("a reply that was not expected: {:?}", crate::stage::message::read(reply)));
-        }
-        match self.asks.front() {
-            Some((server, _)) => Err(format!("{server} is asked, which was not expected")),
-            None => Ok(()),
-        }
-    }
-}
-
-fn equal(what: &str, expected: u64, got: u64) -> Result<(), Wrong> {
-    if expected == got { Ok(()) } else { Err(format!("{what}: expected {expected}, got {got}")) }
-}
-
-/// The data of a client's COOKIE option. `NAME`: a client cookie alone; `NAME+`: with the server cookie that it got last;
-/// `NAME!`: with one that nobody gave it; `NAME?`: of a length that no cookie has.
-fn cookie(text: &str, cookies: &Cookies) -> Result<Vec<u8>, Wrong> {
-    let name = text.trim_end_matches(['+', '!', '?']);
-    let mut cookie = name.as_bytes().to_vec();
-    cookie.resize(8, b'_');
-    match &text[name.len()..] {
-        "+" => cookie.extend(cookies.get(&cookie).ok_or(format!("{name} has got no server cookie"))?.clone()),
-        "!" => cookie.extend(b"\x01\0\0\0not yours 12"),
-        "?" => cookie.extend(b"four"),
-        _ => {}
-    }
-    Ok(cookie)
-}
-
-/// `10.0.0.1`, or so many addresses behind it: `10.0.0.1+7`, `10.0.0.1+7*256`.
-fn address(text: &str) -> Result<IpAddr, Wrong> {
-    let (base, offset) = text.split_once('+').unwrap_or((text, "0"));
-    let (count, step) = offset.split_once('*').unwrap_or((offset, "1"));
-    let (count, step): (u128, u128) = (parse(count, "number")?, parse(step, "number")?);
-    Ok(match parse(base, "address")? {
-        IpAddr::V4(v4) => IpAddr::from((v4.to_bits() + (count * step) as u32).to_be_bytes()),
-        IpAddr::V6(v6) => IpAddr::from((v6.to_bits() + count * step).to_be_bytes()),
-    })
-}
-
-/// Whether a number is within `9..11`, or is the one.
-fn within(what: &str, range: &str, got: u64) -> Result<(), Wrong> {
-    let (least, most) = range.split_once("..").unwrap_or((range, range));
-    let (least, most): (u64, u64) = (parse(least, "number")?, parse(most, "number")?);
-    if (least..=most).contains(&got) { Ok(()) } else { Err(format!("{what}: expected {range}, got {got}")) }
-}
-
-/// A client and its message, from the words `CLIENT NAME TYPE words...` at a place.
-fn message(id: u16, words: Words<'_>, at: usize, cookies: &Cookies) -> Result<(Client, Vec<u8>), Wrong> {
-    words.only(at + 3, &QUERY_WORDS)?;
-    let ip = address(words.at(at)?)?;
-    let peer = SocketAddr::new(ip, 5353);
-    let client = if words.has("tcp") { tcp(peer, id.into()) } else { udp(peer) };
-    let mut query = Message::query(id, words.at(at + 1)?, qtype(words.at(at + 2)?)?);
-    let mut flags = if words.has("nord") { 0 } else { 0x0100 };
-    for (word, bit) in [("cd", 0x10), ("ad", 0x20), ("notify", 4 << 11), ("update", 5 << 11), ("qr", 0x8000)] {
-        flags |= if words.has(word) { bit } else { 0 };
-    }
-    flags |= words.number("opcode")?.map_or(0, |opcode| (opcode as u16) << 11);
-    query = query.flags(flags);
-    if words.values("class").next() == Some("CH") {
-        let end = query.0.len();
-        query.0[end - 1] = 3;
-    }
-    let mut options: Vec<u8> = words.values("option").flat_map(|code| option(code.parse().unwrap_or(0), b"")).collect();
-    if let Some(text) = words.values("cookie").next() {
-        options.extend(option(10, &cookie(text, cookies)?));
-    }
-    if let Some(subnet) = words.values("ecs").next() {
-        options.extend(option(8, &client_subnet(subnet)?));
-    }
-    let payload = words.number("edns")?;
-    if payload.is_some() || words.has("edns") || words.has("do") || !options.is_empty() {
-        query = query.opt(payload.unwrap_or(1232) as u16, words.has("do"), &options);
-    }
-    if words.has("tsig") {
-        query = query.tsig();
-    }
-    let mut bytes = query.bytes();
-    if words.has("alone") {
-        bytes.drain(12..question_end(&bytes));
-        bytes[5] = 0;
-    }
-    if words.has("trailing") {
-        bytes.push(0);
-    }
-    if words.has("cut") {
-        bytes.pop();
-    }
-    Ok((client, bytes))
 }
