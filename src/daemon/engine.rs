@@ -157,7 +157,11 @@ impl GatewayEngine {
             return;
         };
         let (site, directory) = (Arc::clone(&self.site), directory.to_path_buf());
-        let _ = blocking(move || site.history.take_back(&directory, &placed, &order)).await;
+        let _ = blocking(move || {
+            site.history.take_back(&directory, &placed, &order);
+            site.history.give_up_way_back();
+        })
+        .await;
     }
 
     fn running(&self) -> Arc<Running> {
