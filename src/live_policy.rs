@@ -191,13 +191,31 @@ impl LivePolicy {
     /// # Errors
     /// [`PublishError`]; the running policy stays.
     pub fn publish(&self, policy: Policy, unix_ms: u64) -> Result<Published, PublishError> {
+        self.publish_as(policy, unix_ms, |running| running.mode.clone())
+    }
+
+    /// As [`Self::publish`], and turns the incident mode that is on off with the same step.
+    ///
+    /// # Errors
+    /// [`PublishError::Upstreams`]; the running policy stays, and its mode.
+    pub fn publish_in_no_mode(&self, policy: Policy, unix_ms: u64) -> Result<Published, PublishError> {
+        self.publish_as(policy, unix_ms, |_| None)
+    }
+
+    fn publish_as(
+        &self,
+        policy: Policy,
+        unix_ms: u64,
+        mode: impl FnOnce(&Running) -> Option<String>,
+    ) -> Result<Published, PublishError> {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let running = self.running.load_full();
-        let base = Arc::new(policy);
-        let policy = in_mode(&base, running.mode.as_deref())?;
+        let (base, mode) = (Arc::new(policy), mode(&running));
+        let policy = in_mode(&base, mode.as_deref())?;
         let routing = Arc::new(Routing::new(&base.server, &mut registry).map_err(PublishError::Upstreams)?);
-        let next = running.next(unix_ms, |next| (next.policy, next.base, next.routing) = (policy, base, routing));
-        Ok(self.swap(next))
+        Ok(self.swap(running.next(unix_ms, |next| {
+            (next.policy, next.base, next.mode, next.routing) = (policy, base, mode, routing);
+        })))
     }
 
     /// Turns an incident mode on in place of any other, or with `None` off.

@@ -32,7 +32,10 @@ pub fn write_by(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> 
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file"));
     };
     let fresh = directory.join(format!(".{name}.fresh"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    // What a crash left. Made anew and never opened: others may write to the directory, and a link that they planted would
+    // lead to any file of ours.
+    let _ = fs::remove_file(&fresh);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
     let written = fill(&mut file).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&fresh, path));
     if written.is_err() {
         // Else it would stay, where nobody looks for it.
@@ -48,4 +51,33 @@ pub fn write_by(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> 
 /// What the system said.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_link_that_somebody_planted_is_not_followed() {
+        let place = std::env::temp_dir().join(format!("weir-whole-file-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&place);
+        fs::create_dir(&place).unwrap();
+        let (theirs, path, fresh) = (place.join("theirs"), place.join("ours"), place.join(".ours.fresh"));
+        fs::write(&theirs, "theirs").unwrap();
+        symlink(&theirs, &fresh).unwrap();
+        write(&path, b"ours").unwrap();
+        assert_eq!((fs::read(&theirs).unwrap(), fs::read(&path).unwrap()), (b"theirs".to_vec(), b"ours".to_vec()));
+        let written = fs::symlink_metadata(&path).unwrap();
+        assert!(written.is_file() && written.permissions().mode() & 0o777 == 0o600, "{written:?}");
+        assert!(fs::symlink_metadata(&fresh).is_err(), "it is gone");
+
+        // What a crash left is in nobody's way; what is no file at all changes nothing.
+        fs::write(&fresh, "half of").unwrap();
+        write(&path, b"again").unwrap();
+        fs::create_dir(&fresh).unwrap();
+        assert!(write(&path, b"never").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"again");
+        fs::remove_dir_all(&place).unwrap();
+    }
 }

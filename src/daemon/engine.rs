@@ -11,7 +11,7 @@ use crate::control::beside::{beside, waiting};
 use crate::control::changes::Changes;
 use crate::control::history::request::{FeedCopy, Order, Source};
 use crate::control::protocol::{Failure, FailureCode};
-use crate::control::reload::{Engine, Loaded};
+use crate::control::reload::{Cause, Engine, Loaded};
 use crate::gateway::Gateway;
 use crate::language::{Text, Told as _, text};
 use crate::ledger::Ledger;
@@ -86,6 +86,8 @@ struct InHand {
     placed: Placed,
     order: Order,
     warnings: Vec<Text>,
+    /// What ended for it, with publishing.
+    ended: Option<Text>,
 }
 
 /// What a new policy needs beside listeners, open already.
@@ -155,7 +157,11 @@ impl GatewayEngine {
             return;
         };
         let (site, directory) = (Arc::clone(&self.site), directory.to_path_buf());
-        let _ = blocking(move || site.history.take_back(&directory, &placed, &order)).await;
+        let _ = blocking(move || {
+            site.history.take_back(&directory, &placed, &order);
+            site.history.give_up_way_back();
+        })
+        .await;
     }
 
     fn running(&self) -> Arc<Running> {
@@ -214,18 +220,19 @@ impl Engine for GatewayEngine {
             }
         };
         let is_written = placed.is_written();
-        self.placed = Some(InHand { placed, order: order.clone(), warnings: candidate.warnings.clone() });
+        let warnings = candidate.warnings.clone();
+        self.placed = Some(InHand { placed, order: order.clone(), warnings, ended: None });
         Ok(is_written)
     }
 
     async fn note(&mut self, order: &Order) -> Vec<Text> {
-        let Some(InHand { placed, warnings, .. }) = self.placed.take() else { return Vec::new() };
+        let Some(InHand { placed, warnings, ended, .. }) = self.placed.take() else { return Vec::new() };
         // Also where nothing was published: what was wrong with the directory may be mended.
-        self.site.set_policy_warnings(warnings);
+        self.site.set_policy_warnings(warnings.into_iter().chain(ended.clone()).collect());
         let (site, order, store) = (Arc::clone(&self.site), order.clone(), Arc::clone(&self.recipe.store));
         let directory = self.recipe.origin.directory().unwrap_or(Path::new("")).to_path_buf();
         let noted = blocking(move || {
-            let mut notes = site.history.note(&directory, &placed, &order);
+            let mut notes: Vec<_> = ended.into_iter().chain(site.history.note(&directory, &placed, &order)).collect();
             // Before anything else is loaded: what runs is what the next one is compiled with.
             if let Some(FeedCopy { name, copy }) = &order.feed
                 && let Err(error) = store.commit(name, copy)
@@ -250,8 +257,14 @@ impl Engine for GatewayEngine {
     async fn publish(&mut self, candidate: Candidate, opened: Opened) -> Result<u64, Failure> {
         let Candidate { policy, .. } = candidate;
         let cache_bytes = policy.server.cache.size_bytes;
-        let published = self.site.shared.live.publish(policy, self.site.clock.now().unix_ms);
-        let (next, previous) = match published {
+        let is_way_back = self.placed.as_ref().is_some_and(|placed| placed.order.cause == Cause::Unconfirmed);
+        let published = match is_way_back {
+            true => self.site.incidents.bring_back(policy),
+            false => {
+                self.site.shared.live.publish(policy, self.site.clock.now().unix_ms).map(|published| (published, None))
+            }
+        };
+        let ((next, previous), ended) = match published {
             Ok(published) => published,
             Err(error) => {
                 self.take_back().await;
@@ -263,6 +276,13 @@ impl Engine for GatewayEngine {
                 return Err(stays(code, &error.text()));
             }
         };
+        if let (Some(mode), Some(placed)) = (ended, &mut self.placed) {
+            placed.ended = Some(text!(
+                "mode {mode} was ended: policy {id}, which runs again as the apply was not confirmed, has no modes/{mode}.toml",
+                mode,
+                id = next.policy.id
+            ));
+        }
         self.metrics.follow(next.policy.server.metrics, opened.metrics, &self.site);
         if let (Some(log), Some(opened)) = (&self.log, opened.log) {
             log.write_to(opened);

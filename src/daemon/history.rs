@@ -4,15 +4,16 @@
 mod fetch;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub(super) use fetch::Fetched;
 
 use super::recipe::{Made, Recipe};
 use super::state::Held;
-use crate::clock::{Clock, Moment};
+use crate::clock::Clock;
 use crate::control::history::replace::{self, Marker, keep_secrets};
-use crate::control::history::report::{Confirmed, HistoryList, UnconfirmedStatus};
-use crate::control::history::request::{CONFIRM_MAX, Order, Source};
+use crate::control::history::report::{HistoryList, UnconfirmedStatus};
+use crate::control::history::request::{CONFIRM_MAX, Order};
 use crate::control::history::unconfirmed::Unconfirmed;
 use crate::control::history::{Bounds, Entry, History, How};
 use crate::control::incidents::Who;
@@ -25,9 +26,7 @@ use crate::telemetry::query_log::utc;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// Between two tries to go back from an apply that was not confirmed, when the first did not work.
-const AGAIN: Duration = Duration::from_secs(10);
+use waiting::Waiting;
 
 /// See above.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ pub(super) struct HistoryDesk {
     history: Result<Arc<History>, Text>,
     /// The state directory.
     state: PathBuf,
-    waiting: Mutex<Option<(Unconfirmed, Moment)>>,
+    waiting: Mutex<Option<Waiting>>,
     /// Why something could not be written.
     fault: Mutex<Option<Text>>,
 }
@@ -154,11 +153,12 @@ impl HistoryDesk {
             // A clock that was set back does not let it wait longer than any may.
             let deadline = now.at.plus(Duration::from_millis(left).min(CONFIRM_MAX));
             tracing::warn!("policy {} waits to be confirmed, and goes back to {} else", waiting.id, waiting.back_to);
-            *lock(&self.waiting) = Some((waiting, deadline));
+            *lock(&self.waiting) = Some(Waiting::until(deadline, waiting));
             return Ok(false);
         }
         let kept = history.load(waiting.back_to)?;
-        let order = overdue(&waiting);
+        let order = waiting::way_back(&waiting);
+        *lock(&self.waiting) = Some(Waiting::until(now.at, waiting.clone()));
         let mut files = kept.files;
         keep_secrets(&mut files, dir);
         let coming =
@@ -170,7 +170,7 @@ impl HistoryDesk {
             tracing::warn!("{}: policy {} runs again", order.reason, waiting.back_to);
         } else {
             // It starts with what lies there, and the way back is tried again at once.
-            *lock(&self.waiting) = Some((waiting, now.at));
+            *lock(&self.waiting) = Some(Waiting::until(now.at, waiting));
         }
         Ok(is_back)
     }
@@ -213,8 +213,10 @@ impl HistoryDesk {
     /// Makes `dir` what is ordered; waits for the disk.
     ///
     /// # Errors
-    /// Why it cannot be; it is as before then. An order to go back from what was not confirmed is carried out all the same.
+    /// Why it cannot be; it is as before then. An order to go back from what was not confirmed is carried out all the same,
+    /// unless it was confirmed meanwhile.
     pub(super) fn place(&self, dir: &Path, runs: PolicyId, coming: Coming, order: &Order) -> Result<Placed, Failure> {
+        self.begin_way_back(order)?;
         let mut placed = Placed::as_it_lies(coming);
         match self.write(dir, runs, &mut placed, order) {
             Ok(()) => Ok(placed),
@@ -222,7 +224,10 @@ impl HistoryDesk {
                 placed.fault = Some(failure.text());
                 Ok(placed)
             }
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                self.give_up_way_back();
+                Err(failure)
+            }
         }
     }
 
@@ -335,7 +340,7 @@ impl HistoryDesk {
             let status = UnconfirmedStatus::of(&waiting, deadline, self.clock.now()).text();
             tracing::warn!("{}", status.english());
             notes.push(status);
-            *lock(&self.waiting) = Some((waiting, deadline));
+            *lock(&self.waiting) = Some(Waiting::until(deadline, waiting));
         }
         notes
     }
@@ -391,49 +396,9 @@ impl HistoryDesk {
         }
     }
 
-    /// The order to go back, when an apply was not confirmed in time.
-    pub(super) fn overdue(&self) -> Option<Order> {
-        let mut waiting = lock(&self.waiting);
-        let (unconfirmed, deadline) = waiting.as_mut()?;
-        let now = self.clock.moment();
-        if *deadline > now {
-            return None;
-        }
-        *deadline = now.plus(AGAIN);
-        Some(overdue(unconfirmed))
-    }
-
-    /// `weir confirm`
-    pub(super) fn confirm(&self) -> Result<(Confirmed, PolicyId), Failure> {
-        let history = self.history()?;
-        let mut waiting = lock(&self.waiting);
-        let Some((unconfirmed, _)) = &*waiting else {
-            let message = text!("no apply waits to be confirmed; `weir history` says what came of the last");
-            return Err(Failure::new(FailureCode::BadRequest, message));
-        };
-        history.set_unconfirmed(None).map_err(|error| {
-            let message = text!(
-                "the history in {state} cannot be written: {error}: it still waits",
-                state = self.state.display(),
-                error = Text::of_io(&error)
-            );
-            Failure::new(FailureCode::NoHistory, message)
-        })?;
-        let id = unconfirmed.id;
-        *waiting = None;
-        Ok((Confirmed { done: text!("policy {id} is confirmed and stays", id) }, id))
-    }
-
-    /// The apply that waits to be confirmed.
-    pub(super) fn waiting(&self) -> Option<UnconfirmedStatus> {
-        lock(&self.waiting)
-            .as_ref()
-            .map(|(waiting, deadline)| UnconfirmedStatus::of(waiting, *deadline, self.clock.now()))
-    }
-
     /// `weir history`
     pub(super) fn list(&self) -> Result<HistoryList, Failure> {
-        let waiting = lock(&self.waiting).clone().map(|(waiting, _)| waiting);
+        let waiting = lock(&self.waiting).clone().map(|waiting| waiting.apply);
         Ok(HistoryList::of(self.history()?, self.waiting(), waiting.as_ref()))
     }
 
@@ -441,17 +406,5 @@ impl HistoryDesk {
     pub(super) fn warnings(&self) -> Vec<Text> {
         let damaged = self.history.iter().flat_map(|history| history.warnings());
         lock(&self.fault).clone().into_iter().chain(damaged).collect()
-    }
-}
-
-fn overdue(waiting: &Unconfirmed) -> Order {
-    Order {
-        source: Source::Kept(Some(waiting.back_to.hex())),
-        cause: Cause::Unconfirmed,
-        who: Who::weir(),
-        reason: format!("policy {} was not confirmed in time", waiting.id),
-        confirm_within: None,
-        force: false,
-        feed: None,
     }
 }

@@ -14,7 +14,7 @@ use crate::control::incidents::{Event, Incidents, Record, Who};
 use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::{Cause, LastReload};
 use crate::language::{Text, Told as _, text};
-use crate::live_policy::{Published, Shared};
+use crate::live_policy::{PublishError, Published, Shared};
 use crate::policy::Policy;
 use crate::policy::server::TcpLimits;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -223,6 +223,27 @@ impl IncidentDesk {
         drop(incidents);
         self.note(records);
         Ok(())
+    }
+
+    /// Publishes the policy that comes back because nobody confirmed the apply after it. Nothing holds that up: a mode that
+    /// it lacks ends with the same step, and its name is returned.
+    ///
+    /// # Errors
+    /// As [`publish`](crate::live_policy::LivePolicy::publish), for anything else; nothing has changed then.
+    pub(super) fn bring_back(&self, policy: Policy) -> Result<(Published, Option<String>), PublishError> {
+        let (now, live) = (self.clock.now(), &self.shared.live);
+        // Held until it is published: no mode begins in between.
+        let mut incidents = lock(&self.incidents);
+        let lacking = incidents.mode().map(|mode| mode.name.clone()).filter(|mode| policy.mode(mode).is_none());
+        if lacking.is_none() {
+            return Ok((live.publish(policy, now.unix_ms)?, None));
+        }
+        let why = format!("policy {}, which runs again as the apply was not confirmed, does not have it", policy.id);
+        let published = live.publish_in_no_mode(policy, now.unix_ms)?;
+        let record = incidents.leave(now, &Who::weir(), &why);
+        drop(incidents);
+        self.note(record.into_iter().collect());
+        Ok((published, lacking))
     }
 
     fn replaced(&self, (next, previous): Published) {

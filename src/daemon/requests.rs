@@ -58,7 +58,7 @@ pub(super) async fn answer(
         }
         Command::Confirm(request) => {
             let reason = request.check()?;
-            let (confirmed, id) = site.history.confirm()?;
+            let (confirmed, id) = site.history.confirm(site.shared.live.load().base.id)?;
             site.incidents.record(&who(), Event::Confirm, format!("policy {id}"), &reason);
             site.incidents.write().await;
             value(lang, &confirmed)

@@ -2,6 +2,7 @@
 //! of a query: workers count and queue, the control side reads, writes and serves.
 
 pub mod exposition;
+pub mod lines;
 pub mod metrics;
 pub mod query_log;
 

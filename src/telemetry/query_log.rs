@@ -1,6 +1,7 @@
 //! The query log: what the workers queued, written as JSON lines by the control side, one object a query. Names are
 //! escaped twice over: as master-file text, so that no byte of a name can end a field, and as JSON.
 
+use super::lines;
 use crate::dns::name::Name;
 use crate::ledger::journal::{Entry, Journal, RuleId};
 use crate::policy::document::words::TypeName;
@@ -100,7 +101,7 @@ impl QueryLog {
     /// the workers did not queue.
     ///
     /// # Errors
-    /// The sink took nothing or not all; the lines of this call are lost and counted.
+    /// The sink took nothing or not all; the lines of this call are lost and counted, and none of them is in a file.
     pub fn write_queued(&mut self, journal: &Journal, notes: &impl Notes) -> io::Result<bool> {
         self.lines.clear();
         let mut count = 0;
@@ -113,7 +114,7 @@ impl QueryLog {
         let written = match &mut self.sink {
             _ if count == 0 => Ok(()),
             Sink::Stdout => write_whole(&mut io::stdout().lock(), &self.lines),
-            Sink::File(file) => write_whole(file, &self.lines),
+            Sink::File(file) => lines::append(file, |file| write_whole(file, &self.lines)),
         };
         if written.is_err() {
             self.lost += count as u64;

@@ -7,6 +7,7 @@
 //! | `running` | run with and without files, status, explain, the control socket, the end |
 //! | `crashing` | kill -9 at random moments of apply and rollback: the next start serves one of the two policies |
 //! | `feeds` | lists of a web server: what is right acts, what is wrong leaves the last good copy in force |
+//! | `filling` | a disk that is full: the logs hold whole lines, also once there is room again |
 //! | `incidents` | modes and emergency rules: at once, for a time, over a crash |
 //! | `languages` | messages in English and Chinese, SARIF, the meaning of codes, schemas |
 //! | `planning` | what a change would do, on recent queries and on files; the guard |
@@ -18,6 +19,7 @@
 mod crashing;
 mod drills;
 mod feeds;
+mod filling;
 mod incidents;
 mod languages;
 mod offline;

@@ -126,7 +126,10 @@ impl Place {
 
     /// Starts `weir run` and waits until it answers at `socket`.
     pub(crate) fn start(&self, arguments: &[&str], socket: &Path) -> Running {
-        let mut running = self.launch(arguments);
+        Self::answering(self.launch(arguments), socket)
+    }
+
+    fn answering(mut running: Running, socket: &Path) -> Running {
         let begun = Instant::now();
         while client::connect(&[socket.to_path_buf()])
             .and_then(|mut one| one.ask(&protocol::Command::Status {}))
@@ -149,6 +152,25 @@ impl Place {
     pub(crate) fn start_lab_with_state(&self) -> Running {
         let state = self.path("state");
         self.start(&["--lab", "--state", state.to_str().expect("paths of tests are text")], &self.socket())
+    }
+
+    /// As [`Self::start_lab_with_state`], where no file grows over a few KiB: the rest of a write is refused, as by a disk
+    /// that is full.
+    pub(crate) fn start_lab_on_a_small_disk(&self) -> Running {
+        let weir = self.command(&["run", "--lab", "--state", "state"]);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""])
+            .arg(weir.get_program())
+            .args(weir.get_args());
+        shell.current_dir(&self.root).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (name, value) in weir.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        Self::answering(Running::new(shell.spawn().expect("a shell")), &self.socket())
     }
 }
 

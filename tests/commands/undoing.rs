@@ -165,6 +165,36 @@ fn an_apply_that_is_not_confirmed_goes_back_by_itself() {
 }
 
 #[test]
+fn a_mode_that_the_old_policy_lacks_ends_for_the_way_back() {
+    let (place, address) = place(false);
+    place.write("next/modes/night.toml", "max_duration = \"4h\"\n");
+    let running = start(&place);
+    let first = status(&place).policy.id;
+    place.ask(&["apply", "next", "--reason", "try", "--confirm-within", "5s"]).works(&["generation 2"]);
+    place.ask(&["mode", "night", "--for", "1h", "--reason", "quiet"]).works(&["mode NIGHT"]);
+    place.ask(&["rollback"]).fails(2, &["mode night is on", "weir mode normal"]);
+    assert_eq!((refused(address), status(&place).incidents.mode.name.as_str()), ([false, true], "night"));
+    wait_until("it goes back", || refused(address) == [true, false]);
+    wait_until("it is on record", || how(&place) == [How::AutoRollback, How::Apply, How::Start]);
+    assert_eq!(files(&place), ["access.toml", "filters/10-test.toml", "gateway.toml"]);
+    wait_until("nothing waits any more", || status(&place).unconfirmed.is_none());
+    let now = status(&place);
+    assert_eq!((now.incidents.mode.name.as_str(), now.policy.id.as_str()), ("normal", first.as_str()));
+    place.ask(&["status"]).works(&[&format!("mode night was ended: policy {first}"), "was not confirmed"]);
+    place.ask(&["status", "--lang", "zh"]).works(&[&format!("应急模式 night 已被结束：策略 {first}")]);
+    wait_until("it is audited", || {
+        let audit = fs::read_to_string(place.path("state/audit.jsonl")).unwrap();
+        let ended = audit.lines().find(|line| line.contains("\"event\":\"mode-ended\""));
+        ended.is_some_and(|line| line.contains("normal, was night") && line.contains(&format!("policy {first}")))
+    });
+    place.ask(&["reload"]).works(&["nothing has changed"]);
+    assert!(!place.ask(&["status"]).out.contains("night"), "it was told");
+    let mut running = running;
+    let told = running.stop().err;
+    assert!(told.contains("mode night was ended"), "{told}");
+}
+
+#[test]
 fn a_restart_does_not_lose_the_way_back() {
     let (place, address) = place(false);
     let mut running = start(&place);

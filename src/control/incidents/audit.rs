@@ -3,12 +3,13 @@
 
 use crate::clock::Now;
 use crate::language::{Text, Told, text};
+use crate::telemetry::lines;
 use crate::telemetry::query_log::utc;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The file in the state directory; older ones are `audit.jsonl.1` and so on.
@@ -204,10 +205,10 @@ impl AuditLog {
         Self { path: directory.join(FILE), file_max }
     }
 
-    /// Appends records and makes sure that they are on the disk.
+    /// Appends records and makes sure that they are on the disk, all or none.
     ///
     /// # Errors
-    /// What the system said.
+    /// What the system said; the log is as before.
     pub fn append(&self, records: &[Record]) -> io::Result<()> {
         if records.is_empty() {
             return Ok(());
@@ -215,14 +216,16 @@ impl AuditLog {
         if fs::metadata(&self.path).is_ok_and(|file| file.len() >= self.file_max) {
             self.rotate()?;
         }
-        let mut lines = Vec::new();
-        for record in records {
-            serde_json::to_writer(&mut lines, record)?;
-            lines.push(b'\n');
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
+        let mut text = Vec::new();
+        if ends_within_a_line(&file)? {
+            text.push(b'\n');
         }
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
-        file.write_all(&lines)?;
-        file.sync_data()
+        for record in records {
+            serde_json::to_writer(&mut text, record)?;
+            text.push(b'\n');
+        }
+        lines::append(&mut file, |file| file.write_all(&text).and_then(|()| file.sync_data()))
     }
 
     fn older(&self, number: u32) -> PathBuf {
@@ -240,4 +243,13 @@ impl AuditLog {
         }
         fs::rename(&self.path, self.older(1))
     }
+}
+
+/// Whether the last line was cut off, by a crash of the system.
+fn ends_within_a_line(file: &File) -> io::Result<bool> {
+    let mut last = [b'\n'];
+    if let Some(at) = file.metadata()?.len().checked_sub(1) {
+        file.read_exact_at(&mut last, at)?;
+    }
+    Ok(last != [b'\n'])
 }

@@ -310,6 +310,19 @@ fn the_audit_log_is_lines_of_json_and_bounded() {
 }
 
 #[test]
+fn a_record_after_half_a_line_stands_by_itself() {
+    let place = Place::new("half");
+    fs::create_dir(&place.0).unwrap();
+    let (log, record) =
+        (AuditLog::new(&place.0, 1 << 20), Record::new(at(0), &ann(), Event::Block, "nxdomain x", "why"));
+    log.append(std::slice::from_ref(&record)).unwrap();
+    let (file, whole) = (place.0.join("audit.jsonl"), fs::read_to_string(place.0.join("audit.jsonl")).unwrap());
+    fs::write(&file, format!("{whole}{}", &whole[..20])).unwrap();
+    (0..2).for_each(|_| log.append(std::slice::from_ref(&record)).unwrap());
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{whole}{}\n{whole}{whole}", &whole[..20]));
+}
+
+#[test]
 fn a_switch_checks_against_the_modes_of_the_policy() {
     let policy = policy("");
     let request = ModeRequest { name: Some("calm".into()), lasts: Some("4h".into()), reason: Some(" tidy ".into()) };

@@ -52,7 +52,7 @@ impl HistoryDesk {
             );
             return Err(Failure::new(FailureCode::NoHistory, message));
         };
-        let waiting = lock(&self.waiting).clone().map(|(waiting, _)| waiting);
+        let waiting = lock(&self.waiting).clone().map(|waiting| waiting.apply);
         if let Source::Directory(from) = &order.source {
             if let Some(waiting) = waiting {
                 let message = text!(
