@@ -37,13 +37,19 @@ impl Stand {
     fn new(page: Page, lines: &str) -> Self {
         let (web, place, address) = (Web::start(), Place::new(), free_address());
         web.put("/list.txt", page);
-        let feed =
-            format!("[[feed]]\nname = \"phishing\"\nurl = \"{}\"\nca = \"house.pem\"\n{lines}", web.url("/list.txt"));
-        place.write_gateway(&[address], false, &feed);
         place.write("policies/house.pem", &web.ca);
         place.write("policies/filters/10-feed.toml", RULE);
-        let running = Some(place.start_lab_with_state());
-        Self { web, place, address, running }
+        let mut stand = Self { web, place, address, running: None };
+        stand.declare(lines);
+        stand.running = Some(stand.place.start_lab_with_state());
+        stand
+    }
+
+    /// Writes gateway.toml with these lines at the feed.
+    fn declare(&self, lines: &str) {
+        let url = self.web.url("/list.txt");
+        let feed = format!("[[feed]]\nname = \"phishing\"\nurl = \"{url}\"\nca = \"house.pem\"\n{lines}");
+        self.place.write_gateway(&[self.address], false, &feed);
     }
 
     /// Which of the two names is refused.
@@ -251,6 +257,27 @@ fn a_list_that_shrinks_much_waits_until_somebody_accepts_it() {
     stand.web.put("/list.txt", Page::new(TEXT).with("etag", "\"short\""));
     stand.comes();
     assert_eq!((stand.feed().held, stand.refused()), (None, [false, true]));
+}
+
+#[test]
+fn a_list_that_swaps_its_entries_waits_however_long_it_is() {
+    let names =
+        |first: &str, of: &str| (0..99).fold(first.to_owned(), |text, n| text + &format!("n{n}.{of}.example\n"));
+    let stand = Stand::new(Page::new(names(MAIL, "one")), "");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.web.put("/list.txt", Page::new(names(TEXT, "two")));
+    stand.fails("100 came and 100 went");
+    assert_eq!(stand.refused(), [true, false], "it waits");
+    stand.place.ask(&["feed", "accept", "phishing"]).works(&["generation 3"]);
+    assert_eq!(stand.refused(), [false, true]);
+
+    // In another order, and with another comment behind each, it is the same list.
+    let mut lines: Vec<_> = names(TEXT, "two").lines().map(|line| format!("{line} # seen today\n")).collect();
+    lines.reverse();
+    stand.web.put("/list.txt", Page::new(lines.concat()));
+    stand.comes();
+    assert_eq!((stand.refused(), stand.feed().held), ([false, true], None));
 }
 
 #[test]

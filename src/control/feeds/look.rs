@@ -1,6 +1,7 @@
 //! One look at a feed, from the source to the policy: fetch or transfer, check, judge, publish. And the task that looks
 //! again and again.
 
+use super::change::Change;
 use super::fetch::{self, Got};
 use super::judge::{Judgement, entries_of, judge};
 use super::progress::Phase;
@@ -242,15 +243,9 @@ impl Looker {
     /// Puts a copy that is new in force, or keeps it until somebody has looked.
     async fn take(&self, copy: Arc<Copy>) -> Result<Taken, Text> {
         let settings = &self.feed.settings;
-        // An entry of another source is no measure, but the shrinking of what protects is the same.
-        let before = self.store.manifest(&settings.name)?.map(|manifest| manifest.entries);
-        if let Judgement::Hold(why) = judge(settings, before, copy.manifest.entries)? {
-            let (store, name, held) = (Arc::clone(&self.store), settings.name.clone(), Arc::clone(&copy));
-            let holding = beside(move || store.hold(&name, &held));
-            let kept = holding.await.map_err(|error| text!("keeping it broke off: {error}", error))?;
-            kept.map_err(|error| Text::of_io(&error))?;
-            lock(&self.feed.state).held = Some((copy.manifest.clone(), why.clone()));
-            return Ok(Taken::Held(waits(&settings.name, Some(&why))));
+        let change = self.change(&copy).await?;
+        if let Judgement::Hold(why) = judge(settings, change, copy.manifest.entries)? {
+            return self.hold(copy, why).await;
         }
         let manifest = copy.manifest.clone();
         let (store, name) = (Arc::clone(&self.store), settings.name.clone());
@@ -263,6 +258,36 @@ impl Looker {
         })?;
         self.store.release(&settings.name);
         Ok(Taken::InForce)
+    }
+
+    /// How much came and went; `None` when there is nothing that it takes the place of.
+    async fn change(&self, copy: &Arc<Copy>) -> Result<Option<Change>, Text> {
+        let settings = Arc::clone(&self.feed.settings);
+        let Some(last) = self.store.manifest(&settings.name)? else { return Ok(None) };
+        let of_lengths = Change::of_lengths(last.entries, copy.manifest.entries);
+        // An entry of another source is no measure, but the shrinking of what protects is the same.
+        if last.source != copy.manifest.source {
+            return Ok(Some(of_lengths));
+        }
+        let (store, copy) = (Arc::clone(&self.store), Arc::clone(copy));
+        let comparing = beside(move || {
+            let Ok(Some(last)) = store.last(&settings) else { return Ok(None) };
+            Change::between(&settings.source, last.content.source(), copy.content.source()).map(Some)
+        });
+        let compared = comparing.await.map_err(|error| text!("comparing broke off: {error}", error))?;
+        // Of a copy that is damaged nothing else is known.
+        Ok(Some(compared.ok().flatten().unwrap_or(of_lengths)))
+    }
+
+    /// Keeps a copy until somebody has looked.
+    async fn hold(&self, copy: Arc<Copy>, why: Text) -> Result<Taken, Text> {
+        let (name, manifest) = (&self.feed.settings.name, copy.manifest.clone());
+        let (store, of) = (Arc::clone(&self.store), name.clone());
+        let holding = beside(move || store.hold(&of, &copy));
+        let kept = holding.await.map_err(|error| text!("keeping it broke off: {error}", error))?;
+        kept.map_err(|error| Text::of_io(&error))?;
+        lock(&self.feed.state).held = Some((manifest, why.clone()));
+        Ok(Taken::Held(waits(name, Some(&why))))
     }
 }
 

@@ -4,6 +4,7 @@
 //! in the same way and order as a reload, with the files of the policy that runs; until then, and whenever anything
 //! fails, the last good copy stays. Its age is watched, because a feed that fails silently is a guard that sleeps.
 
+pub mod change;
 pub mod fetch;
 pub mod judge;
 mod look;
