@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::net::SocketAddr;
 use weir::control::feeds::report::{FeedList, FeedStatus};
+use weir::control::plan::Plan;
 
 const RULE: &str = "[zone]\ntitle = \"from elsewhere\"\n[[rule]]\nid = \"phishing\"\nlist = \"feed:phishing\"\n\
                     action = \"refused\"\n";
@@ -81,6 +82,18 @@ impl Stand {
     #[track_caller]
     fn comes(&self) {
         self.place.ask(&["feed", "refresh", "phishing"]).works(&["phishing  ok"]);
+    }
+
+    /// Asks for both names until the gateway remembers enough of it for its guard.
+    fn ask_much(&self) {
+        let remembered = || {
+            let plan: Plan = serde_json::from_str(&self.place.ask(&["plan", "policies", "--json"]).out).unwrap();
+            plan.verdicts.is_some_and(|verdicts| verdicts.queries >= 100)
+        };
+        wait_until("the queries are remembered", || {
+            (0..40).for_each(|_| assert_eq!(self.refused(), [false, false]));
+            remembered()
+        });
     }
 
     fn restart(&mut self) {
@@ -278,6 +291,38 @@ fn a_list_that_swaps_its_entries_waits_however_long_it_is() {
     stand.web.put("/list.txt", Page::new(lines.concat()));
     stand.comes();
     assert_eq!((stand.refused(), stand.feed().held), ([false, true], None));
+}
+
+#[test]
+fn a_list_that_blocks_much_of_what_is_asked_waits_and_holds_up_nothing_else() {
+    let long = (0..99).fold(String::new(), |text, n| text + &format!("n{n}.example\n"));
+    let mut stand = Stand::new(Page::new(long.clone()), "");
+    stand.wait_for_first();
+    assert_eq!(stand.feed().entries, Some(99));
+    stand.ask_much();
+
+    let worse = format!("{long}{TEXT}");
+    stand.web.put("/list.txt", Page::new(worse.clone()));
+    stand.fails("waits for `weir feed accept phishing`: the guard objects: it newly blocks 50 % of the queries");
+    assert_eq!(stand.refused(), [false, false], "one name of a hundred, and half of what is asked");
+    stand.place.ask(&["feed"]).works(&["phishing  HELD", "most by \"phishing\": text.lab.example"]);
+    stand.place.ask(&["feed", "--lang", "zh"]).works(&["变更保护"]);
+
+    // Other policies come to run meanwhile, and the feed is looked at.
+    stand.place.write("policies/filters/20-more.toml", "[zone]\ntitle = \"more\"\n");
+    stand.place.ask(&["reload"]).works(&["generation 3"]);
+    stand.web.put("/list.txt", Page::new(format!("{long}other.example\n")));
+    stand.comes();
+    assert_eq!((stand.feed().held, stand.feed().entries), (None, Some(100)), "what waited is forgotten");
+
+    stand.web.put("/list.txt", Page::new(worse));
+    stand.fails("weir feed accept phishing");
+    stand.restart();
+    stand.fails("weir feed accept phishing");
+    assert_eq!(stand.refused(), [false, false], "it waits, though what was asked is forgotten");
+    stand.place.ask(&["feed", "accept", "phishing"]).works(&["generation 2"]);
+    assert_eq!(stand.refused(), [false, true]);
+    stand.comes();
 }
 
 #[test]

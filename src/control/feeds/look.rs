@@ -9,11 +9,11 @@ use super::schedule::Interval;
 use super::store::Store;
 use super::transfer::{self, transfer};
 use super::zone::Zone;
-use super::{ERROR_MAX, Feed, lock, publish, random, signature};
+use super::{ERROR_MAX, Feed, came_before, lock, publish, random, signature};
 use crate::clock::Clock;
 use crate::control::beside::beside;
 use crate::control::incidents::Who;
-use crate::control::protocol::Failure;
+use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Asker;
 use crate::language::{Text, text};
 use crate::policy::feeds::{Copy, FeedSource, Manifest, Pin, UrlFeed, ZoneFeed};
@@ -247,17 +247,26 @@ impl Looker {
         if let Judgement::Hold(why) = judge(settings, change, copy.manifest.entries)? {
             return self.hold(copy, why).await;
         }
+        if self.store.held_manifest(&settings.name).is_some_and(|held| held.sha256 == copy.manifest.sha256) {
+            // What was asked lately is forgotten sooner than that somebody has to look.
+            let why = lock(&self.feed.state).held.as_ref().map(|(_, why)| why.clone());
+            return self.hold(copy, why.unwrap_or_else(came_before)).await;
+        }
         let manifest = copy.manifest.clone();
         let (store, name) = (Arc::clone(&self.store), settings.name.clone());
         let staging = tokio::task::spawn_blocking(move || store.stage(&name, copy));
         let copy = staging.await.map_err(|error| text!("writing it broke off: {error}", error))??;
-        let published = publish(&self.asker, &self.feed, copy, Who::named("feed")).await;
-        published.map_err(|failure| {
-            self.store.give_up(&settings.name, &manifest);
-            refused(&failure)
-        })?;
-        self.store.release(&settings.name);
-        Ok(Taken::InForce)
+        match publish(&self.asker, &self.feed, Arc::clone(&copy), (Who::named("feed"), false)).await {
+            Ok(_) => {
+                self.store.release(&settings.name);
+                Ok(Taken::InForce)
+            }
+            Err(failure) if failure.code == FailureCode::Guarded => self.hold(copy, failure.text().first_line()).await,
+            Err(failure) => {
+                self.store.give_up(&settings.name, &manifest);
+                Err(refused(&failure))
+            }
+        }
     }
 
     /// How much came and went; `None` when there is nothing that it takes the place of.

@@ -258,7 +258,7 @@ impl FeedDesk {
             let message = text!("no copy of feed {name} waits to be accepted; `weir feed` says how it is", name);
             return Err(Failure::new(FailureCode::BadRequest, message));
         };
-        let published = publish(asker, &feed, copy, who).await;
+        let published = publish(asker, &feed, copy, (who, true)).await;
         if !lock(&feed.state).is_looking {
             feed.progress.enter(Phase::Idle);
         }
@@ -270,16 +270,23 @@ impl FeedDesk {
     }
 }
 
+/// Why a copy waits of which it is not known any more.
+fn came_before() -> Text {
+    text!("it came before the last start")
+}
+
 fn unknown(name: &str) -> Failure {
     let message =
         text!("there is no feed {name:?}; they are declared in gateway.toml, and `weir feed` lists them", name);
     Failure::new(FailureCode::BadRequest, message)
 }
 
-/// Has the policy that runs published with another copy of a feed. It is on the disk as the last good one afterwards.
-async fn publish(asker: &Asker, feed: &Feed, copy: Arc<Copy>, who: Who) -> Result<Reloaded, Failure> {
+/// Has the policy that runs published with another copy of a feed, with `force` whatever the guard says of it. It is on the
+/// disk as the last good one afterwards.
+async fn publish(asker: &Asker, feed: &Feed, copy: Arc<Copy>, (who, force): (Who, bool)) -> Result<Reloaded, Failure> {
     feed.progress.enter(Phase::Compiling);
-    asker.order(Order::feed(FeedCopy { name: feed.settings.name.clone(), copy }, who)).await
+    let copy = FeedCopy { name: feed.settings.name.clone(), copy };
+    asker.order(Order { force, ..Order::feed(copy, who) }).await
 }
 
 impl Feed {
@@ -293,7 +300,7 @@ impl Feed {
             FeedSource::Url(url) => Interval::every(url.refresh),
             FeedSource::Zone(_) => Interval::of_soa(3_600, 60),
         };
-        let held = store.held_manifest(name).map(|held| (held, text!("it came before the last start")));
+        let held = store.held_manifest(name).map(|held| (held, came_before()));
         let next = first_look(settings, manifest.as_ref(), interval, now);
         let state = State {
             schedule: Schedule::starting(next),
