@@ -71,6 +71,11 @@ impl Stand {
         });
     }
 
+    /// Waits until a look has failed for this reason.
+    fn wait_for_error(&self, why: &str) {
+        wait_until(why, || self.feed().last_error.is_some_and(|error| error.english().contains(why)));
+    }
+
     /// Looks now; it has to fail for this reason.
     #[track_caller]
     fn fails(&self, why: &str) {
@@ -323,6 +328,62 @@ fn a_list_that_blocks_much_of_what_is_asked_waits_and_holds_up_nothing_else() {
     stand.place.ask(&["feed", "accept", "phishing"]).works(&["generation 2"]);
     assert_eq!(stand.refused(), [false, true]);
     stand.comes();
+}
+
+#[test]
+fn a_pin_that_is_added_later_holds_for_the_copy_in_force() {
+    let hash = |text: &str| weir::policy::feeds::hex(&weir::policy::feeds::digest_of(text.as_bytes()));
+    let stand = Stand::new(Page::new(MAIL).with("etag", "\"one\""), "");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.web.take_asked();
+    stand.declare(&format!("sha256 = \"{}\"\n", hash(TEXT)));
+    let warning = "the copy of feed \"phishing\" was not held against its pin";
+    stand.place.ask(&["reload"]).works(&["generation 3", warning]);
+    stand.wait_for_error("not the one that is pinned");
+    assert_eq!(stand.web.take_asked()[0], ("/list.txt".to_owned(), None, 200), "at once, and whole");
+    assert_eq!(stand.refused(), [true, false], "the last copy stays");
+    stand.place.ask(&["status"]).works(&[warning]);
+    stand.web.put("/list.txt", Page::new(TEXT).with("etag", "\"two\""));
+    stand.comes();
+    assert_eq!(stand.refused(), [false, true]);
+    assert!(!stand.place.ask(&["status"]).out.contains("not held against its pin"));
+
+    // The right content is there already: once its signature was seen, it is asked about as before.
+    let stand = Stand::new(Page::new(MAIL).with("etag", "\"one\""), "");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.web.put("/list.txt.minisig", Page::new(SIGNATURE));
+    stand.web.take_asked();
+    stand.declare(&format!("minisign = \"{KEY}\"\n"));
+    stand.place.ask(&["reload"]).works(&[warning]);
+    wait_until("nobody is warned any more", || {
+        !stand.place.ask(&["status"]).out.contains("not held against its pin") && stand.feed().looks_ok == 1
+    });
+    let asked: Vec<_> = stand.web.take_asked().into_iter().map(|(path, _, status)| (path, status)).collect();
+    assert_eq!(asked, [("/list.txt".to_owned(), 200), ("/list.txt.minisig".to_owned(), 200)]);
+    stand.comes();
+    assert_eq!(stand.web.take_asked(), [("/list.txt".to_owned(), Some("\"one\"".to_owned()), 304)]);
+}
+
+#[test]
+fn a_copy_that_waited_before_there_was_a_pin_waits_no_more() {
+    let mut long = MAIL.to_owned();
+    (0..99).for_each(|n| writeln!(long, "n{n}.example").unwrap());
+    let stand = Stand::new(Page::new(long.clone()).with("etag", "\"long\""), "");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.web.put("/list.txt", Page::new(TEXT).with("etag", "\"short\""));
+    stand.fails("weir feed accept phishing");
+    let found = weir::policy::feeds::hex(&weir::policy::feeds::digest_of(long.as_bytes()));
+    stand.declare(&format!("sha256 = \"{found}\"\n"));
+    stand.place.ask(&["reload"]).works(&["generation 3"]);
+    let refused = stand.place.ask(&["feed", "accept", "phishing"]);
+    assert_ne!(refused.code, Some(0), "{refused:#?}");
+    assert_eq!(stand.refused(), [true, false]);
+    wait_until("the feed is another now", || stand.feed().looks == 0);
+    stand.fails("not the one that is pinned");
+    stand.place.ask(&["feed", "accept", "phishing"]).fails(2, &["no copy of feed phishing waits"]);
 }
 
 #[test]

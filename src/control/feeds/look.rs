@@ -103,12 +103,13 @@ impl Looker {
     }
 
     async fn look_at_url(&mut self, of: &UrlFeed) -> Result<(), Text> {
-        let (settings, source) = (Arc::clone(&self.feed.settings), of.url.to_string());
-        let name = &settings.name;
-        let of_source = |manifest: &Manifest| manifest.source == source;
-        let last = self.store.manifest(name)?.filter(of_source);
+        let settings = Arc::clone(&self.feed.settings);
+        let (name, source) = (&settings.name, settings.source.text());
+        // Of what is not known to be what is pinned, the server is not asked whether it has changed.
+        let is_ours = |manifest: &Manifest| settings.source.vouches_for(manifest);
+        let last = self.store.manifest(name)?.filter(is_ours);
         // What waits is what the server had last.
-        let held = self.store.held_manifest(name).filter(of_source);
+        let held = self.store.held_manifest(name).filter(is_ours);
         let known = held.as_ref().or(last.as_ref());
         let wanted = fetch::Wanted {
             url: of.url.clone(),
@@ -126,16 +127,25 @@ impl Looker {
         let (pin, unix_ms) = (of.pin.clone(), self.clock.now().unix_ms);
         let checking = beside(move || {
             signature::verify(&pin, &bytes, signature.as_deref())?;
-            let manifest = Manifest { entries: entries_of(&bytes), ..Manifest::of(&bytes, source, unix_ms) };
+            let signed_by = match pin {
+                Pin::Minisign(key) => Some(key),
+                Pin::None | Pin::Sha256(_) => None,
+            };
+            let of_bytes = Manifest::of(&bytes, source, unix_ms);
+            let manifest = Manifest { entries: entries_of(&bytes), signed_by, ..of_bytes };
             Ok::<_, Text>(Copy { content: bytes.into(), manifest })
         });
         let mut copy = checking.await.map_err(|error| text!("checking broke off: {error}", error))??;
         (copy.manifest.etag, copy.manifest.last_modified) = (etag, last_modified);
         if self.is_in_force(&copy)? {
-            let fetched_unix_ms = last.map_or(unix_ms, |last| last.fetched_unix_ms);
-            let manifest = Manifest { fetched_unix_ms, ..copy.manifest };
+            copy.manifest.fetched_unix_ms = last.as_ref().map_or(unix_ms, |last| last.fetched_unix_ms);
             self.store.release(name);
-            return self.store.confirm(name, manifest).map_err(|error| Text::of_io(&error));
+            if last.is_some() || self.store.manifest(name)?.is_some_and(|known| settings.source.is_pinned(&known)) {
+                return self.store.confirm(name, copy.manifest).map_err(|error| Text::of_io(&error));
+            }
+            // It acts already. Compiled again, nobody is warned any more that it is not known to be what is pinned.
+            let published = publish(&self.asker, &self.feed, Arc::new(copy), (Who::named("feed"), false)).await;
+            return published.map(drop).map_err(|failure| refused(&failure));
         }
         match self.take(Arc::new(copy)).await? {
             Taken::InForce => Ok(()),
@@ -178,7 +188,7 @@ impl Looker {
 
     async fn look_at_zone(&mut self, of: &ZoneFeed) -> Result<(), Text> {
         let settings = Arc::clone(&self.feed.settings);
-        let source = format!("{} of {}", of.zone, of.primary);
+        let source = settings.source.text();
         let before = self.zone_in_force(&source).await;
         let wanted = transfer::Wanted {
             primary: of.primary,

@@ -300,7 +300,12 @@ impl Feed {
             FeedSource::Url(url) => Interval::every(url.refresh),
             FeedSource::Zone(_) => Interval::of_soa(3_600, 60),
         };
-        let held = store.held_manifest(name).map(|held| (held, came_before()));
+        let held = store.held_manifest(name);
+        if held.as_ref().is_some_and(|held| !settings.source.vouches_for(held)) {
+            // Nobody can accept it any more.
+            store.release(name);
+        }
+        let held = held.filter(|held| settings.source.vouches_for(held)).map(|held| (held, came_before()));
         let next = first_look(settings, manifest.as_ref(), interval, now);
         let state = State {
             schedule: Schedule::starting(next),
@@ -346,15 +351,15 @@ impl Feed {
     fn status(&self, now: Now) -> FeedStatus {
         let (age, limit) = self.age(now.unix_ms);
         let state = lock(&self.state);
-        let (kind, source) = match &self.settings.source {
-            FeedSource::Url(of) => ("url", of.url.to_string()),
-            FeedSource::Zone(of) => ("zone", format!("{} of {}", of.zone, of.primary)),
+        let kind = match &self.settings.source {
+            FeedSource::Url(_) => "url",
+            FeedSource::Zone(_) => "zone",
         };
         let manifest = state.manifest.as_ref();
         FeedStatus {
             name: self.settings.name.clone(),
             kind: kind.to_owned(),
-            source,
+            source: self.settings.source.text(),
             entries: manifest.map(|manifest| manifest.entries),
             bytes: manifest.map(|manifest| manifest.bytes),
             sha256: manifest.map(|manifest| manifest.sha256.clone()),
@@ -379,7 +384,10 @@ impl Feed {
 
 /// When a feed is looked at first: a zone and what has no copy at once, a list when it would have been due anyway.
 fn first_look(settings: &FeedSettings, manifest: Option<&Manifest>, interval: Interval, now: Now) -> Moment {
-    let (FeedSource::Url(_), Some(manifest)) = (&settings.source, manifest) else { return now.at };
+    let (FeedSource::Url(of), Some(manifest)) = (&settings.source, manifest) else { return now.at };
+    if !of.pin.is_of(manifest) {
+        return now.at;
+    }
     let age = Duration::from_millis(now.unix_ms.saturating_sub(manifest.confirmed_unix_ms));
     now.at.plus(interval.refresh.saturating_sub(age))
 }
