@@ -258,14 +258,17 @@ impl FeedDesk {
             let message = text!("no copy of feed {name} waits to be accepted; `weir feed` says how it is", name);
             return Err(Failure::new(FailureCode::BadRequest, message));
         };
-        let published = publish(asker, &feed, copy, (who, true)).await;
+        let published = publish(asker, &feed, Arc::clone(&copy), (who, true)).await;
         if !lock(&feed.state).is_looking {
             feed.progress.enter(Phase::Idle);
         }
         let reloaded = published?;
-        self.store.release(name);
+        self.store.release_one(name, &copy.manifest);
         feed.note_in_force(&self.store);
-        lock(&feed.state).last_error = None;
+        let mut state = lock(&feed.state);
+        if state.held.is_none() {
+            state.last_error = None;
+        }
         Ok(reloaded)
     }
 }
