@@ -10,11 +10,19 @@ use weir::control::origin::Origin;
 use weir::language::{Lang, Text};
 use weir::policy::document::Report;
 use weir::policy::document::report::Located;
+use weir::policy::feeds::Copies;
 use weir::policy::server::Surroundings;
 use weir::policy::{Options, load};
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults")
+}
+
+/// With the copies of feeds of a case that has them, in `.feeds`.
+fn options_of(dir: &Path) -> Options {
+    let feeds = dir.join(".feeds");
+    let copies = if feeds.is_dir() { Copies::in_directory(feeds) } else { Copies::default() };
+    Options { copies, ..options() }
 }
 
 fn options() -> Options {
@@ -65,7 +73,7 @@ fn every_fault_of_a_directory_is_reported_in_one_run_in_both_languages() {
     let mut failed = Vec::new();
     for dir in cases() {
         let copy = with_sizes(&dir);
-        let report = match Origin::Directory(copy.clone().unwrap_or_else(|| dir.clone())).load(&options()) {
+        let report = match Origin::Directory(copy.clone().unwrap_or_else(|| dir.clone())).load(&options_of(&dir)) {
             Ok((_, report)) | Err(report) => report,
         };
         copy.into_iter().for_each(|copy| fs::remove_dir_all(copy).expect("our own directory"));

@@ -30,7 +30,7 @@ pub(super) struct FeedArguments {
 enum FeedCommand {
     /// Look at the source of a feed now, or of all, and wait until that is done
     Refresh(FeedRefreshArguments),
-    /// Put a copy in force that waits because too much of it came or went
+    /// Put a copy in force that waits because of how much came or went, or of what it would block
     Accept(FeedAcceptArguments),
 }
 

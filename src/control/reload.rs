@@ -257,12 +257,19 @@ pub struct Asker {
 }
 
 /// An order, and who waits for its outcome.
-type Job = (Order, oneshot::Sender<Outcome>);
+pub(crate) type Job = (Order, oneshot::Sender<Outcome>);
 
 impl Asker {
     /// Asks for a reload and waits for its outcome; with `force` even for what the guard objects to.
     pub async fn reload(&self, who: Who, force: bool) -> Outcome {
         self.order(Order { force, ..Order::reload(Cause::Command, who) }).await
+    }
+
+    /// One whose orders a test answers.
+    #[cfg(test)]
+    pub(crate) fn answered_by_a_test() -> (Self, mpsc::Receiver<Job>) {
+        let (mailbox, jobs) = mpsc::channel(WAITING_MAX);
+        (Self { mailbox }, jobs)
     }
 
     /// Asks for anything and waits for its outcome.

@@ -375,8 +375,17 @@ fn load(recipe: &Recipe, running: &Running, site: &Site, order: &Order) -> Resul
     };
     let (policy, report) =
         recipe.compile_with(&coming.files, copies, faults, Some(running)).map_err(|report| faulty(&name, report))?;
+    if let Some(FeedCopy { name, copy }) = &order.feed
+        && !policy.feeds.of(name).is_some_and(|feed| feed.source.vouches_for(&copy.manifest))
+    {
+        // It was fetched, or waited, while the feed was declared otherwise.
+        let message = text!("the copy of feed {name} is of another source, or not what is pinned", name);
+        return Err(stays(FailureCode::BadRequest, &message));
+    }
     let mut warnings = report.texts();
-    if policy.id != running.id {
+    // The first copy of a feed takes the place of nothing that protected.
+    let replaces_copy = order.feed.as_ref().is_some_and(|feed| running.copies.contains_key(&feed.name));
+    if policy.id != running.id || replaces_copy {
         let held = planning::hold(site, whole, &policy, order, origin.directory());
         warnings.extend(held.map_err(|failure| stays(failure.code, &failure.text()))?);
     }

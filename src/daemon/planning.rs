@@ -106,11 +106,16 @@ pub(super) fn hold(
             .map(|objection| text!("the guard would object: {objection}", objection))
             .collect());
     }
+    let objections = Text::joined("; ", objections);
+    if order.feed.is_some() {
+        // It waits then, and whoever brought it says how it is taken all the same.
+        return Err(Failure::new(FailureCode::Guarded, text!("the guard objects: {objections}", objections)));
+    }
     let (shown, forced) = commands(order, origin);
     let message = text!(
         "the guard objects: {objections}; `weir plan {shown}` shows what would change, `weir {forced} --force` makes it all the \
          same",
-        objections = Text::joined("; ", objections),
+        objections,
         shown,
         forced
     );
@@ -121,7 +126,6 @@ pub(super) fn hold(
 fn commands(order: &Order, origin: Option<&Path>) -> (String, String) {
     let origin = origin.map_or_else(|| "DIR".to_owned(), |path| path.display().to_string());
     match &order.source {
-        // A feed has bounds of its own, and the policy stays the same: it comes here with a policy that changed meanwhile.
         Source::Running | Source::Same => (origin, "reload".to_owned()),
         Source::Directory(directory) => (directory.display().to_string(), format!("apply {}", directory.display())),
         Source::Kept(Some(id)) => (id.clone(), format!("rollback {id}")),

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::net::SocketAddr;
 use weir::control::feeds::report::{FeedList, FeedStatus};
+use weir::control::plan::Plan;
 
 const RULE: &str = "[zone]\ntitle = \"from elsewhere\"\n[[rule]]\nid = \"phishing\"\nlist = \"feed:phishing\"\n\
                     action = \"refused\"\n";
@@ -37,13 +38,19 @@ impl Stand {
     fn new(page: Page, lines: &str) -> Self {
         let (web, place, address) = (Web::start(), Place::new(), free_address());
         web.put("/list.txt", page);
-        let feed =
-            format!("[[feed]]\nname = \"phishing\"\nurl = \"{}\"\nca = \"house.pem\"\n{lines}", web.url("/list.txt"));
-        place.write_gateway(&[address], false, &feed);
         place.write("policies/house.pem", &web.ca);
         place.write("policies/filters/10-feed.toml", RULE);
-        let running = Some(place.start_lab_with_state());
-        Self { web, place, address, running }
+        let mut stand = Self { web, place, address, running: None };
+        stand.declare(lines);
+        stand.running = Some(stand.place.start_lab_with_state());
+        stand
+    }
+
+    /// Writes gateway.toml with these lines at the feed.
+    fn declare(&self, lines: &str) {
+        let url = self.web.url("/list.txt");
+        let feed = format!("[[feed]]\nname = \"phishing\"\nurl = \"{url}\"\nca = \"house.pem\"\n{lines}");
+        self.place.write_gateway(&[self.address], false, &feed);
     }
 
     /// Which of the two names is refused.
@@ -64,6 +71,11 @@ impl Stand {
         });
     }
 
+    /// Waits until a look has failed for this reason.
+    fn wait_for_error(&self, why: &str) {
+        wait_until(why, || self.feed().last_error.is_some_and(|error| error.english().contains(why)));
+    }
+
     /// Looks now; it has to fail for this reason.
     #[track_caller]
     fn fails(&self, why: &str) {
@@ -75,6 +87,18 @@ impl Stand {
     #[track_caller]
     fn comes(&self) {
         self.place.ask(&["feed", "refresh", "phishing"]).works(&["phishing  ok"]);
+    }
+
+    /// Asks for both names until the gateway remembers enough of it for its guard.
+    fn ask_much(&self) {
+        let remembered = || {
+            let plan: Plan = serde_json::from_str(&self.place.ask(&["plan", "policies", "--json"]).out).unwrap();
+            plan.verdicts.is_some_and(|verdicts| verdicts.queries >= 100)
+        };
+        wait_until("the queries are remembered", || {
+            (0..40).for_each(|_| assert_eq!(self.refused(), [false, false]));
+            remembered()
+        });
     }
 
     fn restart(&mut self) {
@@ -251,6 +275,115 @@ fn a_list_that_shrinks_much_waits_until_somebody_accepts_it() {
     stand.web.put("/list.txt", Page::new(TEXT).with("etag", "\"short\""));
     stand.comes();
     assert_eq!((stand.feed().held, stand.refused()), (None, [false, true]));
+}
+
+#[test]
+fn a_list_that_swaps_its_entries_waits_however_long_it_is() {
+    let names =
+        |first: &str, of: &str| (0..99).fold(first.to_owned(), |text, n| text + &format!("n{n}.{of}.example\n"));
+    let stand = Stand::new(Page::new(names(MAIL, "one")), "");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.web.put("/list.txt", Page::new(names(TEXT, "two")));
+    stand.fails("100 came and 100 went");
+    assert_eq!(stand.refused(), [true, false], "it waits");
+    stand.place.ask(&["feed", "accept", "phishing"]).works(&["generation 3"]);
+    assert_eq!(stand.refused(), [false, true]);
+
+    // In another order, and with another comment behind each, it is the same list.
+    let mut lines: Vec<_> = names(TEXT, "two").lines().map(|line| format!("{line} # seen today\n")).collect();
+    lines.reverse();
+    stand.web.put("/list.txt", Page::new(lines.concat()));
+    stand.comes();
+    assert_eq!((stand.refused(), stand.feed().held), ([false, true], None));
+}
+
+#[test]
+fn a_list_that_blocks_much_of_what_is_asked_waits_and_holds_up_nothing_else() {
+    let long = (0..99).fold(String::new(), |text, n| text + &format!("n{n}.example\n"));
+    let mut stand = Stand::new(Page::new(long.clone()), "");
+    stand.wait_for_first();
+    assert_eq!(stand.feed().entries, Some(99));
+    stand.ask_much();
+
+    let worse = format!("{long}{TEXT}");
+    stand.web.put("/list.txt", Page::new(worse.clone()));
+    stand.fails("waits for `weir feed accept phishing`: the guard objects: it newly blocks 50 % of the queries");
+    assert_eq!(stand.refused(), [false, false], "one name of a hundred, and half of what is asked");
+    stand.place.ask(&["feed"]).works(&["phishing  HELD", "most by \"phishing\": text.lab.example"]);
+    stand.place.ask(&["feed", "--lang", "zh"]).works(&["变更保护"]);
+
+    // Other policies come to run meanwhile, and the feed is looked at.
+    stand.place.write("policies/filters/20-more.toml", "[zone]\ntitle = \"more\"\n");
+    stand.place.ask(&["reload"]).works(&["generation 3"]);
+    stand.web.put("/list.txt", Page::new(format!("{long}other.example\n")));
+    stand.comes();
+    assert_eq!((stand.feed().held, stand.feed().entries), (None, Some(100)), "what waited is forgotten");
+
+    stand.web.put("/list.txt", Page::new(worse));
+    stand.fails("weir feed accept phishing");
+    stand.restart();
+    stand.fails("weir feed accept phishing");
+    assert_eq!(stand.refused(), [false, false], "it waits, though what was asked is forgotten");
+    stand.place.ask(&["feed", "accept", "phishing"]).works(&["generation 2"]);
+    assert_eq!(stand.refused(), [false, true]);
+    stand.comes();
+}
+
+#[test]
+fn a_pin_that_is_added_later_holds_for_the_copy_in_force() {
+    let hash = |text: &str| weir::policy::feeds::hex(&weir::policy::feeds::digest_of(text.as_bytes()));
+    let stand = Stand::new(Page::new(MAIL).with("etag", "\"one\""), "");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.web.take_asked();
+    stand.declare(&format!("sha256 = \"{}\"\n", hash(TEXT)));
+    let warning = "the copy of feed \"phishing\" was not held against its pin";
+    stand.place.ask(&["reload"]).works(&["generation 3", warning]);
+    stand.wait_for_error("not the one that is pinned");
+    assert_eq!(stand.web.take_asked()[0], ("/list.txt".to_owned(), None, 200), "at once, and whole");
+    assert_eq!(stand.refused(), [true, false], "the last copy stays");
+    stand.place.ask(&["status"]).works(&[warning]);
+    stand.web.put("/list.txt", Page::new(TEXT).with("etag", "\"two\""));
+    stand.comes();
+    assert_eq!(stand.refused(), [false, true]);
+    assert!(!stand.place.ask(&["status"]).out.contains("not held against its pin"));
+
+    // The right content is there already: once its signature was seen, it is asked about as before.
+    let stand = Stand::new(Page::new(MAIL).with("etag", "\"one\""), "");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.web.put("/list.txt.minisig", Page::new(SIGNATURE));
+    stand.web.take_asked();
+    stand.declare(&format!("minisign = \"{KEY}\"\n"));
+    stand.place.ask(&["reload"]).works(&[warning]);
+    wait_until("nobody is warned any more", || {
+        !stand.place.ask(&["status"]).out.contains("not held against its pin") && stand.feed().looks_ok == 1
+    });
+    let asked: Vec<_> = stand.web.take_asked().into_iter().map(|(path, _, status)| (path, status)).collect();
+    assert_eq!(asked, [("/list.txt".to_owned(), 200), ("/list.txt.minisig".to_owned(), 200)]);
+    stand.comes();
+    assert_eq!(stand.web.take_asked(), [("/list.txt".to_owned(), Some("\"one\"".to_owned()), 304)]);
+}
+
+#[test]
+fn a_copy_that_waited_before_there_was_a_pin_waits_no_more() {
+    let mut long = MAIL.to_owned();
+    (0..99).for_each(|n| writeln!(long, "n{n}.example").unwrap());
+    let stand = Stand::new(Page::new(long.clone()).with("etag", "\"long\""), "");
+    wait_until("the list acts", || stand.refused() == [true, false]);
+    stand.wait_for_first();
+    stand.web.put("/list.txt", Page::new(TEXT).with("etag", "\"short\""));
+    stand.fails("weir feed accept phishing");
+    let found = weir::policy::feeds::hex(&weir::policy::feeds::digest_of(long.as_bytes()));
+    stand.declare(&format!("sha256 = \"{found}\"\n"));
+    stand.place.ask(&["reload"]).works(&["generation 3"]);
+    let refused = stand.place.ask(&["feed", "accept", "phishing"]);
+    assert_ne!(refused.code, Some(0), "{refused:#?}");
+    assert_eq!(stand.refused(), [true, false]);
+    wait_until("the feed is another now", || stand.feed().looks == 0);
+    stand.fails("not the one that is pinned");
+    stand.place.ask(&["feed", "accept", "phishing"]).fails(2, &["no copy of feed phishing waits"]);
 }
 
 #[test]

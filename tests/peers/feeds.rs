@@ -21,6 +21,8 @@ fn policy_zone() -> String {
         .to_owned()
 }
 
+const UNGUARDED: &str = "[guard]\nmode = \"off\"\n";
+
 fn feed(primary: SocketAddr) -> String {
     format!(
         "[[feed]]\nname = \"rpz\"\nprimary = \"{primary}\"\nzone = \"rpz.test\"\n\
@@ -35,7 +37,8 @@ const RULE: &str = "[zone]\ntitle = \"from elsewhere\"\n[[rule]]\nid = \"rpz\"\n
 
 /// A gateway before a primary that need not be there yet.
 fn gateway(scratch: &Scratch, upstream: SocketAddr, primary: SocketAddr, filter: &str) -> Weir {
-    let feed = feed(primary);
+    // Whoever asks for one name again and again until it is blocked has a guard that objects.
+    let feed = feed(primary) + UNGUARDED;
     let setup = Setup::before("authoritative", upstream, "plain.test SOA")
         .with_gateway(&feed)
         .with("filters/10-feed.toml", filter)
@@ -189,7 +192,7 @@ fn feed_beside_a_large_list() {
     let scratch = Scratch::new("feed-large");
     let (nsd, primary_at) = (nsd(&scratch), free_address());
     let large: String = (0..names).map(|n| format!("n{n}.large{}.example\n", n % 977)).collect();
-    let feed = feed(primary_at);
+    let feed = feed(primary_at) + UNGUARDED;
     let rule =
         "[zone]\ntitle = \"large\"\n[[rule]]\nid = \"large\"\nlist = \"lists/large.txt\"\naction = \"nxdomain\"\n";
     let setup = Setup::before("authoritative", nsd.address, "plain.test SOA")

@@ -1,6 +1,7 @@
 //! Whether what was fetched may take the place of what is in force: by its size, and by how much of it came or went at
 //! once. A publisher whose build broke serves an empty list, or half of one; one who was broken into serves the world.
 
+use super::change::Change;
 use crate::language::{Text, text};
 use crate::policy::feeds::FeedSettings;
 
@@ -16,26 +17,26 @@ pub enum Judgement {
     Hold(Text),
 }
 
-/// Judges a copy of `entries` that takes the place of one of `before`.
+/// Judges a copy of `entries` that takes the place of one, if there is one, from which it differs by `change`.
 ///
 /// # Errors
 /// The message for the user: it is not to be taken, whoever looks.
-pub fn judge(settings: &FeedSettings, before: Option<u64>, entries: u64) -> Result<Judgement, Text> {
+pub fn judge(settings: &FeedSettings, change: Option<Change>, entries: u64) -> Result<Judgement, Text> {
     let least = settings.entries_min;
     if entries < least {
         return Err(text!("it holds {entries} entries, and entries_min is {least}", entries, least));
     }
-    let Some(before) = before else { return Ok(Judgement::Take) };
-    let (change, whole) = (before.abs_diff(entries), before.max(entries));
-    if change <= CHANGE_FREE || change as f64 <= settings.change_max * whole as f64 {
+    let Some(change) = change else { return Ok(Judgement::Take) };
+    if change.entries() <= CHANGE_FREE || change.share() <= settings.change_max {
         return Ok(Judgement::Take);
     }
-    let part = 100.0 * change as f64 / whole as f64;
+    let Change { came, went, .. } = change;
     Ok(Judgement::Hold(text!(
-        "it holds {entries} entries where {before} were: {part} % came or went, and change_max is {most} %",
+        "it holds {entries} entries: {came} came and {went} went, {part} % of all, and change_max is {most} %",
         entries,
-        before,
-        part = format_args!("{part:.0}"),
+        came,
+        went,
+        part = format_args!("{:.0}", change.share() * 100.0),
         most = format_args!("{:.0}", settings.change_max * 100.0)
     )))
 }
@@ -51,10 +52,14 @@ mod tests {
     use super::*;
     use crate::control::feeds::test_feed;
 
+    const FEED: &str = "url = \"https://a.example/\"\nchange_max = 0.3\nentries_min = 5\n";
+
     #[test]
     fn a_large_change_waits_in_either_direction() {
-        let feed = test_feed("u", "url = \"https://a.example/\"\nchange_max = 0.3\nentries_min = 5\n");
-        let judged = |before, entries| judge(&feed, before, entries);
+        let feed = test_feed("u", FEED);
+        let judged = |before: Option<u64>, entries| {
+            judge(&feed, before.map(|before| Change::of_lengths(before, entries)), entries)
+        };
         assert_eq!(judged(None, 1_000_000), Ok(Judgement::Take), "there is nothing to hold it against");
         assert_eq!(judged(Some(1000), 700), Ok(Judgement::Take));
         assert!(matches!(judged(Some(1000), 699), Ok(Judgement::Hold(why)) if why.english().contains("30 %")));
@@ -62,6 +67,19 @@ mod tests {
         assert_eq!(judged(Some(25), 5), Ok(Judgement::Take), "20 entries more or less are nothing");
         assert!(judged(Some(25), 4).unwrap_err().english().contains("entries_min"));
         assert!(judged(None, 0).is_err());
+    }
+
+    #[test]
+    fn what_came_counts_and_what_went_however_many_there_are() {
+        let feed = test_feed("u", FEED);
+        let judged = |came, went, stayed| judge(&feed, Some(Change { came, went, stayed }), came + stayed);
+        assert!(matches!(judged(1000, 1000, 0), Ok(Judgement::Hold(why)) if why.english().contains("100 % of all")));
+        assert!(matches!(judged(200, 200, 800), Ok(Judgement::Hold(_))), "400 of 1200");
+        assert_eq!(judged(150, 150, 850), Ok(Judgement::Take), "300 of 1150");
+        assert_eq!(judged(10, 10, 0), Ok(Judgement::Take), "20 entries more or less are nothing");
+        assert!(matches!(judged(11, 10, 0), Ok(Judgement::Hold(_))));
+        let open = test_feed("u", "url = \"https://a.example/\"\nchange_max = 1.0\n");
+        assert_eq!(judge(&open, Some(Change { came: 900, went: 900, stayed: 0 }), 900), Ok(Judgement::Take));
     }
 
     #[test]

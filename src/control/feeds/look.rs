@@ -1,6 +1,7 @@
 //! One look at a feed, from the source to the policy: fetch or transfer, check, judge, publish. And the task that looks
 //! again and again.
 
+use super::change::Change;
 use super::fetch::{self, Got};
 use super::judge::{Judgement, entries_of, judge};
 use super::progress::Phase;
@@ -8,11 +9,11 @@ use super::schedule::Interval;
 use super::store::Store;
 use super::transfer::{self, transfer};
 use super::zone::Zone;
-use super::{ERROR_MAX, Feed, lock, publish, random, signature};
+use super::{ERROR_MAX, Feed, came_before, lock, publish, random, signature};
 use crate::clock::Clock;
 use crate::control::beside::{beside, waiting};
 use crate::control::incidents::Who;
-use crate::control::protocol::Failure;
+use crate::control::protocol::{Failure, FailureCode};
 use crate::control::reload::Asker;
 use crate::language::{Text, text};
 use crate::policy::feeds::{Copy, FeedSource, Manifest, Pin, UrlFeed, ZoneFeed};
@@ -102,12 +103,13 @@ impl Looker {
     }
 
     async fn look_at_url(&mut self, of: &UrlFeed) -> Result<(), Text> {
-        let (settings, source) = (Arc::clone(&self.feed.settings), of.url.to_string());
-        let name = &settings.name;
-        let of_source = |manifest: &Manifest| manifest.source == source;
-        let last = self.store.manifest(name)?.filter(of_source);
+        let settings = Arc::clone(&self.feed.settings);
+        let (name, source) = (&settings.name, settings.source.text());
+        // Of what is not known to be what is pinned, the server is not asked whether it has changed.
+        let is_ours = |manifest: &Manifest| settings.source.vouches_for(manifest);
+        let last = self.store.manifest(name)?.filter(is_ours);
         // What waits is what the server had last.
-        let held = self.store.held_manifest(name).filter(of_source);
+        let held = self.store.held_manifest(name).filter(is_ours);
         let known = held.as_ref().or(last.as_ref());
         let wanted = fetch::Wanted {
             url: of.url.clone(),
@@ -125,16 +127,25 @@ impl Looker {
         let (pin, unix_ms) = (of.pin.clone(), self.clock.now().unix_ms);
         let checking = beside(move || {
             signature::verify(&pin, &bytes, signature.as_deref())?;
-            let manifest = Manifest { entries: entries_of(&bytes), ..Manifest::of(&bytes, source, unix_ms) };
+            let signed_by = match pin {
+                Pin::Minisign(key) => Some(key),
+                Pin::None | Pin::Sha256(_) => None,
+            };
+            let of_bytes = Manifest::of(&bytes, source, unix_ms);
+            let manifest = Manifest { entries: entries_of(&bytes), signed_by, ..of_bytes };
             Ok::<_, Text>(Copy { content: bytes.into(), manifest })
         });
         let mut copy = checking.await.map_err(|error| text!("checking broke off: {error}", error))??;
         (copy.manifest.etag, copy.manifest.last_modified) = (etag, last_modified);
         if self.is_in_force(&copy)? {
-            let fetched_unix_ms = last.map_or(unix_ms, |last| last.fetched_unix_ms);
-            let manifest = Manifest { fetched_unix_ms, ..copy.manifest };
+            copy.manifest.fetched_unix_ms = last.as_ref().map_or(unix_ms, |last| last.fetched_unix_ms);
             self.store.release(name);
-            return self.store.confirm(name, manifest).map_err(|error| Text::of_io(&error));
+            if last.is_some() || self.store.manifest(name)?.is_some_and(|known| settings.source.is_pinned(&known)) {
+                return self.store.confirm(name, copy.manifest).map_err(|error| Text::of_io(&error));
+            }
+            // It acts already. Compiled again, nobody is warned any more that it is not known to be what is pinned.
+            let published = publish(&self.asker, &self.feed, Arc::new(copy), (Who::named("feed"), false)).await;
+            return published.map(drop).map_err(|failure| refused(&failure));
         }
         match self.take(Arc::new(copy)).await? {
             Taken::InForce => Ok(()),
@@ -177,7 +188,7 @@ impl Looker {
 
     async fn look_at_zone(&mut self, of: &ZoneFeed) -> Result<(), Text> {
         let settings = Arc::clone(&self.feed.settings);
-        let source = format!("{} of {}", of.zone, of.primary);
+        let source = settings.source.text();
         let before = self.zone_in_force(&source).await;
         let wanted = transfer::Wanted {
             primary: of.primary,
@@ -242,27 +253,60 @@ impl Looker {
     /// Puts a copy that is new in force, or keeps it until somebody has looked.
     async fn take(&self, copy: Arc<Copy>) -> Result<Taken, Text> {
         let settings = &self.feed.settings;
-        // An entry of another source is no measure, but the shrinking of what protects is the same.
-        let before = self.store.manifest(&settings.name)?.map(|manifest| manifest.entries);
-        if let Judgement::Hold(why) = judge(settings, before, copy.manifest.entries)? {
-            let (store, name, held) = (Arc::clone(&self.store), settings.name.clone(), Arc::clone(&copy));
-            let holding = beside(move || store.hold(&name, &held));
-            let kept = holding.await.map_err(|error| text!("keeping it broke off: {error}", error))?;
-            kept.map_err(|error| Text::of_io(&error))?;
-            lock(&self.feed.state).held = Some((copy.manifest.clone(), why.clone()));
-            return Ok(Taken::Held(waits(&settings.name, Some(&why))));
+        let change = self.change(&copy).await?;
+        if let Judgement::Hold(why) = judge(settings, change, copy.manifest.entries)? {
+            return self.hold(copy, why).await;
+        }
+        if self.store.held_manifest(&settings.name).is_some_and(|held| held.sha256 == copy.manifest.sha256) {
+            // What was asked lately is forgotten sooner than that somebody has to look.
+            let why = lock(&self.feed.state).held.as_ref().map(|(_, why)| why.clone());
+            return self.hold(copy, why.unwrap_or_else(came_before)).await;
         }
         let manifest = copy.manifest.clone();
         let (store, name) = (Arc::clone(&self.store), settings.name.clone());
         let staging = waiting(move || store.stage(&name, copy));
         let copy = staging.await.map_err(|error| text!("writing it broke off: {error}", error))??;
-        let published = publish(&self.asker, &self.feed, copy, Who::named("feed")).await;
-        published.map_err(|failure| {
-            self.store.give_up(&settings.name, &manifest);
-            refused(&failure)
-        })?;
-        self.store.release(&settings.name);
-        Ok(Taken::InForce)
+        match publish(&self.asker, &self.feed, Arc::clone(&copy), (Who::named("feed"), false)).await {
+            Ok(_) => {
+                self.store.release(&settings.name);
+                Ok(Taken::InForce)
+            }
+            Err(failure) if failure.code == FailureCode::Guarded => self.hold(copy, failure.text().first_line()).await,
+            Err(failure) => {
+                self.store.give_up(&settings.name, &manifest);
+                Err(refused(&failure))
+            }
+        }
+    }
+
+    /// How much came and went; `None` when there is nothing that it takes the place of.
+    async fn change(&self, copy: &Arc<Copy>) -> Result<Option<Change>, Text> {
+        let settings = Arc::clone(&self.feed.settings);
+        let Some(last) = self.store.manifest(&settings.name)? else { return Ok(None) };
+        let of_lengths = Change::of_lengths(last.entries, copy.manifest.entries);
+        // An entry of another source is no measure, but the shrinking of what protects is the same.
+        if last.source != copy.manifest.source {
+            return Ok(Some(of_lengths));
+        }
+        let (store, copy) = (Arc::clone(&self.store), Arc::clone(copy));
+        let comparing = beside(move || {
+            let Ok(Some(last)) = store.last(&settings) else { return Ok(None) };
+            Change::between(&settings.source, last.content.source(), copy.content.source()).map(Some)
+        });
+        let compared = comparing.await.map_err(|error| text!("comparing broke off: {error}", error))?;
+        // Of a copy that is damaged nothing else is known.
+        Ok(Some(compared.ok().flatten().unwrap_or(of_lengths)))
+    }
+
+    /// Keeps a copy until somebody has looked.
+    async fn hold(&self, copy: Arc<Copy>, why: Text) -> Result<Taken, Text> {
+        let (name, manifest) = (&self.feed.settings.name, copy.manifest.clone());
+        let (store, of) = (Arc::clone(&self.store), name.clone());
+        let holding = beside(move || store.hold(&of, &copy));
+        let kept = holding.await.map_err(|error| text!("keeping it broke off: {error}", error))?;
+        kept.map_err(|error| Text::of_io(&error))?;
+        lock(&self.feed.state).held = Some((manifest, why.clone()));
+        Ok(Taken::Held(waits(name, Some(&why))))
     }
 }
 

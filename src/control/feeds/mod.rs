@@ -4,6 +4,7 @@
 //! in the same way and order as a reload, with the files of the policy that runs; until then, and whenever anything
 //! fails, the last good copy stays. Its age is watched, because a feed that fails silently is a guard that sleeps.
 
+pub mod change;
 pub mod fetch;
 pub mod judge;
 mod look;
@@ -257,16 +258,24 @@ impl FeedDesk {
             let message = text!("no copy of feed {name} waits to be accepted; `weir feed` says how it is", name);
             return Err(Failure::new(FailureCode::BadRequest, message));
         };
-        let published = publish(asker, &feed, copy, who).await;
+        let published = publish(asker, &feed, Arc::clone(&copy), (who, true)).await;
         if !lock(&feed.state).is_looking {
             feed.progress.enter(Phase::Idle);
         }
         let reloaded = published?;
-        self.store.release(name);
+        self.store.release_one(name, &copy.manifest);
         feed.note_in_force(&self.store);
-        lock(&feed.state).last_error = None;
+        let mut state = lock(&feed.state);
+        if state.held.is_none() {
+            state.last_error = None;
+        }
         Ok(reloaded)
     }
+}
+
+/// Why a copy waits of which it is not known any more.
+fn came_before() -> Text {
+    text!("it came before the last start")
 }
 
 fn unknown(name: &str) -> Failure {
@@ -275,10 +284,12 @@ fn unknown(name: &str) -> Failure {
     Failure::new(FailureCode::BadRequest, message)
 }
 
-/// Has the policy that runs published with another copy of a feed. It is on the disk as the last good one afterwards.
-async fn publish(asker: &Asker, feed: &Feed, copy: Arc<Copy>, who: Who) -> Result<Reloaded, Failure> {
+/// Has the policy that runs published with another copy of a feed, with `force` whatever the guard says of it. It is on the
+/// disk as the last good one afterwards.
+async fn publish(asker: &Asker, feed: &Feed, copy: Arc<Copy>, (who, force): (Who, bool)) -> Result<Reloaded, Failure> {
     feed.progress.enter(Phase::Compiling);
-    asker.order(Order::feed(FeedCopy { name: feed.settings.name.clone(), copy }, who)).await
+    let copy = FeedCopy { name: feed.settings.name.clone(), copy };
+    asker.order(Order { force, ..Order::feed(copy, who) }).await
 }
 
 impl Feed {
@@ -292,7 +303,12 @@ impl Feed {
             FeedSource::Url(url) => Interval::every(url.refresh),
             FeedSource::Zone(_) => Interval::of_soa(3_600, 60),
         };
-        let held = store.held_manifest(name).map(|held| (held, text!("it came before the last start")));
+        let held = store.held_manifest(name);
+        if held.as_ref().is_some_and(|held| !settings.source.vouches_for(held)) {
+            // Nobody can accept it any more.
+            store.release(name);
+        }
+        let held = held.filter(|held| settings.source.vouches_for(held)).map(|held| (held, came_before()));
         let next = first_look(settings, manifest.as_ref(), interval, now);
         let state = State {
             schedule: Schedule::starting(next),
@@ -338,15 +354,15 @@ impl Feed {
     fn status(&self, now: Now) -> FeedStatus {
         let (age, limit) = self.age(now.unix_ms);
         let state = lock(&self.state);
-        let (kind, source) = match &self.settings.source {
-            FeedSource::Url(of) => ("url", of.url.to_string()),
-            FeedSource::Zone(of) => ("zone", format!("{} of {}", of.zone, of.primary)),
+        let kind = match &self.settings.source {
+            FeedSource::Url(_) => "url",
+            FeedSource::Zone(_) => "zone",
         };
         let manifest = state.manifest.as_ref();
         FeedStatus {
             name: self.settings.name.clone(),
             kind: kind.to_owned(),
-            source,
+            source: self.settings.source.text(),
             entries: manifest.map(|manifest| manifest.entries),
             bytes: manifest.map(|manifest| manifest.bytes),
             sha256: manifest.map(|manifest| manifest.sha256.clone()),
@@ -371,7 +387,10 @@ impl Feed {
 
 /// When a feed is looked at first: a zone and what has no copy at once, a list when it would have been due anyway.
 fn first_look(settings: &FeedSettings, manifest: Option<&Manifest>, interval: Interval, now: Now) -> Moment {
-    let (FeedSource::Url(_), Some(manifest)) = (&settings.source, manifest) else { return now.at };
+    let (FeedSource::Url(of), Some(manifest)) = (&settings.source, manifest) else { return now.at };
+    if !of.pin.is_of(manifest) {
+        return now.at;
+    }
     let age = Duration::from_millis(now.unix_ms.saturating_sub(manifest.confirmed_unix_ms));
     now.at.plus(interval.refresh.saturating_sub(age))
 }

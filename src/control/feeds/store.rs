@@ -30,12 +30,14 @@ pub struct Store {
     directory: Option<PathBuf>,
     /// Copies in force, and those that wait, where there is no directory.
     memory: Mutex<[BTreeMap<String, Arc<Copy>>; 2]>,
+    /// Taken while manifests are looked at and changed: a copy may come while somebody accepts another.
+    turn: Mutex<()>,
 }
 
 impl Store {
     /// The store of a state directory; in memory without one.
     pub fn open(state: Option<&Path>) -> Self {
-        Self { directory: state.map(|state| state.join(DIRECTORY)), memory: Mutex::default() }
+        Self { directory: state.map(|state| state.join(DIRECTORY)), ..Self::default() }
     }
 
     /// The copies in force, for compiling.
@@ -142,6 +144,14 @@ impl Store {
         }
     }
 
+    /// This copy waits no more; another that came meanwhile does.
+    pub fn release_one(&self, name: &str, copy: &Manifest) {
+        let _turn = self.turn();
+        if self.held_manifest(name).is_some_and(|held| held.sha256 == copy.sha256) {
+            self.release(name);
+        }
+    }
+
     /// No copy waits any more.
     pub fn release(&self, name: &str) {
         match &self.directory {
@@ -178,14 +188,25 @@ impl Store {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write(&self, name: &str, copy: &Arc<Copy>, manifest: &str) -> io::Result<()> {
         let Some(directory) = &self.directory else {
+            let _turn = self.turn();
             self.memory()[usize::from(manifest == HELD)].insert(name.to_owned(), Arc::clone(copy));
             return Ok(());
         };
         let directory = directory.join(name);
-        let before = read_manifest(&directory.join(MANIFEST)).ok().flatten();
+        // It may be large, and nobody waits for that.
         write_content(&directory, copy)?;
+        let _turn = self.turn();
+        if !directory.join(content_file(&copy.manifest.sha256)).exists() {
+            // Another copy was written meanwhile, and nothing spoke of this one yet.
+            write_content(&directory, copy)?;
+        }
+        let before = read_manifest(&directory.join(MANIFEST)).ok().flatten();
         whole_file::write(&directory.join(manifest), &serde_json::to_vec_pretty(&copy.manifest)?)?;
         let manifests = [MANIFEST, HELD].map(|file| read_manifest(&directory.join(file)).ok().flatten());
         let kept: Vec<_> =
@@ -289,6 +310,22 @@ mod tests {
         fs::remove_dir_all(&state).unwrap();
         let store = Store::open(None);
         assert!(store.stage("u", copy("one")).unwrap().content.in_memory().is_some(), "there is no disk");
+    }
+
+    #[test]
+    fn a_copy_that_came_while_another_was_accepted_still_waits() {
+        let state = std::env::temp_dir().join(format!("weir-feeds-accepted-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&state);
+        for store in [Store::open(Some(&state)), Store::open(None)] {
+            for text in ["one", "two"] {
+                store.hold("u", &copy(text)).unwrap();
+            }
+            store.release_one("u", &copy("one").manifest);
+            assert_eq!(store.held("u").unwrap().unwrap(), copy("two"));
+            store.release_one("u", &copy("two").manifest);
+            assert_eq!(store.held("u"), Ok(None));
+        }
+        fs::remove_dir_all(&state).unwrap();
     }
 
     #[test]

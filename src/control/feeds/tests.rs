@@ -97,3 +97,42 @@ fn the_state_of_each_is_one_word_and_its_numbers() {
     lock(&zone.state).last_error = Some(Text::verbatim("no route"));
     assert!(zone.status(at(DAY_MS)).line().english().contains("FAILING"), "a failure is told before it is old");
 }
+
+#[tokio::test]
+async fn accepting_a_copy_leaves_one_that_came_meanwhile_waiting() {
+    let store = Arc::new(Store::open(None));
+    let copy = |text: &str| {
+        let manifest = Manifest { entries: 1, ..Manifest::of(text.as_bytes(), "https://a.example/".into(), 1) };
+        Arc::new(Copy { content: text.as_bytes().to_vec().into(), manifest })
+    };
+    store.hold("x", &copy("one")).unwrap();
+    let desk = FeedDesk::new(Arc::clone(&store), Clock::start());
+    let feed = Arc::new(Feed::new(&Arc::new(test_feed("x", URL)), &store, at(DAY_MS)));
+    lock(&desk.feeds).insert("x".to_owned(), (Arc::clone(&feed), None));
+    let (asker, mut jobs) = Asker::answered_by_a_test();
+    let reloads = async {
+        let (order, asked) = jobs.recv().await.expect("it is ordered");
+        assert_eq!(order.feed.as_ref().map(|feed| &feed.copy), Some(&copy("one")));
+        assert!(order.force, "whoever accepts it has heard what the guard said");
+        // Another comes, and waits as well.
+        store.hold("x", &copy("two")).unwrap();
+        let mut state = lock(&feed.state);
+        (state.held, state.last_error) =
+            (Some((copy("two").manifest.clone(), Text::verbatim("x"))), Some(Text::verbatim("x")));
+        drop(state);
+        let reloaded = Reloaded {
+            policy: String::new(),
+            generation: 2,
+            changed: true,
+            duration_ms: 1,
+            changes: crate::control::changes::Changes::default(),
+            warnings: Vec::new(),
+        };
+        asked.send(Ok(reloaded)).expect("it is waited for");
+    };
+    let (accepted, ()) = tokio::join!(desk.accept("x", Who::named("test"), &asker), reloads);
+    assert_eq!(accepted.map(|reloaded| reloaded.generation), Ok(2));
+    assert_eq!(store.held("x").unwrap().unwrap(), copy("two"));
+    let status = feed.status(at(DAY_MS));
+    assert!(status.held.is_some() && status.last_error.is_some(), "{status:?}");
+}

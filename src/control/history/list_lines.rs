@@ -20,6 +20,43 @@ pub(super) struct Lines {
     bytes: usize,
 }
 
+/// How many of the entries of two versions are in one alone, and how many in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::control) struct Tally {
+    pub(in crate::control) went: u64,
+    pub(in crate::control) came: u64,
+    pub(in crate::control) stayed: u64,
+}
+
+/// Counts the entries that went and that came, each once; `entries` gives a number for each that is in a piece of whole lines.
+///
+/// # Errors
+/// As [`between`].
+pub(in crate::control) fn tally(
+    old: Source<'_>,
+    new: Source<'_>,
+    entries: impl Fn(&[u8], &mut dyn FnMut(u64)),
+) -> io::Result<Tally> {
+    tally_in_parts(old, new, &entries, HASHES_MAX)
+}
+
+fn tally_in_parts(
+    old: Source<'_>,
+    new: Source<'_>,
+    entries: &impl Fn(&[u8], &mut dyn FnMut(u64)),
+    hashes_max: usize,
+) -> io::Result<Tally> {
+    let mut tally = Tally::default();
+    each_part(old, new, entries, hashes_max, |before, after| {
+        let stayed = before.hashes.iter().filter(|hash| after.hashes.binary_search(hash).is_ok()).count();
+        tally.stayed += stayed as u64;
+        tally.went += (before.hashes.len() - stayed) as u64;
+        tally.came += (after.hashes.len() - stayed) as u64;
+        Ok(())
+    })?;
+    Ok(tally)
+}
+
 /// Lines that went and lines that came, but for comments and blanks; of each as many as `bytes_max` bytes hold.
 ///
 /// A hash has 64 bits and a key that nobody knows: that one of ten million changed lines is passed over for its like is a
@@ -34,19 +71,33 @@ pub(super) fn between(old: Source<'_>, new: Source<'_>, bytes_max: usize) -> io:
 fn in_parts(old: Source<'_>, new: Source<'_>, bytes_max: usize, hashes_max: usize) -> io::Result<[Lines; 2]> {
     let hasher = unguessable();
     let (mut went, mut came) = (Lines::default(), Lines::default());
-    let mut first = 0;
-    loop {
-        let mut before = Part::read(old, &hasher, (first, u64::MAX), hashes_max)?;
-        let after = Part::read(new, &hasher, (first, before.last), hashes_max)?;
-        before.end_at(after.last);
-        went.add(&before.without(&after), old, &hasher, bytes_max)?;
-        came.add(&after.without(&before), new, &hasher, bytes_max)?;
-        let Some(next) = after.last.checked_add(1) else { break };
-        first = next;
-    }
+    let hashes = |piece: &[u8], visit: &mut dyn FnMut(u64)| lines(piece).for_each(|line| visit(hasher.hash_one(line)));
+    each_part(old, new, &hashes, hashes_max, |before, after| {
+        went.add(&before.without(after), old, &hasher, bytes_max)?;
+        came.add(&after.without(before), new, &hasher, bytes_max)
+    })?;
     went.shown.sort_unstable();
     came.shown.sort_unstable();
     Ok([went, came])
+}
+
+/// Gives the same range of the hashes of both versions to `compare`, range after range.
+fn each_part(
+    old: Source<'_>,
+    new: Source<'_>,
+    hashes: &impl Fn(&[u8], &mut dyn FnMut(u64)),
+    hashes_max: usize,
+    mut compare: impl FnMut(&Part, &Part) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut first = 0;
+    loop {
+        let mut before = Part::read(old, hashes, (first, u64::MAX), hashes_max)?;
+        let after = Part::read(new, hashes, (first, before.last), hashes_max)?;
+        before.end_at(after.last);
+        compare(&before, &after)?;
+        let Some(next) = after.last.checked_add(1) else { return Ok(()) };
+        first = next;
+    }
 }
 
 /// The hashes of one version in a range of them, sorted.
@@ -60,14 +111,14 @@ impl Part {
     /// Those in the range, or in as much of its beginning as there is room for.
     fn read(
         text: Source<'_>,
-        hasher: &ahash::RandomState,
+        hashes: &impl Fn(&[u8], &mut dyn FnMut(u64)),
         (first, last): (u64, u64),
         hashes_max: usize,
     ) -> io::Result<Self> {
         let mut part = Self { hashes: Vec::new(), last };
         let mut pieces = text.pieces();
         while let Some(piece) = pieces.next()? {
-            for hash in lines(piece).map(|line| hasher.hash_one(line)) {
+            hashes(piece, &mut |hash| {
                 if (first..=part.last).contains(&hash) {
                     part.hashes.push(hash);
                 }
@@ -78,7 +129,7 @@ impl Part {
                         part.end_at(end);
                     }
                 }
-            }
+            });
         }
         part.sort();
         Ok(part)
@@ -183,6 +234,13 @@ mod tests {
             prop_assert_eq!(&went.shown, &a.difference(&b).cloned().collect::<Vec<_>>());
             prop_assert_eq!(&came.shown, &b.difference(&a).cloned().collect::<Vec<_>>());
             prop_assert_eq!((went.count, came.count), (went.shown.len(), came.shown.len()));
+            let hasher = unguessable();
+            let entries =
+                |piece: &[u8], visit: &mut dyn FnMut(u64)| lines(piece).for_each(|line| visit(hasher.hash_one(line)));
+            let tally = tally_in_parts(Source::Memory(old.as_bytes()), Source::Memory(new.as_bytes()), &entries, hashes_max);
+            let stayed = a.intersection(&b).count() as u64;
+            let wanted = Tally { went: went.count as u64, came: came.count as u64, stayed };
+            prop_assert_eq!(tally.unwrap(), wanted);
         }
     }
 }

@@ -33,7 +33,7 @@
 
 pub mod diff;
 pub mod index;
-mod list_lines;
+pub(in crate::control) mod list_lines;
 pub mod objects;
 pub mod offline;
 pub mod prune;

@@ -93,6 +93,8 @@ codes! {
     UnknownFile = "W-UNKNOWN-FILE",
     /// A feed of which there is no copy yet: its rules are empty.
     FeedAbsent = "W-FEED-ABSENT",
+    /// The copy of a feed was taken when its pin was another, or there was none.
+    FeedUnpinned = "W-FEED-UNPINNED",
     /// Something that takes effect only where an answer shows what it asks about.
     Partial = "W-PARTIAL",
     /// What a zone lets pass, or answers by itself, is replaced by something else.

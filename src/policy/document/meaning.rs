@@ -139,6 +139,10 @@ fn of_wholes(code: Code) -> (Text, Text) {
             text!("a feed has no copy yet, so that whatever it is for is empty"),
             text!("wait until it has come; `weir feed` says how it goes and why not"),
         ),
+        Code::FeedUnpinned => (
+            text!("the copy of a feed that acts was taken when its pin was another, or there was none"),
+            text!("wait until what is pinned has come; `weir feed` says how it goes and why not"),
+        ),
         Code::Overridden => (
             text!("an override also replaces what a zone lets pass, or answers by itself"),
             text!("put what is to pass into a zone before this one"),

@@ -45,6 +45,9 @@ pub struct Manifest {
     /// The serial of a zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<u32>,
+    /// The minisign public key that a signature of it was held against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// When this content came, in milliseconds of Unix time.
     pub fetched_unix_ms: u64,
     /// When the source said last that this is what it has, in milliseconds of Unix time.

@@ -75,6 +75,17 @@ pub enum Pin {
     Minisign(String),
 }
 
+impl Pin {
+    /// Whether what is known of a copy says that it is what is pinned. Pins come and change while copies are kept.
+    pub fn is_of(&self, copy: &Manifest) -> bool {
+        match self {
+            Self::None => true,
+            Self::Sha256(pinned) => copy.sha256.eq_ignore_ascii_case(&hex(pinned)),
+            Self::Minisign(key) => copy.signed_by.as_ref() == Some(key),
+        }
+    }
+}
+
 /// A file of a web server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlFeed {
@@ -109,6 +120,29 @@ pub enum FeedSource {
     Url(UrlFeed),
     /// AXFR and IXFR.
     Zone(ZoneFeed),
+}
+
+impl FeedSource {
+    /// As manifests and reports have it.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Url(of) => of.url.to_string(),
+            Self::Zone(of) => format!("{} of {}", of.zone, of.primary),
+        }
+    }
+
+    /// Whether a copy is what is pinned, wherever it came from.
+    pub fn is_pinned(&self, copy: &Manifest) -> bool {
+        match self {
+            Self::Url(of) => of.pin.is_of(copy),
+            Self::Zone(_) => true,
+        }
+    }
+
+    /// Whether a copy came from here, and is what is pinned.
+    pub fn vouches_for(&self, copy: &Manifest) -> bool {
+        copy.source == self.text() && self.is_pinned(copy)
+    }
 }
 
 /// `[[feed]]`

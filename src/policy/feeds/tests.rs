@@ -38,6 +38,25 @@ fn both_kinds_are_read_with_their_defaults() {
 }
 
 #[test]
+fn a_pin_holds_for_copies_that_were_taken_before_it() {
+    let (digest, key) = (digest_of(b"right"), "RWR3ZWlyZmVlZPQYOs7T3jjEC2DKIKoMyukTv1CeLdJHsluZimkM1CCC");
+    let (read, _) = read(&format!(
+        "[[feed]]\nname = \"open\"\nurl = \"https://a.example/\"\n\
+         [[feed]]\nname = \"hash\"\nurl = \"https://a.example/\"\nsha256 = \"{}\"\n\
+         [[feed]]\nname = \"key\"\nurl = \"https://a.example/\"\nminisign = \"{key}\"\n",
+        hex(&digest).to_uppercase()
+    ));
+    let vouches = |name: &str, copy: &Manifest| read.of(name).unwrap().source.vouches_for(copy);
+    let of = |content: &[u8]| Manifest::of(content, "https://a.example/".to_owned(), 1);
+    let signed = |key: &str| Manifest { signed_by: Some(key.to_owned()), ..of(b"wrong") };
+    assert_eq!([of(b"right"), of(b"wrong")].map(|copy| vouches("open", &copy)), [true, true]);
+    assert_eq!([of(b"right"), of(b"wrong")].map(|copy| vouches("hash", &copy)), [true, false]);
+    assert_eq!([of(b"right"), signed("RWother"), signed(key)].map(|copy| vouches("key", &copy)), [false, false, true]);
+    let elsewhere = Manifest { source: "https://b.example/".to_owned(), ..of(b"right") };
+    assert!(!vouches("hash", &elsewhere) && read.of("hash").unwrap().source.is_pinned(&elsewhere));
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let zone = "name = \"z\"\nprimary = \"192.0.2.53\"\nzone = \"z.example\"\n";
     let url = "name = \"u\"\nurl = \"https://a.example/\"\n";

@@ -446,7 +446,14 @@ pub(super) fn last_copy(context: &Context<'_>, name: &At<&str>) -> Option<Arc<Co
     let Context { feeds, copies, faults, .. } = context;
     let feed = feeds.require(name, faults)?;
     let why = match copies.of(feed) {
-        Ok(Some(copy)) => return Some(copy),
+        Ok(Some(copy)) => {
+            if !feed.source.is_pinned(&copy.manifest) {
+                let message = text!("the copy of feed {name:?} was not held against its pin", name = name.value);
+                let hint = text!("it acts until what is pinned has come; `weir feed` says how it goes");
+                faults.add(Code::FeedUnpinned, &name.place, message, hint);
+            }
+            return Some(copy);
+        }
         Ok(None) if copies.is_nowhere() => {
             text!("feed {name:?} cannot be looked at: its copies are elsewhere", name = name.value)
         }
