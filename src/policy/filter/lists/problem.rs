@@ -94,7 +94,7 @@ pub enum Weight {
 
 impl Problem {
     /// All of them.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 61] = [
         Self::Address,
         Self::ResponseAddress,
         Self::Redirect,
@@ -134,6 +134,7 @@ impl Problem {
         Self::Rpz(Flaw::Ip6Form),
         Self::Rpz(Flaw::IpForm),
         Self::Rpz(Flaw::HostBits),
+        Self::Rpz(Flaw::WideNetwork),
         Self::Rpz(Flaw::SuspectOwner),
         Self::Rpz(Flaw::AddressOwner),
         Self::Rpz(Flaw::OutOfZone),

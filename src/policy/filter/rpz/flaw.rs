@@ -14,6 +14,8 @@ pub enum Flaw {
     IpForm,
     /// Bits beyond the prefix; it is taken as the network.
     HostBits,
+    /// A network that holds more of the Internet than any record should block.
+    WideNetwork,
     /// A name that looks like a trigger of another kind, and is none.
     SuspectOwner,
     /// An address as a name, which nobody asks for.
@@ -60,11 +62,12 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::IpPrefix,
         Self::Ip6Form,
         Self::IpForm,
         Self::HostBits,
+        Self::WideNetwork,
         Self::SuspectOwner,
         Self::AddressOwner,
         Self::OutOfZone,
@@ -115,6 +118,14 @@ impl Flaw {
                 Taken,
                 "an address trigger with bits beyond its prefix, taken as the network",
                 Some("write the network's own address, or a longer prefix"),
+            ),
+            Self::WideNetwork => (
+                "rpz-wide-network",
+                Bad,
+                "an address trigger on far more addresses than any record should block",
+                Some(
+                    "write networks from /8 of ipv4 and from /16 of ipv6; force = true takes wider ones, if you mean them",
+                ),
             ),
             Self::SuspectOwner => (
                 "rpz-suspect-owner",

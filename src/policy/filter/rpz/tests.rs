@@ -268,6 +268,7 @@ fn every_problem_has_a_code_of_its_own() {
         Flaw::Ip6Form,
         Flaw::IpForm,
         Flaw::HostBits,
+        Flaw::WideNetwork,
         Flaw::SuspectOwner,
         Flaw::AddressOwner,
         Flaw::OutOfZone,
