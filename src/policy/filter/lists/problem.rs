@@ -94,7 +94,7 @@ pub enum Weight {
 
 impl Problem {
     /// All of them.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 62] = [
         Self::Address,
         Self::ResponseAddress,
         Self::Redirect,
@@ -151,6 +151,7 @@ impl Problem {
         Self::Rpz(Flaw::NoOwner),
         Self::Rpz(Flaw::Quote),
         Self::Rpz(Flaw::Parenthesis),
+        Self::Rpz(Flaw::TooLong),
         Self::Rpz(Flaw::Include),
         Self::Rpz(Flaw::Generate),
         Self::Rpz(Flaw::Directive),

@@ -48,6 +48,8 @@ pub enum Flaw {
     Quote,
     /// A parenthesis that is not closed, or was not opened.
     Parenthesis,
+    /// Longer than any record can be.
+    TooLong,
     /// `$INCLUDE`
     Include,
     /// `$GENERATE`
@@ -62,7 +64,7 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::IpPrefix,
         Self::Ip6Form,
         Self::IpForm,
@@ -84,6 +86,7 @@ impl Flaw {
         Self::NoOwner,
         Self::Quote,
         Self::Parenthesis,
+        Self::TooLong,
         Self::Include,
         Self::Generate,
         Self::Directive,
@@ -216,6 +219,12 @@ impl Flaw {
                 Bad,
                 "a parenthesis that is not closed, or was not opened",
                 Some("close it, or write the record on one line"),
+            ),
+            Self::TooLong => (
+                "rpz-too-long",
+                Bad,
+                "a line longer than any record can be",
+                Some("look at the line: the file is damaged, or not what it should be"),
             ),
             Self::Include => (
                 "rpz-include",
