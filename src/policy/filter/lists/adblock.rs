@@ -126,10 +126,14 @@ impl Reader<'_> {
             if self.word(name, SELF | BELOW)? != SELF | BELOW {
                 return Err(Problem::Modifier);
             }
+            // Looked at for each, or a line of nothing else would take many times its size of memory.
+            if self.holes + holes.len() == HOLES_MAX {
+                return Err(Problem::TooManyHoles);
+            }
             holes.push(self.wire());
         }
         self.holes += holes.len();
-        if self.holes > HOLES_MAX { Err(Problem::TooManyHoles) } else { Ok(holes) }
+        Ok(holes)
     }
 }
 

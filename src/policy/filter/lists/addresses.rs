@@ -61,13 +61,14 @@ impl ParsedAddresses {
         for line in piece.split_inclusive(|byte| *byte == b'\n') {
             let number = next;
             next += 1;
-            let line = String::from_utf8_lossy(line);
-            let line = line.split(['#', ';']).next().unwrap_or_default().trim().trim_start_matches('\u{feff}');
-            if line.is_empty() {
+            let entry = line.split(|byte| matches!(byte, b'#' | b';')).next().unwrap_or_default();
+            // Bytes that are no text are no address either, and are not copied to find that out.
+            let line = str::from_utf8(entry).map(|line| line.trim().trim_start_matches('\u{feff}'));
+            if line == Ok("") {
                 continue;
             }
             self.lines += 1;
-            match network_of(line) {
+            match line.ok().and_then(network_of) {
                 Some(_) if self.networks.len() == ADDRESSES_MAX => self.too_many = true,
                 Some(net) => self.networks.push(net),
                 None => {

@@ -27,6 +27,10 @@ const LOCAL: [&[u8]; 12] = [
     b"ip6-allrouters",
 ];
 
+/// The most bytes of a name with letters beyond ASCII: each of its 253 letters can have four. A longer one is none, and is not
+/// to be taken apart: that takes some times its size of memory.
+pub(in crate::policy::filter) const UNICODE_MAX: usize = 4 * 253;
+
 /// A list being read.
 pub(super) struct Reader<'b> {
     /// The piece of it that is read now, of whole lines.
@@ -352,6 +356,9 @@ impl<'b> Reader<'b> {
     #[cold]
     fn unicode_name(&mut self, text: &[u8], prefix: usize, reach: u8) -> Result<(usize, u8), Problem> {
         let word = word_of(text);
+        if word.len() > UNICODE_MAX {
+            return Err(Problem::Unicode);
+        }
         let text = str::from_utf8(&word[prefix..]).map_err(|_| Problem::Character)?;
         let is_name =
             |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '\u{200c}' | '\u{200d}') || !c.is_ascii();

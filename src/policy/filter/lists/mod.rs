@@ -29,6 +29,7 @@ mod write;
 pub use detect::{Format, Unreadable};
 pub(super) use detect::{refuse_what_is_no_list, refuse_what_turned_binary};
 pub(super) use kept::{Kept, parse_beside};
+pub(super) use line::UNICODE_MAX;
 pub(super) use names::Meanings;
 pub use names::NameList;
 pub(super) use problem::classify;

@@ -63,6 +63,8 @@ pub enum Problem {
     Forward,
     /// A list to be taken in that is not there.
     Include,
+    /// More attributes than a line may have.
+    TooManyAttributes,
     /// A name with letters beyond ASCII that is none.
     Unicode,
     /// A whole top-level domain, or all that a registry registers below another name.
@@ -94,7 +96,7 @@ pub enum Weight {
 
 impl Problem {
     /// All of them.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 63] = [
         Self::Address,
         Self::ResponseAddress,
         Self::Redirect,
@@ -123,6 +125,7 @@ impl Problem {
         Self::Setting,
         Self::Forward,
         Self::Include,
+        Self::TooManyAttributes,
         Self::Unicode,
         Self::PublicSuffix,
         Self::EmptyLabel,
@@ -134,6 +137,7 @@ impl Problem {
         Self::Rpz(Flaw::Ip6Form),
         Self::Rpz(Flaw::IpForm),
         Self::Rpz(Flaw::HostBits),
+        Self::Rpz(Flaw::WideNetwork),
         Self::Rpz(Flaw::SuspectOwner),
         Self::Rpz(Flaw::AddressOwner),
         Self::Rpz(Flaw::OutOfZone),
@@ -150,6 +154,7 @@ impl Problem {
         Self::Rpz(Flaw::NoOwner),
         Self::Rpz(Flaw::Quote),
         Self::Rpz(Flaw::Parenthesis),
+        Self::Rpz(Flaw::TooLong),
         Self::Rpz(Flaw::Include),
         Self::Rpz(Flaw::Generate),
         Self::Rpz(Flaw::Directive),
@@ -325,6 +330,12 @@ impl Problem {
                 Bad,
                 "a list to take in that is not there or is no list",
                 Some("include:x is the file x, or x.txt, beside the list"),
+            ),
+            Self::TooManyAttributes => (
+                "too-many-attributes",
+                Bad,
+                "more than 50 attributes of one line",
+                Some("a line has one to three: look at it"),
             ),
             Self::Unicode => (
                 "unicode",

@@ -11,6 +11,9 @@ use std::collections::HashSet;
 /// Lists that one list may take in, those taken in by them included; also how many may wait to be taken in.
 const INCLUDES_MAX: usize = 1_000;
 
+/// Attributes of one line: it has one to three. A line of nothing else would take many times its size of memory.
+const ATTRIBUTES_MAX: usize = 50;
+
 /// A list that is taken in, and which of its lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Include {
@@ -48,6 +51,7 @@ impl Reader<'_> {
         let mut attributes = Vec::new();
         for word in words {
             match (word, str::from_utf8(&word[1..])) {
+                ([b'@', _, ..], Ok(_)) if attributes.len() == ATTRIBUTES_MAX => return Err(Problem::TooManyAttributes),
                 ([b'@', _, ..], Ok(attribute)) => attributes.push(attribute),
                 // The list that a line also belongs to.
                 ([b'&', _, ..], Ok(_)) => {}
@@ -154,6 +158,18 @@ mod tests {
         assert!((1..=1_000).contains(&times), "read {times} times");
         assert!(parsed.names.iter().count() >= 1);
         assert!(parsed.problems.groups().iter().any(|group| group.count > 0), "what is left out is told");
+    }
+
+    #[test]
+    fn a_line_with_more_attributes_than_there_may_be_is_one_bad_line() {
+        let many = |count: usize| " @a".repeat(count);
+        for (kind, taken) in [("x.example", 1), ("include:other", 0)] {
+            let list = format!("a.example @ads\n{kind}{}\n{kind}{}\nz.example\n", many(50), many(1 << 20));
+            let reading = Reading { format: Some(Format::V2fly), ..Reading::default() };
+            let parsed = parse_with(list.as_bytes(), reading, &mut |_| Some(b"# nothing\n")).expect("it is a list");
+            let told: Vec<_> = parsed.problems.groups().iter().map(|g| (g.problem, g.count, g.line)).collect();
+            assert_eq!((told, parsed.names.len()), (vec![(Problem::TooManyAttributes, 1, 3)], 2 + taken), "{kind}");
+        }
     }
 
     /// At the beginning, where a list is looked at, and far behind it, where it is read.

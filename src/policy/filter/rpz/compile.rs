@@ -3,7 +3,7 @@
 
 use super::store::{Policy, Record};
 use super::trigger::{Kind, Trigger};
-use super::{RpzZone, is_wide};
+use super::{RpzZone, too_wide};
 use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::policy::document::network::Depths;
@@ -118,7 +118,7 @@ fn parent_of(wire: &[u8]) -> Option<&[u8]> {
 /// Records that were made into no rule.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::policy::filter) struct LeftOut {
-    /// They would block a public suffix.
+    /// They would block a public suffix, or a good part of all addresses.
     pub(in crate::policy::filter) wide: usize,
     /// Their name servers have other data than [`NS_DATA_MAX`] before them.
     pub(in crate::policy::filter) name_servers: usize,
@@ -181,7 +181,7 @@ fn kind_of(kind: Kind) -> TriggerKind {
 }
 
 impl RpzZone {
-    /// The rules of the zone. Names that are public suffixes are left out where they would be blocked, unless `force`.
+    /// The rules of the zone. What is too wide is left out where it would be blocked, unless `force`.
     pub(in crate::policy::filter) fn compile(&self, instead: &Override, force: bool) -> (Vec<Part>, LeftOut) {
         let wildcards = HashMap::with_hasher(unguessable());
         let mut parts = Parts { parts: Vec::new(), wildcards, last: None, left_out: LeftOut::default() };
@@ -198,14 +198,14 @@ impl RpzZone {
                     Policy::Passthru | Policy::PassthruSelf => Action::Allow,
                     Policy::Drop => Action::Drop,
                     Policy::TcpOnly => Action::Truncate,
-                    Policy::Data if force || !is_wide(record.trigger) => continue,
+                    Policy::Data if force || too_wide(record.trigger).is_none() => continue,
                     Policy::Data => {
                         parts.left_out.wide += 1;
                         continue;
                     }
                 },
             };
-            if action.blocks() && !force && is_wide(record.trigger) {
+            if action.blocks() && !force && too_wide(record.trigger).is_some() {
                 parts.left_out.wide += 1;
                 continue;
             }
@@ -244,7 +244,8 @@ impl RpzZone {
         let data = || {
             let records = self.store.with_places();
             records.filter(|(.., record)| {
-                record.policy == Policy::Data && record.trigger != Trigger::Apex && (force || !is_wide(record.trigger))
+                let is_data = record.policy == Policy::Data && record.trigger != Trigger::Apex;
+                is_data && (force || too_wide(record.trigger).is_none())
             })
         };
         let hasher = unguessable;

@@ -14,6 +14,8 @@ pub enum Flaw {
     IpForm,
     /// Bits beyond the prefix; it is taken as the network.
     HostBits,
+    /// A network that holds more of the Internet than any record should block.
+    WideNetwork,
     /// A name that looks like a trigger of another kind, and is none.
     SuspectOwner,
     /// An address as a name, which nobody asks for.
@@ -46,6 +48,8 @@ pub enum Flaw {
     Quote,
     /// A parenthesis that is not closed, or was not opened.
     Parenthesis,
+    /// Longer than any record can be.
+    TooLong,
     /// `$INCLUDE`
     Include,
     /// `$GENERATE`
@@ -60,11 +64,12 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::IpPrefix,
         Self::Ip6Form,
         Self::IpForm,
         Self::HostBits,
+        Self::WideNetwork,
         Self::SuspectOwner,
         Self::AddressOwner,
         Self::OutOfZone,
@@ -81,6 +86,7 @@ impl Flaw {
         Self::NoOwner,
         Self::Quote,
         Self::Parenthesis,
+        Self::TooLong,
         Self::Include,
         Self::Generate,
         Self::Directive,
@@ -115,6 +121,14 @@ impl Flaw {
                 Taken,
                 "an address trigger with bits beyond its prefix, taken as the network",
                 Some("write the network's own address, or a longer prefix"),
+            ),
+            Self::WideNetwork => (
+                "rpz-wide-network",
+                Bad,
+                "an address trigger on far more addresses than any record should block",
+                Some(
+                    "write networks from /8 of ipv4 and from /16 of ipv6; force = true takes wider ones, if you mean them",
+                ),
             ),
             Self::SuspectOwner => (
                 "rpz-suspect-owner",
@@ -205,6 +219,12 @@ impl Flaw {
                 Bad,
                 "a parenthesis that is not closed, or was not opened",
                 Some("close it, or write the record on one line"),
+            ),
+            Self::TooLong => (
+                "rpz-too-long",
+                Bad,
+                "a line longer than any record can be",
+                Some("look at the line: the file is damaged, or not what it should be"),
             ),
             Self::Include => (
                 "rpz-include",

@@ -8,8 +8,9 @@ use std::ops::Range;
 /// Lines that one entry may be spread over in parentheses: a large key takes 20.
 const LINES_MAX: usize = 100;
 
-/// Bytes of one entry: a record has at most 65 535 of data, in hexadecimal and with blanks.
-const ENTRY_MAX: usize = 256 << 10;
+/// Bytes of one entry up to the end of its last word: a record has at most 65 535 of data, each of them four as `\DDD`,
+/// and an owner. With it the words of an entry are bounded too: a word takes 24 bytes of memory for two of its text.
+const ENTRY_MAX: usize = 320 << 10;
 
 /// What a byte is between words.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -200,7 +201,7 @@ impl<'b> Entries<'b> {
                 Kind::Blank => at += 1,
                 Kind::Word | Kind::Escape => {
                     let end = word_end(bytes, at);
-                    self.words.push(Word { text: &bytes[at..end], quoted: false });
+                    self.push(Word { text: &bytes[at..end], quoted: false }, end - start)?;
                     at = end;
                 }
                 Kind::End if depth == 0 => break,
@@ -221,7 +222,7 @@ impl<'b> Entries<'b> {
                 }
                 Kind::Quote => {
                     let end = quote_end(bytes, at + 1).ok_or(Flaw::Quote)?;
-                    self.words.push(Word { text: &bytes[at + 1..end], quoted: true });
+                    self.push(Word { text: &bytes[at + 1..end], quoted: true }, end - start)?;
                     at = end + 1;
                 }
             }
@@ -229,6 +230,16 @@ impl<'b> Entries<'b> {
         self.span = start..at;
         self.at = (at + 1).min(bytes.len());
         self.next_line += 1;
+        Ok(())
+    }
+
+    /// Adds a word of an entry that has so many bytes with it.
+    #[inline]
+    fn push(&mut self, word: Word<'b>, bytes: usize) -> Result<(), Stop> {
+        if bytes > ENTRY_MAX {
+            return Err(Flaw::TooLong.into());
+        }
+        self.words.push(word);
         Ok(())
     }
 }
@@ -340,6 +351,40 @@ mod tests {
         assert_eq!(next(), Some((Err(Flaw::Parenthesis), 4)));
         assert_eq!(next(), Some((Ok(b"d".to_vec()), 5)));
         assert_eq!(next(), None);
+    }
+
+    /// Of each kind the first word or the first quote is already too much, or one of very many words is.
+    #[test]
+    fn a_line_longer_than_any_record_costs_itself_and_little_memory() {
+        let (many, one) = ("a ".repeat(4 << 20), "a".repeat(4 << 20));
+        for long in [&many, &one, &format!("b TXT \"{one}\""), &format!("b TXT {many}"), &format!(" CNAME {one}")] {
+            let text = format!("a CNAME .\n{long}\nz CNAME . ; {one}\n");
+            let mut entries = Entries::of(text.as_bytes());
+            let mut seen = Vec::new();
+            while let Some(step) = entries.step() {
+                seen.push((entries.line, step, entries.start(), entries.first_line().len()));
+            }
+            let begin = [0, 10, 10 + long.len() + 1];
+            assert_eq!(seen[0], (1, Ok(()), begin[0], 9));
+            assert_eq!(seen[1], (2, Err(Flaw::TooLong), begin[1], long.len()));
+            assert_eq!((seen[2].0, seen[2].1, seen[2].2, seen.len()), (3, Ok(()), begin[2], 3), "{}", &long[..9]);
+            assert!(entries.words.capacity() <= ENTRY_MAX, "{} words", entries.words.capacity());
+        }
+        // In parentheses: what stood before it in them, and what follows, begins anew.
+        let found = cut(&format!("b TXT ( x\nc CNAME .\n{many}\nd CNAME . )\ne CNAME .\n"));
+        let lines: Vec<_> = found.iter().map(|(line, entry)| (*line, entry.as_ref().err().copied())).collect();
+        let (long, open) = (Some(Flaw::TooLong), Some(Flaw::Parenthesis));
+        assert_eq!(lines, [(1, long), (2, None), (3, long), (4, open), (5, None)]);
+    }
+
+    #[test]
+    fn the_longest_record_there_can_be_is_read() {
+        let escaped = "\\001".repeat(255);
+        let strings = format!("\"{escaped}\" ").repeat(65_535 / 256);
+        let text = format!("{} 4294967295 IN TXT {strings}\n", "\\001".repeat(253));
+        assert!(matches!(cut(&text)[..], [(1, Ok(ref words))] if words.len() == 4 + 255));
+        let empty = format!("@ TXT {}\n", "\"\" ".repeat(65_535));
+        assert!(matches!(cut(&empty)[..], [(1, Ok(ref words))] if words.len() == 2 + 65_535));
     }
 
     #[test]

@@ -38,13 +38,15 @@ pub use transfer::RpzBuilder;
 pub use trigger::{Kind, Trigger};
 pub(super) use write::write_trigger_name;
 
-use super::lists::{self, Format, Problems, Unreadable};
+use super::lists::{self, Format, Problem, Problems, Unreadable};
 use super::registry;
+use super::written::is_wide;
 use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::language::{Text, Told, text};
 use crate::policy::document::Faults;
 use crate::policy::document::contents::Source;
+use crate::policy::networks::canonical;
 use std::sync::Arc;
 use store::Store;
 
@@ -55,7 +57,7 @@ pub struct RpzZone {
     apex: Name,
     store: Store,
     problems: Problems,
-    /// Records that block a public suffix, or everything.
+    /// Records that block a public suffix, a good part of all addresses, or everything.
     wide: Problems,
     lines: usize,
 }
@@ -89,10 +91,18 @@ impl Told for Summary {
     }
 }
 
-/// Whether a trigger is about all names of a registry, of a top-level domain, or all there are.
-fn is_wide(trigger: Trigger<'_>) -> bool {
-    let Trigger::Name(Kind::Qname, reach, wire) = trigger else { return false };
-    registry::is_meant(wire, spelling::label_starts(wire).take(registry::LABELS_MAX + 1).count(), reach)
+/// What is wrong with a trigger about more than any record should block: all names of a registry, of a top-level domain, or
+/// all there are, and what all their servers serve; or a good part of all addresses.
+fn too_wide(trigger: Trigger<'_>) -> Option<Problem> {
+    match trigger {
+        Trigger::Apex => None,
+        Trigger::Name(_, reach, wire) => {
+            let labels = spelling::label_starts(wire).take(registry::LABELS_MAX + 1).count();
+            registry::is_meant(wire, labels, reach).then_some(Problem::PublicSuffix)
+        }
+        // As the rule has it: `96.zz.ffff.0.0.0.0.0.rpz-ip` is all of IPv4.
+        Trigger::Network(_, network) => is_wide(canonical(network)).then_some(Problem::Rpz(Flaw::WideNetwork)),
+    }
 }
 
 impl RpzZone {
@@ -176,7 +186,7 @@ impl RpzZone {
         }
     }
 
-    /// Says which records that block public suffixes were left out for it.
+    /// Says which records that block far too much were left out for it.
     pub(super) fn report_wide(&self, file: &Arc<str>, faults: &Faults) {
         let records = text!("{records} records did load", records = self.len());
         lists::report_problems(file, &self.wide, &records, faults);

@@ -6,7 +6,7 @@ use super::master::{Between, Entries, Word};
 use super::spelling::{WIRE_MAX, label_starts, read_labels, write_labels};
 use super::store::{Collector, Policy, Record};
 use super::trigger::{self, NoTrigger, Trigger};
-use super::{RpzZone, is_wide, rdata};
+use super::{RpzZone, rdata, too_wide};
 use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::policy::document::contents::Source;
@@ -258,9 +258,9 @@ impl Reader {
         let data = (policy == Policy::Data).then_some((rest.rtype, self.data.as_slice()));
         let record = Record { trigger, policy, ttl, data };
         self.collector.add(&record)?;
-        if is_wide(trigger) && record.blocks() {
+        if let Some(problem) = too_wide(trigger).filter(|_| record.blocks()) {
             let line = shown(entries.text());
-            self.wide.add_meant(Problem::PublicSuffix, entries.line, entries.start(), line, None);
+            self.wide.add_meant(problem, entries.line, entries.start(), line, None);
         }
         match self.owner_doubt.or(doubt).or(action_doubt) {
             Some(doubt) => Err(doubt.into()),

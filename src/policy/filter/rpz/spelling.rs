@@ -1,7 +1,7 @@
 //! Names as master files spell them (RFC 1035 section 5.1), to wire form and back. They are read into a buffer that the
 //! caller keeps: a million owners pass through here.
 
-use crate::policy::filter::lists::Problem;
+use crate::policy::filter::lists::{Problem, UNICODE_MAX};
 use std::fmt::Write as _;
 
 /// The longest wire form (RFC 1035 section 2.3.4), the root's byte included.
@@ -92,6 +92,9 @@ pub(super) fn unescape(bytes: &mut std::slice::Iter<'_, u8>) -> Result<u8, Probl
 /// A name with letters beyond ASCII, in its ASCII form (RFC 5890): no query has the bytes as written.
 #[cold]
 fn read_unicode(text: &[u8], wire: &mut Vec<u8>) -> Result<bool, Problem> {
+    if text.len() > UNICODE_MAX {
+        return Err(Problem::Unicode);
+    }
     let text = str::from_utf8(text).map_err(|_| Problem::Character)?;
     let (wild, bare) = match text.strip_prefix("*.") {
         Some(bare) => (true, bare),

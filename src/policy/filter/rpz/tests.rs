@@ -153,6 +153,21 @@ fn a_bad_record_is_counted_and_costs_no_other() {
 }
 
 #[test]
+fn a_line_longer_than_any_record_is_one_flaw_with_its_place() {
+    let long = "a ".repeat(4 << 20);
+    let text = format!("$ORIGIN rpz.test.\na CNAME .\n{long}\nz CNAME .\ny TXT \"x\" {long}\n CNAME *.\nx CNAME .\n");
+    let path = std::env::temp_dir().join(format!("weir-long-line-on-disk-{}", std::process::id()));
+    std::fs::write(&path, &text).unwrap();
+    let contents = Contents::on_disk(std::fs::File::open(&path).unwrap(), 1 << 30).unwrap().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    for zone in [parse(&text), RpzZone::read(contents.source()).unwrap()] {
+        assert_eq!(problems(&zone), [("rpz-too-long", 2, 3, None), ("rpz-no-owner", 1, 6, None)]);
+        assert_eq!(zone.problems().groups()[0].span.start, text.find("a a").unwrap());
+        assert_eq!(lines(&zone), ["a CNAME .", "z CNAME .", "x CNAME ."]);
+    }
+}
+
+#[test]
 fn what_is_doubtful_is_taken_and_said() {
     for (line, code, taken) in [
         ("b.example.co. CNAME .", "rpz-out-of-zone", "b.example.co CNAME ."),
@@ -268,6 +283,7 @@ fn every_problem_has_a_code_of_its_own() {
         Flaw::Ip6Form,
         Flaw::IpForm,
         Flaw::HostBits,
+        Flaw::WideNetwork,
         Flaw::SuspectOwner,
         Flaw::AddressOwner,
         Flaw::OutOfZone,
@@ -284,6 +300,7 @@ fn every_problem_has_a_code_of_its_own() {
         Flaw::NoOwner,
         Flaw::Quote,
         Flaw::Parenthesis,
+        Flaw::TooLong,
         Flaw::Include,
         Flaw::Generate,
         Flaw::Directive,

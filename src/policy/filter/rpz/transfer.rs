@@ -5,7 +5,7 @@ use super::reader::policy_of;
 use super::spelling::{label_starts, wire_len, write_absolute};
 use super::store::{Collector, Policy, Record};
 use super::trigger::{self, NoTrigger, Trigger};
-use super::{RpzZone, is_wide, rdata};
+use super::{RpzZone, rdata, too_wide};
 use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::policy::document::words::TypeName;
@@ -106,10 +106,10 @@ impl RpzBuilder {
         let data = (policy == Policy::Data).then_some((rtype, data));
         let record = Record { trigger, policy, ttl, data };
         self.collector.add(&record)?;
-        if record.blocks() && is_wide(trigger) {
+        if let Some(problem) = too_wide(trigger).filter(|_| record.blocks()) {
             let mut line = String::new();
             write_absolute(owner, &mut line);
-            self.wide.add_meant(Problem::PublicSuffix, self.lines, 0, line.as_bytes(), None);
+            self.wide.add_meant(problem, self.lines, 0, line.as_bytes(), None);
         }
         doubt.or(action_doubt).map_or(Ok(()), |doubt| Err(doubt.into()))
     }

@@ -217,6 +217,67 @@ fn public_suffixes_are_left_out_until_forced() {
     assert_eq!(heard(&filter), [nx(), nx(), id("nodata"), id("data"), nx(), id("allow"), nx()]);
 }
 
+/// The ids of all rules.
+fn ids(filter: &Filter) -> Vec<&str> {
+    filter.rules().iter().map(|rule| rule.id.as_str()).collect()
+}
+
+#[test]
+fn triggers_on_half_of_the_internet_are_left_out_until_forced() {
+    for wide in [
+        "1.0.0.0.0.rpz-client-ip CNAME rpz-drop.",
+        "1.0.0.0.128.rpz-client-ip CNAME rpz-drop.",
+        "7.0.0.0.8.rpz-ip CNAME .",
+        "7.0.0.0.8.rpz-ip A 192.0.2.1",
+        "1.0.0.0.128.rpz-nsip CNAME *.",
+        "2.0.0.0.192.rpz-nsip CNAME *.",
+        "96.zz.ffff.0.0.0.0.0.rpz-ip CNAME .",
+        "97.0.8000.ffff.zz.rpz-client-ip CNAME rpz-tcp-only.",
+        "3.zz.2000.rpz-ip CNAME .",
+        "15.zz.2000.rpz-client-ip CNAME rpz-drop.",
+        "*.rpz-nsdname CNAME rpz-drop.",
+        "*.com.rpz-nsdname CNAME .",
+    ] {
+        let text = format!("a.example CNAME .\n{wide}\nb.example CNAME .\n");
+        let (filter, faults) = read_zone(&text);
+        let told: Vec<_> = faults.iter().filter(|fault| !fault.ends_with("W-PARTIAL")).collect();
+        assert_eq!(told, ["10-x.rpz:2:1 W-LIST-LINE"], "{wide}");
+        assert_eq!(ids(&filter), ["10-x/nxdomain"], "{wide}");
+        let (filter, faults) = overridden("force = true", &text);
+        assert!(faults.iter().all(|fault| fault.ends_with("W-PARTIAL")), "{wide}: {faults:?}");
+        assert_eq!(ids(&filter).len(), 2, "{wide}");
+    }
+    // Nobody is kept from the world by these.
+    for taken in [
+        "1.0.0.0.0.rpz-client-ip CNAME rpz-passthru.",
+        "8.0.0.0.10.rpz-client-ip CNAME rpz-drop.",
+        "4.0.0.0.224.rpz-ip CNAME .",
+        "4.0.0.0.240.rpz-ip CNAME .",
+        "7.zz.fc00.rpz-ip CNAME *.",
+        "10.zz.fe80.rpz-ip CNAME *.",
+        "16.zz.2001.rpz-ip CNAME .",
+        "ns.com.rpz-nsdname CNAME .",
+    ] {
+        let (filter, faults) = read_zone(&format!("a.example CNAME .\n{taken}\n"));
+        assert!(faults.iter().all(|fault| fault.ends_with("W-PARTIAL")), "{taken}: {faults:?}");
+        assert_eq!(ids(&filter).len(), 2, "{taken}");
+    }
+}
+
+#[test]
+fn a_feed_that_adds_two_records_cannot_silence_all_clients() {
+    use crate::policy::filter::rpz::{Override, RpzZone};
+    let text = "$ORIGIN rpz.test.\na.example CNAME .\n1.0.0.0.0.rpz-client-ip CNAME rpz-drop.\n1.0.0.0.128.rpz-client-ip CNAME rpz-drop.\n";
+    let (filter, _) = read_zone(text);
+    assert!(filter.rules().iter().all(|rule| rule.trigger != TriggerKind::Client));
+    // What the zone says is kept, whatever of it runs: it is written as it was read.
+    let zone = RpzZone::parse(text.as_bytes()).unwrap();
+    assert_eq!((zone.len(), zone.problems().count(), zone.compile(&Override::Given, false).1.wide), (3, 0, 2));
+    let again = RpzZone::parse(zone.to_text().as_bytes()).unwrap();
+    assert!(again.records().eq(zone.records()));
+    assert_eq!(again.compile(&Override::Given, true).0.len(), 2);
+}
+
 #[test]
 fn bad_records_are_warnings_until_they_are_too_many() {
     let bad = |count: usize| format!("a.example CNAME .\n{}", "1.0.218.230.rpz-ip CNAME .\n".repeat(count));

@@ -26,7 +26,8 @@ use crate::language::text;
 use crate::policy::clients::Groups;
 use crate::policy::document::network::{self, Entry, Member};
 use crate::policy::document::{At, Code, Faults, Table, values};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// What a path to a list of addresses begins with.
 const LISTS: &str = "lists/";
@@ -36,6 +37,14 @@ const TRIGGERS: [&str; 6] = ["names", "list", "clients", "response_ip", "ns_name
 
 /// Shorter prefixes hold more of the Internet than any rule should, of IPv4 and of IPv6.
 const WIDE: (u8, u8) = (8, 16);
+
+/// Where no host of the Internet is, so that all of it is none too much: multicast and reserved addresses of IPv4; unique
+/// local, link-local, site-local and multicast ones of IPv6 (RFC 6890, 5771, 1112 and 4291). Zones against rebinding have
+/// `fc00::/7`.
+const ELSEWHERE: (Ipv4Net, Ipv6Net) = (
+    Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3),
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 6),
+);
 
 /// What a rule speaks about, as written.
 #[derive(Debug)]
@@ -201,8 +210,8 @@ fn refuse_wide_name(reach: u8, name: &At<Name>, faults: &Faults) {
 /// Whether a network holds more of the Internet than any rule should.
 pub(in super::super) fn is_wide(net: IpNet) -> bool {
     match net {
-        IpNet::V4(net) => net.prefix_len() < WIDE.0,
-        IpNet::V6(net) => net.prefix_len() < WIDE.1,
+        IpNet::V4(net) => net.prefix_len() < WIDE.0 && !ELSEWHERE.0.contains(&net),
+        IpNet::V6(net) => net.prefix_len() < WIDE.1 && !ELSEWHERE.1.contains(&net),
     }
 }
 

@@ -7,7 +7,7 @@
 //! rpz = "lists/threats.rpz"
 //! override = "nodata"        # given | nxdomain | nodata | allow | drop | truncate | monitor | cname
 //! cname = "garden.example"   # for override = "cname"; "*.garden.example" puts the name asked for before it
-//! force = false              # true: also where it blocks whole public suffixes
+//! force = false              # true: also where it blocks whole public suffixes, or networks as wide as half of IPv4
 //! ```
 //!
 //! An override replaces every action of the zone, `rpz-passthru.` and local data among them, as in other servers.
