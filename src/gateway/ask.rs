@@ -15,6 +15,7 @@ use crate::dns::reply::{self, Body};
 use crate::dns::{HEADER_LEN, put_u16, rcode};
 use crate::ledger::UpstreamEvent;
 use crate::policy::cookies::CookieMode;
+use crate::upstream::Pool;
 use crate::upstream::flights::{ATTEMPTS_MAX, Attempt, AttemptNumber, Doubt, FlightId, Full, Route};
 use crate::upstream::select::{Choice, Chosen};
 use crate::verdict::{Outcome, Reason};
@@ -58,6 +59,11 @@ impl Desk {
     pub(super) fn forward(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) {
         let case = admitted.case();
         let plain = admitted.kind() == Kind::Plain;
+        let (pool, _) = view.running.routing.pool_for(&case.query.name);
+        let deadline = case.received.plus(pool.settings.timeout);
+        if deadline <= view.now.at {
+            return self.give_up(view, case, out);
+        }
         let Some(server) = self.choose(view, case.query, case.client.is_tcp(), &[]) else {
             return self.fail(view, case, FailureKind::Unreachable, out);
         };
@@ -66,8 +72,6 @@ impl Desk {
             return;
         }
         let Some(leave) = self.guard(view, admitted, out) else { return };
-        let (pool, _) = view.running.routing.pool_for(&case.query.name);
-        let deadline = case.received.plus(pool.settings.timeout);
         let Ok(id) = self.open(case, deadline) else {
             self.give_back(view, leave);
             return self.overloaded(view, case, out);
@@ -300,6 +304,10 @@ impl Desk {
             let waits = self.flights.flight(id).attempts().iter().any(|attempt| !attempt.lost);
             if waits && view.now.at < deadline {
                 self.flights.set_timer(id, deadline);
+            } else if why == FailureKind::Timeout && self.was_hurried(view, id, pool) {
+                // Who waits for the same has time of its own.
+                self.land(view, id, Ended::Unasked, None);
+                self.give_up(view, case, out);
             } else {
                 let ended = self.blame(id, why);
                 self.land(view, id, ended, Some(why));
@@ -307,6 +315,13 @@ impl Desk {
             }
         }
         self.scratch = asked.room;
+    }
+
+    /// Whether a question had less than half of the time that an answer may take, because it had lain in its socket: then
+    /// silence says nothing about its name or its zone.
+    fn was_hurried(&self, view: &View<'_>, id: FlightId, pool: &Pool) -> bool {
+        let first = self.flights.flight(id).attempts().first();
+        first.is_some_and(|first| view.now.at.since(first.sent) < pool.settings.timeout / 2)
     }
 
     /// Puts a query in flight.
@@ -352,6 +367,15 @@ impl Desk {
         };
         let error = Some((code, why.text()));
         self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, reason), out);
+    }
+
+    /// Ends a query that has lain in its socket for too long to be answered by an upstream. Nobody has failed it, so nothing
+    /// is held against its name, its zone or a server.
+    pub(super) fn give_up(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) {
+        let is_plain = Kind::of(case.query, case.client.is_tcp()) == Kind::Plain;
+        if !(is_plain && self.answer_stale(view, case, Reason::Overload, out)) {
+            self.overloaded(view, case, out);
+        }
     }
 
     pub(super) fn overloaded(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) {

@@ -382,6 +382,11 @@ impl<A: Copy> Flights<A> {
         (flight.leader, flight.next) = (leader, next);
     }
 
+    /// The flight that one waits for.
+    pub fn leader_of(&self, id: FlightId) -> Option<&Flight<A>> {
+        self.slots.get(self.slots[id as usize].leader as usize)
+    }
+
     /// Whether others wait for a flight.
     #[inline]
     pub fn is_awaited(&self, id: FlightId) -> bool {

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use weir::clock::{Moment, Now};
-use weir::gateway::outbox::To;
-use weir::gateway::{Client, From};
+use weir::gateway::outbox::{Outbox, To};
+use weir::gateway::{Client, From, Path};
 use weir::language::Told as _;
 use weir::ledger::{Totals, UpstreamEvent};
 use weir::policy::document::instant;
@@ -324,6 +324,9 @@ impl Player {
         stage.workers[0].begin_batch();
         if stage.workers[0].is_late(client, waited) {
             return self.deliver();
+        }
+        if matches!(client.path, Path::Udp { .. }) {
+            stage.workers[0].set_waited(waited);
         }
         stage.workers[0].on_query(at, client, bytes, &mut stage.out);
         self.deliver()
