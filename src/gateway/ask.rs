@@ -405,7 +405,10 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &mut Flips, out: &mu
     for (code, data) in options(query.packet, edns) {
         let hop_by_hop = matches!(code, option::KEEPALIVE | option::PADDING)
             || code == option::COOKIE && cookies != CookieMode::Pass;
-        if hop_by_hop || kept_len + 4 + data.len() > OPTIONS_MAX {
+        // An extended error says nothing in a query (RFC 8914), and is no part of the cache's key: it must not push out one
+        // that is.
+        let is_void = code == option::EXTENDED_ERROR;
+        if is_void || hop_by_hop || kept_len + 4 + data.len() > OPTIONS_MAX {
             continue;
         }
         put_u16(&mut kept, kept_len, code);
@@ -414,4 +417,48 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &mut Flips, out: &mu
         kept_len += 4 + data.len();
     }
     reply::append_opt(out, end, 0, edns.dnssec_ok, &kept[..kept_len], None).unwrap_or(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::memory::key_of;
+
+    /// A query for the root's addresses with these options.
+    fn query(options: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut packet = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 1];
+        packet.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0]);
+        let len: usize = options.iter().map(|(_, data)| 4 + data.len()).sum();
+        packet.extend((len as u16).to_be_bytes());
+        for (code, data) in options {
+            packet.extend(code.to_be_bytes());
+            packet.extend((data.len() as u16).to_be_bytes());
+            packet.extend(*data);
+        }
+        packet
+    }
+
+    #[test]
+    fn what_is_asked_has_the_client_subnet_under_which_its_answer_is_kept() {
+        let subnet: &[u8] = &[0, 1, 24, 0, 198, 51, 100];
+        let (error, cookie, padding) = ([0; 1010], [7; 40], [0; 1010]);
+        for others in [
+            &[(option::EXTENDED_ERROR, &error[..])][..],
+            &[(option::PADDING, &padding), (option::COOKIE, &cookie), (option::EXTENDED_ERROR, &error)],
+            &[(option::EXTENDED_ERROR, &error[..4]); 100],
+        ] {
+            let packet = query(&[others, &[(option::CLIENT_SUBNET, subnet)]].concat());
+            let query = Query::scan(&packet).expect("well-formed");
+            assert_eq!(key_of(&query).map(|key| key.client_subnet), Some(subnet));
+            for cookies in [CookieMode::Pass, CookieMode::Off] {
+                let mut room = [0; 4096];
+                let mut flips = Flips::NONE;
+                let len = write_ask(&query, cookies, &mut flips, &mut room);
+                let asked = Query::scan(&room[..len]).expect("well-formed");
+                assert_eq!(key_of(&asked).map(|key| key.client_subnet), Some(subnet), "{cookies:?}, {others:?}");
+                let edns = asked.edns.as_ref().expect("its client sent one");
+                assert!(options(asked.packet, edns).all(|(code, _)| code != option::EXTENDED_ERROR));
+            }
+        }
+    }
 }
