@@ -96,7 +96,7 @@ impl Desk {
         if out.push(To::Transfer { client, upstream }, case.query.packet) {
             self.finish(view, case, Outcome::Transferred, Reason::None, None);
         } else {
-            self.finish(view, case, Outcome::Failed, Reason::Overload, None);
+            self.lose_answer(view, case, out);
         }
     }
 
@@ -283,6 +283,7 @@ impl Desk {
         let asked = self.copy_packet(id);
         let Ok(query) = asked.query() else {
             // It was scanned when it came; without it there is nobody to answer.
+            client.expect_nothing(out);
             self.scratch = asked.room;
             self.land(view, id, Ended::Unasked, Some(why));
             return self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);

@@ -143,6 +143,7 @@ impl Desk {
             }
             // It was scanned when it came; without it there is nobody to answer.
             (Asker::Client(client), Err(_)) => {
+                client.expect_nothing(out);
                 self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
             }
             (Asker::Probe, _) => {}

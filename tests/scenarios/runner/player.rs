@@ -28,7 +28,7 @@ const QUERY_WORDS: [&str; 21] = [
 ];
 
 /// Steps that change nothing.
-const EXPECTATIONS: [&str; 12] = [
+const EXPECTATIONS: [&str; 13] = [
     "tally",
     "asks",
     "ignored",
@@ -36,6 +36,7 @@ const EXPECTATIONS: [&str; 12] = [
     "alert",
     "reply",
     "silence",
+    "nothing",
     "count",
     "would",
     "event",
@@ -73,6 +74,8 @@ struct Player {
     /// Servers that leave health probes without an answer.
     down: Vec<String>,
     transfers: usize,
+    /// Connections whose driver was told that a query of theirs gets no answer.
+    hushed: Vec<u32>,
     /// Modes and blocks.
     desk: Desk,
     /// The server cookies that clients have got, by client cookie.
@@ -162,6 +165,12 @@ impl Player {
                 self.stage().workers[0].set_pressure(pressure);
                 Ok(())
             }
+            "nothing" => {
+                let id: u32 = parse(words.at(1)?, "id")?;
+                let told = self.hushed.iter().position(|connection| *connection == id);
+                self.hushed.swap_remove(told.ok_or("nobody was told that nothing comes")?);
+                Ok(())
+            }
             "transfers" => equal("transfers", parse(words.at(1)?, "number")?, self.transfers as u64),
             _ => self.arrange(verb, words),
         }
@@ -198,6 +207,10 @@ impl Player {
             "clock" => {
                 let unix_ms = instant::parse(words.at(1)?).map_err(|error| error.english())?;
                 self.epoch_ms = unix_ms - self.at.as_nanos() / 1_000_000;
+            }
+            "room" => {
+                let bytes = parse(words.at(1)?, "number")?;
+                self.stage().out = Outbox::new(1024, bytes);
             }
             "remove" => {
                 self.files.remove(words.at(1)?).ok_or("there is no such file")?;
@@ -266,7 +279,7 @@ impl Player {
                     To::Upstream(link) => self.ask(From::Udp(link), bytes)?,
                     To::UpstreamStream(link) => self.ask(From::Tcp(link), bytes)?,
                     To::Transfer { .. } => self.transfers += 1,
-                    To::Silence(_) => {}
+                    To::Silence(connection) => self.hushed.push(connection.slot),
                 }
             }
         }
