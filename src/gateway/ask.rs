@@ -221,7 +221,14 @@ impl Desk {
     pub(super) fn expire(&mut self, view: &View<'_>, out: &mut Outbox) {
         while out.has_room(super::memory::ROOM) {
             let Some(id) = self.flights.pop_due(view.now.at) else { break };
-            if let Some(Attempt { route, sent, .. }) = self.flights.flight(id).attempts().last() {
+            let flight = self.flights.flight(id);
+            let last = flight.attempts().last();
+            // Before its deadline a lost attempt is due because its connection has ended.
+            if last.is_some_and(|last| last.lost) && view.now.at < flight.deadline {
+                self.try_again(view, id, FailureKind::Unreachable, out);
+                continue;
+            }
+            if let Some(Attempt { route, sent, .. }) = last {
                 self.ledger.upstream(route.link.slot, UpstreamEvent::Timeout);
                 if let Some(state) = self.links.state(route.link) {
                     state.on_timeout(view.now.at.since(*sent));
@@ -229,6 +236,17 @@ impl Desk {
                 self.judge_case(id);
             }
             self.try_again(view, id, FailureKind::Timeout, out);
+        }
+    }
+
+    /// A connection has ended with this message unanswered, as connections do: it may have been idle, or have had as many
+    /// questions as it may have. What was asked is asked anew at the next tick, and the server has failed nothing (RFC 7766
+    /// section 6.2.4: "the client SHOULD retry").
+    pub(super) fn ended(&mut self, at: Moment, route: Route, message: u16) {
+        if let Some((id, attempt)) = self.flights.find(route, message)
+            && self.flights.lose_one(id, attempt)
+        {
+            self.flights.set_timer(id, at);
         }
     }
 

@@ -142,6 +142,7 @@ impl Player {
             "asks" => self.check_asks(words),
             "answer" => self.answer(words),
             "refuse" => self.refuse(words),
+            "hangup" => self.hang_up(words),
             "ignored" => {
                 let ignored = std::mem::take(&mut self.ignored);
                 within("ignored", words.at(1)?, ignored)
@@ -448,6 +449,16 @@ impl Player {
         stage.workers[0].begin_batch();
         stage.workers[0].on_unreachable(at, held.from, &mut stage.out);
         self.deliver()
+    }
+
+    /// `hangup SERVER`: the connection on which the oldest message waits there ends.
+    fn hang_up(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        let held = self.take(words.at(1)?)?;
+        let at = self.now();
+        let stage = self.stage();
+        stage.workers[0].begin_batch();
+        stage.workers[0].on_ended(at, held.from, id_of(&held.bytes));
+        Ok(())
     }
 
     /// `hits RULE N [monitored=N] [last=TIME]`
