@@ -4,10 +4,42 @@
 //! Sets of four places. A full set loses what may be tried again soonest, so questions that have failed for long, whose
 //! delay has grown, outlive a flood of names that failed once.
 
-use super::Failing;
+use super::{Flags, Key, SUBNET_MAX};
 use crate::clock::Moment;
 use crate::dns::name::Name;
 use std::time::Duration;
+
+/// A question whose failure is remembered: apart from the flags that only shape an answer (RFC 9520 section 3.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Failing<'a> {
+    /// The name asked for.
+    pub name: &'a Name,
+    /// The type asked for.
+    pub qtype: u16,
+    /// The class asked for.
+    pub qclass: u16,
+    /// Recursion desired: a server that will not look something up for RD=0 may answer those who ask with RD=1.
+    pub rd: bool,
+    /// Checking disabled: what fails validation may be had without it.
+    pub cd: bool,
+    /// As in [`Key`]: a server may have no answer for the network that one client names, and one for all others.
+    pub client_subnet: &'a [u8],
+}
+
+impl<'a> Key<'a> {
+    /// The question as the memory of failures knows it.
+    pub fn failing(&self) -> Failing<'a> {
+        let has = |flag: Flags| self.flags.0 & flag.0 != 0;
+        Failing {
+            name: self.name,
+            qtype: self.qtype,
+            qclass: self.qclass,
+            rd: has(Flags::RD),
+            cd: has(Flags::CD),
+            client_subnet: self.client_subnet,
+        }
+    }
+}
 
 /// Why nothing could be learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +94,29 @@ struct Place {
     qtype: u16,
     qclass: u16,
     name: Name,
+    subnet: Subnet,
+}
+
+/// The data of a client-subnet option.
+#[derive(Clone, Copy, Debug)]
+struct Subnet {
+    len: u8,
+    bytes: [u8; SUBNET_MAX],
+}
+
+impl Subnet {
+    const NONE: Self = Self { len: 0, bytes: [0; SUBNET_MAX] };
+
+    /// `None` when it is longer than one that is kept.
+    fn of(data: &[u8]) -> Option<Self> {
+        let mut bytes = [0; SUBNET_MAX];
+        bytes.get_mut(..data.len())?.copy_from_slice(data);
+        Some(Self { len: data.len() as u8, bytes })
+    }
+
+    fn is(&self, data: &[u8]) -> bool {
+        self.bytes.get(..usize::from(self.len)) == Some(data)
+    }
 }
 
 impl Place {
@@ -71,6 +126,7 @@ impl Place {
             && self.qclass == question.qclass
             && self.rd == question.rd
             && self.cd == question.cd
+            && self.subnet.is(question.client_subnet)
             && self.name == *question.name
     }
 }
@@ -98,6 +154,7 @@ impl Failures {
             qtype: 0,
             qclass: 0,
             name: Name::root(),
+            subnet: Subnet::NONE,
         };
         Self { places: vec![nobody; sets * PLACES], used: 0 }
     }
@@ -125,6 +182,7 @@ impl Failures {
         longest: Duration,
     ) {
         let longest = longest.min(LONGEST);
+        let Some(subnet) = Subnet::of(question.client_subnet) else { return };
         let Some(place) = self.place_for(now, hash, question) else { return };
         let again = place.is(question);
         if longest.is_zero() || again && now < place.until {
@@ -143,6 +201,7 @@ impl Failures {
             qtype: question.qtype,
             qclass: question.qclass,
             name: *question.name,
+            subnet,
         };
         self.used += usize::from(was_free);
     }
@@ -198,7 +257,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(30);
 
     fn failing(name: &Name) -> Failing<'_> {
-        Failing { name, qtype: 1, qclass: 1, rd: true, cd: false }
+        Failing { name, qtype: 1, qclass: 1, rd: true, cd: false, client_subnet: &[] }
     }
 
     #[test]
@@ -237,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_of_one_name_type_class_rd_and_cd() {
+    fn a_failure_is_of_one_name_type_class_rd_cd_and_client_subnet() {
         let mut failures = Failures::new(4096);
         let (zone, other) = (name("z.example"), name("y.example"));
         failures.fail(at(1), 9, &failing(&zone), FailureKind::Timeout, LONG);
@@ -247,10 +306,22 @@ mod tests {
             Failing { qclass: 3, ..failing(&zone) },
             Failing { cd: true, ..failing(&zone) },
             Failing { rd: false, ..failing(&zone) },
+            Failing { client_subnet: &[0, 1, 8, 0, 10], ..failing(&zone) },
         ] {
             assert_eq!(failures.failed(at(1), 9, &different), None);
         }
         assert!(failures.failed(at(1), 9, &failing(&zone)).is_some());
+    }
+
+    #[test]
+    fn a_client_subnet_that_is_too_long_to_be_kept_is_not_remembered() {
+        let mut failures = Failures::new(4096);
+        let zone = name("z.example");
+        for (len, remembered) in [(SUBNET_MAX, true), (SUBNET_MAX + 1, false)] {
+            let question = Failing { client_subnet: &[7; SUBNET_MAX + 1][..len], ..failing(&zone) };
+            failures.fail(at(1), 9, &question, FailureKind::ServerFailure, LONG);
+            assert_eq!((failures.failed(at(1), 9, &question).is_some(), failures.len()), (remembered, 1));
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod model;
 #[cfg(test)]
 mod spans;
 
-pub use failures::{Failed, FailureKind};
+pub use failures::{Failed, Failing, FailureKind};
 pub use foresight::KeyHash;
 pub use hit::{Freshness, Hit};
 pub use lifetime::{Lifetime, lifetime};
@@ -135,29 +135,6 @@ pub enum Found {
     Miss,
     /// An answer.
     Hit(Hit),
-}
-
-/// A question whose failure is remembered: apart from the flags that only shape an answer (RFC 9520 section 3.1).
-#[derive(Clone, Copy, Debug)]
-pub struct Failing<'a> {
-    /// The name asked for.
-    pub name: &'a Name,
-    /// The type asked for.
-    pub qtype: u16,
-    /// The class asked for.
-    pub qclass: u16,
-    /// Recursion desired: a server that will not look something up for RD=0 may answer those who ask with RD=1.
-    pub rd: bool,
-    /// Checking disabled: what fails validation may be had without it.
-    pub cd: bool,
-}
-
-impl<'a> Key<'a> {
-    /// The question as the memory of failures knows it.
-    pub fn failing(&self) -> Failing<'a> {
-        let has = |flag: Flags| self.flags.0 & flag.0 != 0;
-        Failing { name: self.name, qtype: self.qtype, qclass: self.qclass, rd: has(Flags::RD), cd: has(Flags::CD) }
-    }
 }
 
 /// What the cache holds and what it did since the start.
@@ -451,7 +428,7 @@ impl Cache {
             question.qtype,
             question.qclass,
             u8::from(question.rd) << 1 | u8::from(question.cd),
-            &[],
+            question.client_subnet,
         )
     }
 

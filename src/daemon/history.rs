@@ -374,7 +374,7 @@ impl HistoryDesk {
 
     /// What is not dropped: what comes, what was just set aside, and what waits, of which the file may not be readable.
     fn needed(&self, placed: &Placed) -> Vec<PolicyId> {
-        let waiting = lock(&self.waiting).as_ref().map(|(waiting, _)| [waiting.id, waiting.back_to]);
+        let waiting = lock(&self.waiting).as_ref().map(|waiting| [waiting.apply.id, waiting.apply.back_to]);
         waiting.into_iter().flatten().chain(placed.aside).chain([placed.coming.id]).collect()
     }
 

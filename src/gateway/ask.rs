@@ -15,6 +15,7 @@ use crate::dns::reply::{self, Body};
 use crate::dns::{HEADER_LEN, put_u16, rcode};
 use crate::ledger::UpstreamEvent;
 use crate::policy::cookies::CookieMode;
+use crate::upstream::Pool;
 use crate::upstream::flights::{ATTEMPTS_MAX, Attempt, AttemptNumber, Doubt, FlightId, Full, Route};
 use crate::upstream::select::{Choice, Chosen};
 use crate::verdict::{Outcome, Reason};
@@ -58,6 +59,11 @@ impl Desk {
     pub(super) fn forward(&mut self, view: &View<'_>, admitted: &Admitted<'_>, out: &mut Outbox) {
         let case = admitted.case();
         let plain = admitted.kind() == Kind::Plain;
+        let (pool, _) = view.running.routing.pool_for(&case.query.name);
+        let deadline = case.received.plus(pool.settings.timeout);
+        if deadline <= view.now.at {
+            return self.give_up(view, case, out);
+        }
         let Some(server) = self.choose(view, case.query, case.client.is_tcp(), &[]) else {
             return self.fail(view, case, FailureKind::Unreachable, out);
         };
@@ -66,8 +72,6 @@ impl Desk {
             return;
         }
         let Some(leave) = self.guard(view, admitted, out) else { return };
-        let (pool, _) = view.running.routing.pool_for(&case.query.name);
-        let deadline = case.received.plus(pool.settings.timeout);
         let Ok(id) = self.open(case, deadline) else {
             self.give_back(view, leave);
             return self.overloaded(view, case, out);
@@ -92,7 +96,7 @@ impl Desk {
         if out.push(To::Transfer { client, upstream }, case.query.packet) {
             self.finish(view, case, Outcome::Transferred, Reason::None, None);
         } else {
-            self.finish(view, case, Outcome::Failed, Reason::Overload, None);
+            self.lose_answer(view, case, out);
         }
     }
 
@@ -217,7 +221,14 @@ impl Desk {
     pub(super) fn expire(&mut self, view: &View<'_>, out: &mut Outbox) {
         while out.has_room(super::memory::ROOM) {
             let Some(id) = self.flights.pop_due(view.now.at) else { break };
-            if let Some(Attempt { route, sent, .. }) = self.flights.flight(id).attempts().last() {
+            let flight = self.flights.flight(id);
+            let last = flight.attempts().last();
+            // Before its deadline a lost attempt is due because its connection has ended.
+            if last.is_some_and(|last| last.lost) && view.now.at < flight.deadline {
+                self.try_again(view, id, FailureKind::Unreachable, out);
+                continue;
+            }
+            if let Some(Attempt { route, sent, .. }) = last {
                 self.ledger.upstream(route.link.slot, UpstreamEvent::Timeout);
                 if let Some(state) = self.links.state(route.link) {
                     state.on_timeout(view.now.at.since(*sent));
@@ -225,6 +236,17 @@ impl Desk {
                 self.judge_case(id);
             }
             self.try_again(view, id, FailureKind::Timeout, out);
+        }
+    }
+
+    /// A connection has ended with this message unanswered, as connections do: it may have been idle, or have had as many
+    /// questions as it may have. What was asked is asked anew at the next tick, and the server has failed nothing (RFC 7766
+    /// section 6.2.4: "the client SHOULD retry").
+    pub(super) fn ended(&mut self, at: Moment, route: Route, message: u16) {
+        if let Some((id, attempt)) = self.flights.find(route, message)
+            && self.flights.lose_one(id, attempt)
+        {
+            self.flights.set_timer(id, at);
         }
     }
 
@@ -279,6 +301,7 @@ impl Desk {
         let asked = self.copy_packet(id);
         let Ok(query) = asked.query() else {
             // It was scanned when it came; without it there is nobody to answer.
+            client.expect_nothing(out);
             self.scratch = asked.room;
             self.land(view, id, Ended::Unasked, Some(why));
             return self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
@@ -300,6 +323,10 @@ impl Desk {
             let waits = self.flights.flight(id).attempts().iter().any(|attempt| !attempt.lost);
             if waits && view.now.at < deadline {
                 self.flights.set_timer(id, deadline);
+            } else if why == FailureKind::Timeout && self.was_hurried(view, id, pool) {
+                // Who waits for the same has time of its own.
+                self.land(view, id, Ended::Unasked, None);
+                self.give_up(view, case, out);
             } else {
                 let ended = self.blame(id, why);
                 self.land(view, id, ended, Some(why));
@@ -307,6 +334,13 @@ impl Desk {
             }
         }
         self.scratch = asked.room;
+    }
+
+    /// Whether a question had less than half of the time that an answer may take, because it had lain in its socket: then
+    /// silence says nothing about its name or its zone.
+    fn was_hurried(&self, view: &View<'_>, id: FlightId, pool: &Pool) -> bool {
+        let first = self.flights.flight(id).attempts().first();
+        first.is_some_and(|first| view.now.at.since(first.sent) < pool.settings.timeout / 2)
     }
 
     /// Puts a query in flight.
@@ -354,6 +388,15 @@ impl Desk {
         self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, reason), out);
     }
 
+    /// Ends a query that has lain in its socket for too long to be answered by an upstream. Nobody has failed it, so nothing
+    /// is held against its name, its zone or a server.
+    pub(super) fn give_up(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) {
+        let is_plain = Kind::of(case.query, case.client.is_tcp()) == Kind::Plain;
+        if !(is_plain && self.answer_stale(view, case, Reason::Overload, out)) {
+            self.overloaded(view, case, out);
+        }
+    }
+
     pub(super) fn overloaded(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) {
         let error = Some((ExtendedError::NotReady, "too many queries are waiting"));
         self.say(view, case, Body::Rcode(rcode::SERVFAIL), error, (Outcome::Failed, Reason::Overload), out);
@@ -381,7 +424,10 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &mut Flips, out: &mu
     for (code, data) in options(query.packet, edns) {
         let hop_by_hop = matches!(code, option::KEEPALIVE | option::PADDING)
             || code == option::COOKIE && cookies != CookieMode::Pass;
-        if hop_by_hop || kept_len + 4 + data.len() > OPTIONS_MAX {
+        // An extended error says nothing in a query (RFC 8914), and is no part of the cache's key: it must not push out one
+        // that is.
+        let is_void = code == option::EXTENDED_ERROR;
+        if is_void || hop_by_hop || kept_len + 4 + data.len() > OPTIONS_MAX {
             continue;
         }
         put_u16(&mut kept, kept_len, code);
@@ -390,4 +436,48 @@ fn write_ask(query: &Query<'_>, cookies: CookieMode, flips: &mut Flips, out: &mu
         kept_len += 4 + data.len();
     }
     reply::append_opt(out, end, 0, edns.dnssec_ok, &kept[..kept_len], None).unwrap_or(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::memory::key_of;
+
+    /// A query for the root's addresses with these options.
+    fn query(options: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut packet = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 1];
+        packet.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0]);
+        let len: usize = options.iter().map(|(_, data)| 4 + data.len()).sum();
+        packet.extend((len as u16).to_be_bytes());
+        for (code, data) in options {
+            packet.extend(code.to_be_bytes());
+            packet.extend((data.len() as u16).to_be_bytes());
+            packet.extend(*data);
+        }
+        packet
+    }
+
+    #[test]
+    fn what_is_asked_has_the_client_subnet_under_which_its_answer_is_kept() {
+        let subnet: &[u8] = &[0, 1, 24, 0, 198, 51, 100];
+        let (error, cookie, padding) = ([0; 1010], [7; 40], [0; 1010]);
+        for others in [
+            &[(option::EXTENDED_ERROR, &error[..])][..],
+            &[(option::PADDING, &padding), (option::COOKIE, &cookie), (option::EXTENDED_ERROR, &error)],
+            &[(option::EXTENDED_ERROR, &error[..4]); 100],
+        ] {
+            let packet = query(&[others, &[(option::CLIENT_SUBNET, subnet)]].concat());
+            let query = Query::scan(&packet).expect("well-formed");
+            assert_eq!(key_of(&query).map(|key| key.client_subnet), Some(subnet));
+            for cookies in [CookieMode::Pass, CookieMode::Off] {
+                let mut room = [0; 4096];
+                let mut flips = Flips::NONE;
+                let len = write_ask(&query, cookies, &mut flips, &mut room);
+                let asked = Query::scan(&room[..len]).expect("well-formed");
+                assert_eq!(key_of(&asked).map(|key| key.client_subnet), Some(subnet), "{cookies:?}, {others:?}");
+                let edns = asked.edns.as_ref().expect("its client sent one");
+                assert!(options(asked.packet, edns).all(|(code, _)| code != option::EXTENDED_ERROR));
+            }
+        }
+    }
 }

@@ -18,7 +18,6 @@ use crate::dns::response::Response;
 use crate::dns::{HEADER_LEN, class, put_u16, rcode, rtype, u32_at};
 use crate::policy::filter::data::{Alias, LocalData, RECORDS_MAX};
 use crate::policy::filter::{Local, Rule, Subject};
-use crate::verdict::{Outcome, Reason};
 use std::cell::OnceCell;
 
 /// The most CNAMEs of ours in one answer. BIND starts a query anew 11 times; whoever writes local data needs fewer.
@@ -262,7 +261,7 @@ impl Desk {
                 let error = Some((ExtendedError::ForgedAnswer, rule.id.as_str()));
                 self.answer_for_rule(view, case, rule, (body, error), out);
             }
-            _ => self.finish(view, case, Outcome::Failed, Reason::Overload, None),
+            _ => self.lose_answer(view, case, out),
         }
         self.about_target = about;
     }

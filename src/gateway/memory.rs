@@ -47,7 +47,7 @@ impl Desk {
         let case = admitted.case();
         let Some(key) = key_of(case.query) else { return false };
         let Some(room) = out.room(ROOM) else {
-            self.finish(view, case, Outcome::Failed, Reason::Overload, None);
+            self.lose_answer(view, case, out);
             return true;
         };
         let cache = &view.shared.cache;

@@ -303,6 +303,12 @@ impl Gateway {
         self.desk.unreachable(&view, from.route(), out);
     }
 
+    /// A connection that had been made to an upstream has ended, and the message with this id that went over it has no answer:
+    /// it is sent again at the next tick.
+    pub fn on_ended(&mut self, now: Now, from: From, message: u16) {
+        self.desk.ended(now.at, from.route(), message);
+    }
+
     /// Timers: deadlines, retries, health probes, rotation of ports. To be called about every 10 ms.
     pub fn on_tick(&mut self, now: Now, out: &mut Outbox) {
         self.active.go_to(now.unix_ms, &self.running.policy.schedules);

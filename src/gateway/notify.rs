@@ -80,9 +80,11 @@ impl Desk {
                 return true;
             }
         };
-        let ending =
-            if out.push(case.client.to(), message.as_ref()) { ending } else { (Outcome::Failed, Reason::Overload) };
-        self.finish(view, case, ending.0, ending.1, None);
+        if out.push(case.client.to(), message.as_ref()) {
+            self.finish(view, case, ending.0, ending.1, None);
+        } else {
+            self.lose_answer(view, case, out);
+        }
         true
     }
 }

@@ -112,6 +112,12 @@ impl Desk {
         self.finish(view, case, Outcome::Dropped, reason, rule);
     }
 
+    /// Ends a query whose answer has no room in the batch; the driver of a TCP client is told that nothing will come.
+    pub(super) fn lose_answer(&mut self, view: &View<'_>, case: &Case<'_>, out: &mut Outbox) {
+        case.client.expect_nothing(out);
+        self.finish(view, case, Outcome::Failed, Reason::Overload, None);
+    }
+
     /// Counts and logs what a section or rule in monitor mode would have done; the query goes on.
     pub(super) fn would(&mut self, view: &View<'_>, case: &Case<'_>, ending: Ending, rule: Option<Speaker<'_>>) {
         self.ledger.would(ending.1);
@@ -202,7 +208,10 @@ impl Desk {
         };
         let cookie = view.cookie_option(case);
         let options = cookie.as_ref().map_or(&[][..], |option| option);
-        let Some(room) = out.room(room_len) else { return (Outcome::Failed, Reason::Overload) };
+        let Some(room) = out.room(room_len) else {
+            case.client.expect_nothing(out);
+            return (Outcome::Failed, Reason::Overload);
+        };
         let mut len = reply::write_with_options(to, body, options, error, room);
         let mut ending = ending;
         if len > case.limit() {
@@ -228,6 +237,7 @@ impl Desk {
             return self.count_malformed(view, client, packet, (Outcome::Dropped, Reason::Rrl));
         }
         let Some(room) = out.room(OWN_MAX) else {
+            client.expect_nothing(out);
             return self.count_malformed(view, client, packet, (Outcome::Failed, Reason::Overload));
         };
         let cookie = view.cookie_option_of(client, packet, question_end);
@@ -289,9 +299,7 @@ impl Desk {
         if verdict == RrlVerdict::Drop {
             return self.finish(view, case, Outcome::Dropped, Reason::Rrl, None);
         }
-        let Some(room) = out.room(room_len) else {
-            return self.finish(view, case, Outcome::Failed, Reason::Overload, None);
-        };
+        let Some(room) = out.room(room_len) else { return self.lose_answer(view, case, out) };
         let cookie = view.cookie_option(case);
         let cookie = cookie.as_ref().map_or(&[][..], |option| option);
         let whole = match verdict {

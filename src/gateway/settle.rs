@@ -238,9 +238,7 @@ impl Desk {
         let rrl = &view.shared.rrl;
         let zone = view.running.routing.pool_for(&case.query.name).1;
         let class = rrl.class_of(response, &case.query.name, case.query.qtype, zone);
-        let Some(room) = out.room(room_len) else {
-            return self.finish(view, case, Outcome::Failed, Reason::Overload, None);
-        };
+        let Some(room) = out.room(room_len) else { return self.lose_answer(view, case, out) };
         // OPT is nearly always last; one in the middle stays where it is, and the message is passed on as it came.
         let (opt_cut, len) = match &response.edns {
             _ if vetted.pass.cut => (true, response.additionals_at),
@@ -310,9 +308,7 @@ impl Desk {
         if !case.client.is_tcp() && len > case.query.udp_limit() {
             return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Oversized), out);
         }
-        let Some(room) = out.room(len) else {
-            return self.finish(view, case, Outcome::Failed, Reason::Overload, None);
-        };
+        let Some(room) = out.room(len) else { return self.lose_answer(view, case, out) };
         put_u16(room, 0, case.query.id);
         let question = case.query.question();
         room[HEADER_LEN..HEADER_LEN + question.len()].copy_from_slice(question);
@@ -381,9 +377,7 @@ impl Desk {
         if !case.client.is_tcp() && packet.len() > announced {
             return self.say(view, case, Body::Truncated, None, (Outcome::Truncated, Reason::Oversized), out);
         }
-        let Some(room) = out.room(packet.len()) else {
-            return self.finish(view, case, Outcome::Failed, Reason::Overload, None);
-        };
+        let Some(room) = out.room(packet.len()) else { return self.lose_answer(view, case, out) };
         room.copy_from_slice(packet);
         put_u16(room, 0, case.query.id);
         out.commit(case.client.to(), packet.len());

@@ -120,6 +120,8 @@ impl Desk {
     /// Goes on with a question that waited for another: at its own deadline, or when that one has ended.
     pub(super) fn resume(&mut self, view: &View<'_>, id: FlightId, out: &mut Outbox) {
         let Flight { received, deadline, policy, failed, asker, .. } = *self.flights.flight(id);
+        // The one that it waits for came later to its socket, or left it sooner, and goes on.
+        let is_outlived = self.flights.leader_of(id).is_some_and(|leader| leader.deadline > view.now.at);
         let asked = self.copy_packet(id);
         self.flights.close(id);
         match (asker, asked.query()) {
@@ -129,6 +131,7 @@ impl Desk {
                 let late = (view.now.at >= deadline).then_some(FailureKind::Timeout);
                 match failed.or(late) {
                     _ if !self.stays_admitted(view, case, policy, out) => {}
+                    Some(_) if is_outlived => self.give_up(view, case, out),
                     Some(why) => self.fail(view, case, why, out),
                     None => {
                         let admitted = Admitted::again(view, case);
@@ -140,6 +143,7 @@ impl Desk {
             }
             // It was scanned when it came; without it there is nobody to answer.
             (Asker::Client(client), Err(_)) => {
+                client.expect_nothing(out);
                 self.ledger.count(Outcome::Failed, Reason::Overload, client.is_tcp(), None);
             }
             (Asker::Probe, _) => {}

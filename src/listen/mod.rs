@@ -108,6 +108,9 @@ pub trait Core: 'static {
     fn on_response(&mut self, now: Now, from: From, packet: &[u8], out: &mut Outbox);
     /// An upstream could not be reached over this path.
     fn on_unreachable(&mut self, now: Now, from: From, out: &mut Outbox);
+    /// A connection to an upstream has ended with the message of this id unanswered; the core sends it again, or answers, at
+    /// the next tick.
+    fn on_ended(&mut self, now: Now, from: From, message: u16);
     /// Timers.
     fn on_tick(&mut self, now: Now, out: &mut Outbox);
     /// A port whose socket is to be closed; asked until there is none, after each tick.
@@ -181,6 +184,10 @@ impl Core for Gateway {
 
     fn on_unreachable(&mut self, now: Now, from: From, out: &mut Outbox) {
         Self::on_unreachable(self, now, from, out);
+    }
+
+    fn on_ended(&mut self, now: Now, from: From, message: u16) {
+        Self::on_ended(self, now, from, message);
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Outbox) {

@@ -6,6 +6,7 @@ use super::frames::{Flow, FrameReader, SendQueue};
 use super::tally::Event;
 use super::worker::Worker;
 use super::{Core, From};
+use crate::dns::u16_at;
 use crate::gateway::{LINKS_MAX, LinkPort};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -45,7 +46,10 @@ const MUTE: Duration = Duration::from_secs(5);
 struct Stream {
     port: LinkPort,
     out: RefCell<SendQueue>,
-    unanswered: Cell<usize>,
+    /// Ids of the messages that are unanswered, at most [`UNANSWERED_MAX`].
+    unanswered: RefCell<Vec<u16>>,
+    /// The handshake is done.
+    open: Cell<bool>,
     /// Since when something is due and nothing came.
     mute_since: Cell<Option<Instant>>,
     used: Cell<Instant>,
@@ -54,13 +58,17 @@ struct Stream {
 }
 
 impl Stream {
+    fn due(&self) -> usize {
+        self.unanswered.borrow().len()
+    }
+
     fn has_room(&self, len: usize) -> bool {
-        self.unanswered.get() < UNANSWERED_MAX && self.out.borrow().len() + len <= OUT_MAX
+        self.due() < UNANSWERED_MAX && self.out.borrow().len() + len <= OUT_MAX
     }
 
     fn ask(&self, message: &[u8]) {
         self.out.borrow_mut().push(message);
-        self.unanswered.set(self.unanswered.get() + 1);
+        self.unanswered.borrow_mut().push(u16_at(message, 0).unwrap_or_default());
         let now = Instant::now();
         self.used.set(now);
         if self.mute_since.get().is_none() {
@@ -69,11 +77,18 @@ impl Stream {
         self.wake.notify_one();
     }
 
-    fn answered(&self, messages: usize) {
-        self.unanswered.set(self.unanswered.get().saturating_sub(messages));
+    /// Takes note of an answer. O(n) in what is unanswered, from the oldest: that is mostly the one.
+    fn answered(&self, message: &[u8]) {
+        let mut unanswered = self.unanswered.borrow_mut();
+        let place = u16_at(message, 0).and_then(|id| unanswered.iter().position(|due| *due == id));
+        place.map(|place| unanswered.remove(place));
+    }
+
+    /// Something came.
+    fn heard(&self) {
         let now = Instant::now();
         self.used.set(now);
-        self.mute_since.set((self.unanswered.get() > 0).then_some(now));
+        self.mute_since.set((self.due() > 0).then_some(now));
     }
 
     fn close(&self) {
@@ -107,6 +122,14 @@ impl Streams {
         }
     }
 
+    /// Whether there is a connection to an upstream.
+    fn has_open(&self, port: LinkPort) -> bool {
+        let streams = self.0.get(usize::from(port.link.slot));
+        streams.is_some_and(|streams| {
+            streams.iter().any(|stream| stream.port == port && stream.open.get() && !stream.closed.get())
+        })
+    }
+
     fn remove(&mut self, stream: &Rc<Stream>) {
         if let Some(streams) = self.0.get_mut(usize::from(stream.port.link.slot)) {
             streams.retain(|other| !Rc::ptr_eq(other, stream));
@@ -128,9 +151,9 @@ impl<C: Core> Worker<C> {
             }
             same
         });
-        let best = streams.iter().min_by_key(|stream| stream.unanswered.get()).cloned();
+        let best = streams.iter().min_by_key(|stream| stream.due()).cloned();
         let stream = match best {
-            Some(stream) if stream.unanswered.get() < BUSY || streams.len() >= STREAMS_MAX => stream,
+            Some(stream) if stream.due() < BUSY || streams.len() >= STREAMS_MAX => stream,
             _ => {
                 let Some(address) = core.link_address(port.link) else {
                     return self.note_unreachable(From::Tcp(port));
@@ -138,7 +161,8 @@ impl<C: Core> Worker<C> {
                 let stream = Rc::new(Stream {
                     port,
                     out: RefCell::default(),
-                    unanswered: Cell::new(0),
+                    unanswered: RefCell::new(Vec::with_capacity(UNANSWERED_MAX)),
+                    open: Cell::new(false),
                     mute_since: Cell::new(None),
                     used: Cell::new(Instant::now()),
                     closed: Cell::new(false),
@@ -162,6 +186,7 @@ async fn run<C: Core>(worker: Rc<Worker<C>>, stream: Rc<Stream>, address: Socket
         Ok(Ok(socket)) => {
             worker.tally.one(Event::StreamsOpened);
             let _ = socket.set_nodelay(true);
+            stream.open.set(true);
             exchange(&worker, &stream, &socket).await
         }
         Ok(Err(error)) => Err(error),
@@ -170,16 +195,27 @@ async fn run<C: Core>(worker: Rc<Worker<C>>, stream: Rc<Stream>, address: Socket
     stream.close();
     worker.streams.borrow_mut().remove(&stream);
     // A connection that ends with nothing due on it just ends.
-    if stream.unanswered.get() > 0 {
-        if let Err(error) = result {
-            tracing::debug!(%address, %error, "a connection to an upstream failed");
-        }
-        worker.tally.one(Event::StreamsFailed);
-        worker.turn(|turn| turn.unreachable(From::Tcp(stream.port)));
+    let due = stream.unanswered.take();
+    if due.is_empty() {
+        return;
     }
+    if let Err(error) = result {
+        tracing::debug!(%address, %error, "a connection to an upstream failed");
+    }
+    worker.tally.one(Event::StreamsFailed);
+    let from = From::Tcp(stream.port);
+    // Who takes one connection and no second has not gone.
+    let is_there = stream.open.get() || worker.streams.borrow().has_open(stream.port);
+    worker.turn(|turn| {
+        if !is_there {
+            return turn.unreachable(from);
+        }
+        let now = turn.now();
+        due.iter().for_each(|message| turn.core().on_ended(now, from, *message));
+    });
 }
 
-/// Returns when the connection is at its end; what is unanswered then has failed.
+/// Returns when the connection is at its end; what is unanswered then is for others.
 async fn exchange<C: Core>(worker: &Rc<Worker<C>>, stream: &Stream, socket: &TcpStream) -> io::Result<()> {
     let mut reader = FrameReader::default();
     let mut timer = pin!(sleep_until(stream.deadline()));
@@ -234,6 +270,7 @@ async fn read<C: Core>(
         let mut scratch = worker.scratch.borrow_mut();
         worker.turn(|turn| {
             reader.read(socket, &mut scratch, &mut |message| {
+                stream.answered(message);
                 turn.response(From::Tcp(stream.port), message);
                 Flow::Next
             })
@@ -243,7 +280,7 @@ async fn read<C: Core>(
         Ok(read) if read.bytes == 0 => Ok(false),
         Ok(read) => {
             if read.messages > 0 {
-                stream.answered(read.messages);
+                stream.heard();
                 yield_now().await;
             }
             Ok(true)

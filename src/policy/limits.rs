@@ -38,7 +38,7 @@ impl Limits {
             cookies: CookiePolicy::read(&t.table("cookies"), context.files),
             storm: StormPolicy::read(&t.table("storm")),
             tcp: TcpLimits::read(&t.table("tcp")),
-            overload: OverloadPolicy::read(&t.table("overload")),
+            overload: OverloadPolicy::read(&t.table("overload"), context),
             rebinding: RebindingPolicy::read(&t.table("rebinding"), context),
         }
     }

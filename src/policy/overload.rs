@@ -8,9 +8,13 @@
 //! Queueing delay as the sign of overload, rather than the length of a queue, is RFC 8289's (CoDel).
 
 use super::Mode;
-use super::document::Table;
+use super::document::toml_file::{TomlFile, TomlText};
+use super::document::units::show_duration;
+use super::document::{Code, Context, Faults, Place, Table};
+use super::server::PoolSettings;
 use super::shares::{Levels, Shares, Terms};
 use crate::clock::Moment;
+use crate::language::text;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -37,14 +41,44 @@ pub struct OverloadPolicy {
 
 impl OverloadPolicy {
     /// Reads `[overload]`; what is wrong becomes a fault and reads as its default.
-    pub fn read(t: &Table<'_>) -> Self {
+    pub fn read(t: &Table<'_>, context: &Context<'_>) -> Self {
         let bounds = Duration::from_millis(10)..=Duration::from_secs(10);
-        Self {
+        let policy = Self {
             mode: t.mode(Mode::Enforce),
             max_wait: t.duration("max_wait", bounds, Duration::from_secs(1)),
             rate: t.number("rate", 1..=1_000_000, 100),
+        };
+        policy.check(t, context);
+        policy
+    }
+
+    /// What waits for longer than its servers may take is kept, and then there is no time left to ask them.
+    fn check(&self, t: &Table<'_>, context: &Context<'_>) {
+        let is_short = |pool: &&PoolSettings| self.mode != Mode::Off && pool.timeout < self.max_wait;
+        for pool in context.server.pools.iter().filter(is_short) {
+            // One of the two was written: the defaults go together.
+            let is_here = t.has("max_wait");
+            let place = if is_here { t.place_of("max_wait") } else { timeout_place(context, &pool.name) };
+            let message = text!(
+                "overload.max_wait is {wait} and the timeout of pool {pool:?} {timeout}: what has waited for longer than that can only fail",
+                wait = show_duration(self.max_wait),
+                timeout = show_duration(pool.timeout),
+                pool = pool.name
+            );
+            let hint = text!("make max_wait shorter, so that it is dropped instead, or the timeout longer");
+            context.faults.add(Code::AtOdds, &place, message, hint);
         }
     }
+}
+
+/// Where gateway.toml has the timeout of a pool. It is read once more, because what has been made of it knows no places.
+fn timeout_place(context: &Context<'_>, pool: &str) -> Place {
+    let told = Faults::default();
+    let text = TomlText::of(context.files, "gateway.toml", &told);
+    let file = text.as_ref().map(|text| TomlFile::parse(text, &told));
+    let pools = file.as_ref().map(|file| file.root(&told).table("pool").named_tables()).unwrap_or_default();
+    let own = pools.iter().find(|(name, _)| name.value == pool);
+    own.map_or_else(|| Place::whole("gateway.toml"), |(_, table)| table.place_of("timeout"))
 }
 
 /// Whether a worker keeps up with what it is asked.
@@ -108,10 +142,27 @@ mod tests {
 
     #[test]
     fn the_section_reads_with_its_bounds() {
-        let (policy, faults) = probe::read("mode = \"monitor\"\nmax_wait = \"300ms\"\nrate = 7", OverloadPolicy::read);
+        let server = probe::server("");
+        let read = |text| probe::read_within(&server, 0, text, OverloadPolicy::read);
+        let (policy, faults) = read("mode = \"monitor\"\nmax_wait = \"300ms\"\nrate = 7");
         let wanted = OverloadPolicy { mode: Mode::Monitor, max_wait: Duration::from_millis(300), rate: 7 };
         assert_eq!((policy, faults), (wanted, vec![]));
-        let (policy, faults) = probe::read("max_wait = \"1ms\"\nrate = 0", OverloadPolicy::read);
+        let (policy, faults) = read("max_wait = \"1ms\"\nrate = 0");
         assert_eq!((policy.max_wait, policy.rate, faults.len()), (Duration::from_secs(1), 100, 2));
+    }
+
+    #[test]
+    fn a_wait_longer_than_a_timeout_is_a_warning_unless_nothing_is_dropped_for_it() {
+        let server = probe::server("[[upstream]]\naddress = \"192.0.2.1\"\n[pool.default]\ntimeout = \"500ms\"");
+        for (text, expected) in [
+            ("max_wait = \"501ms\"", &["1:12 W-CONFLICT"][..]),
+            ("max_wait = \"500ms\"", &[]),
+            ("rate = 7", &["1:1 W-CONFLICT"]),
+            ("mode = \"monitor\"", &["1:1 W-CONFLICT"]),
+            ("mode = \"off\"", &[]),
+        ] {
+            assert_eq!(probe::read_within(&server, 0, text, OverloadPolicy::read).1, expected, "{text}");
+        }
+        assert_eq!(probe::read_within(&probe::server(""), 0, "", OverloadPolicy::read).1, [""; 0], "the defaults");
     }
 }

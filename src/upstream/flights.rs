@@ -334,6 +334,13 @@ impl<A: Copy> Flights<A> {
         attempts.last().is_some_and(|latest| latest.route == route)
     }
 
+    /// Notes that nothing will come back on one attempt; true when it is the latest of its flight.
+    pub fn lose_one(&mut self, id: FlightId, attempt: AttemptNumber) -> bool {
+        let flight = &mut self.slots[id as usize];
+        flight.attempts[attempt].lost = true;
+        attempt + 1 == usize::from(flight.attempts_len)
+    }
+
     /// Notes that the server of an attempt has said that it has no answer.
     pub fn spend(&mut self, id: FlightId, attempt: AttemptNumber) {
         let flight = &mut self.slots[id as usize];
@@ -380,6 +387,11 @@ impl<A: Copy> Flights<A> {
         leading.waiters += 1;
         let flight = &mut self.slots[id as usize];
         (flight.leader, flight.next) = (leader, next);
+    }
+
+    /// The flight that one waits for.
+    pub fn leader_of(&self, id: FlightId) -> Option<&Flight<A>> {
+        self.slots.get(self.slots[id as usize].leader as usize)
     }
 
     /// Whether others wait for a flight.

@@ -5,6 +5,7 @@ use super::{Pool, Routing, Upstream};
 use crate::clock::Moment;
 use crate::dns::name::Name;
 use crate::policy::server::Balance;
+use crate::policy::server::pools::UPSTREAMS_MAX;
 
 /// Fixed, so that a name goes to the same server from every worker and after every restart.
 const RENDEZVOUS: ahash::RandomState = ahash::RandomState::with_seeds(1, 2, 3, 4);
@@ -81,16 +82,17 @@ impl Routing {
         &self,
         pool: &Pool,
         members: &[usize],
-        usable: impl Fn(&usize) -> bool,
+        is_usable: impl Fn(&usize) -> bool,
         choice: &Choice<'_>,
     ) -> Option<usize> {
-        let candidates = || members.iter().copied().filter(|at| usable(at));
+        let usable = Usable::of(members, is_usable);
+        let candidates = || members.iter().enumerate().filter(|(place, _)| usable.has(*place)).map(|(_, at)| *at);
         let mut first_two = candidates();
         let only = first_two.next()?;
         if first_two.next().is_none() {
             return Some(only);
         }
-        let total: u64 = candidates().map(|at| u64::from(self.upstreams[at].settings.weight)).sum();
+        let total = candidates().map(|at| u64::from(self.upstreams[at].settings.weight)).sum::<u64>().max(1);
         let by_weight = |mut ticket: u64| {
             for at in candidates() {
                 let weight = u64::from(self.upstreams[at].settings.weight);
@@ -115,6 +117,28 @@ impl Routing {
     }
 }
 
+/// Which members of a tier are usable, by their places. Looked at once for each choice: other workers change what it depends
+/// on at any time, and a choice among some must not find none of them a moment later.
+struct Usable([u64; UPSTREAMS_MAX.div_ceil(64)]);
+
+impl Usable {
+    #[inline]
+    fn of(members: &[usize], is_usable: impl Fn(&usize) -> bool) -> Self {
+        let mut places = [0; UPSTREAMS_MAX.div_ceil(64)];
+        for (place, _) in members.iter().enumerate().filter(|(_, at)| is_usable(at)) {
+            if let Some(word) = places.get_mut(place / 64) {
+                *word |= 1 << (place % 64);
+            }
+        }
+        Self(places)
+    }
+
+    #[inline]
+    fn has(&self, place: usize) -> bool {
+        self.0.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 != 0)
+    }
+}
+
 /// Weighted rendezvous hashing: -weight / ln(uniform hash); a server that leaves moves only its own names.
 fn score(upstream: &Upstream, choice: &Choice<'_>) -> f64 {
     let hash = RENDEZVOUS.hash_one((choice.name.as_wire(), upstream.settings.address));
@@ -128,6 +152,7 @@ mod tests {
     use crate::policy::server::{Health, PoolSettings, Transport, UpstreamSettings};
     use crate::upstream::flights::Route;
     use crate::upstream::{LinkId, State};
+    use std::cell::Cell;
     use std::collections::HashMap;
     use std::sync::Arc;
     use std::time::Duration;
@@ -191,6 +216,22 @@ mod tests {
         assert!(!choose(&routing, 1, &[]).unwrap().up);
         assert_eq!(choose(&routing, 1, &[0]).unwrap().upstream, 1);
         assert_eq!(choose(&routing, 1, &[0, 1]), None);
+    }
+
+    #[test]
+    fn servers_that_all_refuse_while_one_is_chosen_do_not_upset_the_choice() {
+        for balance in [Balance::RoundRobin, Balance::Hash, Balance::Latency] {
+            let routing = routing(balance, &[(0, 1), (0, 1), (0, 1)]);
+            let name = Name::root();
+            let choice = Choice { at: Moment::ZERO, name: &name, tried: &[], tcp: false, random: 5, turn: 5 };
+            for good in 1..9 {
+                // Of all looks at a server, only the first few find one that may be asked.
+                let looks = Cell::new(0);
+                let usable = |_: &usize| looks.replace(looks.get() + 1) < good;
+                let chosen = routing.pick(&routing.pools[0], &[0, 1, 2], usable, &choice);
+                assert!(chosen.is_some_and(|at| at < good.min(3)), "{balance:?}, {good} good looks: {chosen:?}");
+            }
+        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(crate) struct World {
     pub(crate) generation: AtomicUsize,
     pub(crate) rotate: Mutex<Vec<LinkPort>>,
     pub(crate) unreachable: AtomicU64,
+    /// Messages whose connection ended.
+    pub(crate) ended: AtomicU64,
     pub(crate) ticks: AtomicU64,
     /// Addresses that were asked, as the core was told.
     pub(crate) locals: Mutex<Vec<IpAddr>>,
@@ -55,6 +57,8 @@ struct Orders {
     world: Arc<World>,
     held: Vec<(Client, Vec<u8>)>,
     asked: VecDeque<(From, Client, Vec<u8>)>,
+    /// Of those whose connection has ended; answered at the next tick.
+    ended: Vec<(Client, Vec<u8>)>,
 }
 
 fn to(client: Client) -> To {
@@ -143,7 +147,18 @@ impl Core for Orders {
         }
     }
 
-    fn on_tick(&mut self, _now: Now, _out: &mut Outbox) {
+    fn on_ended(&mut self, _now: Now, from: From, message: u16) {
+        self.world.ended.fetch_add(1, SeqCst);
+        let found = self.asked.iter().position(|(path, _, query)| *path == from && id_of(query) == message);
+        let (_, client, query) = found.and_then(|found| self.asked.remove(found)).expect("it is due");
+        self.ended.push((client, query));
+    }
+
+    fn on_tick(&mut self, _now: Now, out: &mut Outbox) {
+        for (client, mut query) in self.ended.drain(..) {
+            query[3] = 2;
+            answer(client, &query, out);
+        }
         self.world.ticks.fetch_add(1, SeqCst);
     }
 
@@ -159,7 +174,7 @@ impl Core for Orders {
     }
 
     fn in_flight(&self) -> usize {
-        self.held.len() + self.asked.len()
+        self.held.len() + self.asked.len() + self.ended.len()
     }
 }
 
@@ -184,7 +199,8 @@ pub(crate) fn try_start(
     let world = Arc::new(World::default());
     let shared = Arc::clone(&world);
     let settings = Settings { listen: listen.to_vec(), workers, tcp, clock: Clock::start() };
-    let core = move |_| Orders { world: Arc::clone(&shared), held: Vec::new(), asked: VecDeque::new() };
+    let core =
+        move |_| Orders { world: Arc::clone(&shared), held: Vec::new(), asked: VecDeque::new(), ended: Vec::new() };
     Workers::start(settings, core).map(|workers| (workers, world))
 }
 

@@ -152,6 +152,36 @@ fn tcp_upstreams_are_asked_over_connections_that_are_used_again() {
 }
 
 #[test]
+fn what_is_due_on_a_connection_that_ends_is_told_and_nothing_else() {
+    let (workers, world, server) = start(1, limits());
+    let upstream = TcpListener::bind(local("127.0.0.1")).unwrap();
+    *world.upstreams.lock().unwrap() = vec![Some(upstream.local_addr().unwrap())];
+    let client = udp_client(server);
+    let ask = |ids: std::ops::Range<u16>| {
+        for id in ids {
+            client.send(&query(id, order::TCP, 0, 0)).unwrap();
+        }
+    };
+    // The first is busy with 32, so that a second one is opened for the others.
+    ask(0..32);
+    let mut first = accept(&upstream);
+    let on_first: Vec<_> = (0..32).map(|_| receive(&mut first).unwrap()).collect();
+    ask(32..42);
+    let mut second = accept(&upstream);
+    let on_second: Vec<_> = (0..10).map(|_| receive(&mut second).unwrap()).collect();
+    // It answers some, not in order, and ends as a server does that idles or has had enough.
+    on_first[5..25].iter().rev().for_each(|query| send(&mut first, query));
+    assert_eq!(answered(&client, 20), (5..25).collect());
+    drop(first);
+    assert_eq!(answered(&client, 12), (0..5).chain(25..32).collect());
+    assert_eq!((world.ended.load(SeqCst), world.unreachable.load(SeqCst)), (12, 0));
+    on_second.iter().for_each(|query| send(&mut second, query));
+    assert_eq!(answered(&client, 10), (32..42).collect());
+    assert_eq!((world.ended.load(SeqCst), workers.count(Event::StreamsFailed)), (12, 1));
+    end(workers);
+}
+
+#[test]
 fn a_connection_that_is_refused_or_closed_by_the_upstream_is_opened_anew() {
     let (workers, world, server) = start(1, limits());
     let address = TcpListener::bind(local("127.0.0.1")).unwrap().local_addr().unwrap();

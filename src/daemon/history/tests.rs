@@ -1,5 +1,6 @@
 //! What is not dropped from the history, whatever the bounds, and what is written anew.
 
+use super::waiting::Waiting;
 use super::*;
 use std::fs;
 
@@ -48,7 +49,7 @@ fn what_waits_is_not_dropped_when_its_file_cannot_be_read() {
     let [back_to, id] = ["back", "applied"].map(|version| site.start(version));
     let order = Order::reload(Cause::Apply, Who::weir());
     let unconfirmed = site.desk.unconfirmed(&site.state, id, back_to, Duration::from_secs(60), &order);
-    *lock(&site.desk.waiting) = Some((unconfirmed, site.desk.clock.moment()));
+    *lock(&site.desk.waiting) = Some(Waiting::until(site.desk.clock.moment(), unconfirmed));
     fs::write(site.state.join("history/unconfirmed.json"), "{").unwrap();
     let others = ["one", "two", "three"].map(|version| site.start(version));
     assert!(site.history().load(back_to).is_ok() && site.history().load(id).is_ok());

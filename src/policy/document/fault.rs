@@ -101,6 +101,8 @@ codes! {
     Overridden = "W-OVERRIDE",
     /// The files were being replaced by others when they were read.
     HalfReplaced = "W-HALF-REPLACED",
+    /// Two settings of which one takes away from what the other is for.
+    AtOdds = "W-CONFLICT",
     /// Something that can never take effect, or that nothing names.
     Unused = "W-UNUSED",
     /// A time that never comes.

@@ -123,6 +123,10 @@ fn of_wholes(code: Code) -> (Text, Text) {
             text!("two settings exclude each other"),
             text!("decide for one of the two; which one is meant cannot be guessed"),
         ),
+        Code::AtOdds => (
+            text!("one setting takes away from what another is for"),
+            text!("see what the message says about the two; both act as they are written"),
+        ),
         Code::UnknownGroup => (
             text!("a group is used that clients.toml does not have"),
             text!("mend the name, or add the group to clients.toml under [[group]]"),

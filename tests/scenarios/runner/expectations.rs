@@ -10,7 +10,7 @@ use weir::policy::document::instant;
 use weir::verdict::{Outcome, Reason};
 
 /// Steps that change nothing.
-pub(super) const EXPECTATIONS: [&str; 12] = [
+pub(super) const EXPECTATIONS: [&str; 13] = [
     "tally",
     "asks",
     "ignored",
@@ -18,6 +18,7 @@ pub(super) const EXPECTATIONS: [&str; 12] = [
     "alert",
     "reply",
     "silence",
+    "nothing",
     "count",
     "would",
     "event",

@@ -13,8 +13,8 @@ use hickory_proto::op::ResponseCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use weir::clock::{Moment, Now};
-use weir::gateway::outbox::To;
-use weir::gateway::{Client, From};
+use weir::gateway::outbox::{Outbox, To};
+use weir::gateway::{Client, From, Path};
 use weir::ledger::Totals;
 use weir::policy::document::instant;
 use weir::policy::overload::Pressure;
@@ -49,6 +49,8 @@ struct Player {
     /// Servers that leave health probes without an answer.
     down: Vec<String>,
     transfers: usize,
+    /// Connections whose driver was told that a query of theirs gets no answer.
+    hushed: Vec<u32>,
     /// Modes and blocks.
     desk: Desk,
     /// The server cookies that clients have got, by client cookie.
@@ -115,6 +117,7 @@ impl Player {
             "asks" => self.check_asks(words),
             "answer" => self.answer(words),
             "refuse" => self.refuse(words),
+            "hangup" => self.hang_up(words),
             "ignored" => {
                 let ignored = std::mem::take(&mut self.ignored);
                 within("ignored", words.at(1)?, ignored)
@@ -136,6 +139,12 @@ impl Player {
                 let (_, pressure) =
                     choices.into_iter().find(|(word, _)| Ok(*word) == words.at(1)).ok_or("none or sustained")?;
                 self.stage().workers[0].set_pressure(pressure);
+                Ok(())
+            }
+            "nothing" => {
+                let id: u32 = parse(words.at(1)?, "id")?;
+                let told = self.hushed.iter().position(|connection| *connection == id);
+                self.hushed.swap_remove(told.ok_or("nobody was told that nothing comes")?);
                 Ok(())
             }
             "transfers" => equal("transfers", parse(words.at(1)?, "number")?, self.transfers as u64),
@@ -174,6 +183,10 @@ impl Player {
             "clock" => {
                 let unix_ms = instant::parse(words.at(1)?).map_err(|error| error.english())?;
                 self.epoch_ms = unix_ms - self.at.as_nanos() / 1_000_000;
+            }
+            "room" => {
+                let bytes = parse(words.at(1)?, "number")?;
+                self.stage().out = Outbox::new(1024, bytes);
             }
             "remove" => {
                 self.files.remove(words.at(1)?).ok_or("there is no such file")?;
@@ -242,7 +255,7 @@ impl Player {
                     To::Upstream(link) => self.ask(From::Udp(link), bytes)?,
                     To::UpstreamStream(link) => self.ask(From::Tcp(link), bytes)?,
                     To::Transfer { .. } => self.transfers += 1,
-                    To::Silence(_) => {}
+                    To::Silence(connection) => self.hushed.push(connection.slot),
                 }
             }
         }
@@ -300,6 +313,9 @@ impl Player {
         stage.workers[0].begin_batch();
         if stage.workers[0].is_late(client, waited) {
             return self.deliver();
+        }
+        if matches!(client.path, Path::Udp { .. }) {
+            stage.workers[0].set_waited(waited);
         }
         stage.workers[0].on_query(at, client, bytes, &mut stage.out);
         self.deliver()
@@ -367,5 +383,15 @@ impl Player {
         stage.workers[0].begin_batch();
         stage.workers[0].on_unreachable(at, held.from, &mut stage.out);
         self.deliver()
+    }
+
+    /// `hangup SERVER`: the connection on which the oldest message waits there ends.
+    fn hang_up(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        let held = self.take(words.at(1)?)?;
+        let at = self.now();
+        let stage = self.stage();
+        stage.workers[0].begin_batch();
+        stage.workers[0].on_ended(at, held.from, id_of(&held.bytes));
+        Ok(())
     }
 }
