@@ -7,6 +7,7 @@
 use super::Core;
 use super::frames::{Flow, FrameReader, SendQueue};
 use super::tally::Event;
+use super::transfer_pace::TransferPace;
 use super::worker::{Turn, Worker};
 use crate::dns::HEADER_LEN;
 use crate::gateway::{Client, ConnectionId, Path};
@@ -186,7 +187,7 @@ enum End {
     Done,
     /// No query for too long.
     Idle,
-    /// Half a query, or an answer that is not taken, for too long; or too much that is not taken.
+    /// Half a query, or an answer that is not taken, for too long; a transfer taken too slowly; or too much that is not taken.
     Stalled,
     /// A message that cannot be one.
     Garbage,
@@ -212,6 +213,7 @@ struct Conversation<'c, C: Core> {
     begun: Option<Instant>,
     /// Since when the first answer in the queue is on offer.
     offered: Option<Instant>,
+    pace: TransferPace,
     /// When reading ends, once the connection is told to finish.
     last_look: Option<Instant>,
 }
@@ -236,6 +238,7 @@ pub(super) async fn converse<C: Core>(
         active: Instant::now(),
         begun: None,
         offered: None,
+        pace: TransferPace::default(),
         last_look: None,
     };
     let end = conversation.run().await;
@@ -319,18 +322,22 @@ impl<C: Core> Conversation<'_, C> {
         if out.len() == 0 {
             return Ok(());
         }
-        let now = Instant::now();
+        let (now, transfers) = (Instant::now(), self.connection.transfers.get());
+        if transfers > 0 {
+            self.pace.begins(self.stream);
+        }
         match out.write(self.stream) {
             Ok(written) => {
                 self.connection.buffered.set(self.connection.buffered.get().saturating_sub(written.bytes));
                 self.worker.tally.add(Event::TcpAnswers, written.messages as u64);
-                // A transfer is long: there any progress will do. Otherwise a whole answer has to be taken in time, or a
-                // client could hold it for hours, byte by byte.
-                if written.messages > 0 || self.connection.transfers.get() > 0 {
+                self.pace.took(written.bytes);
+                // A transfer is long: there any progress will do, at a least pace. Otherwise a whole answer has to be taken
+                // in time, or a client could hold it for hours, byte by byte.
+                if written.messages > 0 || transfers > 0 {
                     self.active = now;
                     self.offered = None;
                 }
-                if self.connection.transfers.get() > 0 && out.len() < OUT_HIGH {
+                if transfers > 0 && out.len() < OUT_HIGH {
                     self.connection.taken.notify_waiters();
                 }
             }
@@ -341,6 +348,10 @@ impl<C: Core> Conversation<'_, C> {
             self.offered = None;
         } else {
             self.offered.get_or_insert(now);
+        }
+        match out.len() {
+            1.. if transfers > 0 => self.pace.offers(now, transfers),
+            _ => self.pace.rests(),
         }
         Ok(())
     }
@@ -434,7 +445,8 @@ impl<C: Core> Conversation<'_, C> {
 
     fn deadline(&self) -> Instant {
         let last_look = self.last_look.filter(|_| !self.ended);
-        let deadlines = [self.idle_deadline(), self.stall_deadline(), last_look];
+        let pace = self.pace.deadline(self.limits.stall);
+        let deadlines = [self.idle_deadline(), self.stall_deadline(), pace, last_look];
         deadlines.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + ANSWER_MAX)
     }
 
@@ -442,6 +454,10 @@ impl<C: Core> Conversation<'_, C> {
         let now = Instant::now();
         let over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if over(self.stall_deadline()) {
+            return Some(End::Stalled);
+        }
+        let (stall, transfers) = (self.limits.stall, self.connection.transfers.get());
+        if over(self.pace.deadline(stall)) && self.pace.is_too_slow(now, stall, transfers) {
             return Some(End::Stalled);
         }
         if over(self.idle_deadline()) {

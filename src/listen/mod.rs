@@ -16,6 +16,7 @@
 //! | `accept`, `connection`, `connections` | TCP listeners and connections (RFC 7766); which goes when there is no room |
 //! | `census`, `gate` | how many connections each client has and how fast it opens them; TCP's share of a worker |
 //! | `streams`, `transfer`, `transfer_end` | TCP toward upstreams: shared connections; zone transfers and where they end |
+//! | `transfer_pace` | how slowly a client may take a transfer |
 //! | `frames` | messages on a stream, in and out |
 //! | `tally` | what the drivers count |
 
@@ -42,6 +43,7 @@ mod streams;
 mod tally;
 mod transfer;
 mod transfer_end;
+mod transfer_pace;
 mod worker;
 mod workers;
 

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-/// Transfers of a worker at one time.
+/// Transfers of a worker at one time. How long a client can keep its places: see [`super::transfer_pace`].
 const TRANSFERS_MAX: usize = 64;
 
 /// How long an upstream may say nothing.

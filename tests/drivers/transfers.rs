@@ -1,11 +1,12 @@
 //! Zone transfers through client connections.
 
 use crate::bench::*;
-use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use socket2::{Domain, Socket, Type};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use weir::listen::{Event, Workers};
 use weir::policy::server::TcpLimits;
 
@@ -131,6 +132,65 @@ fn a_client_that_stops_reading_loses_its_transfer_and_its_connection() {
     send(&mut client, &transfer(9));
     until("it is cut off", || workers.count(Event::TcpStalled) == 1);
     upstream.join().unwrap();
+    end(workers);
+}
+
+/// A client whose kernel takes little at a time.
+fn narrow_client(server: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.set_tcp_mss(536).unwrap();
+    socket.connect(&server.into()).unwrap();
+    let client = TcpStream::from(socket);
+    client.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    client
+}
+
+/// Both clients take up to 30 kB a second in drops, which lets no stall pass: for one transfer that is 15 times as much as
+/// has to be, for 32 it is half.
+#[test]
+fn transfers_that_are_dripped_lose_their_places_and_a_slow_one_keeps_its() {
+    let (workers, world, server) = start(1, TcpLimits { stall: Duration::from_millis(800), ..limits() });
+    let upstream = TcpListener::bind(local("127.0.0.1")).unwrap();
+    *world.upstreams.lock().unwrap() = vec![Some(upstream.local_addr().unwrap())];
+    let (mut slow, mut dripping) = (narrow_client(server), narrow_client(server));
+    send(&mut slow, &transfer(99));
+    (0..32).for_each(|id| send(&mut dripping, &transfer(id)));
+    let upstreams: Vec<_> = (0..33).map(|_| accept(&upstream)).collect();
+    let upstreams: Vec<_> = upstreams
+        .into_iter()
+        .map(|mut stream| {
+            std::thread::spawn(move || {
+                let id = id_of(&receive(&mut stream).unwrap());
+                zone(id, 2_000_000).iter().all(|message| stream.write_all(&framed(message)).is_ok())
+            })
+        })
+        .collect();
+    let (begin, mut taken, mut bytes) = (Instant::now(), [0; 2], [0; 1_500]);
+    let mut take = |clients: &mut [&mut TcpStream]| {
+        for (client, taken) in clients.iter_mut().zip(&mut taken) {
+            *taken += client.read(&mut bytes).unwrap_or(0);
+        }
+        std::thread::park_timeout(Duration::from_millis(50));
+        taken[0]
+    };
+    while workers.count(Event::TcpStalled) == 0 {
+        take(&mut [&mut slow, &mut dripping]);
+        assert!(begin.elapsed() < 2 * PATIENCE, "the 32 keep their places");
+    }
+    assert!(begin.elapsed() > Duration::from_secs(9), "it was no stall: {:?}", begin.elapsed());
+    let before = take(&mut [&mut slow]);
+    until("the slow one goes on", || take(&mut [&mut slow]) > before + 90_000);
+    assert_eq!(workers.count(Event::TcpStalled), 1, "the slow one was cut off");
+    // Their places are free: as many are had at once.
+    let mut next = tcp_client(server);
+    (100..163).for_each(|id| send(&mut next, &transfer(id)));
+    let others: Vec<_> = (0..63).map(|_| accept(&upstream)).collect();
+    assert_eq!(workers.count(Event::TransfersFull), 0);
+    drop((slow, dripping, next, others));
+    for upstream in upstreams {
+        upstream.join().unwrap();
+    }
     end(workers);
 }
 
