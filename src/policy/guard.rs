@@ -3,7 +3,7 @@
 //! ```toml
 //! [guard]
 //! mode = "enforce"        # enforce: refused unless forced | monitor: only warned about | off
-//! newly_blocked = 0.1     # a change that blocks more than this share of the recent queries, which pass now
+//! newly_blocked = 0.1     # a change, or another copy of a feed, that blocks more than this share of the recent queries
 //! list_shrink = 0.3       # a list that loses more than this share of its names
 //! queries_min = 100       # with fewer recent queries nothing is said about queries
 //! list_min = 10           # nor about lists that had fewer names
