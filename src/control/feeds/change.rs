@@ -1,5 +1,5 @@
 //! How much of a feed came and how much went, entry by entry: a list that is as long as before may hold nothing of what it
-//! held. Neither version is in memory as names for that; see [`list_lines`].
+//! held. Neither version is in memory as names for that; see `list_lines`.
 
 use crate::control::history::list_lines::{self, Tally};
 use crate::policy::document::contents::Source;
