@@ -18,9 +18,10 @@
 //!
 //! The directory that `weir run DIR` was given stays the one source: what runs is what lies there. Apply and rollback
 //! therefore write it, file by file, each written beside and moved over. In that order: both policies are kept, whole and
-//! on the disk, and so are edits that did not run, or else nothing is replaced; the marker is written; the files are replaced; the policy is published; the index gets its line; the
-//! marker goes. Whoever finds a marker, at the next start or the next reload, first makes the directory what it names: an
-//! apply that did not come to its end has not happened, a rollback that has begun is completed.
+//! on the disk, and so are edits that did not run, or else nothing is replaced; the marker is written; the files are
+//! replaced; the policy is published; the index gets its line; the marker goes. Whoever finds a marker, at the next start
+//! or the next reload, first makes the directory what it names: an apply that did not come to its end has not happened, a
+//! rollback that has begun is completed.
 //!
 //! Files of secrets are of the machine and not of its policy: only their digest is kept, apply and rollback leave those of
 //! the directory as they are, and nothing shows them. An id covers them all the same, so that a rollback after a change of
