@@ -57,6 +57,7 @@ use engine::GatewayEngine;
 use history::HistoryDesk;
 use incidents::IncidentDesk;
 use lab_thread::LabThread;
+use lookout::Lookout;
 use recipe::{Made, Recipe};
 use signals::Signals;
 use state::State;
@@ -260,7 +261,7 @@ async fn serve(
     announce::announce(&site, &recipe, &running, socket.as_ref(), say);
     drop(running);
 
-    let lookout = tokio::task::spawn_local(lookout::keep(Arc::clone(&site)));
+    let lookout = Lookout::start(Arc::clone(&site)).map_err(RunError::System)?;
     let (mut reloader, asker) = Reloader::new(engine, digest, site.last.clone());
     let feeds = tokio::task::spawn_local(keep_feeds(Arc::clone(&site), asker.clone()));
     let control = socket.map(|socket| {
@@ -283,7 +284,7 @@ async fn serve(
     }
     site.incidents.write().await;
     feeds.abort();
-    lookout.abort();
+    drop(lookout);
     tokio::select! {
         ended = reloader.engine().end(DRAIN_MAX) => ended,
         signal = signals.end.again() => Err(RunError::EndedAtOnce { signal, unanswered: site.in_flight() }),

@@ -7,7 +7,7 @@
 //! that second step, the first is not taken.
 
 use crate::language::{Text, text};
-use crate::sys::thread::{go_after_others, own_id, wait_for_an_idle_core};
+use crate::sys::thread::{comes_back, go_after_others, own_id, wait_for_an_idle_core};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -64,11 +64,10 @@ fn why(error: &JoinError) -> Text {
     if error.is_panic() { panicked() } else { text!("the gateway ended before it began") }
 }
 
-/// Whether a thread that waits for an idle core can be made one that does not: tried once, on a thread that ends with it.
+/// Whether a thread that waits for an idle core can be made one that does not: tried once.
 fn may_come_back() -> bool {
     static MAY: OnceLock<bool> = OnceLock::new();
-    let tried = || wait_for_an_idle_core().and_then(|()| go_after_others(0)).is_ok();
-    *MAY.get_or_init(|| thread::Builder::new().spawn(tried).is_ok_and(|thread| thread.join().unwrap_or(false)))
+    *MAY.get_or_init(|| comes_back(|| go_after_others(0)))
 }
 
 /// The id of the thread while it waits for an idle core. Behind a lock, so that an id is never used after its thread has

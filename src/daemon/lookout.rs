@@ -1,6 +1,7 @@
 //! Looks at what the workers have sampled and noticed, ten times a second, and tells of attacks that begin and end. Samples
-//! are summed up between the looks too, in small portions: where this thread shares a core with a worker, what it does at
-//! once is what queries wait.
+//! are summed up between the looks too, in small portions, on a thread of its own that waits for an idle core: a worker that
+//! wakes up takes it at once. In a flood, when no core is ever idle, it goes with the others for a while: then what it does
+//! at once is what queries wait.
 
 use super::Site;
 use crate::clock::Now;
@@ -12,10 +13,13 @@ use crate::ledger::recent::Recent;
 use crate::ledger::watch::{Doing, LOOK, Watch};
 use crate::live_policy::{Running, Shared};
 use crate::policy::Mode;
+use crate::sys::thread::{comes_back, go_with_others, wait_for_an_idle_core};
 use std::convert::Infallible;
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Samples that one look takes in at most.
 const SAMPLES_PER_LOOK: usize = 8_192;
@@ -62,25 +66,88 @@ impl Rhythm {
     }
 }
 
-/// Looks until it is dropped.
-pub(super) async fn keep(site: Arc<Site>) -> Infallible {
-    let mut next_at = Instant::now();
-    let mut rhythm = Rhythm::new(next_at);
-    loop {
-        sleep_until(next_at).await;
-        let running = site.shared.live.load();
-        let mut watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut recent = site.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = site.clock.now();
-        let guard = &running.policy.server.guard;
-        recent.resize(guard.queries, guard.age);
-        let summed = sum_up(&mut watch, Some(&mut recent), &site.shared, now, PORTION_MAX);
-        let is_due;
-        (is_due, next_at) = rhythm.turn(Instant::now(), summed);
-        if is_due {
-            judge(&mut watch, &site.shared, &running, now, &mut |change| tell(&change));
+/// So late after it was due a portion shows that no core is idle. While all is calm it is a millisecond or less.
+const STARVED: Duration = Duration::from_millis(20);
+
+/// How long it goes with the others then, before it waits for an idle core again.
+const PRESSED: Duration = Duration::from_secs(10);
+
+/// Whom the thread lets go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// All others: it waits for an idle core.
+    IdleCore,
+    /// Nobody, until then.
+    WithOthers(Instant),
+}
+
+impl Manner {
+    /// From now on, when a portion that was due at `due_at` was summed up `at` this time.
+    fn next(self, due_at: Instant, at: Instant) -> Self {
+        match self {
+            Self::IdleCore if at.saturating_duration_since(due_at) >= STARVED => Self::WithOthers(at + PRESSED),
+            Self::WithOthers(until) if at >= until => Self::IdleCore,
+            same => same,
         }
     }
+
+    fn take(self) -> io::Result<()> {
+        match self {
+            Self::IdleCore => wait_for_an_idle_core(),
+            Self::WithOthers(_) => go_with_others(),
+        }
+    }
+}
+
+/// The thread that looks; dropping this ends it at its next turn.
+pub(super) struct Lookout {
+    _until_dropped: mpsc::Sender<Infallible>,
+}
+
+impl Lookout {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub(super) fn start(site: Arc<Site>) -> io::Result<Self> {
+        let (until_dropped, end) = mpsc::channel();
+        thread::Builder::new().name("weir-lookout".to_owned()).spawn(move || keep(&site, &end))?;
+        Ok(Self { _until_dropped: until_dropped })
+    }
+}
+
+fn keep(site: &Site, end: &mpsc::Receiver<Infallible>) {
+    let mut next_at = Instant::now();
+    let mut rhythm = Rhythm::new(next_at);
+    // Where it could not come back it goes with the others all the time.
+    let mut manner = (comes_back(go_with_others) && Manner::IdleCore.take().is_ok()).then_some(Manner::IdleCore);
+    while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(next_at.saturating_duration_since(Instant::now())) {
+        let (due_at, summed) = (next_at, portion(site));
+        let at = Instant::now();
+        let is_due;
+        (is_due, next_at) = rhythm.turn(at, summed);
+        if is_due {
+            let mut watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
+            let running = site.shared.live.load();
+            judge(&mut watch, &site.shared, &running, site.clock.now(), &mut |change| tell(&change));
+        }
+        if let Some(now) = &mut manner {
+            let next = now.next(due_at, at);
+            if next == *now || next.take().is_ok() {
+                *now = next;
+            }
+        }
+    }
+}
+
+/// Sums up what was sampled. How many samples there were, [`PORTION_MAX`] at the most.
+fn portion(site: &Site) -> usize {
+    let running = site.shared.live.load();
+    let mut watch = site.watch.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut recent = site.recent.lock().unwrap_or_else(PoisonError::into_inner);
+    let guard = &running.policy.server.guard;
+    recent.resize(guard.queries, guard.age);
+    sum_up(&mut watch, Some(&mut recent), &site.shared, site.clock.now(), PORTION_MAX)
 }
 
 /// One look at all that there is; what has changed goes to `tell`.
@@ -200,6 +267,18 @@ mod tests {
     fn an_idle_gateway_is_looked_at_and_left_alone() {
         let (found, _) = looks(0, 0, 10 * LOOK);
         assert_eq!(found, (0..10).map(|n| (n * LOOK, 0)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn it_waits_for_an_idle_core_until_there_is_none() {
+        let begin = Instant::now();
+        let calm = Manner::IdleCore.next(begin, begin + STARVED / 2);
+        assert_eq!(calm, Manner::IdleCore);
+        let pressed = calm.next(begin, begin + STARVED);
+        let until = begin + STARVED + PRESSED;
+        assert_eq!(pressed, Manner::WithOthers(until));
+        assert_eq!(pressed.next(begin, until - STARVED), pressed, "it is in time because it goes with the others");
+        assert_eq!(pressed.next(until, until), Manner::IdleCore);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who goes first: a thread that loads a policy of a million names must not keep a query waiting (sched_setattr(2)).
 
 use std::io;
+use std::thread;
 
 /// How much nicer than others a thread is that goes after them: on a core that is wanted all the time it still gets a
 /// tenth, so that what it does comes to an end.
@@ -36,6 +37,23 @@ pub fn go_after_others(id: i32) -> io::Result<()> {
     return set(id, libc::SCHED_OTHER, NICER);
     #[cfg(not(target_os = "linux"))]
     Ok(())
+}
+
+/// Lets the calling thread have its share as all others have, in short pieces.
+///
+/// # Errors
+/// The system does not allow it: a thread that waits for an idle core may come back this far only with CAP_SYS_NICE or an
+/// RLIMIT_NICE of 20 or more.
+pub fn go_with_others() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    set(0, libc::SCHED_OTHER, 0)?;
+    Ok(())
+}
+
+/// Whether a thread that waits for an idle core can come back so: tried on a thread that ends with it.
+pub fn comes_back(back: fn() -> io::Result<()>) -> bool {
+    let tried = move || wait_for_an_idle_core().and_then(|()| back()).is_ok();
+    thread::Builder::new().spawn(tried).is_ok_and(|thread| thread.join().unwrap_or(false))
 }
 
 /// Lets the calling thread have a core that nobody else wants: whoever wakes up takes it at once. Where none is ever idle
@@ -91,11 +109,15 @@ mod tests {
 
     #[test]
     fn a_thread_waits_for_an_idle_core_and_comes_back_where_that_is_allowed() {
-        std::thread::spawn(|| {
+        thread::spawn(|| {
             wait_for_an_idle_core().unwrap();
             assert!(waits_for_an_idle_core());
             let back = go_after_others(own_id());
             assert_eq!(waits_for_an_idle_core(), back.is_err());
+            wait_for_an_idle_core().unwrap();
+            let back = go_with_others();
+            assert_eq!(waits_for_an_idle_core(), back.is_err());
+            assert_eq!(comes_back(go_with_others), back.is_ok());
         })
         .join()
         .unwrap();
