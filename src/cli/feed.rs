@@ -4,9 +4,10 @@
 use super::ask::{AskArguments, carry_out, connect, failed};
 use super::{Exit, output};
 use crate::control::client::AskError;
+use crate::control::feeds::awaited::Awaited;
 use crate::control::feeds::progress::{Phase, ProgressStatus};
 use crate::control::feeds::report::{FeedList, FeedStatus};
-use crate::control::protocol::Command;
+use crate::control::protocol::{Command, Failure, FailureCode};
 use crate::control::reload::Reloaded;
 use crate::language::{Text, Told as _, json_in, text};
 use clap::{Args, Subcommand};
@@ -91,7 +92,8 @@ fn refresh(arguments: &FeedRefreshArguments) -> Exit {
     }
 }
 
-/// Asks for a look, and waits until each feed that was meant has had one that began afterwards.
+/// Asks for a look, and waits until each feed that was meant has had one that began afterwards. A feed that a reload declares
+/// otherwise meanwhile is asked again.
 fn wait(arguments: &FeedRefreshArguments) -> Result<FeedList, AskError> {
     let ask = |command: Command| -> Result<FeedList, AskError> {
         let mut connection = connect(arguments.ask.socket.as_ref())?;
@@ -102,17 +104,26 @@ fn wait(arguments: &FeedRefreshArguments) -> Result<FeedList, AskError> {
             cause: text!("its answer is not understood: {error}", error = Text::of_json(&error)),
         })
     };
-    let before = ask(Command::FeedRefresh { name: arguments.name.clone() })?;
-    // One that was under way began before it was asked for: the one after it counts.
-    let wanted: BTreeMap<_, _> =
-        before.feeds.iter().map(|feed| (feed.name.clone(), feed.looks + 1 + u64::from(feed.is_looking))).collect();
+    let mut awaited = Awaited::default();
+    awaited.add(&ask(Command::FeedRefresh { name: arguments.name.clone() })?);
     let (begun, mut bars) = (Instant::now(), Bars::new());
     loop {
         let mut list = ask(Command::Feeds {})?;
-        list.feeds.retain(|feed| wanted.contains_key(&feed.name));
-        let is_done = |feed: &FeedStatus| feed.looks >= wanted.get(&feed.name).copied().unwrap_or(0);
-        bars.show(&list, is_done);
-        if list.feeds.iter().all(is_done) || begun.elapsed() > PATIENCE {
+        for name in awaited.take_gone(&list) {
+            let gone =
+                text!("feed {name} is gone: gateway.toml does not declare it any more, and it was not looked at", name);
+            if arguments.name.is_some() {
+                bars.clear();
+                return Err(AskError::Refused(Failure::new(FailureCode::Unavailable, gone)));
+            }
+            output::note(&gone);
+        }
+        for name in awaited.replaced(&list) {
+            awaited.add(&ask(Command::FeedRefresh { name: Some(name) })?);
+        }
+        list.feeds.retain(|feed| awaited.has(feed));
+        bars.show(&list, |feed| awaited.is_done(feed));
+        if list.feeds.iter().all(|feed| awaited.is_done(feed)) || begun.elapsed() > PATIENCE {
             bars.clear();
             return Ok(list);
         }

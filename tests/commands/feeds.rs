@@ -9,7 +9,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Stdio};
 use weir::control::feeds::report::{FeedList, FeedStatus};
 use weir::control::plan::Plan;
 
@@ -384,6 +385,44 @@ fn a_copy_that_waited_before_there_was_a_pin_waits_no_more() {
     wait_until("the feed is another now", || stand.feed().looks == 0);
     stand.fails("not the one that is pinned");
     stand.place.ask(&["feed", "accept", "phishing"]).fails(2, &["no copy of feed phishing waits"]);
+}
+
+#[test]
+fn a_refresh_ends_when_a_reload_declares_the_feed_otherwise_or_no_more() {
+    let stand = Stand::new(Page::new(MAIL), "");
+    stand.wait_for_first();
+    // Whoever connects to it waits for as long as a look may take.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let begin = || -> Child {
+        let feed = format!("[[feed]]\nname = \"phishing\"\nurl = \"https://{}/\"\n", silent.local_addr().unwrap());
+        stand.place.write_gateway(&[stand.address], false, &feed);
+        stand.place.ask(&["reload"]).works(&["generation"]);
+        wait_until("that feed is known", || stand.feed().source.contains(&silent.local_addr().unwrap().to_string()));
+        let socket = stand.place.socket();
+        let mut refresh = stand.place.command(&["feed", "refresh", "phishing", "--socket", socket.to_str().unwrap()]);
+        let begun = refresh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_until("it is looked at", || stand.feed().is_looking);
+        begun
+    };
+    let end = |mut refresh: Child| {
+        wait_until("the refresh ends", || refresh.try_wait().unwrap().is_some());
+        let ended = refresh.wait_with_output().unwrap();
+        let told = [ended.stdout, ended.stderr].map(|told| String::from_utf8(told).unwrap());
+        (ended.status.code(), told)
+    };
+    let refresh = begin();
+    stand.declare("");
+    stand.place.ask(&["reload"]).works(&["generation"]);
+    let (code, [out, err]) = end(refresh);
+    assert!(code == Some(0) && out.contains("phishing  ok") && err.is_empty(), "{code:?}\n{out}\n{err}");
+    assert!(stand.feed().looks > 0, "the one that took its place was looked at");
+
+    let refresh = begin();
+    std::fs::remove_file(stand.place.path("policies/filters/10-feed.toml")).unwrap();
+    stand.place.write_gateway(&[stand.address], false, "");
+    stand.place.ask(&["reload"]).works(&["generation"]);
+    let (code, [out, err]) = end(refresh);
+    assert!(code == Some(1) && out.is_empty() && err.contains("feed phishing is gone"), "{code:?}\n{out}\n{err}");
 }
 
 #[test]

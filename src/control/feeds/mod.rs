@@ -4,6 +4,7 @@
 //! in the same way and order as a reload, with the files of the policy that runs; until then, and whenever anything
 //! fails, the last good copy stays. Its age is watched, because a feed that fails silently is a guard that sleeps.
 
+pub mod awaited;
 pub mod change;
 pub mod fetch;
 pub mod judge;
@@ -373,6 +374,7 @@ impl Feed {
             age_max_s: limit.as_secs(),
             is_old: age > limit,
             next_s: state.schedule.next.since(now.at).as_secs(),
+            known_since_unix_ms: state.known_since_unix_ms,
             is_looking: state.is_looking,
             looks: state.looks,
             looks_ok: state.looks_ok,

@@ -41,6 +41,9 @@ pub struct FeedStatus {
     pub is_old: bool,
     /// Until it is looked at again.
     pub next_s: u64,
+    /// Since when it is known as it is declared: one that is declared otherwise is another feed.
+    #[serde(default)]
+    pub known_since_unix_ms: u64,
     /// A look is under way.
     pub is_looking: bool,
     /// Looks since the start that have ended.

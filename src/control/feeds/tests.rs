@@ -1,5 +1,6 @@
 //! The age of feeds, and when they are looked at first, in virtual time.
 
+use super::awaited::Awaited;
 use super::*;
 use crate::language::Told as _;
 
@@ -135,4 +136,38 @@ async fn accepting_a_copy_leaves_one_that_came_meanwhile_waiting() {
     assert_eq!(store.held("x").unwrap().unwrap(), copy("two"));
     let status = feed.status(at(DAY_MS));
     assert!(status.held.is_some() && status.last_error.is_some(), "{status:?}");
+}
+
+#[test]
+fn whoever_waits_for_a_look_hears_of_a_feed_that_a_reload_replaced_or_took_away() {
+    let desk = FeedDesk::new(Arc::new(Store::open(None)), Clock::start());
+    let put = |since: u64, looks: u64| {
+        let feed = Arc::new(feed(URL, Some(DAY_MS), since));
+        lock(&feed.state).looks = looks;
+        lock(&desk.feeds).insert("x".to_owned(), (Arc::clone(&feed), None));
+        feed
+    };
+    let now = || desk.list(None).unwrap();
+    let is_done = |awaited: &Awaited| awaited.is_done(&now().feeds[0]);
+    let old = put(DAY_MS, 5);
+    lock(&old.state).is_looking = true;
+    let mut awaited = Awaited::default();
+    awaited.add(&desk.refresh(Some("x")).unwrap());
+    lock(&old.state).looks = 6;
+    assert!(!is_done(&awaited) && awaited.replaced(&now()).is_empty(), "that look began before");
+
+    // Another of the same name, which nobody has asked and whose looks begin at nothing.
+    let new = put(DAY_MS + 1, 0);
+    assert_eq!((is_done(&awaited), awaited.replaced(&now())), (false, vec!["x".to_owned()]));
+    awaited.add(&desk.refresh(Some("x")).unwrap());
+    assert!(lock(&new.state).schedule.next <= desk.clock.moment(), "it is looked at now");
+    assert!(!is_done(&awaited) && awaited.replaced(&now()).is_empty());
+    lock(&new.state).looks = 1;
+    assert!(is_done(&awaited), "although that is less than what the one before had");
+    // Many looks of one that was never asked are not the one that is waited for.
+    put(DAY_MS + 2, 9);
+    assert!(!is_done(&awaited));
+
+    lock(&desk.feeds).clear();
+    assert!(awaited.take_gone(&now()) == ["x"] && awaited.take_gone(&now()).is_empty(), "it is told once");
 }
