@@ -2,7 +2,7 @@
 
 use super::recipe::Recipe;
 use super::{Site, planning, survey};
-use crate::control::beside::beside;
+use crate::control::beside::{beside, waiting};
 use crate::control::history::request::Order;
 use crate::control::incidents::{Event, Who};
 use crate::control::protocol::{Command, Failure, FailureCode};
@@ -32,7 +32,12 @@ pub(super) async fn answer(
             }
             value(lang, &outcome?)
         }
-        Command::History {} => value(lang, &site.history.list()?),
+        Command::History {} => {
+            let list = waiting(move || site.history.list());
+            let broken =
+                |error| Failure::new(FailureCode::Unavailable, text!("reading the history broke off: {error}", error));
+            value(lang, &list.await.map_err(broken)??)
+        }
         Command::Diff(request) => {
             let compare = move || site.history.diff(&request);
             value(

@@ -5,8 +5,10 @@ use super::{Entry, History, How};
 use crate::clock::Now;
 use crate::control::status::seconds_text;
 use crate::language::{Text, Told, text};
+use crate::policy::PolicyId;
 use crate::telemetry::query_log::utc;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// What `weir history` shows, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,10 +32,13 @@ pub struct HistoryRow {
     pub last_good: bool,
     /// Its files are still there to go back to.
     pub kept: bool,
+    /// They are, and nobody can go back to it: its manifest cannot be read.
+    #[serde(default)]
+    pub damaged: bool,
 }
 
 impl HistoryList {
-    /// The history at `now`.
+    /// The history at `now`. Reads the manifest of each policy that is kept.
     pub fn of(history: &History, waiting: Option<UnconfirmedStatus>, back_to: Option<&Unconfirmed>) -> Self {
         let entries = history.entries();
         let last = |wanted: &dyn Fn(&Entry) -> bool| {
@@ -41,11 +46,15 @@ impl HistoryList {
         };
         let running = last(&|_| true);
         let good = back_to.map_or(running, |waiting| last(&|entry| entry.id == waiting.back_to));
+        let mut damaged: HashMap<PolicyId, bool> = HashMap::new();
         let row = |(n, entry): (usize, &Entry)| HistoryRow {
             entry: entry.clone(),
             running: Some(n) == running,
             last_good: Some(n) == good,
             kept: history.is_kept(entry.id),
+            damaged: *damaged
+                .entry(entry.id)
+                .or_insert_with(|| history.is_kept(entry.id) && !history.is_whole(entry.id)),
         };
         Self { entries: entries.iter().enumerate().rev().map(row).collect(), unconfirmed: waiting }
     }
@@ -63,7 +72,7 @@ impl Told for HistoryList {
 
 impl HistoryRow {
     fn line(&self) -> Text {
-        let Self { entry: Entry { time, id, how, who, reason, .. }, running, last_good, kept } = self;
+        let Self { entry: Entry { time, id, how, who, reason, .. }, running, last_good, kept, damaged } = self;
         let mark = if *running { '>' } else { ' ' };
         let came = Text::verbatim(format!("{mark} {id}  {time}  {:<13}  ", how.name()));
         let reason = match how {
@@ -76,6 +85,7 @@ impl HistoryRow {
             (*running, text!("[running]")),
             (*last_good, text!("[last-good]")),
             (!*kept, text!("[files not kept any more]")),
+            (*damaged, text!("[damaged: nobody can go back to it]")),
         ];
         let notes = notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note);
         Text::joined("  ", std::iter::once(came).chain(notes))

@@ -1,6 +1,8 @@
 //! A manifest that cannot be read is told of once, loses nothing that may be needed, and holds nothing up.
 
 use super::*;
+use crate::control::history::report::HistoryList;
+use crate::language::Told as _;
 
 /// Policies that each have a file of their own, the last of which runs.
 fn runs(history: &History, versions: impl IntoIterator<Item = usize>) -> Vec<PolicyId> {
@@ -43,6 +45,32 @@ fn what_a_manifest_that_cannot_be_read_may_name_is_kept_and_told_of() {
     fs::remove_file(&path).unwrap();
     history.note(entry(last, How::Reload), &[]).unwrap();
     assert_eq!((history.warnings(), stored(&place, "files").len()), (vec![], 4));
+}
+
+#[test]
+fn the_history_marks_what_nobody_can_go_back_to() {
+    let place = Place::new("damaged-marked");
+    let history = place.open(Bounds::default());
+    let ids = runs(&history, 0..3);
+    let marked = || {
+        let list = HistoryList::of(&history, None, None);
+        let json = serde_json::to_value(&list).unwrap();
+        let of_json = json["entries"].as_array().unwrap().iter().map(|entry| entry["damaged"].as_bool().unwrap());
+        let of_text = |lang, mark: &str| list.text().to(lang).lines().map(|line| line.contains(mark)).collect();
+        let texts: [Vec<bool>; 2] =
+            [of_text(Lang::En, "[damaged: nobody can go back to it]"), of_text(Lang::Zh, "［已损坏，无法回退到它］")];
+        let marked: Vec<_> = of_json.collect();
+        assert_eq!(texts, [marked.clone(), marked.clone()]);
+        marked
+    };
+    assert_eq!(marked(), [false; 3]);
+    fs::write(manifest(&place, ids[1]), "{").unwrap();
+    assert_eq!(marked(), [false, true, false]);
+    assert!(history.load(ids[1]).is_err(), "a rollback fails");
+    // What is not kept is no more damaged than it is there.
+    fs::remove_file(manifest(&place, ids[1])).unwrap();
+    assert_eq!(marked(), [false; 3]);
+    assert!(!HistoryList::of(&history, None, None).entries[1].kept);
 }
 
 #[test]
