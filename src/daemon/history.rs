@@ -138,7 +138,7 @@ impl HistoryDesk {
     pub(super) fn resume(&self, recipe: &Recipe, loaded: PolicyId) -> Result<bool, Text> {
         let (Ok(history), Some(dir)) = (&self.history, recipe.origin.directory()) else { return Ok(false) };
         let Some(waiting) = history.unconfirmed()? else { return Ok(false) };
-        if dir.canonicalize().ok().as_ref() != Some(&waiting.directory) {
+        if waiting.is_elsewhere(dir) {
             let other = waiting.directory.display();
             tracing::warn!("an apply to {other} waits to be confirmed, and another directory runs: it goes on waiting");
             return Ok(false);
@@ -164,15 +164,15 @@ impl HistoryDesk {
         let coming =
             Coming { id: PolicyId::of(&files), files: Arc::new(files), before: history.before(waiting.back_to).ok() };
         let placed = self.place(dir, loaded, coming, &order).map_err(|failure| failure.text())?;
-        let is_back = placed.fault.is_none();
-        self.note(dir, &placed, &order);
-        if is_back {
-            tracing::warn!("{}: policy {} runs again", order.reason, waiting.back_to);
-        } else {
-            // It starts with what lies there, and the way back is tried again at once.
+        if let Some(fault) = &placed.fault {
+            // It starts with what lies there, and the way back is tried again at once: until then it has not been gone.
+            tracing::error!("{}: policy {loaded} runs for now: {}", order.reason, fault.english());
             *lock(&self.waiting) = Some(Waiting::until(now.at, waiting));
+            return Ok(false);
         }
-        Ok(is_back)
+        self.note(dir, &placed, &order);
+        tracing::warn!("{}: policy {} runs again", order.reason, waiting.back_to);
+        Ok(true)
     }
 
     /// The policy to start with when that of the directory has faults: the one that ran last, or the one that comes back
@@ -182,9 +182,9 @@ impl HistoryDesk {
     /// The message for the user: there is none.
     pub(super) fn last_good(&self, recipe: &Recipe, faults: &Report) -> Result<Made, Text> {
         let history = self.history().map_err(|failure| failure.text())?;
-        let waiting = history.unconfirmed()?;
-        let id = waiting.map(|waiting| waiting.back_to).or_else(|| history.last().map(|last| last.id));
         let dir = recipe.origin.directory();
+        let waiting = history.unconfirmed()?.filter(|waiting| !dir.is_some_and(|dir| waiting.is_elsewhere(dir)));
+        let id = waiting.map(|waiting| waiting.back_to).or_else(|| history.last().map(|last| last.id));
         let mut files = history.load_beside(id.ok_or_else(|| text!("no policy has run yet"))?, dir)?.files;
         if let Some(dir) = dir {
             keep_secrets(&mut files, dir);
@@ -270,6 +270,11 @@ impl HistoryDesk {
         }
         history.keep(&placed.coming.files).map_err(disk)?;
         if let Some(lasts) = order.confirm_within.filter(|_| id != runs) {
+            if let Ok(Some(other)) = history.unconfirmed()
+                && other.is_elsewhere(dir)
+            {
+                return Err(self.is_taken(&other));
+            }
             history.set_unconfirmed(Some(&self.unconfirmed(dir, id, runs, lasts, order))).map_err(disk)?;
         }
         if lies_id == id {
@@ -286,6 +291,17 @@ impl HistoryDesk {
         })
     }
 
+    /// There is one record of what waits, and it is another directory's.
+    fn is_taken(&self, other: &Unconfirmed) -> Failure {
+        let message = text!(
+            "an apply to {other} waits to be confirmed, and {state} keeps one at a time\n  nothing has changed; run weir with \
+             {other} and confirm it or go back, or run with another `--state`",
+            other = other.directory.display(),
+            state = self.state.display()
+        );
+        Failure::new(FailureCode::Unavailable, message)
+    }
+
     /// The directory as it was before [`Self::place`], because the policy is not published after all.
     pub(super) fn take_back(&self, dir: &Path, placed: &Placed, order: &Order) {
         let Ok(history) = &self.history else { return };
@@ -298,7 +314,7 @@ impl HistoryDesk {
             );
         }
         if order.confirm_within.is_some()
-            && let Err(error) = history.set_unconfirmed(None)
+            && let Err(error) = history.forget_unconfirmed(dir)
         {
             tracing::error!("the history in {} cannot be written: {error}", self.state.display());
         }
@@ -319,7 +335,7 @@ impl HistoryDesk {
         let ended = if placed.is_written() { replace::end(dir) } else { Ok(()) };
         let ended = ended.and_then(|()| match order.cause {
             Cause::Rollback | Cause::Unconfirmed => {
-                history.set_unconfirmed(None)?;
+                history.forget_unconfirmed(dir)?;
                 *lock(&self.waiting) = None;
                 Ok(())
             }
@@ -333,10 +349,12 @@ impl HistoryDesk {
             ));
         }
         if order.cause == Cause::Apply
+            && let Some(lasts) = order.confirm_within
             && let Ok(Some(waiting)) = history.unconfirmed()
             && waiting.id == placed.coming.id
+            && !waiting.is_elsewhere(dir)
         {
-            let deadline = self.clock.now().at.plus(order.confirm_within.unwrap_or_default());
+            let deadline = self.clock.now().at.plus(lasts);
             let status = UnconfirmedStatus::of(&waiting, deadline, self.clock.now()).text();
             tracing::warn!("{}", status.english());
             notes.push(status);

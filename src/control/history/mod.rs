@@ -358,6 +358,17 @@ impl History {
         unconfirmed::save(&self.dir, waiting)
     }
 
+    /// Writes down that no apply to `dir` waits to be confirmed; one to another directory goes on waiting.
+    ///
+    /// # Errors
+    /// As [`Self::set_unconfirmed`].
+    pub fn forget_unconfirmed(&self, dir: &Path) -> io::Result<()> {
+        match self.unconfirmed() {
+            Ok(Some(waiting)) if waiting.is_elsewhere(dir) => Ok(()),
+            _ => self.set_unconfirmed(None),
+        }
+    }
+
     fn damaged(&self) -> MutexGuard<'_, Vec<Damaged>> {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }

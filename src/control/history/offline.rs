@@ -185,7 +185,7 @@ impl Offline {
             let needed: Vec<_> = aside.into_iter().chain([way.id]).collect();
             self.history.note(entry(way.id, How::Rollback, before), &needed).map_err(disk)?;
         }
-        self.history.set_unconfirmed(None).map_err(disk)?;
+        self.history.forget_unconfirmed(dir).map_err(disk)?;
         replace::end(dir).map_err(disk)?;
         let what = format!("ok: policy {}, while no gateway ran", way.id);
         self.state.audit(&[Record::new(now, &who, Event::Rollback, what, reason)]).map_err(disk)?;

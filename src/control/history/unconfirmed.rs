@@ -31,6 +31,13 @@ pub struct Unconfirmed {
     pub reason: String,
 }
 
+impl Unconfirmed {
+    /// Whether it was another directory than `dir` that it was applied to.
+    pub fn is_elsewhere(&self, dir: &Path) -> bool {
+        dir.canonicalize().is_ok_and(|dir| dir != self.directory)
+    }
+}
+
 /// Reads it.
 ///
 /// # Errors

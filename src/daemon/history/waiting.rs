@@ -141,6 +141,7 @@ mod tests {
     use crate::control::origin::Origin;
     use crate::daemon::recipe::Recipe;
     use crate::daemon::state::{State, StatePlace};
+    use crate::language::Lang;
     use crate::policy::document::Files;
     use crate::policy::load::read_directory;
     use std::fs;
@@ -322,6 +323,8 @@ mod tests {
         fs::create_dir(&barrier).unwrap();
         let desk = at.open();
         assert!(!desk.resume(&at.recipe(), id("new")).unwrap(), "what lies there is what was loaded");
+        let last = desk.history().unwrap().last().map(|last| (last.id, last.how));
+        assert_eq!(last, Some((id("new"), How::Apply)), "it has not gone back, and so the history does not say it");
         assert!(desk.overdue().is_some(), "it is tried again");
         assert!(confirm(&desk, "new").unwrap().ends_with("is confirmed and stays"));
         assert_eq!(at.after_a_crash(desk), (id("new"), None));
@@ -363,6 +366,41 @@ mod tests {
         );
         assert_eq!(done, told);
         assert!(place(&desk, &at, ("edited", "old"), &order).is_err());
+    }
+
+    /// One state directory serves both, one after the other.
+    #[test]
+    fn what_waits_in_another_directory_is_nobodys_here() {
+        let at = Place::new("elsewhere");
+        let (desk, _) = at.overdue();
+        let other = at.0.join("other");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("gateway.toml"), "old").unwrap();
+        drop(desk);
+        let desk = at.open();
+        let recipe = Recipe { origin: Origin::Directory(other.clone()), ..at.recipe() };
+        assert!(!desk.resume(&recipe, id("old")).unwrap() && desk.waiting().is_none());
+        let waits = || desk.history().unwrap().unconfirmed().unwrap().map(|waiting| waiting.directory);
+        let its_own = Some(at.directory().canonicalize().unwrap());
+        let coming = |to: &str| Coming { id: id(to), files: Arc::new(files(to)), before: None };
+
+        // The very policy that waits there, and nobody wants it confirmed here.
+        let apply =
+            Order { source: Source::Directory(at.0.join("next")), ..Order::reload(Cause::Apply, Who::named("ann")) };
+        let placed = desk.place(&other, id("old"), coming("new"), &apply).unwrap();
+        let notes = desk.note(&other, &placed, &apply);
+        assert!(notes.is_empty() && desk.waiting().is_none() && desk.overdue().is_none(), "{notes:?}");
+        assert_eq!(waits(), its_own);
+        // To wait here as well would end that it waits there.
+        let confirmed = Order { confirm_within: Some(Duration::from_secs(60)), ..apply };
+        let refused = desk.place(&other, id("new"), coming("old"), &confirmed).unwrap_err();
+        assert!(refused.text().to(Lang::Zh).contains("正在等待确认"), "{}", refused.message);
+        assert_eq!((waits(), PolicyId::of(&read_directory(&other).unwrap().0)), (its_own.clone(), id("new")));
+        let rollback = Order { source: Source::Kept(None), ..Order::reload(Cause::Rollback, Who::named("ann")) };
+        let placed = desk.place(&other, id("new"), coming("old"), &rollback).unwrap();
+        desk.note(&other, &placed, &rollback);
+        assert_eq!(waits(), its_own, "nor does a rollback here");
+        assert_eq!(at.after_a_crash(desk), (id("old"), None), "it has gone back where it was applied");
     }
 
     #[test]
