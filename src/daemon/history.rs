@@ -355,7 +355,7 @@ impl HistoryDesk {
             && !waiting.is_elsewhere(dir)
         {
             let deadline = self.clock.now().at.plus(lasts);
-            let status = UnconfirmedStatus::of(&waiting, deadline, self.clock.now()).text();
+            let status = UnconfirmedStatus::of(&waiting, (deadline, false), self.clock.now()).text();
             tracing::warn!("{}", status.english());
             notes.push(status);
             *lock(&self.waiting) = Some(Waiting::until(deadline, waiting));

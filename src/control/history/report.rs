@@ -2,7 +2,7 @@
 
 use super::unconfirmed::Unconfirmed;
 use super::{Entry, History, How};
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::control::status::seconds_text;
 use crate::language::{Text, Told, text};
 use crate::policy::PolicyId;
@@ -107,11 +107,14 @@ pub struct UnconfirmedStatus {
     pub by: super::Who,
     /// Why.
     pub reason: String,
+    /// The way back from it has begun: it cannot be confirmed any more.
+    #[serde(default)]
+    pub goes_back: bool,
 }
 
 impl UnconfirmedStatus {
-    /// That of `waiting`, which has until `deadline`.
-    pub fn of(waiting: &Unconfirmed, deadline: crate::clock::Moment, now: Now) -> Self {
+    /// That of `waiting`, which has until `deadline`, or `goes_back` now.
+    pub fn of(waiting: &Unconfirmed, (deadline, goes_back): (Moment, bool), now: Now) -> Self {
         Self {
             policy: waiting.id.to_string(),
             back_to: waiting.back_to.to_string(),
@@ -119,13 +122,22 @@ impl UnconfirmedStatus {
             left_s: deadline.since(now.at).as_secs(),
             by: waiting.by.clone(),
             reason: waiting.reason.clone(),
+            goes_back,
         }
     }
 }
 
 impl Told for UnconfirmedStatus {
     fn text(&self) -> Text {
-        let Self { policy, back_to, until, left_s, by, reason } = self;
+        let Self { policy, back_to, until, left_s, by, reason, goes_back } = self;
+        if *goes_back {
+            return text!(
+                "policy {policy} was not confirmed, and the way back from it is under way; by {by}: {reason}",
+                policy,
+                by = by.text(),
+                reason
+            );
+        }
         text!(
             "policy {policy} goes back to {back_to} at {until} ({left} left) unless `weir confirm` keeps it; by {by}: {reason}",
             policy,

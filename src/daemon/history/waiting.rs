@@ -111,9 +111,9 @@ impl HistoryDesk {
 
     /// The apply that waits to be confirmed.
     pub(in crate::daemon) fn waiting(&self) -> Option<UnconfirmedStatus> {
-        lock(&self.waiting)
-            .as_ref()
-            .map(|Waiting { apply, deadline, .. }| UnconfirmedStatus::of(apply, *deadline, self.clock.now()))
+        lock(&self.waiting).as_ref().map(|Waiting { apply, deadline, goes_back }| {
+            UnconfirmedStatus::of(apply, (*deadline, *goes_back), self.clock.now())
+        })
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
     use crate::control::origin::Origin;
     use crate::daemon::recipe::Recipe;
     use crate::daemon::state::{State, StatePlace};
-    use crate::language::Lang;
+    use crate::language::{Lang, Told as _};
     use crate::policy::document::Files;
     use crate::policy::load::read_directory;
     use std::fs;
@@ -254,7 +254,12 @@ mod tests {
     fn nothing_is_confirmed_once_the_way_back_is_placed() {
         let at = Place::new("while");
         let (desk, order) = at.overdue();
+        let told = |lang| desk.waiting().unwrap().text().to(lang);
+        assert!(told(Lang::En).contains("unless `weir confirm` keeps it"), "{}", told(Lang::En));
         let placed = place(&desk, &at, ("new", "old"), &order).unwrap();
+        assert!(desk.waiting().unwrap().goes_back);
+        assert!(told(Lang::En).contains("the way back from it is under way"), "{}", told(Lang::En));
+        assert!(told(Lang::Zh).contains("正在退回"), "{}", told(Lang::Zh));
         // Published or not: whoever confirms cannot tell.
         for runs in ["new", "old"] {
             let refused = confirm(&desk, runs).unwrap_err();
