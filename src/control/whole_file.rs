@@ -1,6 +1,7 @@
 //! Files that are written whole or not at all: beside, to the disk, and moved over the old one, so that a crash leaves the
 //! one or the other.
 
+use crate::language::text;
 use crate::policy::document::Contents;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -45,6 +46,18 @@ pub fn write_by(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> 
     sync_directory(directory)
 }
 
+/// Opens a file that is not written whole, as `options` say, for the owner alone. A link in its place is not followed: whoever
+/// planted it would have us write to any file of ours.
+///
+/// # Errors
+/// What the system said, or that it is a link.
+pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => text!("it is a symbolic link, and none is followed here").into_io(error.kind()),
+        _ => error,
+    })
+}
+
 /// Makes sure that what was moved, made or removed in a directory is on the disk.
 ///
 /// # Errors
@@ -56,6 +69,10 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::history::index::Index;
+    use crate::control::incidents::audit::{AuditLog, Event, Record, Who};
+    use crate::control::incidents::state::StateDirectory;
+    use crate::language::{Lang, Text};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
@@ -78,6 +95,36 @@ mod tests {
         fs::create_dir(&fresh).unwrap();
         assert!(write(&path, b"never").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"again");
+        fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn nor_is_one_in_the_place_of_a_file_that_is_appended_to_or_locked() {
+        let place = std::env::temp_dir().join(format!("weir-no-link-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&place);
+        fs::create_dir(&place).unwrap();
+        let theirs = place.join("theirs");
+        for name in ["index.jsonl", "audit.jsonl", ".lock"] {
+            symlink(&theirs, place.join(name)).unwrap();
+        }
+        let is_told = |told: String| assert!(told.contains("它是符号链接"), "{told}");
+        // They lead to nothing that is there: whoever followed one would make it.
+        let now = crate::clock::Clock::start().now();
+        let record = Record::new(now, &Who::weir(), Event::Mode, "x".to_owned(), "");
+        is_told(Text::of_io(&AuditLog::new(&place, 1).append(&[record]).unwrap_err()).to(Lang::Zh));
+        let entry = crate::control::history::Entry {
+            time: String::new(),
+            id: crate::policy::PolicyId::of(&crate::policy::document::Files::default()),
+            how: crate::control::history::How::Start,
+            who: Who::weir(),
+            reason: String::new(),
+            before: None,
+        };
+        let mut index = Index::open(&place.join("index.jsonl")).unwrap();
+        index.append(entry, 10).expect("it is written anew, and moved over the link");
+        assert!(fs::symlink_metadata(place.join("index.jsonl")).unwrap().is_file());
+        is_told(StateDirectory::open(std::slice::from_ref(&place)).unwrap_err().message.to(Lang::Zh));
+        assert!(fs::symlink_metadata(&theirs).is_err(), "nothing was made");
         fs::remove_dir_all(&place).unwrap();
     }
 }

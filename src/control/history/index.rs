@@ -6,7 +6,6 @@ use crate::control::whole_file;
 use crate::policy::PolicyId;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The file in the directory of the history.
@@ -75,7 +74,12 @@ impl Index {
             return self.write_anew();
         }
         let is_new = !self.path.exists();
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
+        let mut file = match whole_file::open(&self.path, OpenOptions::new().append(true).create(true)) {
+            Ok(file) => file,
+            // A link in its place: moved over, it is a file again.
+            Err(_) if self.path.is_symlink() => return self.write_anew(),
+            Err(error) => return Err(error),
+        };
         let written = file.write_all(&line).and_then(|()| file.sync_data());
         if let (true, Some(directory)) = (is_new, self.path.parent()) {
             whole_file::sync_directory(directory)?;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// The marker in the policy directory; hidden names are no part of a policy.
@@ -186,7 +186,7 @@ fn make_directories(dir: &Path, within: &Path) -> io::Result<()> {
     make_directories(dir, above)?;
     let like = fs::metadata(dir)?;
     DirBuilder::new().mode(0o700).create(within)?;
-    give(within, &like)?;
+    give_directory(within, &like)?;
     whole_file::sync_directory(above)
 }
 
@@ -201,20 +201,31 @@ fn write(dir: &Path, within: &Path, target: &Path, contents: &Contents) -> io::R
     let like = fs::metadata(target).or_else(|_| fs::metadata(dir.join("gateway.toml")));
     let fresh = within.join(FRESH);
     let _ = fs::remove_file(&fresh);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    let mut file = open_fresh(&fresh)?;
     contents.read_through(|piece| file.write_all(piece))?;
     if let Ok(like) = like {
-        give(&fresh, &like)?;
+        give(&file, &like)?;
     }
     file.sync_all()?;
     fs::rename(&fresh, target)
 }
 
-/// Gives a file of ours the owner and the permissions of another.
-fn give(path: &Path, like: &Metadata) -> io::Result<()> {
-    let own = fs::metadata(path)?;
+fn open_fresh(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// As [`give`], for a directory that was just made.
+fn give_directory(path: &Path, like: &Metadata) -> io::Result<()> {
+    let only_itself = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    give(&OpenOptions::new().read(true).custom_flags(only_itself).open(path)?, like)
+}
+
+/// Gives a file of ours the owner and the permissions of another. It is open: by its path somebody who may write to the
+/// directory could lead us to another one.
+fn give(file: &File, like: &Metadata) -> io::Result<()> {
+    let own = file.metadata()?;
     if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
-        chown(path, Some(like.uid()), Some(like.gid())).map_err(|error| {
+        fchown(file, Some(like.uid()), Some(like.gid())).map_err(|error| {
             let message = text!(
                 "it belongs to user {uid}, which the gateway cannot keep: {error}",
                 uid = like.uid(),
@@ -223,5 +234,39 @@ fn give(path: &Path, like: &Metadata) -> io::Result<()> {
             message.into_io(error.kind())
         })?;
     }
-    fs::set_permissions(path, Permissions::from_mode(like.permissions().mode() & 0o7777))
+    file.set_permissions(Permissions::from_mode(like.permissions().mode() & 0o7777))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_link_that_is_planted_meanwhile_changes_nothing_else() {
+        let place = std::env::temp_dir().join(format!("weir-give-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&place);
+        fs::create_dir(&place).unwrap();
+        let [theirs, like, fresh] = ["theirs", "like", FRESH].map(|name| place.join(name));
+        for (path, mode) in [(&theirs, 0o600), (&like, 0o640)] {
+            fs::write(path, "").unwrap();
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        let mode = |metadata: Metadata| metadata.permissions().mode() & 0o777;
+        let file = open_fresh(&fresh).unwrap();
+        fs::remove_file(&fresh).unwrap();
+        symlink(&theirs, &fresh).unwrap();
+        give(&file, &fs::metadata(&like).unwrap()).unwrap();
+        assert_eq!((mode(fs::metadata(&theirs).unwrap()), mode(file.metadata().unwrap())), (0o600, 0o640));
+        // Nor in the place of a directory that was just made.
+        let refused = give_directory(&fresh, &fs::metadata(&like).unwrap()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotADirectory);
+        fs::remove_file(&fresh).unwrap();
+        fs::create_dir(place.join("else")).unwrap();
+        fs::set_permissions(place.join("else"), Permissions::from_mode(0o700)).unwrap();
+        symlink(place.join("else"), &fresh).unwrap();
+        assert!(give_directory(&fresh, &fs::metadata(&like).unwrap()).is_err());
+        assert_eq!(mode(fs::metadata(place.join("else")).unwrap()), 0o700);
+        fs::remove_dir_all(&place).unwrap();
+    }
 }

@@ -2,6 +2,7 @@
 //! append-only, bounded by rotation.
 
 use crate::clock::Now;
+use crate::control::whole_file;
 use crate::language::{Text, Told, text};
 use crate::telemetry::lines;
 use crate::telemetry::query_log::utc;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The file in the state directory; older ones are `audit.jsonl.1` and so on.
@@ -216,7 +217,7 @@ impl AuditLog {
         if fs::metadata(&self.path).is_ok_and(|file| file.len() >= self.file_max) {
             self.rotate()?;
         }
-        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
+        let mut file = whole_file::open(&self.path, OpenOptions::new().read(true).append(true).create(true))?;
         let mut text = Vec::new();
         if ends_within_a_line(&file)? {
             text.push(b'\n');

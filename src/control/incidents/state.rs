@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The file in the directory.
@@ -76,7 +76,7 @@ impl StateDirectory {
 
     fn open_one(path: &Path) -> io::Result<Option<Self>> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.join(".lock"))?;
+        let lock = whole_file::open(&path.join(".lock"), OpenOptions::new().write(true).create(true).truncate(false))?;
         if !sys::try_lock(lock.as_fd())? {
             return Ok(None);
         }
