@@ -30,7 +30,7 @@ pub fn copy(path: &Path, contents: &Contents) -> io::Result<()> {
 /// As there, and what `fill` said.
 pub fn write_by(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file"));
+        return Err(text!("not the path of a file").into_io(io::ErrorKind::InvalidInput));
     };
     let fresh = directory.join(format!(".{name}.fresh"));
     // What a crash left. Made anew and never opened: others may write to the directory, and a link that they planted would
@@ -126,5 +126,11 @@ mod tests {
         is_told(StateDirectory::open(std::slice::from_ref(&place)).unwrap_err().message.to(Lang::Zh));
         assert!(fs::symlink_metadata(&theirs).is_err(), "nothing was made");
         fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_path_of_a_file_is_told_in_both_languages() {
+        let told = Text::of_io(&write(Path::new("/"), b"").unwrap_err());
+        assert_eq!((told.english().as_str(), told.to(Lang::Zh).as_str()), ("not the path of a file", "不是文件的路径"));
     }
 }

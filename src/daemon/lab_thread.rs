@@ -1,6 +1,7 @@
 //! The lab on a thread of its own: a flood of queries to it must not hold up the control side.
 
 use crate::lab;
+use crate::language::text;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
@@ -40,7 +41,8 @@ impl LabThread {
                 }
             });
         })?;
-        let address = address.recv().map_err(|_| io::Error::other("the lab ended before it had begun"))??;
+        let address =
+            address.recv().map_err(|_| text!("the lab ended before it had begun").into_io(io::ErrorKind::Other))??;
         Ok(Self { address, end: Some(end), thread: Some(thread) })
     }
 }

@@ -3,6 +3,7 @@
 use super::crowd::{self, CLIENTS};
 use super::wire;
 use crate::dns::name::Name;
+use crate::language::text;
 use crate::sys::{BATCH, Outgoing, Receiver, Sender};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -136,7 +137,8 @@ pub(super) fn ask(server: SocketAddr, time: Duration, questions: &Questions) -> 
             std::thread::sleep(Duration::from_millis(10));
         }
         over.store(true, Relaxed);
-        let mut honest = receiver.join().map_err(|_| io::Error::other("the clients' receiver broke"))?;
+        let mut honest =
+            receiver.join().map_err(|_| text!("the clients' receiver broke").into_io(io::ErrorKind::Other))?;
         (honest.others.asked, honest.of_zone.asked) = asked;
         Ok(honest)
     })

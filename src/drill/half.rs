@@ -8,6 +8,7 @@ use super::{Drill, Plan, wire};
 use crate::control::status::resident_bytes;
 use crate::daemon::in_process::InProcess;
 use crate::daemon::lab_thread::LabThread;
+use crate::language::text;
 use crate::ledger::UpstreamEvent;
 use crate::ledger::alerts::Alert;
 use crate::ledger::watch::LOOK;
@@ -111,7 +112,7 @@ pub(super) fn hold(
         let normal = healer.map(|stub| recover(plan, server, stub));
         done.store(true, Relaxed);
         let noticed = watcher.and_then(|watcher| watcher.join().ok()).unwrap_or_default();
-        let attack = attack.join().unwrap_or_else(|_| Err(io::Error::other("the attack broke")))?;
+        let attack = attack.join().unwrap_or_else(|_| Err(text!("the attack broke").into_io(io::ErrorKind::Other)))?;
         let is_ours = matches!(upstream, Upstream::Ours(_));
         Ok(Half {
             quiet,
@@ -142,7 +143,7 @@ fn ask(plan: &Plan, questions: &Questions, server: SocketAddr, time: Duration) -
         Drill::Reflection => std::thread::scope(|scope| {
             let tcp = scope.spawn(|| clients::ask_large_over_tcp(server, attack::victim(OVER_TCP), &large, time));
             let udp = clients::ask_with_cookie(server, attack::victim(WITH_COOKIE), &large, time)?;
-            let tcp = tcp.join().map_err(|_| io::Error::other("the TCP client broke"))?;
+            let tcp = tcp.join().map_err(|_| text!("the TCP client broke").into_io(io::ErrorKind::Other))?;
             Ok(Honest { others: udp, of_zone: tcp })
         }),
         _ => clients::ask(server, time, questions),
