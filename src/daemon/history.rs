@@ -313,9 +313,16 @@ impl HistoryDesk {
                 dir.display()
             );
         }
-        if order.confirm_within.is_some()
-            && let Err(error) = history.forget_unconfirmed(dir)
-        {
+        if order.confirm_within.is_none() {
+            return;
+        }
+        // One that came to run before goes on waiting, over a restart too.
+        let before = lock(&self.waiting).as_ref().map(|waiting| waiting.apply.clone());
+        let written = match &before {
+            Some(_) => history.set_unconfirmed(before.as_ref()),
+            None => history.forget_unconfirmed(dir),
+        };
+        if let Err(error) = written {
             tracing::error!("the history in {} cannot be written: {error}", self.state.display());
         }
     }

@@ -373,6 +373,27 @@ mod tests {
         assert!(place(&desk, &at, ("edited", "old"), &order).is_err());
     }
 
+    #[test]
+    fn what_waits_goes_on_waiting_when_another_apply_does_not_come_to_run() {
+        let at = Place::new("second");
+        let (desk, _) = at.overdue();
+        let apply = Order {
+            source: Source::Directory(at.0.join("next")),
+            confirm_within: Some(Duration::from_secs(60)),
+            ..Order::reload(Cause::Apply, Who::named("ann"))
+        };
+        let placed = place(&desk, &at, ("new", "newer"), &apply).unwrap();
+        desk.take_back(&at.directory(), &placed, &apply);
+        let waits = desk.history().unwrap().unconfirmed().unwrap();
+        assert_eq!(waits.map(|waiting| (waiting.id, waiting.back_to)), Some((id("new"), id("old"))));
+        // Nor does the same again, which nobody wants confirmed, take its time from it.
+        let again = Order { confirm_within: None, ..apply };
+        let placed = place(&desk, &at, ("new", "new"), &again).unwrap();
+        assert_eq!(desk.note(&at.directory(), &placed, &again), []);
+        assert!(desk.overdue().is_none() && desk.waiting().is_some(), "the next try is in ten seconds");
+        assert_eq!(at.after_a_crash(desk), (id("old"), None));
+    }
+
     /// One state directory serves both, one after the other.
     #[test]
     fn what_waits_in_another_directory_is_nobodys_here() {
