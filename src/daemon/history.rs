@@ -270,8 +270,10 @@ impl HistoryDesk {
         }
         history.keep(&placed.coming.files).map_err(disk)?;
         if let Some(lasts) = order.confirm_within.filter(|_| id != runs) {
+            // In a directory that is gone nothing can come back, and nobody could confirm it.
             if let Ok(Some(other)) = history.unconfirmed()
                 && other.is_elsewhere(dir)
+                && other.directory.is_dir()
             {
                 return Err(self.is_taken(&other));
             }

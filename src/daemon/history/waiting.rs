@@ -430,6 +430,25 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_in_a_directory_that_is_gone_is_in_nobodys_way() {
+        let at = Place::new("gone");
+        let (desk, _) = at.overdue();
+        drop(desk);
+        let other = at.0.join("other");
+        fs::rename(at.directory(), &other).unwrap();
+        let desk = at.open();
+        let apply = Order {
+            source: Source::Directory(at.0.join("next")),
+            confirm_within: Some(Duration::from_secs(60)),
+            ..Order::reload(Cause::Apply, Who::named("ann"))
+        };
+        let coming = Coming { id: id("newer"), files: Arc::new(files("newer")), before: None };
+        let placed = desk.place(&other, id("new"), coming, &apply).unwrap();
+        assert_eq!(desk.note(&other, &placed, &apply).len(), 1);
+        assert_eq!(desk.waiting().map(|waiting| waiting.policy), Some(id("newer").to_string()));
+    }
+
+    #[test]
     fn what_cannot_be_written_down_is_not_confirmed() {
         let at = Place::new("full");
         let (desk, _) = at.overdue();
