@@ -53,6 +53,10 @@ pub enum Problem {
     Rewrite,
     /// More different sets of record types than a list may have.
     TooManyTypes,
+    /// More record types than a line may have.
+    LongDnstype,
+    /// More lines than a list may have that say more than that a name is named.
+    TooManyExceptions,
     /// An adblock rule whose `$denyallow` allows all of it.
     DeniesNothing,
     /// More names in `$denyallow` than a list may have.
@@ -96,7 +100,7 @@ pub enum Weight {
 
 impl Problem {
     /// All of them.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 65] = [
         Self::Address,
         Self::ResponseAddress,
         Self::Redirect,
@@ -120,6 +124,8 @@ impl Problem {
         Self::Clients,
         Self::Rewrite,
         Self::TooManyTypes,
+        Self::LongDnstype,
+        Self::TooManyExceptions,
         Self::DeniesNothing,
         Self::TooManyHoles,
         Self::Setting,
@@ -300,6 +306,18 @@ impl Problem {
                 Unsupported,
                 "one more set of record types than 15 in one list",
                 Some("split the list"),
+            ),
+            Self::LongDnstype => (
+                "too-long-dnstype",
+                Bad,
+                "more than 20 record types of one line",
+                Some("a line has one to three types: look at it"),
+            ),
+            Self::TooManyExceptions => (
+                "too-many-exceptions",
+                Unsupported,
+                "more than 1000000 exceptions and lines that are important, for some types or take others back",
+                Some("make a list of the names that are freed, for a rule with action = \"allow\" in a zone before"),
             ),
             Self::DeniesNothing => (
                 "adblock-denies-nothing",
