@@ -67,6 +67,8 @@ pub enum Problem {
     Forward,
     /// A list to be taken in that is not there.
     Include,
+    /// More lists to be taken in than one may take in.
+    TooManyIncludes,
     /// More attributes than a line may have.
     TooManyAttributes,
     /// A name with letters beyond ASCII that is none.
@@ -100,7 +102,7 @@ pub enum Weight {
 
 impl Problem {
     /// All of them.
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 66] = [
         Self::Address,
         Self::ResponseAddress,
         Self::Redirect,
@@ -131,6 +133,7 @@ impl Problem {
         Self::Setting,
         Self::Forward,
         Self::Include,
+        Self::TooManyIncludes,
         Self::TooManyAttributes,
         Self::Unicode,
         Self::PublicSuffix,
@@ -349,10 +352,16 @@ impl Problem {
                 "a list to take in that is not there or is no list",
                 Some("include:x is the file x, or x.txt, beside the list"),
             ),
+            Self::TooManyIncludes => (
+                "too-many-includes",
+                Bad,
+                "more to take in than 1000 lists, or than 256 MiB of them together",
+                Some("split the list"),
+            ),
             Self::TooManyAttributes => (
                 "too-many-attributes",
                 Bad,
-                "more than 50 attributes of one line",
+                "more than 50 attributes of one line, or one over 64 bytes",
                 Some("a line has one to three: look at it"),
             ),
             Self::Unicode => (
