@@ -186,7 +186,7 @@ impl Zones<'_> {
         zone.report(file, faults);
         let (mut parts, left_out) = zone.compile(&taking.action, taking.force);
         if left_out.wide > 0 {
-            zone.report_wide(file, faults);
+            zone.report_wide(&taking.action, file, faults);
         }
         if left_out.name_servers > 0 {
             let message = text!(
