@@ -309,7 +309,7 @@ fn add_owner(set: &mut DataSet, trigger: Trigger<'_>, data: LocalData) {
         Trigger::Apex => return,
     };
     if let Some(alias) = data.alias {
-        set.alias(owner, alias);
+        set.alias(owner, *alias);
     }
     for record in data.records {
         // The store has no more than an owner may have.
@@ -351,8 +351,8 @@ fn local_data(records: &[Signature<'_>]) -> LocalData {
         let (rtype, rdata) = record.unwrap_or_default();
         let ttl = Some(*ttl);
         match (rtype, rdata) {
-            (rtype::CNAME, [1, b'*', rest @ ..]) => data.alias = alias(rest, true, ttl),
-            (rtype::CNAME, target) => data.alias = alias(target, false, ttl),
+            (rtype::CNAME, [1, b'*', rest @ ..]) => data.alias = alias(rest, true, ttl).map(Box::new),
+            (rtype::CNAME, target) => data.alias = alias(target, false, ttl).map(Box::new),
             _ => data.records.push(LocalRecord { rtype, ttl, rdata: rdata.into() }),
         }
     }

@@ -99,7 +99,7 @@ pub(super) fn read_taking<'d, 'z>(
         Word::Drop => Override::All(Action::Drop),
         Word::Truncate => Override::All(Action::Truncate),
         Word::Cname => {
-            let data = LocalData { alias: target.clone().map(|(_, alias)| alias), ..LocalData::default() };
+            let data = LocalData { alias: target.clone().map(|(_, alias)| alias.into()), ..LocalData::default() };
             Override::All(Action::Data(Arc::new(DataSet::of_all(data))))
         }
     };
