@@ -14,11 +14,15 @@ use crate::policy::filter::{self, Action, TriggerKind};
 use crate::policy::networks::canonical;
 use crate::sys::keys::unguessable;
 use ipnet::IpNet;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Different local data of name servers in one zone: each is a rule of its own.
 const NS_DATA_MAX: usize = 1_000;
+
+/// Triggers of one zone with local data of their own, which takes some 200 bytes of memory each as long as the zone runs. What
+/// is the same for most is kept once, and does not count.
+pub(in crate::policy::filter) const OWNERS_MAX: usize = 1_000_000;
 
 /// From what of a name is named to what is freed.
 const FREE_SHIFT: u32 = 2;
@@ -122,6 +126,8 @@ pub(in crate::policy::filter) struct LeftOut {
     pub(in crate::policy::filter) wide: usize,
     /// Their name servers have other data than [`NS_DATA_MAX`] before them.
     pub(in crate::policy::filter) name_servers: usize,
+    /// Their triggers have data of their own, as [`OWNERS_MAX`] before them have.
+    pub(in crate::policy::filter) owners: usize,
 }
 
 impl<'z> Parts<'z> {
@@ -183,6 +189,11 @@ fn kind_of(kind: Kind) -> TriggerKind {
 impl RpzZone {
     /// The rules of the zone. What is too wide is left out where it would be blocked, unless `force`.
     pub(in crate::policy::filter) fn compile(&self, instead: &Override, force: bool) -> (Vec<Part>, LeftOut) {
+        self.compile_up_to(instead, force, OWNERS_MAX)
+    }
+
+    /// As [`Self::compile`], where so many triggers may have local data of their own.
+    pub(super) fn compile_up_to(&self, instead: &Override, force: bool, owners_max: usize) -> (Vec<Part>, LeftOut) {
         let wildcards = HashMap::with_hasher(unguessable());
         let mut parts = Parts { parts: Vec::new(), wildcards, last: None, left_out: LeftOut::default() };
         for record in self.records() {
@@ -213,7 +224,7 @@ impl RpzZone {
             parts.add(part, record.trigger);
         }
         if matches!(instead, Override::Given) {
-            self.compile_data(force, &mut parts);
+            self.compile_data(force, owners_max, &mut parts);
         }
         parts.flush();
         parts.keep_from_wildcards(self.records());
@@ -240,8 +251,8 @@ type Signature<'z> = (u32, Option<(u16, &'z [u8])>);
 impl RpzZone {
     /// Makes the rules of local data. What most triggers of a kind have, such as a CNAME to one garden, is kept once for all
     /// of them; few triggers have more than one record.
-    fn compile_data<'z>(&'z self, force: bool, parts: &mut Parts<'z>) {
-        let data = || {
+    fn compile_data<'z>(&'z self, force: bool, owners_max: usize, parts: &mut Parts<'z>) {
+        let all_data = || {
             let records = self.store.with_places();
             records.filter(|(.., record)| {
                 let is_data = record.policy == Policy::Data && record.trigger != Trigger::Apex;
@@ -250,14 +261,28 @@ impl RpzZone {
         };
         let hasher = unguessable;
         let mut several: HashMap<u32, Vec<Record<'z>>, _> = HashMap::with_hasher(hasher());
-        several.extend(data().filter(|(_, chained, _)| *chained).map(|(first, ..)| (first, Vec::new())));
+        // What has no room any more, by the place of its trigger.
+        let mut lost: HashSet<u32, _> = HashSet::with_hasher(hasher());
+        for (first, ..) in all_data().filter(|(_, chained, _)| *chained) {
+            if several.len() < owners_max {
+                several.entry(first).or_default();
+            } else if !several.contains_key(&first) {
+                lost.insert(first);
+            }
+        }
         let mut counts: HashMap<(TriggerKind, Signature<'z>), usize, _> = HashMap::with_hasher(hasher());
         let mut sets: HashMap<TriggerKind, DataSet> = HashMap::new();
-        for (first, _, record) in data() {
+        for (first, _, record) in all_data().filter(|(first, ..)| !lost.contains(first)) {
             sets.entry(kind_of(record.trigger.kind())).or_default();
             match several.get_mut(&first) {
                 Some(records) => records.push(record),
-                None => *counts.entry((kind_of(record.trigger.kind()), signature(&record))).or_default() += 1,
+                None => {
+                    let key = (kind_of(record.trigger.kind()), signature(&record));
+                    // What comes behind so many others is not what most have.
+                    if counts.len() < owners_max || counts.contains_key(&key) {
+                        *counts.entry(key).or_default() += 1;
+                    }
+                }
             }
         }
         let common = |kind| {
@@ -272,6 +297,20 @@ impl RpzZone {
                 *set = DataSet::of_all(local_data(&[(*ttl, *data)]));
             }
         }
+        let mut owners = several.len();
+        for (first, _, record) in all_data() {
+            let kind = kind_of(record.trigger.kind());
+            let is_own = sets.contains_key(&kind) && common.get(&kind) != Some(&signature(&record));
+            if is_own && !several.contains_key(&first) && !lost.contains(&first) {
+                if owners < owners_max {
+                    owners += 1;
+                } else {
+                    lost.insert(first);
+                }
+            }
+        }
+        parts.left_out.owners = all_data().filter(|(first, ..)| lost.contains(first)).count();
+        let data = || all_data().filter(|(first, ..)| !lost.contains(first));
         let mut servers = HashMap::new();
         for (first, chained, record) in data() {
             let kind = kind_of(record.trigger.kind());

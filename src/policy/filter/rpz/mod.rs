@@ -30,7 +30,7 @@ mod transfer;
 mod trigger;
 mod write;
 
-pub(super) use compile::{Override, Part};
+pub(super) use compile::{OWNERS_MAX, Override, Part};
 pub use flaw::Flaw;
 pub(super) use spelling::write_labels as write_name;
 pub use store::{Policy, Record};
