@@ -61,14 +61,6 @@ struct Parts<'z> {
     left_out: LeftOut,
 }
 
-/// What of a name below a wildcard has records of its own.
-#[derive(Default)]
-struct Below {
-    /// The parts of all wildcards above it.
-    parts: Vec<usize>,
-    reach: u8,
-}
-
 impl<'z> Parts<'z> {
     /// Takes names out of the reach of wildcards as any DNS zone does (RFC 4592 section 2.2.1; the draft's section 5.3 has
     /// "the same as that used by DNS servers"): a wildcard speaks about no name that is in the zone, be it only for one
@@ -77,40 +69,45 @@ impl<'z> Parts<'z> {
         if self.wildcards.is_empty() {
             return;
         }
-        let mut below: HashMap<(TriggerKind, &[u8]), Below, _> = HashMap::with_hasher(unguessable());
+        // What stands directly below the nearest wildcard, and what of it has records of its own: what is further below is
+        // taken out with it. The wildcards above it are looked for again, which takes less memory than to keep them.
+        let mut below: HashMap<(TriggerKind, &[u8]), u8, _> = HashMap::with_hasher(unguessable());
         for record in records {
             let Trigger::Name(kind, reach, wire) = record.trigger else { continue };
             let kind = kind_of(kind);
-            // What stands directly below the nearest wildcard: what is further below is taken out with it.
-            let mut found: Option<&mut Below> = None;
-            let mut child = wire;
-            while let Some(parent) = parent_of(child) {
-                if let Some(&part) = self.wildcards.get(&(kind, parent)) {
-                    let below = match found {
-                        Some(found) => found,
-                        None => {
-                            let below = below.entry((kind, child)).or_default();
-                            below.reach |= if child.len() == wire.len() { reach } else { 0 };
-                            below
-                        }
-                    };
-                    if !below.parts.contains(&part) {
-                        below.parts.push(part);
-                    }
-                    found = Some(below);
-                }
-                child = parent;
+            let nearest = above(wire).find(|(_, parent)| self.wildcards.contains_key(&(kind, *parent)));
+            if let Some((child, _)) = nearest {
+                let own = below.entry((kind, child)).or_default();
+                *own |= if child.len() == wire.len() { reach } else { 0 };
             }
         }
-        for ((_, name), Below { parts, reach }) in below {
+        let mut taken_out = Vec::new();
+        for ((kind, name), reach) in below {
             // What has a record of its own is decided by that before a shorter wildcard is heard.
             let freed = (SELF | BELOW) & !reach;
-            for part in parts.into_iter().filter(|_| freed != 0) {
-                // For all types, which takes no room of those that a list can tell apart.
-                let _ = self.parts[part].names.push_for(freed << FREE_SHIFT, &Types::ALL, name);
+            if freed == 0 {
+                continue;
+            }
+            taken_out.clear();
+            for (_, parent) in above(name) {
+                let part = self.wildcards.get(&(kind, parent)).copied();
+                if let Some(part) = part.filter(|part| !taken_out.contains(part)) {
+                    taken_out.push(part);
+                    // For all types, which takes no room of those that a list can tell apart.
+                    let _ = self.parts[part].names.push_for(freed << FREE_SHIFT, &Types::ALL, name);
+                }
             }
         }
     }
+}
+
+/// All names above one, the nearest first, each behind the name directly below it.
+fn above(wire: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut child = wire;
+    std::iter::from_fn(move || {
+        let parent = parent_of(child)?;
+        Some((std::mem::replace(&mut child, parent), parent))
+    })
 }
 
 /// A name without its first label; `None` for the root.
