@@ -6,6 +6,7 @@
 //! meanwhile is no list with half of its names. One that is replaced by another is read on as it was, since it stays open.
 //! It is read and not mapped: a mapped file that is cut short kills who reads it (mmap(2), SIGBUS).
 
+use crate::language::text;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::fs::File;
@@ -257,7 +258,7 @@ impl Pieces<'_> {
             if self.filled < self.buffer.len() || self.read == on_disk.len {
                 self.is_told = true;
                 if self.read != on_disk.len || self.digest.clone().finalize()[..] != on_disk.sha256 {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "it changed while it was read"));
+                    return Err(text!("it changed while it was read").into_io(io::ErrorKind::InvalidData));
                 }
                 self.taken = self.filled;
             } else if let Some(end) = self.buffer[looked..self.filled].iter().rposition(|byte| *byte == b'\n') {
@@ -276,6 +277,7 @@ impl Pieces<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::{Lang, Text};
     use std::fs::OpenOptions;
     use std::io::{Seek, SeekFrom, Write};
 
@@ -364,7 +366,9 @@ mod tests {
                     Ok(false) => Some(None),
                     Err(error) => Some(Some(error)),
                 });
-            assert_eq!(error.flatten().map(|error| error.kind()), Some(io::ErrorKind::InvalidData));
+            let error = error.flatten().expect("it is told");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            assert_eq!(Text::of_io(&error).to(Lang::Zh), "它在读取期间被修改");
             assert!(contents.whole().is_err(), "and every time");
         }
     }

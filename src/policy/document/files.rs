@@ -336,7 +336,7 @@ const OTHERS: u32 = 0o006;
 fn read_bounded(path: &Path, limit: u64, stays: bool) -> io::Result<Option<(Contents, bool)>> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        return Err(text!("not a regular file").into_io(io::ErrorKind::InvalidInput));
     }
     let file = fs::File::open(path)?;
     let is_open = metadata.permissions().mode() & OTHERS != 0;
@@ -352,6 +352,24 @@ fn read_bounded(path: &Path, limit: u64, stays: bool) -> io::Result<Option<(Cont
 mod tests {
     use super::*;
     use crate::language::Lang;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_in_both_languages() {
+        let dir = std::env::temp_dir().join(format!("weir-files-irregular-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.join("s.txt")).unwrap();
+        let faults = Faults::default();
+        let files = Files::read(&dir, &faults).unwrap();
+        let told: Vec<_> =
+            faults.into_parts().0.into_iter().map(|f| (f.message.english(), f.message.to(Lang::Zh))).collect();
+        assert_eq!(files.iter().count(), 0);
+        assert_eq!(
+            told,
+            [("cannot read s.txt: not a regular file".to_owned(), "无法读取 s.txt：不是普通文件".to_owned())]
+        );
+        fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn files_that_are_too_large_together_are_refused_once() {

@@ -72,7 +72,7 @@ mod tests {
     use std::sync::Arc;
 
     fn lead(target: &str) -> Action {
-        let alias = Some(Alias::parse(target).unwrap());
+        let alias = Some(Box::new(Alias::parse(target).unwrap()));
         Action::Data(Arc::new(DataSet::of_all(LocalData { alias, records: Vec::new() })))
     }
 

@@ -11,6 +11,9 @@ use crate::policy::document::words;
 /// Names in all `$denyallow` of one list: each is held against every line above it.
 const HOLES_MAX: usize = 500;
 
+/// Types of one `$dnstype`, which has one to three: what is left of a name is worked out type by type.
+const LISTED_MAX: usize = 20;
+
 /// What the modifiers behind `$` ask for.
 struct Modifiers {
     saying: Saying,
@@ -172,11 +175,15 @@ fn beyond_names(body: &[u8]) -> Option<Problem> {
 fn read_types(value: &[u8]) -> Result<Types, Problem> {
     let (mut only, mut except) = (Vec::new(), Vec::new());
     for word in value.split(|byte| *byte == b'|') {
-        let (list, word) = match word.strip_prefix(b"~") {
-            Some(word) => (&mut except, word),
-            None => (&mut only, word),
+        let (is_except, word) = match word.strip_prefix(b"~") {
+            Some(word) => (true, word),
+            None => (false, word),
         };
+        if only.len() + except.len() == LISTED_MAX {
+            return Err(Problem::LongDnstype);
+        }
         let qtype = str::from_utf8(word).ok().and_then(words::qtype);
+        let list = if is_except { &mut except } else { &mut only };
         list.push(qtype.ok_or(Problem::Modifier)?);
     }
     Ok(if only.is_empty() { Types::new(except, true) } else { Types::new(only, false) })

@@ -4,7 +4,7 @@
 use super::names::TYPES_MAX;
 use super::problem::{Problem, classify};
 use super::problems::Problems;
-use super::resolve::{Says, Special, resolve};
+use super::resolve::{SPECIALS_MAX, Says, Special, resolve};
 use super::v2fly::Include;
 use super::wire::{Wire, is_numeric, is_within, read_name};
 use super::{BELOW, Format, NameList, Parsed, Reading, SELF, Types, Unreadable, detect};
@@ -43,7 +43,7 @@ pub(super) struct Reader<'b> {
     wire: Wire,
     names: NameList,
     /// Lines that say more than that the rule names a name.
-    specials: Vec<Special>,
+    pub(super) specials: Vec<Special>,
     /// The different sets of types of them.
     types: Vec<Types>,
     /// Names in `$denyallow` so far.
@@ -246,6 +246,9 @@ impl<'b> Reader<'b> {
                 return Err(Problem::TooManyTypes);
             }
             self.types.push(types.clone());
+        }
+        if self.specials.len() == SPECIALS_MAX {
+            return Err(Problem::TooManyExceptions);
         }
         self.specials.push(Special { says, reach, types, wire: wire.into(), cancels, holes });
         Ok(())

@@ -168,7 +168,7 @@ pub fn parse_source<'o>(
     } else {
         reader = reader.read(list)?;
     }
-    reader.take_in_all(reading, other)?;
+    reader.take_in_all(list.len(), reading, other)?;
     Ok(reader.finish())
 }
 

@@ -53,6 +53,10 @@ pub enum Problem {
     Rewrite,
     /// More different sets of record types than a list may have.
     TooManyTypes,
+    /// More record types than a line may have.
+    LongDnstype,
+    /// More lines than a list may have that say more than that a name is named.
+    TooManyExceptions,
     /// An adblock rule whose `$denyallow` allows all of it.
     DeniesNothing,
     /// More names in `$denyallow` than a list may have.
@@ -63,6 +67,8 @@ pub enum Problem {
     Forward,
     /// A list to be taken in that is not there.
     Include,
+    /// More lists to be taken in than one may take in.
+    TooManyIncludes,
     /// More attributes than a line may have.
     TooManyAttributes,
     /// A name with letters beyond ASCII that is none.
@@ -96,7 +102,7 @@ pub enum Weight {
 
 impl Problem {
     /// All of them.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 66] = [
         Self::Address,
         Self::ResponseAddress,
         Self::Redirect,
@@ -120,11 +126,14 @@ impl Problem {
         Self::Clients,
         Self::Rewrite,
         Self::TooManyTypes,
+        Self::LongDnstype,
+        Self::TooManyExceptions,
         Self::DeniesNothing,
         Self::TooManyHoles,
         Self::Setting,
         Self::Forward,
         Self::Include,
+        Self::TooManyIncludes,
         Self::TooManyAttributes,
         Self::Unicode,
         Self::PublicSuffix,
@@ -301,6 +310,18 @@ impl Problem {
                 "one more set of record types than 15 in one list",
                 Some("split the list"),
             ),
+            Self::LongDnstype => (
+                "too-long-dnstype",
+                Bad,
+                "more than 20 record types of one line",
+                Some("a line has one to three types: look at it"),
+            ),
+            Self::TooManyExceptions => (
+                "too-many-exceptions",
+                Unsupported,
+                "more than 1000000 exceptions and lines that are important, for some types or take others back",
+                Some("make a list of the names that are freed, for a rule with action = \"allow\" in a zone before"),
+            ),
             Self::DeniesNothing => (
                 "adblock-denies-nothing",
                 Bad,
@@ -331,10 +352,16 @@ impl Problem {
                 "a list to take in that is not there or is no list",
                 Some("include:x is the file x, or x.txt, beside the list"),
             ),
+            Self::TooManyIncludes => (
+                "too-many-includes",
+                Bad,
+                "more to take in than 1000 lists, or than 256 MiB of them together",
+                Some("split the list"),
+            ),
             Self::TooManyAttributes => (
                 "too-many-attributes",
                 Bad,
-                "more than 50 attributes of one line",
+                "more than 50 attributes of one line, or one over 64 bytes",
                 Some("a line has one to three: look at it"),
             ),
             Self::Unicode => (

@@ -10,6 +10,10 @@ use super::super::sets::{BELOW, FREE_BELOW, FREE_SELF, SELF};
 use super::{NameList, Types};
 use std::collections::HashMap;
 
+/// Lines of one list that say more than that the rule names a name: each takes 270 bytes while the list is read, where a name
+/// takes little more than its own. Lists of the world have a few thousand.
+pub(super) const SPECIALS_MAX: usize = 1_000_000;
+
 /// What a line says of its name, in the order of rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Says {
@@ -251,5 +255,28 @@ impl<'s> Lines<'s> {
         open.push(left);
         open.retain(|types| !types.is_none());
         open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::line::Reader;
+    use super::super::{Format, Reading};
+    use super::*;
+    use crate::policy::document::contents::Source;
+
+    #[test]
+    fn exceptions_beyond_those_that_a_list_may_have_are_counted() {
+        let special = |wire: &[u8]| {
+            let (says, reach, types) = (Says::Excepted, SELF | BELOW, Types::ALL);
+            Special { says, reach, types, wire: wire.into(), cancels: false, holes: Vec::new() }
+        };
+        let mut reader = Reader::new(Format::Adblock, Reading::default());
+        reader.specials = vec![special(b"\x01x\x01y\0"); 999_999];
+        let text = "||a.example^\n@@||b.a.example^\n@@||c.a.example^\n||d.example^\n||e.example^$important\n";
+        let reader = reader.read(Source::Memory(text.as_bytes())).unwrap();
+        let told: Vec<_> = reader.problems.groups().iter().map(|g| (g.problem.code(), g.count, g.line)).collect();
+        assert_eq!((reader.specials.len(), told), (1_000_000, vec![("too-many-exceptions", 2, 3)]));
+        assert_eq!(*reader.specials[999_999].wire, *b"\x01b\x01a\x07example\0");
     }
 }

@@ -6,13 +6,21 @@ use super::line::{Reader, Saying, is_blank};
 use super::problem::Problem;
 use super::{BELOW, Format, Reading, SELF, Unreadable};
 use crate::policy::document::contents::Source;
+use crate::policy::document::files::LIST_MAX;
 use std::collections::HashSet;
 
 /// Lists that one list may take in, those taken in by them included; also how many may wait to be taken in.
 const INCLUDES_MAX: usize = 1_000;
 
-/// Attributes of one line: it has one to three. A line of nothing else would take many times its size of memory.
+/// Attributes of one line, and of what lists within lists select together: a line has one to three. A line of nothing else
+/// would take many times its size of memory.
 const ATTRIBUTES_MAX: usize = 50;
+
+/// The longest attribute, in bytes: each list that is taken in keeps those that lead to it.
+const ATTRIBUTE_MAX: usize = 64;
+
+/// The longest name of a list, in bytes, as of a file.
+const NAME_MAX: usize = 255;
 
 /// A list that is taken in, and which of its lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -31,14 +39,14 @@ impl Include {
     }
 
     /// The selection of a list that is taken in by one that was itself taken in. In order and each attribute once, so that
-    /// a list that takes in itself is known again.
-    fn within(mut self, outer: &Self) -> Self {
+    /// a list that takes in itself is known again; `None` when they are too many.
+    fn within(mut self, outer: &Self) -> Option<Self> {
         for (own, outer) in [(&mut self.with, &outer.with), (&mut self.without, &outer.without)] {
             own.extend(outer.iter().cloned());
             own.sort_unstable();
             own.dedup();
         }
-        self
+        (self.with.len() + self.without.len() <= ATTRIBUTES_MAX).then_some(self)
     }
 }
 
@@ -52,6 +60,9 @@ impl Reader<'_> {
         for word in words {
             match (word, str::from_utf8(&word[1..])) {
                 ([b'@', _, ..], Ok(_)) if attributes.len() == ATTRIBUTES_MAX => return Err(Problem::TooManyAttributes),
+                ([b'@', _, ..], Ok(attribute)) if attribute.len() > ATTRIBUTE_MAX => {
+                    return Err(Problem::TooManyAttributes);
+                }
                 ([b'@', _, ..], Ok(attribute)) => attributes.push(attribute),
                 // The list that a line also belongs to.
                 ([b'&', _, ..], Ok(_)) => {}
@@ -63,7 +74,7 @@ impl Reader<'_> {
             None => (&b""[..], first),
         };
         if kind == b"include" {
-            let name = str::from_utf8(value).map_err(|_| Problem::Include)?;
+            let name = str::from_utf8(value).ok().filter(|name| name.len() <= NAME_MAX).ok_or(Problem::Include)?;
             let mut include = Include { name: name.to_ascii_lowercase(), ..Include::default() };
             for attribute in attributes {
                 match attribute.strip_prefix('-') {
@@ -71,7 +82,11 @@ impl Reader<'_> {
                     None => include.with.push(attribute.to_owned()),
                 }
             }
-            self.includes.push((include.within(&self.selection), self.line, self.place()));
+            let include = include.within(&self.selection).ok_or(Problem::TooManyAttributes)?;
+            if self.includes.len() == INCLUDES_MAX {
+                return Err(Problem::TooManyIncludes);
+            }
+            self.includes.push((include, self.line, self.place()));
             return Ok(());
         }
         let bare = match kind {
@@ -86,18 +101,22 @@ impl Reader<'_> {
         if self.selection.takes(&attributes) { self.say(reach, Saying::NAMED) } else { self.no_line() }
     }
 
-    /// Takes in all lists that this one names, and those that they name. `other` gives a list by its name.
+    /// Takes in all lists that this one, of so many `bytes`, names, and those that they name. `other` gives a list by its
+    /// name.
     ///
     /// # Errors
     /// [`Unreadable`] when one of them cannot be read from the disk. One that is no list is a problem of the line.
     pub(super) fn take_in_all<'o>(
         &mut self,
+        bytes: u64,
         reading: Reading,
         other: &mut dyn FnMut(&str) -> Option<Source<'o>>,
     ) -> Result<(), Unreadable> {
         let mut pending: Vec<_> = std::mem::take(&mut self.includes);
         pending.reverse();
         let mut known = HashSet::new();
+        // A list can take in others as large as itself, and one of them many times: together they are one list.
+        let mut left = LIST_MAX.saturating_sub(bytes);
         while let Some((include, line, start)) = pending.pop() {
             let sample = format!("include:{}", include.name);
             // Each once: a list that includes itself must come to an end.
@@ -106,11 +125,20 @@ impl Reader<'_> {
             }
             let is_name =
                 include.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'!'));
-            let list = if is_name && known.len() <= INCLUDES_MAX { other(&include.name) } else { None };
+            if known.len() > INCLUDES_MAX {
+                self.problems.add_many(Problem::TooManyIncludes, 1, (line, start), sample.as_bytes());
+                continue;
+            }
+            let list = if is_name { other(&include.name) } else { None };
             let Some(list) = list.filter(|list| super::detect::look_at(*list, Some(Format::V2fly)).is_ok()) else {
                 self.problems.add_many(Problem::Include, 1, (line, start), sample.as_bytes());
                 continue;
             };
+            let Some(rest) = left.checked_sub(list.len()) else {
+                self.problems.add_many(Problem::TooManyIncludes, 1, (line, start), sample.as_bytes());
+                continue;
+            };
+            left = rest;
             let mut reader = Reader::new(Format::V2fly, reading);
             reader.selection = include.clone();
             let mut reader = match reader.read(list) {
@@ -127,7 +155,7 @@ impl Reader<'_> {
             inner.retain(|(include, ..)| !known.contains(include));
             let room = INCLUDES_MAX.saturating_sub(pending.len());
             if inner.len() > room {
-                self.problems.add_many(Problem::Include, inner.len() - room, (line, start), sample.as_bytes());
+                self.problems.add_many(Problem::TooManyIncludes, inner.len() - room, (line, start), sample.as_bytes());
                 inner.truncate(room);
             }
             pending.extend(inner.into_iter().rev().map(|(include, ..)| (include, line, start)));
@@ -140,6 +168,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::{Format, Match, Problem, Reading, parse_with};
+    use crate::policy::document::files::LIST_MAX;
     use std::fmt::Write as _;
 
     #[test]
@@ -170,6 +199,60 @@ mod tests {
             let told: Vec<_> = parsed.problems.groups().iter().map(|g| (g.problem, g.count, g.line)).collect();
             assert_eq!((told, parsed.names.len()), (vec![(Problem::TooManyAttributes, 1, 3)], 2 + taken), "{kind}");
         }
+    }
+
+    /// What a list is told, and how many names it has, with other lists beside it.
+    fn told(
+        list: &str,
+        mut other: impl FnMut(&str) -> Option<&'static [u8]>,
+    ) -> (Vec<(&'static str, usize, usize)>, usize) {
+        let reading = Reading { format: Some(Format::V2fly), ..Reading::default() };
+        let parsed = parse_with(list.as_bytes(), reading, &mut other).expect("it is a list");
+        let told = parsed.problems.groups().iter().map(|g| (g.problem.code(), g.count, g.line)).collect();
+        (told, parsed.names.len())
+    }
+
+    #[test]
+    fn lists_beyond_those_that_one_may_take_in_are_counted() {
+        let list: String = (0..1_010).map(|number| format!("include:l{number}\n")).collect();
+        let mut times = 0;
+        let found = told(&list, |_| {
+            times += 1;
+            Some(b"x.example\n")
+        });
+        assert_eq!((found, times), ((vec![("too-many-includes", 10, 1_001)], 1_000), 1_000));
+        // One of them names more than there may be.
+        let list: &'static str = list.leak();
+        let found = told("include:all\n", |name| Some(if name == "all" { list.as_bytes() } else { b"x.example\n" }));
+        assert_eq!(found, (vec![("too-many-includes", 11, 1)], 999));
+    }
+
+    /// Each of them may be as large as any list: a thousand of that size are more than a gateway has memory for.
+    #[test]
+    fn lists_are_no_larger_with_those_that_they_take_in_than_without() {
+        let all: &'static [u8] = vec![b'\n'; usize::try_from(LIST_MAX).unwrap()].leak();
+        let found =
+            told("include:large\ninclude:small\n", |name| Some(if name == "large" { all } else { b"x.example\n" }));
+        assert_eq!(found, (vec![("too-many-includes", 1, 1)], 1));
+    }
+
+    #[test]
+    fn attributes_of_lists_within_lists_are_no_more_than_those_of_a_line() {
+        let attributes = |mark: &str, count| (0..count).map(|number| format!(" @{mark}{number}")).collect::<String>();
+        let last: &'static str = format!("x.example{}{}\n", attributes("x", 30), attributes("y", 20)).leak();
+        for (inner, expected) in [(20, (vec![], 1)), (21, (vec![("too-many-attributes", 1, 1)], 0))] {
+            let middle: &'static str = format!("include:last{}\n", attributes("y", inner)).leak();
+            let list = format!("include:middle{}\n", attributes("x", 30));
+            let found = told(&list, |name| Some(if name == "middle" { middle.as_bytes() } else { last.as_bytes() }));
+            assert_eq!(found, expected, "{inner}");
+        }
+        let long = |len: usize| format!("x.example @{}\n", "a".repeat(len));
+        assert_eq!(told(&[long(64), long(65)].concat(), |_| None), (vec![("too-many-attributes", 1, 2)], 1));
+        let name = "a".repeat(1 << 20);
+        assert_eq!(
+            told(&format!("include:{name}\n"), |_| panic!("no list has such a name")),
+            (vec![("include", 1, 1)], 0)
+        );
     }
 
     /// At the beginning, where a list is looked at, and far behind it, where it is read.

@@ -14,11 +14,15 @@ use crate::policy::filter::{self, Action, TriggerKind};
 use crate::policy::networks::canonical;
 use crate::sys::keys::unguessable;
 use ipnet::IpNet;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Different local data of name servers in one zone: each is a rule of its own.
 const NS_DATA_MAX: usize = 1_000;
+
+/// Triggers of one zone with local data of their own, which takes some 200 bytes of memory each as long as the zone runs. What
+/// is the same for most is kept once, and does not count.
+pub(in crate::policy::filter) const OWNERS_MAX: usize = 1_000_000;
 
 /// From what of a name is named to what is freed.
 const FREE_SHIFT: u32 = 2;
@@ -57,14 +61,6 @@ struct Parts<'z> {
     left_out: LeftOut,
 }
 
-/// What of a name below a wildcard has records of its own.
-#[derive(Default)]
-struct Below {
-    /// The parts of all wildcards above it.
-    parts: Vec<usize>,
-    reach: u8,
-}
-
 impl<'z> Parts<'z> {
     /// Takes names out of the reach of wildcards as any DNS zone does (RFC 4592 section 2.2.1; the draft's section 5.3 has
     /// "the same as that used by DNS servers"): a wildcard speaks about no name that is in the zone, be it only for one
@@ -73,40 +69,45 @@ impl<'z> Parts<'z> {
         if self.wildcards.is_empty() {
             return;
         }
-        let mut below: HashMap<(TriggerKind, &[u8]), Below, _> = HashMap::with_hasher(unguessable());
+        // What stands directly below the nearest wildcard, and what of it has records of its own: what is further below is
+        // taken out with it. The wildcards above it are looked for again, which takes less memory than to keep them.
+        let mut below: HashMap<(TriggerKind, &[u8]), u8, _> = HashMap::with_hasher(unguessable());
         for record in records {
             let Trigger::Name(kind, reach, wire) = record.trigger else { continue };
             let kind = kind_of(kind);
-            // What stands directly below the nearest wildcard: what is further below is taken out with it.
-            let mut found: Option<&mut Below> = None;
-            let mut child = wire;
-            while let Some(parent) = parent_of(child) {
-                if let Some(&part) = self.wildcards.get(&(kind, parent)) {
-                    let below = match found {
-                        Some(found) => found,
-                        None => {
-                            let below = below.entry((kind, child)).or_default();
-                            below.reach |= if child.len() == wire.len() { reach } else { 0 };
-                            below
-                        }
-                    };
-                    if !below.parts.contains(&part) {
-                        below.parts.push(part);
-                    }
-                    found = Some(below);
-                }
-                child = parent;
+            let nearest = above(wire).find(|(_, parent)| self.wildcards.contains_key(&(kind, *parent)));
+            if let Some((child, _)) = nearest {
+                let own = below.entry((kind, child)).or_default();
+                *own |= if child.len() == wire.len() { reach } else { 0 };
             }
         }
-        for ((_, name), Below { parts, reach }) in below {
+        let mut taken_out = Vec::new();
+        for ((kind, name), reach) in below {
             // What has a record of its own is decided by that before a shorter wildcard is heard.
             let freed = (SELF | BELOW) & !reach;
-            for part in parts.into_iter().filter(|_| freed != 0) {
-                // For all types, which takes no room of those that a list can tell apart.
-                let _ = self.parts[part].names.push_for(freed << FREE_SHIFT, &Types::ALL, name);
+            if freed == 0 {
+                continue;
+            }
+            taken_out.clear();
+            for (_, parent) in above(name) {
+                let part = self.wildcards.get(&(kind, parent)).copied();
+                if let Some(part) = part.filter(|part| !taken_out.contains(part)) {
+                    taken_out.push(part);
+                    // For all types, which takes no room of those that a list can tell apart.
+                    let _ = self.parts[part].names.push_for(freed << FREE_SHIFT, &Types::ALL, name);
+                }
             }
         }
     }
+}
+
+/// All names above one, the nearest first, each behind the name directly below it.
+fn above(wire: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut child = wire;
+    std::iter::from_fn(move || {
+        let parent = parent_of(child)?;
+        Some((std::mem::replace(&mut child, parent), parent))
+    })
 }
 
 /// A name without its first label; `None` for the root.
@@ -122,6 +123,8 @@ pub(in crate::policy::filter) struct LeftOut {
     pub(in crate::policy::filter) wide: usize,
     /// Their name servers have other data than [`NS_DATA_MAX`] before them.
     pub(in crate::policy::filter) name_servers: usize,
+    /// Their triggers have data of their own, as [`OWNERS_MAX`] before them have.
+    pub(in crate::policy::filter) owners: usize,
 }
 
 impl<'z> Parts<'z> {
@@ -183,6 +186,11 @@ fn kind_of(kind: Kind) -> TriggerKind {
 impl RpzZone {
     /// The rules of the zone. What is too wide is left out where it would be blocked, unless `force`.
     pub(in crate::policy::filter) fn compile(&self, instead: &Override, force: bool) -> (Vec<Part>, LeftOut) {
+        self.compile_up_to(instead, force, OWNERS_MAX)
+    }
+
+    /// As [`Self::compile`], where so many triggers may have local data of their own.
+    pub(super) fn compile_up_to(&self, instead: &Override, force: bool, owners_max: usize) -> (Vec<Part>, LeftOut) {
         let wildcards = HashMap::with_hasher(unguessable());
         let mut parts = Parts { parts: Vec::new(), wildcards, last: None, left_out: LeftOut::default() };
         for record in self.records() {
@@ -213,7 +221,7 @@ impl RpzZone {
             parts.add(part, record.trigger);
         }
         if matches!(instead, Override::Given) {
-            self.compile_data(force, &mut parts);
+            self.compile_data(force, owners_max, &mut parts);
         }
         parts.flush();
         parts.keep_from_wildcards(self.records());
@@ -240,8 +248,8 @@ type Signature<'z> = (u32, Option<(u16, &'z [u8])>);
 impl RpzZone {
     /// Makes the rules of local data. What most triggers of a kind have, such as a CNAME to one garden, is kept once for all
     /// of them; few triggers have more than one record.
-    fn compile_data<'z>(&'z self, force: bool, parts: &mut Parts<'z>) {
-        let data = || {
+    fn compile_data<'z>(&'z self, force: bool, owners_max: usize, parts: &mut Parts<'z>) {
+        let all_data = || {
             let records = self.store.with_places();
             records.filter(|(.., record)| {
                 let is_data = record.policy == Policy::Data && record.trigger != Trigger::Apex;
@@ -250,14 +258,28 @@ impl RpzZone {
         };
         let hasher = unguessable;
         let mut several: HashMap<u32, Vec<Record<'z>>, _> = HashMap::with_hasher(hasher());
-        several.extend(data().filter(|(_, chained, _)| *chained).map(|(first, ..)| (first, Vec::new())));
+        // What has no room any more, by the place of its trigger.
+        let mut lost: HashSet<u32, _> = HashSet::with_hasher(hasher());
+        for (first, ..) in all_data().filter(|(_, chained, _)| *chained) {
+            if several.len() < owners_max {
+                several.entry(first).or_default();
+            } else if !several.contains_key(&first) {
+                lost.insert(first);
+            }
+        }
         let mut counts: HashMap<(TriggerKind, Signature<'z>), usize, _> = HashMap::with_hasher(hasher());
         let mut sets: HashMap<TriggerKind, DataSet> = HashMap::new();
-        for (first, _, record) in data() {
+        for (first, _, record) in all_data().filter(|(first, ..)| !lost.contains(first)) {
             sets.entry(kind_of(record.trigger.kind())).or_default();
             match several.get_mut(&first) {
                 Some(records) => records.push(record),
-                None => *counts.entry((kind_of(record.trigger.kind()), signature(&record))).or_default() += 1,
+                None => {
+                    let key = (kind_of(record.trigger.kind()), signature(&record));
+                    // What comes behind so many others is not what most have.
+                    if counts.len() < owners_max || counts.contains_key(&key) {
+                        *counts.entry(key).or_default() += 1;
+                    }
+                }
             }
         }
         let common = |kind| {
@@ -272,6 +294,20 @@ impl RpzZone {
                 *set = DataSet::of_all(local_data(&[(*ttl, *data)]));
             }
         }
+        let mut owners = several.len();
+        for (first, _, record) in all_data() {
+            let kind = kind_of(record.trigger.kind());
+            let is_own = sets.contains_key(&kind) && common.get(&kind) != Some(&signature(&record));
+            if is_own && !several.contains_key(&first) && !lost.contains(&first) {
+                if owners < owners_max {
+                    owners += 1;
+                } else {
+                    lost.insert(first);
+                }
+            }
+        }
+        parts.left_out.owners = all_data().filter(|(first, ..)| lost.contains(first)).count();
+        let data = || all_data().filter(|(first, ..)| !lost.contains(first));
         let mut servers = HashMap::new();
         for (first, chained, record) in data() {
             let kind = kind_of(record.trigger.kind());
@@ -309,7 +345,7 @@ fn add_owner(set: &mut DataSet, trigger: Trigger<'_>, data: LocalData) {
         Trigger::Apex => return,
     };
     if let Some(alias) = data.alias {
-        set.alias(owner, alias);
+        set.alias(owner, *alias);
     }
     for record in data.records {
         // The store has no more than an owner may have.
@@ -351,8 +387,8 @@ fn local_data(records: &[Signature<'_>]) -> LocalData {
         let (rtype, rdata) = record.unwrap_or_default();
         let ttl = Some(*ttl);
         match (rtype, rdata) {
-            (rtype::CNAME, [1, b'*', rest @ ..]) => data.alias = alias(rest, true, ttl),
-            (rtype::CNAME, target) => data.alias = alias(target, false, ttl),
+            (rtype::CNAME, [1, b'*', rest @ ..]) => data.alias = alias(rest, true, ttl).map(Box::new),
+            (rtype::CNAME, target) => data.alias = alias(target, false, ttl).map(Box::new),
             _ => data.records.push(LocalRecord { rtype, ttl, rdata: rdata.into() }),
         }
     }

@@ -30,7 +30,7 @@ mod transfer;
 mod trigger;
 mod write;
 
-pub(super) use compile::{Override, Part};
+pub(super) use compile::{OWNERS_MAX, Override, Part};
 pub use flaw::Flaw;
 pub(super) use spelling::write_labels as write_name;
 pub use store::{Policy, Record};
@@ -47,6 +47,7 @@ use crate::language::{Text, Told, text};
 use crate::policy::document::Faults;
 use crate::policy::document::contents::Source;
 use crate::policy::networks::canonical;
+use std::borrow::Cow;
 use std::sync::Arc;
 use store::Store;
 
@@ -57,9 +58,29 @@ pub struct RpzZone {
     apex: Name,
     store: Store,
     problems: Problems,
-    /// Records that block a public suffix, a good part of all addresses, or everything.
-    wide: Problems,
+    wide: Wide,
     lines: usize,
+}
+
+/// Records about a public suffix, a good part of all addresses, or everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wide {
+    /// Those that block it.
+    blocking: Problems,
+    /// All, which an override can make block it.
+    all: Problems,
+}
+
+impl Wide {
+    /// Notes a record, which begins at `start` in that line, if it is too wide.
+    fn note<'t>(&mut self, record: &Record<'_>, (line, start): (usize, usize), text: impl FnOnce() -> Cow<'t, [u8]>) {
+        let Some(problem) = too_wide(record.trigger) else { return };
+        let text = text();
+        if record.blocks() {
+            self.blocking.add_meant(problem, line, start, &text, None);
+        }
+        self.all.add_meant(problem, line, start, &text, None);
+    }
 }
 
 /// A zone that the policy runs, for whoever wants to see what became of a file.
@@ -186,10 +207,14 @@ impl RpzZone {
         }
     }
 
-    /// Says which records that block far too much were left out for it.
-    pub(super) fn report_wide(&self, file: &Arc<str>, faults: &Faults) {
+    /// Says which records that block far too much, as given or by what is done `instead`, were left out for it.
+    pub(super) fn report_wide(&self, instead: &Override, file: &Arc<str>, faults: &Faults) {
         let records = text!("{records} records did load", records = self.len());
-        lists::report_problems(file, &self.wide, &records, faults);
+        let wide = match instead {
+            Override::Given => &self.wide.blocking,
+            Override::All(_) => &self.wide.all,
+        };
+        lists::report_problems(file, wide, &records, faults);
     }
 
     /// The serial number of its SOA.

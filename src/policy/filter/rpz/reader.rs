@@ -6,7 +6,7 @@ use super::master::{Between, Entries, Word};
 use super::spelling::{WIRE_MAX, label_starts, read_labels, write_labels};
 use super::store::{Collector, Policy, Record};
 use super::trigger::{self, NoTrigger, Trigger};
-use super::{RpzZone, rdata, too_wide};
+use super::{RpzZone, Wide, rdata};
 use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::policy::document::contents::Source;
@@ -48,7 +48,7 @@ pub(super) struct Reader {
     data: Vec<u8>,
     collector: Collector,
     problems: Problems,
-    wide: Problems,
+    wide: Wide,
     lines: usize,
 }
 
@@ -75,7 +75,7 @@ impl Reader {
             data: Vec::new(),
             collector: Collector::new(usize::try_from(len).unwrap_or(usize::MAX)),
             problems: Problems::default(),
-            wide: Problems::default(),
+            wide: Wide::default(),
             lines: 0,
         }
     }
@@ -258,10 +258,7 @@ impl Reader {
         let data = (policy == Policy::Data).then_some((rest.rtype, self.data.as_slice()));
         let record = Record { trigger, policy, ttl, data };
         self.collector.add(&record)?;
-        if let Some(problem) = too_wide(trigger).filter(|_| record.blocks()) {
-            let line = shown(entries.text());
-            self.wide.add_meant(problem, entries.line, entries.start(), line, None);
-        }
+        self.wide.note(&record, (entries.line, entries.start()), || shown(entries.text()).into());
         match self.owner_doubt.or(doubt).or(action_doubt) {
             Some(doubt) => Err(doubt.into()),
             None => Ok(()),

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::policy::document::Contents;
+use crate::policy::filter::data::{DataOwner, LocalRecord};
 use crate::policy::filter::lists::Problem;
+use crate::policy::filter::{self, Action};
 
 mod round_trip;
 
@@ -310,4 +312,36 @@ fn every_problem_has_a_code_of_its_own() {
     let codes: HashSet<_> = flaws.iter().map(|flaw| Problem::Rpz(*flaw).code()).collect();
     assert_eq!(codes.len(), flaws.len());
     assert!(codes.iter().all(|code| code.starts_with("rpz-")));
+}
+
+#[test]
+fn local_data_beyond_what_a_zone_may_have_of_its_own_is_left_out() {
+    let text = "a.x A 192.0.2.1\nb.x A 192.0.2.1\nc.x A 192.0.2.2\nd.x A 192.0.2.3\nd.x A 192.0.2.4\ne.x A 192.0.2.5\n\
+                f.x A 192.0.2.6\nf.x A 192.0.2.7\ng.x A 192.0.2.1\n";
+    let zone = RpzZone::parse(text.as_bytes()).unwrap();
+    for (most, left_out, own) in [(4, 0, "cdef"), (3, 1, "cdf"), (2, 2, "df"), (1, 4, "d")] {
+        let (mut parts, told) = zone.compile_up_to(&Override::Given, true, most);
+        assert_eq!((told.owners, told.name_servers, parts.len()), (left_out, 0, 1), "{most}");
+        let part = &mut parts[0];
+        assert_eq!(part.records, 9 - left_out, "{most}");
+        let filter::Trigger::Names(names) = part.trigger() else { panic!("they are names") };
+        let Action::Data(data) = &part.action else { panic!("they have data") };
+        // What is the same for most stays, wherever it stands; what is left out is not answered with that.
+        let taken: String = names.iter().map(|(_, wire)| char::from(wire[1])).collect();
+        let mut expected: Vec<char> = "abg".chars().chain(own.chars()).collect();
+        expected.sort_unstable();
+        assert_eq!(taken, String::from_iter(expected), "{most}");
+        for (reach, wire) in names.iter() {
+            let last = |record: &LocalRecord| record.rdata[3];
+            let answered: Vec<_> = data.of(DataOwner::Name(reach, wire)).records.iter().map(last).collect();
+            let given: &[u8] = match wire[1] {
+                b'c' => &[2],
+                b'd' => &[3, 4],
+                b'e' => &[5],
+                b'f' => &[6, 7],
+                _ => &[1],
+            };
+            assert_eq!(answered, given, "{most}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use super::reader::policy_of;
 use super::spelling::{label_starts, wire_len, write_absolute};
 use super::store::{Collector, Policy, Record};
 use super::trigger::{self, NoTrigger, Trigger};
-use super::{RpzZone, rdata, too_wide};
+use super::{RpzZone, Wide, rdata};
 use crate::dns::name::Name;
 use crate::dns::rtype;
 use crate::policy::document::words::TypeName;
@@ -18,7 +18,7 @@ pub struct RpzBuilder {
     apex: Name,
     collector: Collector,
     problems: Problems,
-    wide: Problems,
+    wide: Wide,
     lines: usize,
     has_soa: bool,
 }
@@ -36,7 +36,7 @@ impl RpzBuilder {
             apex: *apex,
             collector: Collector::new(0),
             problems: Problems::default(),
-            wide: Problems::default(),
+            wide: Wide::default(),
             lines: 0,
             has_soa: false,
         }
@@ -106,11 +106,11 @@ impl RpzBuilder {
         let data = (policy == Policy::Data).then_some((rtype, data));
         let record = Record { trigger, policy, ttl, data };
         self.collector.add(&record)?;
-        if let Some(problem) = too_wide(trigger).filter(|_| record.blocks()) {
+        self.wide.note(&record, (self.lines, 0), || {
             let mut line = String::new();
             write_absolute(owner, &mut line);
-            self.wide.add_meant(problem, self.lines, 0, line.as_bytes(), None);
-        }
+            line.into_bytes().into()
+        });
         doubt.or(action_doubt).map_or(Ok(()), |doubt| Err(doubt.into()))
     }
 

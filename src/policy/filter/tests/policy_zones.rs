@@ -265,6 +265,36 @@ fn triggers_on_half_of_the_internet_are_left_out_until_forced() {
 }
 
 #[test]
+fn what_lets_all_pass_is_left_out_where_an_override_would_block_it() {
+    for wide in [
+        "*.com CNAME rpz-passthru.",
+        "com CNAME com.",
+        "1.0.0.0.0.rpz-client-ip CNAME rpz-passthru.",
+        "1.0.0.0.128.rpz-ip CNAME rpz-passthru.",
+        "*.com.rpz-nsdname CNAME rpz-passthru.",
+    ] {
+        // Behind it one that blocks as given, which is left out in any case.
+        let text =
+            format!("a.example CNAME .\n{wide}\n*.net CNAME .\n8.0.0.0.10.rpz-ip CNAME .\n1.0.0.0.0.rpz-ip CNAME .\n");
+        let left_out = |lines: &str| {
+            let (_, faults) = overridden(lines, &text);
+            let mut lines: Vec<_> = faults.into_iter().filter(|fault| fault.ends_with("W-LIST-LINE")).collect();
+            lines.sort_unstable();
+            lines
+        };
+        let blocked = ["lists/x.rpz:3:1 W-LIST-LINE", "lists/x.rpz:5:1 W-LIST-LINE"];
+        for word in ["nxdomain", "nodata", "drop", "truncate", "cname\"\ncname = \"garden.example"] {
+            let told = left_out(&format!("override = \"{word}\""));
+            assert_eq!(told[0], "lists/x.rpz:2:1 W-LIST-LINE", "{wide}, {word}");
+            assert_eq!((told.len(), blocked.contains(&told[1].as_str())), (2, true), "{wide}, {word}: {told:?}");
+        }
+        assert_eq!(left_out("override = \"given\""), blocked, "{wide}");
+        assert_eq!(left_out("override = \"allow\""), [""; 0], "{wide}");
+        assert_eq!(left_out("override = \"drop\"\nforce = true"), [""; 0], "{wide}");
+    }
+}
+
+#[test]
 fn a_feed_that_adds_two_records_cannot_silence_all_clients() {
     use crate::policy::filter::rpz::{Override, RpzZone};
     let text = "$ORIGIN rpz.test.\na.example CNAME .\n1.0.0.0.0.rpz-client-ip CNAME rpz-drop.\n1.0.0.0.128.rpz-client-ip CNAME rpz-drop.\n";

@@ -191,7 +191,7 @@ fn read_data(t: &Table<'_>) -> Option<LocalData> {
             None
         }
         (false, Some(text)) => match Alias::parse(text.value) {
-            Ok(alias) => Some(LocalData { alias: Some(alias), records: Vec::new() }),
+            Ok(alias) => Some(LocalData { alias: Some(Box::new(alias)), records: Vec::new() }),
             Err(error) => {
                 let message = text!("{text:?} is not a domain name: {error}", text = text.value, error = error.text());
                 let hint = text!("such as \"garden.example\"; \"*.garden.example\" puts the name asked for before it");

@@ -13,7 +13,7 @@
 //! An override replaces every action of the zone, `rpz-passthru.` and local data among them, as in other servers.
 
 use super::super::data::{Alias, DataSet, LocalData};
-use super::super::rpz::{Override, RpzZone, Summary};
+use super::super::rpz::{OWNERS_MAX, Override, RpzZone, Summary};
 use super::super::{Action, RULES_MAX, Rule, Scope, TTL_DEFAULT, TriggerKind};
 use super::{Origin, Zones};
 use crate::language::text;
@@ -99,7 +99,7 @@ pub(super) fn read_taking<'d, 'z>(
         Word::Drop => Override::All(Action::Drop),
         Word::Truncate => Override::All(Action::Truncate),
         Word::Cname => {
-            let data = LocalData { alias: target.clone().map(|(_, alias)| alias), ..LocalData::default() };
+            let data = LocalData { alias: target.clone().map(|(_, alias)| alias.into()), ..LocalData::default() };
             Override::All(Action::Data(Arc::new(DataSet::of_all(data))))
         }
     };
@@ -186,7 +186,7 @@ impl Zones<'_> {
         zone.report(file, faults);
         let (mut parts, left_out) = zone.compile(&taking.action, taking.force);
         if left_out.wide > 0 {
-            zone.report_wide(file, faults);
+            zone.report_wide(&taking.action, file, faults);
         }
         if left_out.name_servers > 0 {
             let message = text!(
@@ -194,6 +194,14 @@ impl Zones<'_> {
                 count = left_out.name_servers
             );
             faults.add(Code::ListLine, &Place::whole(file), message, text!("they were left out; split the zone"));
+        }
+        if left_out.owners > 0 {
+            let message = text!(
+                "records left out because more than {most} triggers have local data of their own: {count}",
+                most = OWNERS_MAX,
+                count = left_out.owners
+            );
+            faults.add(Code::ListLine, &Place::whole(file), message, text!("split the zone"));
         }
         if parts.is_empty() && !zone.is_over_budget() {
             let message = text!("{file} holds no triggers", file);

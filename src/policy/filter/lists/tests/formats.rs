@@ -210,6 +210,14 @@ fn exceptions_win_over_longer_names_unless_those_are_important() {
 }
 
 #[test]
+fn a_line_with_more_types_than_there_may_be_is_one_bad_line() {
+    let line = |count: usize| format!("||a.example^$dnstype={}\n", vec!["~A"; count].join("|"));
+    let parsed = read(&[line(20), line(21), line(100_000)].concat(), named(Format::Adblock));
+    let told: Vec<_> = parsed.problems.groups().iter().map(|g| (g.problem.code(), g.count, g.line)).collect();
+    assert_eq!((names(&parsed), told), (vec!["a.example$[5, 28, 65]".to_owned()], vec![("too-long-dnstype", 2, 2)]));
+}
+
+#[test]
 fn more_sets_of_types_than_a_list_may_have_are_counted() {
     let text: String = (1..=17).map(|n| format!("||a.example^$dnstype=TYPE{n}\n")).collect();
     let parsed = read(&text, Reading::default());
