@@ -11,6 +11,7 @@ use super::transfer_pace::TransferPace;
 use super::worker::{Turn, Worker};
 use crate::dns::HEADER_LEN;
 use crate::gateway::{Client, ConnectionId, Path};
+use crate::policy::regulars::Source;
 use crate::policy::server::TcpLimits;
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
@@ -55,6 +56,7 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Connection {
     id: ConnectionId,
+    source: Source,
     listener: u16,
     phase: Cell<Phase>,
     out: RefCell<SendQueue>,
@@ -71,9 +73,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnectionId, listener: u16, buffered: Rc<Cell<usize>>) -> Self {
+    pub(super) fn new(id: ConnectionId, source: Source, listener: u16, buffered: Rc<Cell<usize>>) -> Self {
         Self {
             id,
+            source,
             listener,
             phase: Cell::new(Phase::Open),
             out: RefCell::default(),
@@ -87,6 +90,11 @@ impl Connection {
 
     pub(super) fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// Whose it is.
+    pub(super) fn source(&self) -> Source {
+        self.source
     }
 
     pub(super) fn listener(&self) -> u16 {
