@@ -76,7 +76,8 @@ async fn run<C: Core>(worker: Rc<Worker<C>>, client: Rc<Connection>, place: u16,
         tracing::warn!(upstream = %address, %error, messages = relay.relayed, "a zone transfer failed");
     }
     match end {
-        End::Whole | End::Gone => {}
+        End::Whole => client.transfer_is_whole(),
+        End::Gone => {}
         End::Nothing => {
             worker.tally.one(Event::TransfersFailed);
             client.relay(&servfail(&query));

@@ -198,6 +198,34 @@ fn transfers_that_are_dripped_lose_their_places_and_a_slow_one_keeps_its() {
     end(workers);
 }
 
+/// At 30 kB a second a message of 60 kB takes longer than `stall`, which other answers may not.
+#[test]
+fn the_end_of_a_transfer_may_be_taken_as_slowly_as_what_comes_before_it() {
+    let (workers, world, server) = start(1, TcpLimits { stall: Duration::from_millis(800), ..limits() });
+    let mut messages = vec![message(9, true, 3, false)];
+    messages.extend((0..3).map(|_| message(9, false, 240, false)));
+    messages.push(message(9, false, 1, true));
+    let upstream = upstream_of(&world, 9, messages.clone());
+    let mut slow = narrow_client(2, server);
+    send(&mut slow, &transfer(9));
+    let wanted: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
+    let (begin, mut taken, mut bytes) = (Instant::now(), Vec::<u8>::new(), [0; 1_500]);
+    while taken.len() < wanted.len() {
+        match slow.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(len) => taken.extend(&bytes[..len]),
+            Err(_) => assert!(begin.elapsed() < 4 * PATIENCE, "it has {} bytes", taken.len()),
+        }
+        if workers.count(Event::TcpStalled) > 0 {
+            break;
+        }
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    assert!(taken == wanted, "{} of {} bytes came", taken.len(), wanted.len());
+    upstream.join().unwrap();
+    end(workers);
+}
+
 #[test]
 fn a_transfer_that_cannot_be_had_is_answered_with_servfail() {
     let (workers, world, mut client) = run();
