@@ -1,5 +1,5 @@
-//! Any sequence of queries, responses, lost paths, ticks and reloads: the core does not panic, every query ends exactly
-//! once, nobody gets an answer that he did not ask for, and what goes upstream is well-formed.
+//! Any sequence of queries, responses, lost paths, connections that end, ticks and reloads: the core does not panic, every
+//! query ends exactly once, nobody gets an answer that he did not ask for, and what goes upstream is well-formed.
 
 #![no_main]
 
@@ -77,7 +77,7 @@ fn policies(number: u8) -> weir::policy::Policy {
 
 impl Run {
     fn operation(&mut self, input: &mut Input<'_>, reloads: &mut usize) {
-        match input.byte() % 9 {
+        match input.byte() % 10 {
             0 => {
                 let (who, packet) = (input.byte(), input.bytes());
                 self.query(who, packet);
@@ -115,6 +115,12 @@ impl Run {
                     self.unreachable(from);
                 }
             }
+            8 => {
+                let Some((From::Udp(at) | From::Tcp(at), asked)) = self.recent(input.byte()) else { return };
+                // At times of a message that was never on it.
+                let message = if input.byte().is_multiple_of(8) { u16::from(input.byte()) } else { id_of(&asked) };
+                self.ended(From::Tcp(LinkPort { port: 0, ..at }), message);
+            }
             _ if *reloads < RELOADS_MAX && input.byte().is_multiple_of(8) => {
                 *reloads += 1;
                 self.stage.reload(self.at, policies(input.byte()));
@@ -146,6 +152,11 @@ impl Run {
     fn unreachable(&mut self, from: From) {
         self.stage.workers[0].on_unreachable(now(self.at), from, &mut self.stage.out);
         self.collect();
+    }
+
+    fn ended(&mut self, from: From, message: u16) {
+        self.stage.workers[0].on_ended(now(self.at), from, message);
+        assert!(self.stage.out.messages().is_empty(), "what is due is for the next tick");
     }
 
     fn tick(&mut self, step: Duration) {

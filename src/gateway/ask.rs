@@ -225,7 +225,10 @@ impl Desk {
             let last = flight.attempts().last();
             // Before its deadline a lost attempt is due because its connection has ended.
             if last.is_some_and(|last| last.lost) && view.now.at < flight.deadline {
-                self.try_again(view, id, FailureKind::Unreachable, out);
+                match flight.asker {
+                    Asker::Client(_) => self.try_again(view, id, FailureKind::Unreachable, out),
+                    Asker::Probe => self.probe_ended(view, id, out),
+                }
                 continue;
             }
             if let Some(Attempt { route, sent, .. }) = last {

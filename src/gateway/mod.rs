@@ -30,6 +30,7 @@ use crate::ledger::samples::Sampler;
 use crate::live_policy::{Running, Shared};
 use crate::policy::cookies::Standing;
 use crate::policy::overload::{FairShare, Pressure};
+use crate::policy::regulars::Source;
 use crate::policy::schedules::ActiveSet;
 use crate::policy::source::SourceLimit;
 use crate::storm::Storms;
@@ -43,7 +44,7 @@ use probe::Prober;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::cell::OnceCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use unsent::Unsent;
@@ -181,6 +182,16 @@ enum Asker {
     Probe,
 }
 
+impl Asker {
+    /// On whose account it waits.
+    fn source(&self) -> Source {
+        match self {
+            Self::Client(client) => Source::of(client.peer.ip()),
+            Self::Probe => Source::of(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        }
+    }
+}
+
 /// A worker's own state, with nothing shared in it.
 #[derive(Debug)]
 struct Desk {
@@ -220,7 +231,7 @@ impl Gateway {
         links.adopt(&running.routing);
         let desk = Desk {
             worker,
-            flights: Flights::new(flights_max, Asker::Probe),
+            flights: Flights::new(flights_max, Asker::Probe, Asker::source),
             links,
             limit: SourceLimit::new(&shared.source, &running.policy.source),
             pressure: Pressure::None,

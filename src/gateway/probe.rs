@@ -85,6 +85,28 @@ impl Desk {
         self.end_probe(flight);
     }
 
+    /// The connection on which a probe was asked has ended, as one does that was idle: the probe is asked anew, once, since by
+    /// that the server has said nothing about itself.
+    pub(super) fn probe_ended(&mut self, view: &View<'_>, flight: FlightId, out: &mut Outbox) {
+        let deadline = self.flights.flight(flight).deadline;
+        let &[Attempt { route, .. }] = self.flights.flight(flight).attempts() else {
+            return self.probe_failed(view, flight);
+        };
+        // When a table is full: as for the first one.
+        let Ok(id) = self.free_id(route) else { return self.end_probe(flight) };
+        let packet = self.flights.packet(flight);
+        let Some(room) = out.room(packet.len()) else { return self.end_probe(flight) };
+        room.copy_from_slice(packet);
+        put_u16(room, 0, id);
+        let len = room.len();
+        let attempt = Attempt { id, sent: view.now.at, ..Attempt::on(route) };
+        if self.flights.add_attempt(flight, attempt, deadline).is_err() {
+            return self.end_probe(flight);
+        }
+        out.commit(To::UpstreamStream(LinkPort { link: route.link, port: route.port }), len);
+        self.ledger.upstream(route.link.slot, UpstreamEvent::Sent);
+    }
+
     /// A probe got no answer.
     pub(super) fn probe_failed(&mut self, view: &View<'_>, flight: FlightId) {
         self.note_probe(view, flight, false);

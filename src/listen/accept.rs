@@ -5,6 +5,7 @@ use super::census::Refused;
 use super::connection;
 use super::tally::Event;
 use super::worker::Worker;
+use crate::policy::regulars::Source;
 use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
@@ -128,7 +129,7 @@ fn welcome<C: Core>(
     }
     // An answer goes out at once; waiting for more to fill a segment only delays it.
     let _ = stream.set_nodelay(true);
-    let connection = worker.connections.borrow_mut().insert(listener, permit);
+    let connection = worker.connections.borrow_mut().insert(Source::of(peer.ip()), listener, permit);
     if finishing {
         connection.finish();
     }

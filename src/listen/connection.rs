@@ -11,6 +11,7 @@ use super::transfer_pace::TransferPace;
 use super::worker::{Turn, Worker};
 use crate::dns::HEADER_LEN;
 use crate::gateway::{Client, ConnectionId, Path};
+use crate::policy::regulars::Source;
 use crate::policy::server::TcpLimits;
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
@@ -55,6 +56,7 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Connection {
     id: ConnectionId,
+    source: Source,
     listener: u16,
     phase: Cell<Phase>,
     out: RefCell<SendQueue>,
@@ -62,6 +64,8 @@ pub(super) struct Connection {
     waiting: Cell<usize>,
     /// Zone transfers that run.
     transfers: Cell<usize>,
+    /// Bytes up to the end of the last transfer that came whole.
+    tail: Cell<usize>,
     /// For the conversation: there is something to write, or the phase has changed.
     wake: Notify,
     /// For transfers: there is room again, or the connection has ended.
@@ -71,14 +75,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnectionId, listener: u16, buffered: Rc<Cell<usize>>) -> Self {
+    pub(super) fn new(id: ConnectionId, source: Source, listener: u16, buffered: Rc<Cell<usize>>) -> Self {
         Self {
             id,
+            source,
             listener,
             phase: Cell::new(Phase::Open),
             out: RefCell::default(),
             waiting: Cell::new(0),
             transfers: Cell::new(0),
+            tail: Cell::new(0),
             wake: Notify::new(),
             taken: Notify::new(),
             buffered,
@@ -87,6 +93,11 @@ impl Connection {
 
     pub(super) fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// Whose it is.
+    pub(super) fn source(&self) -> Source {
+        self.source
     }
 
     pub(super) fn listener(&self) -> u16 {
@@ -139,6 +150,16 @@ impl Connection {
     /// A transfer begins.
     pub(super) fn transfer_begins(&self) {
         self.transfers.set(self.transfers.get() + 1);
+    }
+
+    /// All of a transfer is queued: the client may take its end as slowly as the rest.
+    pub(super) fn transfer_is_whole(&self) {
+        self.tail.set(self.unsent());
+    }
+
+    /// Transfers that the client has still to take: those that run, or the end of one.
+    fn transfers_to_take(&self) -> usize {
+        self.transfers.get().max(usize::from(self.tail.get() > 0))
     }
 
     /// A transfer has ended: its query is answered.
@@ -322,7 +343,7 @@ impl<C: Core> Conversation<'_, C> {
         if out.len() == 0 {
             return Ok(());
         }
-        let (now, transfers) = (Instant::now(), self.connection.transfers.get());
+        let (now, transfers) = (Instant::now(), self.connection.transfers_to_take());
         if transfers > 0 {
             self.pace.begins(self.stream);
         }
@@ -330,6 +351,7 @@ impl<C: Core> Conversation<'_, C> {
             Ok(written) => {
                 self.connection.buffered.set(self.connection.buffered.get().saturating_sub(written.bytes));
                 self.worker.tally.add(Event::TcpAnswers, written.messages as u64);
+                self.connection.tail.set(self.connection.tail.get().saturating_sub(written.bytes));
                 self.pace.took(written.bytes);
                 // A transfer is long: there any progress will do, at a least pace. Otherwise a whole answer has to be taken
                 // in time, or a client could hold it for hours, byte by byte.
@@ -456,7 +478,7 @@ impl<C: Core> Conversation<'_, C> {
         if over(self.stall_deadline()) {
             return Some(End::Stalled);
         }
-        let (stall, transfers) = (self.limits.stall, self.connection.transfers.get());
+        let (stall, transfers) = (self.limits.stall, self.connection.transfers_to_take());
         if over(self.pace.deadline(stall)) && self.pace.is_too_slow(now, stall, transfers) {
             return Some(End::Stalled);
         }

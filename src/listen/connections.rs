@@ -10,6 +10,7 @@ use super::connection::Connection;
 use super::tally::Event;
 use super::worker::Worker;
 use crate::gateway::ConnectionId;
+use crate::policy::regulars::Source;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -69,8 +70,8 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// A new connection that came to `listener`. How many there may be is the census' affair.
-    pub(super) fn insert(&mut self, listener: u16, permit: Permit) -> Rc<Connection> {
+    /// A new connection of `source` that came to `listener`. How many there may be is the census' affair.
+    pub(super) fn insert(&mut self, source: Source, listener: u16, permit: Permit) -> Rc<Connection> {
         let number = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 generation: 0,
@@ -86,7 +87,7 @@ impl Connections {
         let slot = &mut self.slots[number as usize];
         slot.generation = slot.generation.wrapping_add(1);
         let id = ConnectionId { slot: number, generation: slot.generation };
-        let connection = Rc::new(Connection::new(id, listener, Rc::clone(&self.buffered)));
+        let connection = Rc::new(Connection::new(id, source, listener, Rc::clone(&self.buffered)));
         slot.connection = Some(Rc::clone(&connection));
         slot.permit = Some(permit);
         self.append(number, Rank::New);
@@ -226,8 +227,9 @@ mod tests {
                 pipeline: 8,
             },
         );
-        let admit = || census.admit(Moment::ZERO, [127, 0, 0, 1].into(), &limits).unwrap();
-        let opened = (0..count).map(|_| connections.insert(0, admit())).collect();
+        let client = [127, 0, 0, 1].into();
+        let admit = || census.admit(Moment::ZERO, client, &limits).unwrap();
+        let opened = (0..count).map(|_| connections.insert(Source::of(client), 0, admit())).collect();
         (census, opened)
     }
 

@@ -15,7 +15,8 @@
 //! | `crowd`, `strangers`, `rush` | a flood from everywhere: how many strangers pass, how the kernel tells them, what is told |
 //! | `accept`, `connection`, `connections` | TCP listeners and connections (RFC 7766); which goes when there is no room |
 //! | `census`, `gate` | how many connections each client has and how fast it opens them; TCP's share of a worker |
-//! | `streams`, `transfer`, `transfer_end` | TCP toward upstreams: shared connections; zone transfers and where they end |
+//! | `streams`, `unanswered` | TCP toward upstreams: shared connections, and what is due on them |
+//! | `transfer`, `transfer_end` | zone transfers, each over a connection of its own, and where they end |
 //! | `transfer_pace` | how slowly a client may take a transfer |
 //! | `frames` | messages on a stream, in and out |
 //! | `tally` | what the drivers count |
@@ -44,6 +45,7 @@ mod tally;
 mod transfer;
 mod transfer_end;
 mod transfer_pace;
+mod unanswered;
 mod worker;
 mod workers;
 

@@ -4,6 +4,7 @@
 use super::connection::OUT_HIGH;
 use super::frames::{Flow, FrameReader, SendQueue};
 use super::tally::Event;
+use super::unanswered::{UNANSWERED_MAX, Unanswered};
 use super::worker::Worker;
 use super::{Core, From};
 use crate::dns::u16_at;
@@ -26,9 +27,6 @@ const STREAMS_MAX: usize = 2;
 /// A second connection is opened when so many queries are unanswered on the first.
 const BUSY: usize = 32;
 
-/// Queries on one connection that are unanswered.
-const UNANSWERED_MAX: usize = 1024;
-
 /// Bytes that wait to be sent on one connection.
 const OUT_MAX: usize = 4 * OUT_HIGH;
 
@@ -46,8 +44,7 @@ const MUTE: Duration = Duration::from_secs(5);
 struct Stream {
     port: LinkPort,
     out: RefCell<SendQueue>,
-    /// Ids of the messages that are unanswered, at most [`UNANSWERED_MAX`].
-    unanswered: RefCell<Vec<u16>>,
+    unanswered: RefCell<Unanswered>,
     /// The handshake is done.
     open: Cell<bool>,
     /// Since when something is due and nothing came.
@@ -68,8 +65,8 @@ impl Stream {
 
     fn ask(&self, message: &[u8]) {
         self.out.borrow_mut().push(message);
-        self.unanswered.borrow_mut().push(u16_at(message, 0).unwrap_or_default());
         let now = Instant::now();
+        self.unanswered.borrow_mut().ask(u16_at(message, 0).unwrap_or_default(), now);
         self.used.set(now);
         if self.mute_since.get().is_none() {
             self.mute_since.set(Some(now));
@@ -77,17 +74,18 @@ impl Stream {
         self.wake.notify_one();
     }
 
-    /// Takes note of an answer. O(n) in what is unanswered, from the oldest: that is mostly the one.
+    /// Takes note of an answer.
     fn answered(&self, message: &[u8]) {
-        let mut unanswered = self.unanswered.borrow_mut();
-        let place = u16_at(message, 0).and_then(|id| unanswered.iter().position(|due| *due == id));
-        place.map(|place| unanswered.remove(place));
+        if let Some(id) = u16_at(message, 0) {
+            self.unanswered.borrow_mut().answered(id);
+        }
     }
 
     /// Something came.
     fn heard(&self) {
         let now = Instant::now();
         self.used.set(now);
+        self.unanswered.borrow_mut().forget(now);
         self.mute_since.set((self.due() > 0).then_some(now));
     }
 
@@ -161,7 +159,7 @@ impl<C: Core> Worker<C> {
                 let stream = Rc::new(Stream {
                     port,
                     out: RefCell::default(),
-                    unanswered: RefCell::new(Vec::with_capacity(UNANSWERED_MAX)),
+                    unanswered: RefCell::default(),
                     open: Cell::new(false),
                     mute_since: Cell::new(None),
                     used: Cell::new(Instant::now()),
@@ -195,8 +193,9 @@ async fn run<C: Core>(worker: Rc<Worker<C>>, stream: Rc<Stream>, address: Socket
     stream.close();
     worker.streams.borrow_mut().remove(&stream);
     // A connection that ends with nothing due on it just ends.
-    let due = stream.unanswered.take();
-    if due.is_empty() {
+    let mut due = std::mem::take(&mut *stream.unanswered.borrow_mut());
+    due.forget(Instant::now());
+    if due.len() == 0 {
         return;
     }
     if let Err(error) = result {
@@ -211,7 +210,7 @@ async fn run<C: Core>(worker: Rc<Worker<C>>, stream: Rc<Stream>, address: Socket
             return turn.unreachable(from);
         }
         let now = turn.now();
-        due.iter().for_each(|message| turn.core().on_ended(now, from, *message));
+        due.take().for_each(|message| turn.core().on_ended(now, from, message));
     });
 }
 

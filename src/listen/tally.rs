@@ -94,7 +94,7 @@ events! {
     Transfers = "transfers",
     /// Messages of zone transfers passed on.
     TransferMessages = "transfer-messages",
-    /// Zone transfers refused because too many run.
+    /// Zone transfers refused because too many run, or too many of that client.
     TransfersFull = "transfers-full",
     /// Zone transfers that broke off or never began.
     TransfersFailed = "transfers-failed",

@@ -10,6 +10,7 @@ use super::transfer_end::TransferEnd;
 use super::worker::Worker;
 use crate::dns::{HEADER_LEN, rcode, u16_at};
 use crate::gateway::{ConnectionId, LinkPort};
+use crate::upstream::places::Places;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,8 +19,12 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-/// Transfers of a worker at one time. How long a client can keep its places: see [`super::transfer_pace`].
+/// Transfers of a worker at one time. How long a client can keep its places: see [`super::transfer_pace`]; how many: no more
+/// than it leaves free, since whoever may transfer could keep all of them at the least pace.
 const TRANSFERS_MAX: usize = 64;
+
+/// The transfers that run.
+pub(super) type TransferPlaces = Places<TRANSFERS_MAX>;
 
 /// How long an upstream may say nothing.
 const IDLE: Duration = Duration::from_secs(30);
@@ -35,15 +40,14 @@ pub(super) fn start<C: Core>(worker: &Rc<Worker<C>>, core: &C, client: Connectio
         client.answer(&servfail(query));
         return;
     };
-    if worker.transfers.get() >= TRANSFERS_MAX {
+    let Some(place) = worker.transfers.borrow_mut().take(client.source()) else {
         worker.tally.one(Event::TransfersFull);
         client.answer(&servfail(query));
         return;
-    }
-    worker.transfers.set(worker.transfers.get() + 1);
+    };
     worker.tally.one(Event::Transfers);
     client.transfer_begins();
-    spawn_local(run(Rc::clone(worker), Rc::clone(client), address, query.to_vec()));
+    spawn_local(run(Rc::clone(worker), Rc::clone(client), place, address, query.to_vec()));
 }
 
 /// How a transfer ends.
@@ -59,7 +63,7 @@ enum End {
     Gone,
 }
 
-async fn run<C: Core>(worker: Rc<Worker<C>>, client: Rc<Connection>, address: SocketAddr, query: Vec<u8>) {
+async fn run<C: Core>(worker: Rc<Worker<C>>, client: Rc<Connection>, place: u16, address: SocketAddr, query: Vec<u8>) {
     let mut relay = Relay { worker: &worker, client: &client, end: TransferEnd::of(&query), relayed: 0, whole: false };
     let result = relay.run(address, &query).await;
     let end = match result {
@@ -72,7 +76,8 @@ async fn run<C: Core>(worker: Rc<Worker<C>>, client: Rc<Connection>, address: So
         tracing::warn!(upstream = %address, %error, messages = relay.relayed, "a zone transfer failed");
     }
     match end {
-        End::Whole | End::Gone => {}
+        End::Whole => client.transfer_is_whole(),
+        End::Gone => {}
         End::Nothing => {
             worker.tally.one(Event::TransfersFailed);
             client.relay(&servfail(&query));
@@ -84,7 +89,7 @@ async fn run<C: Core>(worker: Rc<Worker<C>>, client: Rc<Connection>, address: So
         }
     }
     client.transfer_ends();
-    worker.transfers.set(worker.transfers.get() - 1);
+    worker.transfers.borrow_mut().leave(place);
 }
 
 struct Relay<'r, C: Core> {

@@ -12,6 +12,7 @@ use super::overload::Load;
 use super::post::Post;
 use super::streams::Streams;
 use super::tally::{Event, Tally};
+use super::transfer::TransferPlaces;
 use super::{Core, From};
 use crate::clock::{Clock, Now};
 use crate::gateway::Client;
@@ -19,7 +20,7 @@ use crate::gateway::outbox::Outbox;
 use crate::policy::server::TcpLimits;
 use crate::sys::Receiver;
 use crate::sys::thread::wake_on_time;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
@@ -96,7 +97,7 @@ pub(super) struct Worker<C: Core> {
     pub(super) gate: Gate,
     pub(super) streams: RefCell<Streams>,
     /// Transfers that run.
-    pub(super) transfers: Cell<usize>,
+    pub(super) transfers: RefCell<TransferPlaces>,
     /// Paths that failed since the core was last told.
     pub(super) unreachable: RefCell<Vec<From>>,
     pub(super) limits: watch::Receiver<TcpLimits>,
@@ -136,7 +137,7 @@ async fn live<C: Core>(birth: Birth, core: C, ready: std::sync::mpsc::Sender<io:
         connections: RefCell::default(),
         gate: Gate::new(),
         streams: RefCell::default(),
-        transfers: Cell::new(0),
+        transfers: RefCell::default(),
         unreachable: RefCell::new(Vec::new()),
         limits,
         load: RefCell::new(Load::new()),

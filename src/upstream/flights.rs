@@ -4,12 +4,14 @@
 //! its id and the letter case of its question (RFC 5452 section 9.1).
 
 use super::index::Index;
+use super::places::Places;
 use super::wheel::Wheel;
 use super::{LINKS_MAX, LinkId};
 use crate::cache::{FailureKind, KeyHash};
 use crate::clock::Moment;
 use crate::dns::letters::Flips;
 use crate::dns::query::Records;
+use crate::policy::regulars::Source;
 use crate::policy::server::RETRIES_MAX;
 
 /// Attempts at one query, the first included.
@@ -18,7 +20,8 @@ pub const ATTEMPTS_MAX: usize = 1 + RETRIES_MAX as usize;
 /// Packets up to this many bytes are kept in the flight itself.
 const INLINE_MAX: usize = 512;
 
-/// Larger packets (signed updates, queries with long options) that may be in flight at a time.
+/// Larger packets (signed updates, queries with long options) that may be in flight at a time; of one source never more than
+/// there is room left for, since each keeps its room until it is answered or its deadline comes.
 const LARGE_PACKETS: usize = 64;
 
 /// Room for one larger packet: the longest message there is.
@@ -163,7 +166,8 @@ pub struct Flights<A> {
     questions: Index,
     wheel: Wheel,
     large: Box<[u8]>,
-    large_free: Vec<u16>,
+    large_places: Places<LARGE_PACKETS>,
+    source_of: fn(&A) -> Source,
 }
 
 /// Why a query cannot be put in flight: a table that is bounded by configuration is full.
@@ -171,8 +175,9 @@ pub struct Flights<A> {
 pub struct Full;
 
 impl<A: Copy> Flights<A> {
-    /// Room for `flights_max` flights; `nobody` fills the empty slots.
-    pub fn new(flights_max: usize, nobody: A) -> Self {
+    /// Room for `flights_max` flights; `nobody` fills the empty slots. Larger packets are shared out among those of whom
+    /// `source_of` speaks.
+    pub fn new(flights_max: usize, nobody: A, source_of: fn(&A) -> Source) -> Self {
         let empty = Flight {
             asker: nobody,
             received: Moment::ZERO,
@@ -209,7 +214,8 @@ impl<A: Copy> Flights<A> {
             questions: Index::new(flights_max * 3 / 2),
             wheel: Wheel::new(flights_max),
             large: vec![0; LARGE_PACKETS * LARGE_MAX].into_boxed_slice(),
-            large_free: (0..LARGE_PACKETS as u16).collect(),
+            large_places: Places::default(),
+            source_of,
         }
     }
 
@@ -233,7 +239,7 @@ impl<A: Copy> Flights<A> {
     /// As [`Self::open`], with a note that is kept beside the packet.
     ///
     /// # Errors
-    /// [`Full`], also when the two together are longer than a message.
+    /// [`Full`], also when the two together are longer than a message, or the asker has its share of the larger ones.
     pub fn open_noted(
         &mut self,
         asker: A,
@@ -246,7 +252,10 @@ impl<A: Copy> Flights<A> {
         if len > LARGE_MAX {
             return Err(Full);
         }
-        let large = if len <= INLINE_MAX { NOT_LARGE } else { self.large_free.pop().ok_or(Full)? };
+        let large = match len {
+            0..=INLINE_MAX => NOT_LARGE,
+            _ => self.large_places.take((self.source_of)(&asker)).ok_or(Full)?,
+        };
         let flight = &mut self.slots[id as usize];
         flight.asker = asker;
         flight.received = received;
@@ -450,7 +459,7 @@ impl<A: Copy> Flights<A> {
             self.index.remove(attempt.route.key(attempt.id));
         }
         if flight.large != NOT_LARGE {
-            self.large_free.push(flight.large);
+            self.large_places.leave(flight.large);
         }
         self.wheel.cancel(id);
         let at = self.place[id as usize] as usize;

@@ -6,6 +6,7 @@
 pub mod flights;
 pub mod health;
 mod index;
+pub mod places;
 pub mod select;
 pub mod wheel;
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use socket2::{Domain, Socket, Type};
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::io::{Read, Write};
@@ -270,6 +271,18 @@ pub(crate) fn echo(client: &UdpSocket, count: u16) {
 
 pub(crate) fn tcp_client(server: SocketAddr) -> TcpStream {
     let client = TcpStream::connect_timeout(&server, PATIENCE).unwrap();
+    client.set_nodelay(true).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.set_write_timeout(Some(PATIENCE)).unwrap();
+    client
+}
+
+/// A client at another address of the loopback network: another source.
+pub(crate) fn tcp_client_at(last: u8, server: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
+    socket.connect(&server.into()).unwrap();
+    let client = TcpStream::from(socket);
     client.set_nodelay(true).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.set_write_timeout(Some(PATIENCE)).unwrap();

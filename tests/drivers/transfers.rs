@@ -136,10 +136,11 @@ fn a_client_that_stops_reading_loses_its_transfer_and_its_connection() {
 }
 
 /// A client whose kernel takes little at a time.
-fn narrow_client(server: SocketAddr) -> TcpStream {
+fn narrow_client(last: u8, server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     socket.set_tcp_mss(536).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
     socket.connect(&server.into()).unwrap();
     let client = TcpStream::from(socket);
     client.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
@@ -153,7 +154,7 @@ fn transfers_that_are_dripped_lose_their_places_and_a_slow_one_keeps_its() {
     let (workers, world, server) = start(1, TcpLimits { stall: Duration::from_millis(800), ..limits() });
     let upstream = TcpListener::bind(local("127.0.0.1")).unwrap();
     *world.upstreams.lock().unwrap() = vec![Some(upstream.local_addr().unwrap())];
-    let (mut slow, mut dripping) = (narrow_client(server), narrow_client(server));
+    let (mut slow, mut dripping) = (narrow_client(2, server), narrow_client(3, server));
     send(&mut slow, &transfer(99));
     (0..32).for_each(|id| send(&mut dripping, &transfer(id)));
     let upstreams: Vec<_> = (0..33).map(|_| accept(&upstream)).collect();
@@ -187,13 +188,41 @@ fn transfers_that_are_dripped_lose_their_places_and_a_slow_one_keeps_its() {
     assert_eq!(workers.count(Event::TcpStalled), 1, "the slow one was cut off");
     // Their places are free: as many are had at once.
     let mut next = tcp_client(server);
-    (100..163).for_each(|id| send(&mut next, &transfer(id)));
-    let others: Vec<_> = (0..63).map(|_| accept(&upstream)).collect();
+    (100..132).for_each(|id| send(&mut next, &transfer(id)));
+    let others: Vec<_> = (0..32).map(|_| accept(&upstream)).collect();
     assert_eq!(workers.count(Event::TransfersFull), 0);
     drop((slow, dripping, next, others));
     for upstream in upstreams {
         upstream.join().unwrap();
     }
+    end(workers);
+}
+
+/// At 30 kB a second a message of 60 kB takes longer than `stall`, which other answers may not.
+#[test]
+fn the_end_of_a_transfer_may_be_taken_as_slowly_as_what_comes_before_it() {
+    let (workers, world, server) = start(1, TcpLimits { stall: Duration::from_millis(800), ..limits() });
+    let mut messages = vec![message(9, true, 3, false)];
+    messages.extend((0..3).map(|_| message(9, false, 240, false)));
+    messages.push(message(9, false, 1, true));
+    let upstream = upstream_of(&world, 9, messages.clone());
+    let mut slow = narrow_client(2, server);
+    send(&mut slow, &transfer(9));
+    let wanted: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
+    let (begin, mut taken, mut bytes) = (Instant::now(), Vec::<u8>::new(), [0; 1_500]);
+    while taken.len() < wanted.len() {
+        match slow.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(len) => taken.extend(&bytes[..len]),
+            Err(_) => assert!(begin.elapsed() < 4 * PATIENCE, "it has {} bytes", taken.len()),
+        }
+        if workers.count(Event::TcpStalled) > 0 {
+            break;
+        }
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    assert!(taken == wanted, "{} of {} bytes came", taken.len(), wanted.len());
+    upstream.join().unwrap();
     end(workers);
 }
 
@@ -230,25 +259,37 @@ fn a_transfer_that_breaks_off_ends_the_connection() {
 }
 
 #[test]
-fn more_transfers_than_the_bound_are_refused() {
-    let (workers, world, mut client) = run();
+fn more_transfers_than_the_bound_are_refused_and_one_client_has_half_of_them() {
+    let (workers, world, server) = start(1, TcpLimits { pipeline: 128, ..limits() });
     let upstream = TcpListener::bind(local("127.0.0.1")).unwrap();
     *world.upstreams.lock().unwrap() = vec![Some(upstream.local_addr().unwrap())];
     let accepting = std::thread::spawn(move || (0..64).map(|_| accept(&upstream)).collect::<Vec<_>>());
     let limit = 64;
-    let mut second = tcp_client(workers.listeners()[0]);
-    for id in 0..limit {
-        send(if id < 32 { &mut client } else { &mut second }, &transfer(100 + id));
+    let mut clients: Vec<_> = (2..9).map(|last| tcp_client_at(last, server)).collect();
+    // Each on a second connection, too: they are one client's.
+    let mut seconds: Vec<_> = (2..9).map(|last| tcp_client_at(last, server)).collect();
+    for (client, places) in clients.iter_mut().zip([32, 16, 8, 4, 2, 1, 1]) {
+        let second = seconds.remove(0);
+        for id in 0..limit {
+            send(client, &transfer(100 + id));
+        }
+        for id in places..limit {
+            let refused = receive(client).unwrap();
+            assert_eq!((id_of(&refused), refused[3]), (100 + id, 2));
+        }
+        let mut second = second;
+        send(&mut second, &transfer(99));
+        assert_eq!(receive(&mut second).unwrap()[3], 2);
     }
     let streams = accepting.join().unwrap();
-    send(&mut second, &transfer(999));
-    let refused = receive(&mut second).unwrap();
+    let mut last = tcp_client_at(9, server);
+    send(&mut last, &transfer(999));
+    let refused = receive(&mut last).unwrap();
     assert_eq!((id_of(&refused), refused[3]), (999, 2));
-    assert_eq!(workers.count(Event::TransfersFull), 1);
+    assert_eq!(workers.count(Event::TransfersFull), 7 * 65 - 64 + 1);
     drop(streams);
-    for id in 0..limit {
-        let answer = receive(if id < 32 { &mut client } else { &mut second }).unwrap();
-        assert_eq!(answer[3], 2, "not one message came");
+    for (client, places) in clients.iter_mut().zip([32, 16, 8, 4, 2, 1, 1]) {
+        (0..places).for_each(|_| assert_eq!(receive(client).unwrap()[3], 2, "not one message came"));
     }
     end(workers);
 }

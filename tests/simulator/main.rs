@@ -63,6 +63,7 @@ fn the_invariants_hold_in_every_world() {
                 met.add(&end.totals);
                 met.add_rules(end.rules);
                 met.sights.extend(end.sights);
+                met.ended += end.ended;
                 met.worlds += 1;
             }
             Err(panic) => {
@@ -90,6 +91,8 @@ struct Met {
     spoke: BTreeSet<String>,
     /// What replies have shown.
     sights: BTreeSet<&'static str>,
+    /// Messages to upstreams whose connection ended.
+    ended: u64,
     worlds: u64,
 }
 
@@ -119,7 +122,8 @@ impl Met {
         let is_too_silent = self.worlds >= RULES_FROM || silent > SILENT_MAX;
         let rules = self.rules.difference(&self.spoke).filter(|_| is_too_silent).map(|rule| &**rule);
         let sights = SIGHTS.into_iter().filter(|sight| !self.sights.contains(sight));
-        outcomes.chain(reasons).chain(events).chain(rules).chain(sights).collect()
+        let ended = (self.ended == 0).then_some("a connection that ends");
+        outcomes.chain(reasons).chain(events).chain(rules).chain(sights).chain(ended).collect()
     }
 }
 

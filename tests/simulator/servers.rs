@@ -15,6 +15,7 @@ pub(crate) enum Mood {
     Servfail,
     Dead,
     Refusing,
+    HangingUp,
     Slow,
     Duplicating,
     Truncating,
@@ -23,7 +24,7 @@ pub(crate) enum Mood {
     Hijacked,
 }
 
-const MOODS: [Mood; 14] = [
+const MOODS: [Mood; 15] = [
     Mood::Good,
     Mood::Good,
     Mood::Good,
@@ -31,6 +32,7 @@ const MOODS: [Mood; 14] = [
     Mood::Servfail,
     Mood::Dead,
     Mood::Refusing,
+    Mood::HangingUp,
     Mood::Slow,
     Mood::Duplicating,
     Mood::Truncating,
@@ -60,6 +62,8 @@ pub(crate) enum Back {
     Elsewhere(Vec<u8>),
     /// Connection refused.
     Unreachable,
+    /// The connection ends, and the message on it has no answer.
+    Ended,
 }
 
 impl Server {
@@ -85,6 +89,7 @@ impl Server {
             Mood::Dead => vec![],
             Mood::Lossy if !tcp && rng.random_bool(0.4) => vec![],
             Mood::Refusing => vec![(soon, Back::Unreachable)],
+            Mood::HangingUp if tcp && rng.random_bool(0.7) => vec![(soon, Back::Ended)],
             Mood::Servfail => vec![(soon, Back::Lie(Message::answer_to(asked).rcode(2).bytes()))],
             Mood::Slow => vec![(later(rng), answer(self, rng))],
             Mood::Duplicating => {
@@ -98,7 +103,7 @@ impl Server {
                 }
                 sent
             }
-            Mood::Good | Mood::Hijacked | Mood::Lossy | Mood::Truncating | Mood::Oversized => {
+            Mood::Good | Mood::Hijacked | Mood::Lossy | Mood::HangingUp | Mood::Truncating | Mood::Oversized => {
                 vec![(soon, answer(self, rng))]
             }
         }

@@ -47,6 +47,8 @@ enum Event {
     /// To a worker over a use of a socket; with the question that it answers truly.
     Response(usize, From, u32, Vec<u8>, Option<Question>),
     Unreachable(usize, From),
+    /// Of the message with this id.
+    Ended(usize, From, u16),
     Tick(usize),
     Reload(Play),
     /// To the mode of every policy, or to none.
@@ -65,6 +67,8 @@ pub(crate) struct End {
     /// The hash of all that the cores sent, and when.
     pub(crate) transcript: u64,
     pub(crate) totals: Totals,
+    /// Messages whose connection ended.
+    pub(crate) ended: u64,
     /// What replies have shown, of [`crate::check::SIGHTS`].
     pub(crate) sights: BTreeSet<&'static str>,
     /// The rules of the last policy, and whether each decided anything, or counted it.
@@ -99,6 +103,8 @@ pub(crate) struct World {
     plain: BTreeSet<Vec<u8>>,
     /// Queries over TCP whose driver was told that nothing will come.
     silences: u64,
+    /// Messages to upstreams whose connection ended.
+    ended: u64,
     /// When the truth about a question reached a core.
     delivered: BTreeMap<Question, Vec<Moment>>,
     sights: BTreeSet<&'static str>,
@@ -141,6 +147,7 @@ impl World {
             cookies: BTreeMap::new(),
             plain: BTreeSet::new(),
             silences: 0,
+            ended: 0,
             delivered: BTreeMap::new(),
             sights: BTreeSet::new(),
             asked_for: BTreeMap::new(),
@@ -178,7 +185,8 @@ impl World {
         }
         self.end();
         let (rules, sights) = (self.rules(), std::mem::take(&mut self.sights));
-        End { transcript: self.transcript.finish(), totals: self.stage.totals(), sights, rules }
+        let (transcript, totals) = (self.transcript.finish(), self.stage.totals());
+        End { transcript, totals, ended: self.ended, sights, rules }
     }
 
     fn rules(&self) -> Vec<(String, bool)> {
@@ -212,6 +220,11 @@ impl World {
                 if self.call(worker, |core, out| core.on_unreachable(at, from, out)) > 0 {
                     self.invariants.ended_silently(|flight| flight.worker == worker);
                 }
+            }
+            Event::Ended(worker, from, message) => {
+                self.ended += 1;
+                let silent = self.call(worker, |core, _| core.on_ended(at, from, message));
+                assert_eq!(silent, 0, "what was due on a connection that has ended is for the next tick");
             }
             Event::Tick(worker) => self.tick(worker),
             Event::Reload(play) => {

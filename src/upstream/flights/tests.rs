@@ -4,7 +4,13 @@ use super::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
+
+/// A table whose packets are all of one source.
+fn flights(flights_max: usize) -> Flights<()> {
+    Flights::new(flights_max, (), |()| Source::of(Ipv4Addr::LOCALHOST.into()))
+}
 
 const ROUTE: Route = Route { link: LinkId { slot: 3, generation: 9 }, port: 5, tcp: false };
 
@@ -14,7 +20,7 @@ fn attempt(id: u16) -> Attempt {
 
 #[test]
 fn a_flight_is_found_by_each_attempt_until_it_is_closed() {
-    let mut flights = Flights::new(4, ());
+    let mut flights = flights(4);
     let due = Moment::from_nanos(1_000_000_000);
     let id = flights.open((), b"packet", Moment::ZERO, due).unwrap();
     flights.add_attempt(id, attempt(7), due).unwrap();
@@ -33,7 +39,7 @@ fn a_flight_is_found_by_each_attempt_until_it_is_closed() {
 
 #[test]
 fn those_that_wait_are_found_once_and_may_leave_before() {
-    let mut flights = Flights::new(8, ());
+    let mut flights = flights(8);
     let mut open = || flights.open((), b"", Moment::ZERO, Moment::ZERO).unwrap();
     let (leader, a, b, c) = (open(), open(), open(), open());
     flights.lead(leader, 77);
@@ -52,7 +58,7 @@ fn those_that_wait_are_found_once_and_may_leave_before() {
 
 #[test]
 fn tables_are_full_at_their_bound_and_free_again_after() {
-    let mut flights = Flights::new(2, ());
+    let mut flights = flights(2);
     let big = vec![1; INLINE_MAX + 1];
     let one = flights.open((), &big, Moment::ZERO, Moment::ZERO).unwrap();
     flights.open((), b"", Moment::ZERO, Moment::ZERO).unwrap();
@@ -67,21 +73,30 @@ fn tables_are_full_at_their_bound_and_free_again_after() {
 }
 
 #[test]
-fn large_packets_have_a_bound_of_their_own() {
-    let mut flights = Flights::new(LARGE_PACKETS + 8, ());
+fn large_packets_have_a_bound_of_their_own_of_which_one_source_has_half() {
+    let source_of = |number: &u32| Source::of(Ipv4Addr::from_bits(*number).into());
+    let mut flights = Flights::new(LARGE_PACKETS + 9, 0, source_of);
     let big = vec![1; LARGE_MAX];
-    for _ in 0..LARGE_PACKETS {
-        flights.open((), &big, Moment::ZERO, Moment::ZERO).unwrap();
-    }
-    assert_eq!(flights.open((), &big, Moment::ZERO, Moment::ZERO), Err(Full));
-    assert!(flights.open((), b"small", Moment::ZERO, Moment::ZERO).is_ok());
+    let mut open = |asker: u32, packet: &[u8]| flights.open(asker, packet, Moment::ZERO, Moment::ZERO);
+    let taken = (0..LARGE_PACKETS).filter(|_| open(1, &big).is_ok()).count();
+    assert_eq!(taken, LARGE_PACKETS / 2);
+    assert!(open(1, b"small").is_ok(), "only larger ones are shared out so");
+    assert!(
+        (2..100).filter(|asker| open(*asker, &big).is_ok()).count() == LARGE_PACKETS / 2,
+        "the others have the rest"
+    );
+    assert_eq!(open(101, &big), Err(Full));
+    assert!(open(101, b"small").is_ok());
+    let first = flights.nth(0);
+    flights.close(first);
+    assert!(flights.open(101, &big, Moment::ZERO, Moment::ZERO).is_ok());
 }
 
 #[test]
 fn random_use_agrees_with_a_map() {
     let seed = 11;
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut flights = Flights::new(64, ());
+    let mut flights = flights(64);
     let mut model: HashMap<u16, FlightId> = HashMap::new();
     for round in 0..50_000 {
         if rng.random_bool(0.5) {

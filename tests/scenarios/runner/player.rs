@@ -48,6 +48,8 @@ struct Player {
     ignored: u64,
     /// Servers that leave health probes without an answer.
     down: Vec<String>,
+    /// Health probes of a server whose connections end.
+    hung_up: BTreeMap<String, u32>,
     transfers: usize,
     /// Connections whose driver was told that a query of theirs gets no answer.
     hushed: Vec<u32>,
@@ -266,7 +268,11 @@ impl Player {
         let probe = question_name(&bytes).is_empty();
         let at = self.now();
         if probe {
-            if !self.down.contains(&name) {
+            let hung_up = self.hung_up.get_mut(&name).filter(|left| **left > 0);
+            if let Some(left) = hung_up {
+                *left -= 1;
+                self.stage().workers[0].on_ended(at, from, id_of(&bytes));
+            } else if !self.down.contains(&name) {
                 let stage = self.stage();
                 stage.workers[0].on_response(at, from, &Message::answer_to(&bytes).bytes(), &mut stage.out);
             }
@@ -385,8 +391,14 @@ impl Player {
         self.deliver()
     }
 
-    /// `hangup SERVER`: the connection on which the oldest message waits there ends.
+    /// `hangup SERVER`: the connection on which the oldest message waits there ends. `hangup SERVER probes=N`: those of the
+    /// next health probes do.
     fn hang_up(&mut self, words: Words<'_>) -> Result<(), Wrong> {
+        words.only(2, &["probes="])?;
+        if let Some(probes) = words.number("probes")? {
+            self.hung_up.insert(words.at(1)?.to_owned(), probes);
+            return Ok(());
+        }
         let held = self.take(words.at(1)?)?;
         let at = self.now();
         let stage = self.stage();

@@ -8,9 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use weir::gateway::Client;
 
 /// The words of a query behind name and type.
-const QUERY_WORDS: [&str; 21] = [
+const QUERY_WORDS: [&str; 22] = [
     "tcp", "edns", "edns=", "do", "cd", "ad", "nord", "ecs=", "option=", "tsig", "notify", "update", "class=",
-    "every=", "waited=", "cut", "qr", "opcode=", "cookie=", "alone", "trailing",
+    "every=", "waited=", "cut", "qr", "opcode=", "cookie=", "alone", "trailing", "padding=",
 ];
 
 /// Server cookies by client cookie.
@@ -39,6 +39,9 @@ pub(crate) fn message(id: u16, words: Words<'_>, at: usize, cookies: &Cookies) -
     }
     if let Some(subnet) = words.values("ecs").next() {
         options.extend(option(8, &client_subnet(subnet)?));
+    }
+    if let Some(len) = words.number("padding")? {
+        options.extend(option(12, &vec![0; len as usize]));
     }
     let payload = words.number("edns")?;
     if payload.is_some() || words.has("edns") || words.has("do") || !options.is_empty() {

@@ -5,7 +5,7 @@ use crate::check::key;
 use crate::clients::{Kind, Sent};
 use crate::invariants::{Flight, zone_of};
 use crate::servers::Back;
-use crate::stage::message::{question_name, question_type};
+use crate::stage::message::{id_of, question_name, question_type};
 use rand::RngExt;
 use weir::dns::query::Query;
 use weir::gateway::{From, LinkPort};
@@ -52,6 +52,7 @@ impl World {
             let at = self.at.plus(after);
             match back {
                 Back::Unreachable => self.push(at, Event::Unreachable(worker, from)),
+                Back::Ended => self.push(at, Event::Ended(worker, from, id_of(bytes))),
                 Back::Elsewhere(bytes) => {
                     let elsewhere = self.elsewhere(from);
                     let socket = self.socket(worker, elsewhere);
