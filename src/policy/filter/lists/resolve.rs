@@ -11,7 +11,7 @@ use super::{NameList, Types};
 use std::collections::HashMap;
 
 /// Lines of one list that say more than that the rule names a name: each takes 270 bytes while the list is read, where a name
-/// takes little more than its own. Lists of the world have a few thousand.
+/// takes little more than its own. The real lists that weir is measured with have none.
 pub(super) const SPECIALS_MAX: usize = 1_000_000;
 
 /// What a line says of its name, in the order of rank.
