@@ -33,10 +33,7 @@ pub fn write_by(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> 
         return Err(text!("not the path of a file").into_io(io::ErrorKind::InvalidInput));
     };
     let fresh = directory.join(format!(".{name}.fresh"));
-    // What a crash left. Made anew and never opened: others may write to the directory, and a link that they planted would
-    // lead to any file of ours.
-    let _ = fs::remove_file(&fresh);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    let mut file = make(&fresh)?;
     let written = fill(&mut file).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&fresh, path));
     if written.is_err() {
         // Else it would stay, where nobody looks for it.
@@ -44,6 +41,16 @@ pub fn write_by(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> 
     }
     written?;
     sync_directory(directory)
+}
+
+/// A new file in the place of what a crash left, for the owner alone. Made anew and never opened: others may write to the
+/// directory, and a link that they planted would lead to any file of ours.
+///
+/// # Errors
+/// What the system said.
+pub fn make(path: &Path) -> io::Result<File> {
+    let _ = fs::remove_file(path);
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Opens a file that is not written whole, as `options` say, for the owner alone. A link in its place is not followed: whoever

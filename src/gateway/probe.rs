@@ -47,10 +47,8 @@ impl Desk {
         let tcp = upstream.settings.is_asked_over_tcp(false);
         let port = if tcp { 0 } else { self.links.port(link, view.now.at.as_nanos()) };
         let route = Route { link, port, tcp };
-        let Ok(id) = self.free_id(route) else { return };
         let (name, qtype) = (&health.query.0, health.query.1);
         let mut packet = [0; HEADER_LEN + 255 + 4];
-        put_u16(&mut packet, 0, id);
         packet[2] = 1; // RD: a resolver may answer REFUSED without it.
         packet[5] = 1;
         let end = HEADER_LEN + name.as_wire().len();
@@ -60,14 +58,25 @@ impl Desk {
         let packet = &packet[..end + 4];
         let deadline = view.now.at.plus(health.interval);
         let Ok(flight) = self.flights.open(Asker::Probe, packet, view.now.at, deadline) else { return };
-        let attempt = Attempt { id, sent: view.now.at, ..Attempt::on(route) };
-        let to = LinkPort { link, port };
-        let to = if tcp { To::UpstreamStream(to) } else { To::Upstream(to) };
         self.probes += 1;
-        if self.flights.add_attempt(flight, attempt, deadline).is_err() || !out.push(to, packet) {
+        self.ask_probe(view, flight, route, out);
+    }
+
+    /// Sends the packet of a probe on a route.
+    fn ask_probe(&mut self, view: &View<'_>, flight: FlightId, route: Route, out: &mut Outbox) {
+        let Ok(id) = self.free_id(route) else { return self.end_probe(flight) };
+        let attempt = Attempt { id, sent: view.now.at, ..Attempt::on(route) };
+        let deadline = self.flights.flight(flight).deadline;
+        if self.flights.add_attempt(flight, attempt, deadline).is_err() {
             return self.end_probe(flight);
         }
-        self.ledger.upstream(link.slot, UpstreamEvent::Sent);
+        let packet = self.flights.packet(flight);
+        let Some(room) = out.room(packet.len()) else { return self.end_probe(flight) };
+        room.copy_from_slice(packet);
+        put_u16(room, 0, id);
+        let (to, len) = (LinkPort { link: route.link, port: route.port }, room.len());
+        out.commit(if route.tcp { To::UpstreamStream(to) } else { To::Upstream(to) }, len);
+        self.ledger.upstream(route.link.slot, UpstreamEvent::Sent);
     }
 
     /// A probe came back: anything but SERVFAIL says that the server is there and can find things out.
@@ -88,23 +97,10 @@ impl Desk {
     /// The connection on which a probe was asked has ended, as one does that was idle: the probe is asked anew, once, since by
     /// that the server has said nothing about itself.
     pub(super) fn probe_ended(&mut self, view: &View<'_>, flight: FlightId, out: &mut Outbox) {
-        let deadline = self.flights.flight(flight).deadline;
-        let &[Attempt { route, .. }] = self.flights.flight(flight).attempts() else {
-            return self.probe_failed(view, flight);
-        };
-        // When a table is full: as for the first one.
-        let Ok(id) = self.free_id(route) else { return self.end_probe(flight) };
-        let packet = self.flights.packet(flight);
-        let Some(room) = out.room(packet.len()) else { return self.end_probe(flight) };
-        room.copy_from_slice(packet);
-        put_u16(room, 0, id);
-        let len = room.len();
-        let attempt = Attempt { id, sent: view.now.at, ..Attempt::on(route) };
-        if self.flights.add_attempt(flight, attempt, deadline).is_err() {
-            return self.end_probe(flight);
+        match *self.flights.flight(flight).attempts() {
+            [Attempt { route, .. }] => self.ask_probe(view, flight, route, out),
+            _ => self.probe_failed(view, flight),
         }
-        out.commit(To::UpstreamStream(LinkPort { link: route.link, port: route.port }), len);
-        self.ledger.upstream(route.link.slot, UpstreamEvent::Sent);
     }
 
     /// A probe got no answer.

@@ -200,18 +200,13 @@ fn lies_there(target: &Path, contents: &Contents) -> bool {
 fn write(dir: &Path, within: &Path, target: &Path, contents: &Contents) -> io::Result<()> {
     let like = fs::metadata(target).or_else(|_| fs::metadata(dir.join("gateway.toml")));
     let fresh = within.join(FRESH);
-    let _ = fs::remove_file(&fresh);
-    let mut file = open_fresh(&fresh)?;
+    let mut file = whole_file::make(&fresh)?;
     contents.read_through(|piece| file.write_all(piece))?;
     if let Ok(like) = like {
         give(&file, &like)?;
     }
     file.sync_all()?;
     fs::rename(&fresh, target)
-}
-
-fn open_fresh(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// As [`give`], for a directory that was just made.
@@ -253,7 +248,7 @@ mod tests {
             fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         }
         let mode = |metadata: Metadata| metadata.permissions().mode() & 0o777;
-        let file = open_fresh(&fresh).unwrap();
+        let file = whole_file::make(&fresh).unwrap();
         fs::remove_file(&fresh).unwrap();
         symlink(&theirs, &fresh).unwrap();
         give(&file, &fs::metadata(&like).unwrap()).unwrap();
